@@ -1,0 +1,52 @@
+"""Simulate, learn, generate and judge calorimeter showers."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Verbs and nouns of the package, imported on first use so that `import caloforge` stays light.
+_HOMES = {
+    "Fixed": "caloforge.simulation",
+    "Geometry": "caloforge.geometry",
+    "LogUniform": "caloforge.simulation",
+    "PointShowers": "caloforge.showers",
+    "Uniform": "caloforge.simulation",
+    "VoxelShowers": "caloforge.showers",
+    "build": "caloforge.systems",
+    "evaluate": "caloforge.evaluation",
+    "generate": "caloforge.generation",
+    "geometry_preset": "caloforge.geometry",
+    "geometry_presets": "caloforge.geometry",
+    "load": "caloforge.systems",
+    "open_showers": "caloforge.data",
+    "read": "caloforge.data",
+    "read_points": "caloforge.data",
+    "simulate": "caloforge.simulation",
+    "train": "caloforge.training",
+    "write": "caloforge.data",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - names of _HOMES
+
+if TYPE_CHECKING:
+    from caloforge.data import open_showers, read, read_points, write
+    from caloforge.evaluation import evaluate
+    from caloforge.generation import generate
+    from caloforge.geometry import Geometry, geometry_preset, geometry_presets
+    from caloforge.showers import PointShowers, VoxelShowers
+    from caloforge.simulation import Fixed, LogUniform, Uniform, simulate
+    from caloforge.systems import build, load
+    from caloforge.training import train
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'caloforge' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

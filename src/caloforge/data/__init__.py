@@ -1,0 +1,29 @@
+"""Files of showers: the only room that touches them."""
+
+from caloforge.data.files import (
+    VoxelFile,
+    create,
+    open_points,
+    open_showers,
+    read,
+    read_points,
+    write,
+)
+from caloforge.data.parts import Parts
+from caloforge.data.replacing import replacing
+from caloforge.data.showerfile import ShowerFile, ShowerFileError, ShowerWriter
+
+__all__ = [
+    "Parts",
+    "ShowerFile",
+    "ShowerFileError",
+    "ShowerWriter",
+    "VoxelFile",
+    "create",
+    "open_points",
+    "open_showers",
+    "read",
+    "read_points",
+    "replacing",
+    "write",
+]

@@ -1,0 +1,107 @@
+"""Finished parts of one long job, kept beside its output until all are there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from caloforge.data.files import create, open_showers, write
+from caloforge.data.replacing import replacing
+from caloforge.showers import VoxelShowers
+
+__all__ = ["Parts"]
+
+
+class Parts:
+    """The parts of a file of showers that is made piece by piece and can be resumed.
+
+    The parts lie in the folder `<output>.parts`, each written complete or not at all, together with
+    the request that they answer. `assemble` joins them in order and removes the folder.
+
+    Args:
+        output: the file to be made.
+        n_parts: number of parts that make it.
+        request: what was asked, in JSON's types; a resumed job must ask the same.
+        resume: continue with the parts that are there.
+
+    Raises:
+        ValueError: if parts of an earlier job are there and `resume` is not set, or they answer
+            another request.
+    """
+
+    def __init__(
+        self, output: str | Path, n_parts: int, request: Mapping[str, Any], *, resume: bool = False
+    ) -> None:
+        self.output = Path(output)
+        self.n_parts = n_parts
+        self.folder = self.output.with_name(self.output.name + ".parts")
+        asked = json.loads(json.dumps({**request, "n_parts": n_parts}))
+        note = self.folder / "request.json"
+        if note.exists():
+            if not resume:
+                raise ValueError(
+                    f"{self.folder} holds the parts of an unfinished job: "
+                    "resume it, or remove that folder to begin anew"
+                )
+            before = json.loads(note.read_text())
+            if before != asked:
+                other = {key for key in {*asked, *before} if asked.get(key) != before.get(key)}
+                changes = ", ".join(
+                    f"{key}: {before.get(key)!r} then, {asked.get(key)!r} now"
+                    for key in sorted(other)
+                )
+                raise ValueError(
+                    f"{self.folder} answers another request ({changes}): "
+                    "ask the same to resume, or remove that folder to begin anew"
+                )
+            return
+        if not self.output.parent.is_dir():
+            raise ValueError(
+                f"the folder {self.output.parent} does not exist: create it to write {self.output}"
+            )
+        self.folder.mkdir(exist_ok=True)
+        with replacing(note) as temporary:
+            temporary.write_text(json.dumps(asked, indent=1))
+
+    def path(self, part: int) -> Path:
+        """Where a part lies."""
+        return self.folder / f"{part:06d}.h5"
+
+    def missing(self) -> list[int]:
+        """Numbers of the parts that are still to be made."""
+        return [part for part in range(self.n_parts) if not self.path(part).exists()]
+
+    def save(self, part: int, showers: VoxelShowers) -> None:
+        """Write a part, complete or not at all."""
+        write(self.path(part), showers)
+
+    def assemble(
+        self, attributes: Mapping[str, Any], *, mantissa_bits: int | None = None
+    ) -> Path:
+        """Join all parts in order into the output, in a stream, and remove them.
+
+        Raises:
+            ValueError: if parts are missing.
+        """
+        missing = self.missing()
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {self.n_parts} parts of {self.output} are missing: resume the job"
+            )
+        with open_showers(self.path(0)) as first:
+            geometry = first.geometry
+        with create(
+            self.output, geometry, attributes=attributes, mantissa_bits=mantissa_bits
+        ) as writer:
+            for batch in self._stream():
+                writer.append(batch)
+        shutil.rmtree(self.folder)
+        return self.output
+
+    def _stream(self) -> Iterable[VoxelShowers]:
+        for part in range(self.n_parts):
+            with open_showers(self.path(part)) as file:
+                yield from file.batches(1000)

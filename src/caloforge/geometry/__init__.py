@@ -1,0 +1,17 @@
+"""Geometry of the read-out: layers of polar bins or cartesian cells, frozen and comparable."""
+
+from caloforge.geometry.calochallenge import read_calochallenge_xml
+from caloforge.geometry.layers import CartesianLayer, Layer, PolarLayer
+from caloforge.geometry.presets import geometry_preset, geometry_presets, ild_silicon_depths
+from caloforge.geometry.readout import Geometry
+
+__all__ = [
+    "CartesianLayer",
+    "Geometry",
+    "Layer",
+    "PolarLayer",
+    "geometry_preset",
+    "geometry_presets",
+    "ild_silicon_depths",
+    "read_calochallenge_xml",
+]

@@ -1,0 +1,199 @@
+"""The read-out of a calorimeter: its layers, their depths, its threshold."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from caloforge.geometry.layers import LAYER_KINDS, Floats, Integers, Layer, PolarLayer
+
+_Array = TypeVar("_Array", Floats, Integers)
+
+
+def _frozen(array: _Array) -> _Array:
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The read-out of a calorimeter as a generator sees it: layers of voxels along the shower.
+
+    x and y are perpendicular to the particle's direction with the impact point at (0, 0), z is the
+    depth behind the front face. Voxels are numbered layer by layer.
+
+    Args:
+        name: name of the geometry, stored in files.
+        layers: the layers, in the order of the shower's development.
+        z: depth of the centre of each layer [mm], shape (n_layers,).
+        threshold: read-out threshold [MeV]: a voxel below it reads zero.
+        energy_range: lowest and highest incident energy of the official sample [MeV].
+        particle: the particle of the official sample: "e-", "gamma", "pi+", …
+        layer_ids: the detector's own numbers of the layers, 0, 1, 2, … if not given.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    z: tuple[float, ...]
+    threshold: float
+    energy_range: tuple[float, float]
+    particle: str
+    layer_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ValueError("a geometry needs at least one layer, got none")
+        if len(self.z) != len(self.layers):
+            raise ValueError(
+                f"z must give one depth [mm] for each of the {len(self.layers)} layers, "
+                f"got {len(self.z)}"
+            )
+        object.__setattr__(self, "z", tuple(float(depth) for depth in self.z))
+        object.__setattr__(self, "layer_ids", self.layer_ids or tuple(range(len(self.layers))))
+        if len(self.layer_ids) != len(self.layers):
+            raise ValueError(
+                f"layer_ids must number each of the {len(self.layers)} layers, "
+                f"got {len(self.layer_ids)}"
+            )
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return len(self.layers)
+
+    @property
+    def n_voxels(self) -> int:
+        """Number of voxels of all layers."""
+        return int(self.offsets[-1])
+
+    @property
+    def layer_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shape of each layer: (alpha, r) or (x, y)."""
+        return tuple(layer.shape for layer in self.layers)
+
+    @cached_property
+    def offsets(self) -> Integers:
+        """First voxel of each layer and, last, the number of voxels, shape (n_layers + 1,)."""
+        sizes = [a * b for a, b in self.layer_shapes]
+        return _frozen(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+
+    def layer_slice(self, layer: int) -> slice:
+        """The voxels of a layer in the flat order."""
+        return slice(int(self.offsets[layer]), int(self.offsets[layer + 1]))
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether all layers have the same bins, so that a shower is one block."""
+        return all(layer == self.layers[0] for layer in self.layers)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one shower: (layer, alpha, r) or (layer, x, y).
+
+        Raises:
+            ValueError: if the layers differ.
+        """
+        if not self.is_regular:
+            raise ValueError(
+                f"{self.name} is irregular: its layers have the shapes {self.layer_shapes}; "
+                "use layer_slice(i) and layer_shapes[i]"
+            )
+        return self.n_layers, *self.layers[0].shape
+
+    @property
+    def cyclic_axis(self) -> int | None:
+        """Axis of a shower's block that wraps around: 1 (alpha) for polar layers, else None."""
+        return 1 if all(isinstance(layer, PolarLayer) for layer in self.layers) else None
+
+    @cached_property
+    def voxel_layer(self) -> Integers:
+        """Layer of each voxel, shape (n_voxels,)."""
+        return _frozen(np.repeat(np.arange(self.n_layers), np.diff(self.offsets)))
+
+    @cached_property
+    def voxel_x(self) -> Floats:
+        """x of the centre of each voxel [mm], shape (n_voxels,)."""
+        return _frozen(np.concatenate([layer.centres()[0] for layer in self.layers]))
+
+    @cached_property
+    def voxel_y(self) -> Floats:
+        """y of the centre of each voxel [mm], shape (n_voxels,)."""
+        return _frozen(np.concatenate([layer.centres()[1] for layer in self.layers]))
+
+    @cached_property
+    def voxel_r(self) -> Floats:
+        """Distance of the centre of each voxel from the axis [mm], shape (n_voxels,)."""
+        return _frozen(np.concatenate([layer.radii() for layer in self.layers]))
+
+    @cached_property
+    def voxel_z(self) -> Floats:
+        """Depth of the centre of each voxel [mm], shape (n_voxels,)."""
+        return _frozen(np.asarray(self.z)[self.voxel_layer])
+
+    def find_voxels(self, layer: ArrayLike, x: ArrayLike, y: ArrayLike) -> Integers:
+        """Find the voxel of each point.
+
+        Args:
+            layer: layer of each point, shape (n,).
+            x: position [mm], shape (n,).
+            y: position [mm], shape (n,).
+
+        Returns:
+            Flat voxel index, -1 for a point outside all voxels, shape (n,).
+        """
+        numbers = np.asarray(layer, dtype=np.int64)
+        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        known = (numbers >= 0) & (numbers < self.n_layers)
+        if self.is_regular:
+            local = self.layers[0].find(xs, ys)
+        else:
+            local = np.full(numbers.shape, -1, dtype=np.int64)
+            for i, bins in enumerate(self.layers):
+                here = numbers == i
+                local[here] = bins.find(xs[here], ys[here])
+        start = self.offsets[np.where(known, numbers, 0)]
+        return np.where(known & (local >= 0), start + local, -1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON or YAML; a run of equal layers is written once."""
+        layers: list[dict[str, Any]] = []
+        for layer in self.layers:
+            entry = layer.to_dict()
+            if layers and {k: v for k, v in layers[-1].items() if k != "repeat"} == entry:
+                layers[-1]["repeat"] += 1
+            else:
+                layers.append({**entry, "repeat": 1})
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        for name in ("z", "energy_range", "layer_ids"):
+            values[name] = list(values[name])
+        return {**values, "layers": layers}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ValueError: for a missing or unknown key, or an unknown kind of layer.
+        """
+        layers: list[Layer] = []
+        try:
+            for entry in values["layers"]:
+                fields = dict(entry)
+                repeat, kind = fields.pop("repeat", 1), fields.pop("kind")
+                layers += [LAYER_KINDS[kind](**fields)] * repeat
+            plain: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+            plain["layers"] = tuple(layers)
+            return cls(**plain)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"not a geometry: {error}; expected the keys that Geometry.to_dict writes"
+            ) from error
