@@ -20,7 +20,7 @@ _HOMES = {
     "generate": "caloforge.generation",
     "geometry_preset": "caloforge.geometry",
     "geometry_presets": "caloforge.geometry",
-    "load": "caloforge.systems",
+    "load": "caloforge.training",
     "open_showers": "caloforge.data",
     "read": "caloforge.data",
     "read_points": "caloforge.data",
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from caloforge.geometry import Geometry, geometry_preset, geometry_presets
     from caloforge.showers import PointShowers, VoxelShowers
     from caloforge.simulation import Fixed, LogUniform, Uniform, simulate
-    from caloforge.systems import build, load
-    from caloforge.training import train
+    from caloforge.systems import build
+    from caloforge.training import load, train
 
 
 def __getattr__(name: str) -> Any:

@@ -2,73 +2,159 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
 
-__all__ = ["PointShowers", "VoxelShowers"]
+__all__ = ["PointShowers", "VoxelShowers", "check_energies"]
 
 Selection = slice | ArrayLike
 
 
-def _check_energies(name: str, energy: NDArray[np.floating[Any]]) -> None:
-    if not np.isfinite(energy).all():
-        first = int(np.flatnonzero(~np.isfinite(energy))[0])
+def check_energies(name: str, energy: NDArray[np.floating[Any]]) -> None:
+    """Refuse energies [MeV] that are not finite or negative.
+
+    Raises:
+        ValueError: naming the first bad entry.
+    """
+    # NaN fails every comparison, so two passes without a copy settle the good case.
+    if not energy.size or (energy.min() >= 0 and energy.max() < np.inf):
+        return
+    wrong = ~np.isfinite(energy)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
         raise ValueError(
             f"{name} must be finite [MeV], got {energy[first]} at entry {first}: "
             "remove the broken showers before use"
         )
-    if energy.size and energy.min() < 0:
-        first = int(np.argmin(energy))
-        raise ValueError(
-            f"{name} must not be negative [MeV], got {energy[first]} at entry {first}: "
-            "set negative energies to 0 or remove the shower"
-        )
+    first = int(np.flatnonzero(energy < 0)[0])
+    raise ValueError(
+        f"{name} must not be negative [MeV], got {energy[first]} at entry {first}: "
+        "set negative energies to 0 or remove the shower"
+    )
 
 
-def _check_ragged(offset: NDArray[np.int64], n_showers: int, columns: dict[str, Any]) -> None:
-    if offset.shape != (n_showers + 1,):
-        raise ValueError(
-            f"offset must have shape ({n_showers + 1},) for {n_showers} showers, got {offset.shape}"
-        )
-    if offset[0] != 0 or np.any(np.diff(offset) < 0):
-        raise ValueError("offset must begin at 0 and never fall: it counts entries shower by shower")
-    for name, column in columns.items():
-        if column.shape != (offset[-1],):
-            raise ValueError(
-                f"{name} must have shape ({offset[-1]},) as offset says, got {column.shape}"
-            )
+def _integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
+    given = np.asarray(values)
+    if given.dtype.kind in "iu":
+        return given
+    if given.size:
+        raise ValueError(f"{name} must hold integers, got {given.dtype}: convert it knowingly")
+    return given.astype(np.int64)
 
 
-def _chosen(n_showers: int, selection: Selection) -> NDArray[np.int64]:
-    """Numbers of the selected showers, from a slice, indices or a mask."""
-    if isinstance(selection, slice):
-        return np.arange(n_showers)[selection]
-    wanted = np.atleast_1d(np.asarray(selection))
-    if wanted.dtype == bool and wanted.shape != (n_showers,):
-        raise IndexError(f"a mask must have shape ({n_showers},), got {wanted.shape}")
-    chosen: NDArray[np.int64] = np.arange(n_showers)[wanted]
-    return chosen
-
-
-def _entries(
-    offset: NDArray[np.int64], showers: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """New offsets and the positions of the entries of the chosen showers."""
-    counts = np.diff(offset)[showers]
-    new = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    positions = np.arange(new[-1]) + np.repeat(offset[showers] - new[:-1], counts)
-    return new, positions
+def _floats(values: ArrayLike) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
+        return np.asarray(values, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class VoxelShowers:
+class _RaggedShowers:
+    """What voxels and points share: entries of all showers in one row, cut by `offset`."""
+
+    energy_inc: NDArray[np.float32]
+    offset: NDArray[np.int64]
+
+    columns: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "energy_inc", _floats(self.energy_inc))
+        object.__setattr__(self, "offset", _integers("offset", self.offset).astype(np.int64))
+        if self.energy_inc.ndim != 1:
+            raise ValueError(f"energy_inc must have shape (n,), got {self.energy_inc.shape}")
+        if self.offset.shape != (len(self) + 1,):
+            raise ValueError(
+                f"offset must have shape ({len(self) + 1},) for {len(self)} showers, "
+                f"got {self.offset.shape}"
+            )
+        if self.offset[0] != 0 or np.any(np.diff(self.offset) < 0):
+            raise ValueError(
+                "offset must begin at 0 and never fall: it counts entries shower by shower"
+            )
+        for name in self.columns:
+            shape = getattr(self, name).shape
+            if shape != (self.offset[-1],):
+                raise ValueError(
+                    f"{name} must have shape ({self.offset[-1]},) as offset says, got {shape}"
+                )
+        check_energies("energy_inc", self.energy_inc)
+
+    def __len__(self) -> int:
+        return len(self.energy_inc)
+
+    def __getitem__(self, selection: Selection) -> Self:
+        """Select showers by slice, indices or mask."""
+        if isinstance(selection, slice) and selection.step in (None, 1):
+            return self._run(*selection.indices(len(self))[:2])
+        showers = self._numbers(selection)
+        counts = np.diff(self.offset)[showers]
+        offset = _offsets(counts)
+        entries = np.arange(offset[-1]) + np.repeat(self.offset[showers] - offset[:-1], counts)
+        chosen = {name: getattr(self, name)[entries] for name in self.columns}
+        return dataclasses.replace(
+            self, energy_inc=self.energy_inc[showers], offset=offset, **chosen
+        )
+
+    def _run(self, start: int, stop: int) -> Self:
+        """Consecutive showers, without a copy."""
+        stop = max(start, stop)
+        first, last = self.offset[start], self.offset[stop]
+        return dataclasses.replace(
+            self,
+            energy_inc=self.energy_inc[start:stop],
+            offset=self.offset[start : stop + 1] - first,
+            **{name: getattr(self, name)[first:last] for name in self.columns},
+        )
+
+    def _numbers(self, selection: Selection) -> NDArray[np.int64]:
+        numbers = np.arange(len(self))
+        if isinstance(selection, slice):
+            return numbers[selection]
+        wanted = np.atleast_1d(np.asarray(selection))
+        if wanted.dtype == bool and wanted.shape != numbers.shape:
+            raise IndexError(f"a mask must have shape {numbers.shape}, got {wanted.shape}")
+        chosen: NDArray[np.int64] = numbers[wanted if wanted.size else slice(0)]
+        return chosen
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join showers, in order.
+
+        Raises:
+            ValueError: if there is nothing to join, or the geometries differ.
+        """
+        if not parts:
+            raise ValueError(f"concatenate needs at least one {cls.__name__}, got none")
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("energy_inc", *cls.columns)
+        }
+        counts = np.concatenate([np.diff(part.offset) for part in parts])
+        return dataclasses.replace(parts[0], offset=_offsets(counts), **joined)
+
+    def batches(self, size: int) -> Iterator[Self]:
+        """Runs of up to `size` showers, in order."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def event(self) -> NDArray[np.int64]:
+        """Shower that each entry belongs to, shape (n_entries,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offset))
+
+
+@dataclass(frozen=True, eq=False)
+class VoxelShowers(_RaggedShowers):
     """Showers as energies in the voxels of a geometry, in compressed sparse rows.
+
+    The entries of a shower rise in voxel index, name a voxel once and hold energy, so that
+    `offset` counts the voxels hit. Entries given in another order are sorted, those of one voxel
+    summed, those without energy dropped.
 
     Args:
         energy_inc: incident energy [MeV], shape (n,).
@@ -82,29 +168,43 @@ class VoxelShowers:
             indices outside the geometry.
     """
 
-    energy_inc: NDArray[np.float32]
-    offset: NDArray[np.int64]
-    index: NDArray[Any]
+    index: NDArray[np.integer[Any]]
     energy: NDArray[np.float32]
     geometry: Geometry
 
+    columns: ClassVar[tuple[str, ...]] = ("index", "energy")
+
     def __post_init__(self) -> None:
-        index_type = np.uint16 if self.geometry.n_voxels <= 2**16 else np.uint32
-        given = np.asarray(self.index)
-        if given.size and (given.min() < 0 or given.max() >= self.geometry.n_voxels):
+        n_voxels = self.geometry.n_voxels
+        index = _integers("index", self.index)
+        if index.size and (index.min() < 0 or index.max() >= n_voxels):
             raise ValueError(
-                f"voxel indices must lie in 0 … {self.geometry.n_voxels - 1} for "
-                f"{self.geometry.name}, got {given.min()} … {given.max()}: is it another geometry?"
+                f"voxel indices must lie in 0 … {n_voxels - 1} for {self.geometry.name}, "
+                f"got {index.min()} … {index.max()}: is it another geometry?"
             )
-        object.__setattr__(self, "energy_inc", np.asarray(self.energy_inc, dtype=np.float32))
-        object.__setattr__(self, "offset", np.asarray(self.offset, dtype=np.int64))
-        object.__setattr__(self, "index", given.astype(index_type, copy=False))
-        object.__setattr__(self, "energy", np.asarray(self.energy, dtype=np.float32))
-        if self.energy_inc.ndim != 1:
-            raise ValueError(f"energy_inc must have shape (n,), got {self.energy_inc.shape}")
-        _check_ragged(self.offset, len(self), {"index": self.index, "energy": self.energy})
-        _check_energies("energy_inc", self.energy_inc)
-        _check_energies("voxel energies", self.energy)
+        small = np.uint16 if n_voxels <= 2**16 else np.uint32
+        object.__setattr__(self, "index", index.astype(small, copy=False))
+        object.__setattr__(self, "energy", _floats(self.energy))
+        super().__post_init__()
+        check_energies("voxel energies", self.energy)
+        if not self._is_canonical():
+            self._make_canonical()
+
+    def _is_canonical(self) -> bool:
+        rises = self.index[1:] > self.index[:-1]
+        starts = self.offset[(self.offset > 0) & (self.offset < len(self.index))]
+        rises[starts - 1] = True  # between two showers the index may fall
+        return bool(rises.all() and self.energy.all())
+
+    def _make_canonical(self) -> None:
+        n_voxels = self.geometry.n_voxels
+        key = self.event() * n_voxels + self.index
+        cells, cell = np.unique(key[self.energy > 0], return_inverse=True)
+        energy = _sums(cell, self.energy[self.energy > 0], len(cells))
+        counts = np.bincount(cells // n_voxels, minlength=len(self))
+        object.__setattr__(self, "offset", _offsets(counts))
+        object.__setattr__(self, "index", (cells % n_voxels).astype(self.index.dtype))
+        object.__setattr__(self, "energy", _floats(energy))
 
     @classmethod
     def from_dense(
@@ -122,55 +222,35 @@ class VoxelShowers:
         """
         block = np.asarray(dense)
         n_numbers = int(np.prod(block.shape[1:]))
-        if n_numbers != geometry.n_voxels:
+        if block.ndim < 2 or n_numbers != geometry.n_voxels:
             raise ValueError(
                 f"{geometry.name} has {geometry.n_voxels} voxels a shower, got {n_numbers} from "
                 f"an array of shape {block.shape}"
             )
-        block = block.reshape(len(block), -1)
-        shower, index = np.nonzero(block)
-        offset = np.concatenate([[0], np.cumsum(np.bincount(shower, minlength=len(block)))])
-        inc = np.asarray(energy_inc, dtype=np.float32)
-        return cls(inc, offset, index, block[shower, index], geometry)
+        if np.shape(energy_inc) != (len(block),):
+            raise ValueError(
+                f"energy_inc must have shape ({len(block)},) for {len(block)} dense showers, "
+                f"got {np.shape(energy_inc)}"
+            )
+        block = block.reshape(len(block), n_numbers)
+        offset = _offsets(np.count_nonzero(block, axis=1))
+        cell = np.flatnonzero(block)
+        return cls(_floats(energy_inc), offset, cell % n_numbers, block.reshape(-1)[cell], geometry)
 
     @classmethod
-    def concatenate(cls, parts: Sequence[VoxelShowers]) -> VoxelShowers:
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Join showers of one geometry, in order.
 
         Raises:
             ValueError: if there is nothing to join, or the geometries differ.
         """
-        if not parts:
-            raise ValueError("concatenate needs at least one VoxelShowers, got none")
-        geometry = parts[0].geometry
         for part in parts[1:]:
-            if part.geometry != geometry:
+            if part.geometry != parts[0].geometry:
                 raise ValueError(
-                    f"showers of {geometry.name} and {part.geometry.name} cannot be joined: "
-                    "project or simulate them in one geometry"
+                    f"showers of {parts[0].geometry.name} and {part.geometry.name} cannot be "
+                    "joined: project or simulate them in one geometry"
                 )
-        return cls(
-            np.concatenate([part.energy_inc for part in parts]),
-            _joined_offsets([part.offset for part in parts]),
-            np.concatenate([part.index for part in parts]),
-            np.concatenate([part.energy for part in parts]),
-            geometry,
-        )
-
-    def __len__(self) -> int:
-        return len(self.energy_inc)
-
-    def __getitem__(self, selection: Selection) -> VoxelShowers:
-        """Select showers by slice, indices or mask."""
-        showers = _chosen(len(self), selection)
-        offset, entries = _entries(self.offset, showers)
-        return VoxelShowers(
-            self.energy_inc[showers],
-            offset,
-            self.index[entries],
-            self.energy[entries],
-            self.geometry,
-        )
+        return super().concatenate(parts)
 
     def __repr__(self) -> str:
         return (
@@ -178,21 +258,13 @@ class VoxelShowers:
             f"{len(self.energy)} voxels with energy)"
         )
 
-    def batches(self, size: int) -> Iterator[VoxelShowers]:
-        """Runs of up to `size` showers, in order."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
-
-    def event(self) -> NDArray[np.int64]:
-        """Shower that each entry belongs to, shape (nnz,)."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offset))
-
     def dense(self) -> NDArray[np.float32]:
         """Voxel energies [MeV], shape (n, *geometry.shape), or (n, n_voxels) if irregular."""
-        geometry = self.geometry
-        block = np.zeros((len(self), geometry.n_voxels), dtype=np.float32)
-        block[self.event(), self.index] = self.energy
-        return block.reshape(len(self), *geometry.shape) if geometry.is_regular else block
+        n_voxels = self.geometry.n_voxels
+        block = np.zeros(len(self) * n_voxels, dtype=np.float32)
+        block[self.event() * n_voxels + self.index] = self.energy
+        shape = self.geometry.shape if self.geometry.is_regular else (n_voxels,)
+        return block.reshape(len(self), *shape)
 
     def layer_energies(self) -> NDArray[np.float64]:
         """Energy of each layer [MeV], shape (n, n_layers)."""
@@ -206,15 +278,15 @@ class VoxelShowers:
 
     def above(self, threshold: float) -> VoxelShowers:
         """The same showers without the voxels below a threshold [MeV]; equal to it survives."""
-        kept = self.energy >= np.float32(threshold)
-        offset = np.concatenate([[0], np.cumsum(kept)])[self.offset]
-        return VoxelShowers(
-            self.energy_inc, offset, self.index[kept], self.energy[kept], self.geometry
+        kept = self.energy >= np.float32(threshold)  # compared as stored, in float32
+        counted = np.concatenate([[0], np.cumsum(kept)])
+        return dataclasses.replace(
+            self, offset=counted[self.offset], index=self.index[kept], energy=self.energy[kept]
         )
 
 
 @dataclass(frozen=True, eq=False)
-class PointShowers:
+class PointShowers(_RaggedShowers):
     """Showers as clouds of points with energy.
 
     Args:
@@ -222,7 +294,7 @@ class PointShowers:
         offset: first point of each shower and, last, the number of points, shape (n + 1,).
         x: position [mm] from the impact point, shape (n_points,).
         y: position [mm] from the impact point, shape (n_points,).
-        layer: layer of each point, shape (n_points,).
+        layer: layer of each point, counted from 0, shape (n_points,).
         energy: energy of each point [MeV], shape (n_points,).
 
     Raises:
@@ -230,72 +302,28 @@ class PointShowers:
             negative energies.
     """
 
-    energy_inc: NDArray[np.float32]
-    offset: NDArray[np.int64]
     x: NDArray[np.float32]
     y: NDArray[np.float32]
     layer: NDArray[np.uint8]
     energy: NDArray[np.float32]
 
+    columns: ClassVar[tuple[str, ...]] = ("x", "y", "layer", "energy")
+
     def __post_init__(self) -> None:
-        layer = np.asarray(self.layer)
+        layer = _integers("layer", self.layer)
         if layer.size and (layer.min() < 0 or layer.max() > 255):
             raise ValueError(f"layers must lie in 0 … 255, got {layer.min()} … {layer.max()}")
         object.__setattr__(self, "layer", layer.astype(np.uint8, copy=False))
-        object.__setattr__(self, "offset", np.asarray(self.offset, dtype=np.int64))
-        for name in ("energy_inc", "x", "y", "energy"):
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float32))
-        columns = {name: getattr(self, name) for name in ("x", "y", "layer", "energy")}
-        _check_ragged(self.offset, len(self), columns)
+        for name in ("x", "y", "energy"):
+            object.__setattr__(self, name, _floats(getattr(self, name)))
+        super().__post_init__()
         for name in ("x", "y"):
-            if not np.isfinite(columns[name]).all():
+            if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} must be finite [mm]: remove the broken points")
-        _check_energies("energy_inc", self.energy_inc)
-        _check_energies("point energies", self.energy)
-
-    def __len__(self) -> int:
-        return len(self.energy_inc)
-
-    def __getitem__(self, selection: Selection) -> PointShowers:
-        """Select showers by slice, indices or mask."""
-        showers = _chosen(len(self), selection)
-        offset, points = _entries(self.offset, showers)
-        return PointShowers(
-            self.energy_inc[showers],
-            offset,
-            self.x[points],
-            self.y[points],
-            self.layer[points],
-            self.energy[points],
-        )
+        check_energies("point energies", self.energy)
 
     def __repr__(self) -> str:
         return f"PointShowers({len(self)} showers, {len(self.energy)} points)"
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[PointShowers]) -> PointShowers:
-        """Join showers, in order.
-
-        Raises:
-            ValueError: if there is nothing to join.
-        """
-        if not parts:
-            raise ValueError("concatenate needs at least one PointShowers, got none")
-        columns = ("x", "y", "layer", "energy")
-        return cls(
-            np.concatenate([part.energy_inc for part in parts]),
-            _joined_offsets([part.offset for part in parts]),
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in columns),
-        )
-
-    def batches(self, size: int) -> Iterator[PointShowers]:
-        """Runs of up to `size` showers, in order."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
-
-    def event(self) -> NDArray[np.int64]:
-        """Shower that each point belongs to, shape (n_points,)."""
-        return np.repeat(np.arange(len(self)), np.diff(self.offset))
 
     def project(
         self, geometry: Geometry, *, shift: tuple[float, float] = (0.0, 0.0)
@@ -306,15 +334,13 @@ class PointShowers:
             geometry: the voxels.
             shift: added to x and y of every point [mm].
         """
-        dx, dy = shift
+        dx, dy = np.asarray(shift, dtype=np.float64)  # sums in double keep points off the borders
         voxel = geometry.find_voxels(self.layer, self.x + dx, self.y + dy)
         inside = voxel >= 0
-        key = self.event()[inside] * geometry.n_voxels + voxel[inside]
-        cells, cell_of_point = np.unique(key, return_inverse=True)
-        energy = _sums(cell_of_point, self.energy[inside], len(cells)).astype(np.float32)
-        per_shower = np.bincount(cells // geometry.n_voxels, minlength=len(self))
-        offset = np.concatenate([[0], np.cumsum(per_shower)])
-        return VoxelShowers(self.energy_inc, offset, cells % geometry.n_voxels, energy, geometry)
+        counted = np.concatenate([[0], np.cumsum(inside)])
+        return VoxelShowers(
+            self.energy_inc, counted[self.offset], voxel[inside], self.energy[inside], geometry
+        )
 
 
 def _sums(
@@ -324,5 +350,6 @@ def _sums(
     return np.asarray(np.bincount(key, weights=energy, minlength=n_keys), dtype=np.float64)
 
 
-def _joined_offsets(offsets: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(np.concatenate([np.diff(part) for part in offsets]))])
+def _offsets(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """First entry of each shower and, last, the number of entries."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

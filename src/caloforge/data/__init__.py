@@ -11,7 +11,7 @@ from caloforge.data.files import (
 )
 from caloforge.data.parts import Parts
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFile, ShowerFileError, ShowerWriter
+from caloforge.data.showerfile import ShowerFile, ShowerFileError, ShowerWriter, VoxelWriter
 
 __all__ = [
     "Parts",
@@ -19,6 +19,7 @@ __all__ = [
     "ShowerFileError",
     "ShowerWriter",
     "VoxelFile",
+    "VoxelWriter",
     "create",
     "open_points",
     "open_showers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from caloforge.data.showerfile import (
     COMPRESSION,
     ShowerFile,
     ShowerFileError,
-    ShowerWriter,
+    VoxelWriter,
     extend,
 )
 from caloforge.geometry import Geometry
@@ -20,11 +20,17 @@ from caloforge.showers import VoxelShowers
 
 __all__ = ["CaloChallengeFile", "CaloChallengeWriter"]
 
+_BLOCK = 1 << 23  # numbers of dense showers held at a time, 32 MB in float32
+
 
 class CaloChallengeFile(ShowerFile[VoxelShowers]):
     """A CaloChallenge file, read slice by slice, in float32 or float64."""
 
     geometry: Geometry
+
+    # The official files are cut into chunks of many showers and few voxels: one run of showers
+    # touches hundreds of them, and the next run the same ones.
+    _chunk_cache: ClassVar[int] = 1 << 27
 
     def _open(self, geometry: Geometry | None) -> None:
         self._showers = self._dataset("showers")
@@ -36,19 +42,23 @@ class CaloChallengeFile(ShowerFile[VoxelShowers]):
         self.geometry = self._find_geometry(geometry, int(self._showers.shape[1]))
 
     def _read(self, start: int, stop: int) -> VoxelShowers:
+        size = max(1, _BLOCK // self.geometry.n_voxels)
+        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
+        return VoxelShowers.concatenate(
+            [self._read_block(first, min(first + size, stop)) for first in starts]
+        )
+
+    def _read_block(self, start: int, stop: int) -> VoxelShowers:
         return VoxelShowers.from_dense(
-            self._incident(start, stop), self._showers[start:stop], self.geometry
+            self._read_incident(start, stop), self._showers[start:stop], self.geometry
         )
 
 
-class CaloChallengeWriter(ShowerWriter[VoxelShowers]):
+class CaloChallengeWriter(VoxelWriter):
     """Writes voxel showers as the CaloChallenge does, float32."""
 
-    def __init__(
-        self, path: str | Path, geometry: Geometry, attributes: Mapping[str, Any]
-    ) -> None:
-        super().__init__(path, attributes)
-        self._name_geometry(geometry)
+    def __init__(self, path: str | Path, geometry: Geometry, attributes: Mapping[str, Any]) -> None:
+        super().__init__(path, attributes, geometry)
         n_voxels = geometry.n_voxels
         self._showers = self._file.create_dataset(
             "showers",
@@ -59,7 +69,7 @@ class CaloChallengeWriter(ShowerWriter[VoxelShowers]):
             **COMPRESSION,
         )
 
-    def append(self, showers: VoxelShowers) -> None:
-        """Write showers behind those already written."""
-        extend(self._showers, showers.dense().reshape(len(showers), -1))
-        extend(self._incident, showers.energy_inc[:, None])
+    def _append(self, showers: VoxelShowers) -> None:
+        n_voxels = showers.geometry.n_voxels
+        for block in showers.batches(max(1, _BLOCK // n_voxels)):
+            extend(self._showers, block.dense().reshape(len(block), n_voxels))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFileError, ShowerWriter, open_hdf5
+from caloforge.data.showerfile import ShowerFileError, VoxelWriter, open_hdf5
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
@@ -26,8 +26,8 @@ def _contents(path: str | Path) -> str:
             if name in file:
                 return name
         raise ShowerFileError(
-            f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge) or a group "
-            f"'voxels' or 'points' (sparse), got {', '.join(file) or 'nothing'}"
+            f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge) or a "
+            f"group 'voxels' or 'points' (sparse), got {', '.join(file) or 'nothing'}"
         )
 
 
@@ -78,7 +78,7 @@ def create(
     layout: Layout = "sparse",
     attributes: Mapping[str, Any] | None = None,
     mantissa_bits: int | None = None,
-) -> Iterator[ShowerWriter[VoxelShowers]]:
+) -> Iterator[VoxelWriter]:
     """Write voxel showers in a stream; the file appears when the block ends without error.
 
     Args:
@@ -96,7 +96,7 @@ def create(
     if mantissa_bits is not None and layout != "sparse":
         raise ValueError("mantissa_bits rounds energies in the sparse layout only")
     with replacing(path) as temporary:
-        writer: ShowerWriter[VoxelShowers] = (
+        writer: VoxelWriter = (
             SparseWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits)
             if layout == "sparse"
             else CaloChallengeWriter(temporary, geometry, attributes or {})

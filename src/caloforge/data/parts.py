@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,46 +28,64 @@ class Parts:
         resume: continue with the parts that are there.
 
     Raises:
-        ValueError: if parts of an earlier job are there and `resume` is not set, or they answer
-            another request.
+        ValueError: if parts of an earlier job are there and `resume` is not set, they answer
+            another request, or the folder for them holds something else or cannot be made.
     """
 
     def __init__(
         self, output: str | Path, n_parts: int, request: Mapping[str, Any], *, resume: bool = False
     ) -> None:
+        if n_parts < 1:
+            raise ValueError(f"n_parts must be 1 or more, got {n_parts}")
         self.output = Path(output)
         self.n_parts = n_parts
         self.folder = self.output.with_name(self.output.name + ".parts")
+        self._note = self.folder / "request.json"
         asked = json.loads(json.dumps({**request, "n_parts": n_parts}))
-        note = self.folder / "request.json"
-        if note.exists():
-            if not resume:
-                raise ValueError(
-                    f"{self.folder} holds the parts of an unfinished job: "
-                    "resume it, or remove that folder to begin anew"
-                )
-            before = json.loads(note.read_text())
-            if before != asked:
-                other = {key for key in {*asked, *before} if asked.get(key) != before.get(key)}
-                changes = ", ".join(
-                    f"{key}: {before.get(key)!r} then, {asked.get(key)!r} now"
-                    for key in sorted(other)
-                )
-                raise ValueError(
-                    f"{self.folder} answers another request ({changes}): "
-                    "ask the same to resume, or remove that folder to begin anew"
-                )
-            return
+        if self._note.exists():
+            self._continue(asked, resume)
+        else:
+            self._begin(asked)
+
+    def _begin(self, asked: dict[str, Any]) -> None:
         if not self.output.parent.is_dir():
             raise ValueError(
                 f"the folder {self.output.parent} does not exist: create it to write {self.output}"
             )
         self.folder.mkdir(exist_ok=True)
-        with replacing(note) as temporary:
+        # `assemble` removes this folder, so nothing but leftovers of `replacing` may lie in it.
+        if any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
+            raise ValueError(
+                f"{self.folder} holds no parts but other files: move them, or choose another output"
+            )
+        with replacing(self._note) as temporary:
             temporary.write_text(json.dumps(asked, indent=1))
 
+    def _continue(self, asked: dict[str, Any], resume: bool) -> None:
+        if not resume:
+            raise ValueError(
+                f"{self.folder} holds the parts of an unfinished job: "
+                "resume it, or remove that folder to begin anew"
+            )
+        before = json.loads(self._note.read_text())
+        other = sorted(key for key in {*asked, *before} if asked.get(key) != before.get(key))
+        if other:
+            changes = ", ".join(
+                f"{key}: {before.get(key)!r} then, {asked.get(key)!r} now" for key in other
+            )
+            raise ValueError(
+                f"{self.folder} answers another request ({changes}): "
+                "ask the same to resume, or remove that folder to begin anew"
+            )
+
     def path(self, part: int) -> Path:
-        """Where a part lies."""
+        """Where a part lies.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        if not 0 <= part < self.n_parts:
+            raise ValueError(f"part must lie in 0 … {self.n_parts - 1}, got {part}")
         return self.folder / f"{part:06d}.h5"
 
     def missing(self) -> list[int]:
@@ -78,9 +96,7 @@ class Parts:
         """Write a part, complete or not at all."""
         write(self.path(part), showers)
 
-    def assemble(
-        self, attributes: Mapping[str, Any], *, mantissa_bits: int | None = None
-    ) -> Path:
+    def assemble(self, attributes: Mapping[str, Any], *, mantissa_bits: int | None = None) -> Path:
         """Join all parts in order into the output, in a stream, and remove them.
 
         Raises:
@@ -89,7 +105,8 @@ class Parts:
         missing = self.missing()
         if missing:
             raise ValueError(
-                f"{len(missing)} of {self.n_parts} parts of {self.output} are missing: resume the job"
+                f"{len(missing)} of {self.n_parts} parts of {self.output} are missing: "
+                "resume the job"
             )
         with open_showers(self.path(0)) as first:
             geometry = first.geometry
@@ -101,7 +118,7 @@ class Parts:
         shutil.rmtree(self.folder)
         return self.output
 
-    def _stream(self) -> Iterable[VoxelShowers]:
+    def _stream(self) -> Iterator[VoxelShowers]:
         for part in range(self.n_parts):
             with open_showers(self.path(part)) as file:
                 yield from file.batches(1000)

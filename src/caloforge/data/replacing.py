@@ -14,14 +14,17 @@ __all__ = ["replacing"]
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` and rename it to `path` when the block succeeds.
 
-    If the block raises, the temporary file goes and an existing file at `path` is untouched.
+    If the block raises, the temporary file goes and an existing file at `path` is untouched. A
+    link is followed: the file that it names is replaced.
 
     Raises:
-        ValueError: if the folder of `path` does not exist.
+        ValueError: if the folder of `path` does not exist, or `path` is itself a folder.
     """
-    target = Path(path)
+    target = Path(path).resolve()
     if not target.parent.is_dir():
         raise ValueError(f"the folder {target.parent} does not exist: create it to write {target}")
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder: give the name of a file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary

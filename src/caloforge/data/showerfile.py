@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
-from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.showers import PointShowers, VoxelShowers, check_energies
 
-__all__ = ["ShowerFile", "ShowerFileError", "ShowerWriter"]
+__all__ = ["ShowerFile", "ShowerFileError", "ShowerWriter", "VoxelWriter"]
 
 Showers = TypeVar("Showers", VoxelShowers, PointShowers)
 
@@ -39,17 +40,21 @@ class ShowerFile(ABC, Generic[Showers]):
         ShowerFileError: if the file is missing, truncated, of another layout or geometry.
     """
 
+    _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
+
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
-        self.path = Path(path)
-        self._file = open_hdf5(self.path)
+        self.path: Path = Path(path)
+        wanted = geometry_preset(geometry) if isinstance(geometry, str) else geometry
+        self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
-            self._check_version()
-            self.attributes: dict[str, Any] = {
-                name: value.item() if isinstance(value, np.generic) else value
-                for name, value in self._file.attrs.items()
-            }
-            self._n_showers = self._count_showers()
-            self._open(geometry_preset(geometry) if isinstance(geometry, str) else geometry)
+            with self._blaming("its head"):
+                self._check_version()
+                self.attributes: dict[str, Any] = {
+                    name: value.item() if isinstance(value, np.generic) else value
+                    for name, value in self._file.attrs.items()
+                }
+                self._incident = self._find_incident()
+                self._open(wanted)
         except BaseException:
             self._file.close()
             raise
@@ -63,7 +68,7 @@ class ShowerFile(ABC, Generic[Showers]):
         """Read showers start … stop - 1."""
 
     def __len__(self) -> int:
-        return self._n_showers
+        return int(self._incident.shape[0])
 
     def __getitem__(self, selection: slice) -> Showers:
         """Read a run of showers.
@@ -74,10 +79,8 @@ class ShowerFile(ABC, Generic[Showers]):
         start, stop, step = selection.indices(len(self))
         if step != 1:
             raise ValueError(f"a file is read in runs without step, got step {step}")
-        try:
+        with self._blaming(f"showers {start} to {stop}"):
             return self._read(start, max(start, stop))
-        except (OSError, ValueError) as error:
-            raise ShowerFileError(f"{self.path}, showers {start} to {stop}: {error}") from error
 
     def batches(self, size: int) -> Iterator[Showers]:
         """Read the file in runs of up to `size` showers."""
@@ -87,7 +90,10 @@ class ShowerFile(ABC, Generic[Showers]):
     @property
     def energy_inc(self) -> NDArray[np.float32]:
         """Incident energies [MeV] of all showers, shape (n,)."""
-        return self._incident(0, len(self))
+        with self._blaming("incident_energies"):
+            energies = self._read_incident(0, len(self))
+            check_energies("energy_inc", energies)
+            return energies
 
     def close(self) -> None:
         """Close the file."""
@@ -104,43 +110,56 @@ class ShowerFile(ABC, Generic[Showers]):
     ) -> None:
         self.close()
 
-    def _incident(self, start: int, stop: int) -> NDArray[np.float32]:
-        return np.asarray(self._file["incident_energies"][start:stop], np.float32).reshape(-1)
+    @contextmanager
+    def _blaming(self, part: str) -> Iterator[None]:
+        """Whatever goes wrong in here is said of this part of this file."""
+        try:
+            yield
+        except ShowerFileError:
+            raise
+        # What h5py raises for damage is any of these, depending on what is hit.
+        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ShowerFileError(f"{self.path}, {part}: {error}") from error
+
+    def _read_incident(self, start: int, stop: int) -> NDArray[np.float32]:
+        return np.asarray(self._incident[start:stop], np.float32).reshape(-1)
 
     def _check_version(self) -> None:
-        version = int(self._file.attrs.get("format_version", FORMAT_VERSION))
+        version = self._file.attrs.get("format_version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
             raise ShowerFileError(
                 f"{self.path} has format_version {version}, this caloforge reads {FORMAT_VERSION}: "
                 "update caloforge"
             )
 
-    def _count_showers(self) -> int:
+    def _find_incident(self) -> h5py.Dataset:
         energies = self._dataset("incident_energies")
-        if energies.ndim > 2 or (energies.ndim == 2 and energies.shape[1] != 1):
+        if energies.ndim == 0 or energies.shape[1:] not in ((), (1,)):
             raise ShowerFileError(
                 f"{self.path}: incident_energies must have shape (n, 1), got {energies.shape}"
             )
-        return int(energies.shape[0])
+        return energies
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        if not isinstance(self._file.get(name), h5py.Dataset):
+        found = self._file.get(name)
+        if not isinstance(found, h5py.Dataset):
             raise ShowerFileError(
-                f"{self.path} has no dataset {name!r}; it holds {', '.join(self._file) or 'nothing'}"
+                f"{self.path} has no dataset {name!r}, it holds "
+                f"{', '.join(self._file) or 'nothing'}: was it written to its end?"
             )
-        return self._file[name]
+        return found
 
     def _find_geometry(self, given: Geometry | None, n_voxels: int | None = None) -> Geometry:
         """The geometry that the file names, or the given one; both must agree."""
-        named = self.attributes.get("geometry")
-        stored: Geometry | None = None
-        if "geometry_definition" in self.attributes:
-            stored = Geometry.from_dict(json.loads(self.attributes["geometry_definition"]))
-        elif named in geometry_presets():
-            stored = geometry_preset(str(named))
+        named, stored = self.attributes.get("geometry"), self._stored_geometry()
         if given is not None and named is not None and given.name != named:
             raise ShowerFileError(
                 f"{self.path} holds showers of {named}, not of {given.name}: "
+                "leave the geometry out, or choose the right file"
+            )
+        if given is not None and stored is not None and given.layers != stored.layers:
+            raise ShowerFileError(
+                f"{self.path} holds showers in other voxels than those of the given {given.name}: "
                 "leave the geometry out, or choose the right file"
             )
         geometry = given or stored
@@ -160,6 +179,12 @@ class ShowerFile(ABC, Generic[Showers]):
             )
         return geometry
 
+    def _stored_geometry(self) -> Geometry | None:
+        if "geometry_definition" in self.attributes:
+            return Geometry.from_dict(json.loads(self.attributes["geometry_definition"]))
+        named = self.attributes.get("geometry")
+        return geometry_preset(str(named)) if named in geometry_presets() else None
+
 
 class ShowerWriter(ABC, Generic[Showers]):
     """A file of showers being written in a stream.
@@ -167,25 +192,38 @@ class ShowerWriter(ABC, Generic[Showers]):
     Args:
         path: where to write; an unfinished file belongs under a temporary name, see `replacing`.
         attributes: written to the root of the file.
+
+    Raises:
+        ValueError: if an attribute is neither number nor text nor array.
     """
 
     def __init__(self, path: str | Path, attributes: Mapping[str, Any]) -> None:
         self._file = h5py.File(path, "w")
-        self._file.attrs["format_version"] = FORMAT_VERSION
-        for name, value in attributes.items():
-            self._file.attrs[name] = value
-        self._incident = growing(self._file, "incident_energies", np.float32, (1,))
+        try:
+            for name, value in {**attributes, "format_version": FORMAT_VERSION}.items():
+                self._set_attribute(name, value)
+        except BaseException:
+            self._file.close()
+            raise
+        self._incident = growing(self._file, "incident_energies", np.float32, (1,), chunk=1 << 12)
 
-    @abstractmethod
     def append(self, showers: Showers) -> None:
         """Write showers behind those already written."""
+        self._append(showers)
+        extend(self._incident, showers.energy_inc[:, None])
 
-    def _name_geometry(self, geometry: Geometry) -> None:
-        self._file.attrs["geometry"] = geometry.name
-        known = geometry.name in geometry_presets()
-        if not known or geometry_preset(geometry.name) != geometry:
-            self._file.attrs["geometry_definition"] = json.dumps(geometry.to_dict())
-        self._file.attrs["threshold_MeV"] = geometry.threshold
+    @abstractmethod
+    def _append(self, showers: Showers) -> None:
+        """Write all but the incident energies."""
+
+    def _set_attribute(self, name: str, value: Any) -> None:
+        try:
+            self._file.attrs[name] = value
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"attribute {name!r} must be a number, a text or an array, got {value!r}: "
+                "leave it out, or write it as JSON"
+            ) from error
 
     def close(self) -> None:
         """Finish the file."""
@@ -203,8 +241,45 @@ class ShowerWriter(ABC, Generic[Showers]):
         self.close()
 
 
-def open_hdf5(path: Path) -> h5py.File:
+class VoxelWriter(ShowerWriter[VoxelShowers]):
+    """A file of voxel showers being written in a stream; it says its geometry.
+
+    Args:
+        path: where to write.
+        attributes: written to the root of the file. Those of another file may be passed on: the
+            geometry is always this file's own.
+        geometry: the voxels.
+    """
+
+    def __init__(self, path: str | Path, attributes: Mapping[str, Any], geometry: Geometry) -> None:
+        self.geometry = geometry
+        passed_on = {k: v for k, v in attributes.items() if k != "geometry_definition"}
+        described: dict[str, Any] = {"geometry": geometry.name}
+        known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
+        if not known:
+            described["geometry_definition"] = json.dumps(geometry.to_dict())
+        super().__init__(path, {"threshold_MeV": geometry.threshold, **passed_on, **described})
+
+    def append(self, showers: VoxelShowers) -> None:
+        """Write showers behind those already written.
+
+        Raises:
+            ValueError: if they are in another geometry.
+        """
+        if showers.geometry != self.geometry:
+            raise ValueError(
+                f"this file takes showers of {self.geometry.name}, got showers of "
+                f"{showers.geometry.name}: write them to a file of their own"
+            )
+        super().append(showers)
+
+
+def open_hdf5(path: Path, *, chunk_cache: int = 1 << 20) -> h5py.File:
     """Open an HDF5 file for reading.
+
+    Args:
+        path: the file.
+        chunk_cache: memory for uncompressed chunks of each dataset [bytes].
 
     Raises:
         ShowerFileError: if it is missing, truncated or no HDF5 file.
@@ -212,10 +287,11 @@ def open_hdf5(path: Path) -> h5py.File:
     if not path.is_file():
         raise ShowerFileError(f"there is no file {path}")
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", rdcc_nbytes=chunk_cache, rdcc_nslots=chunk_cache // 1024)
     except OSError as error:
         raise ShowerFileError(
-            f"{path} is no readable HDF5 file ({error}): it may be truncated; fetch or make it again"
+            f"{path} is no readable HDF5 file ({error}): it may be truncated; "
+            "fetch or make it again"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,16 +13,18 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-def _check_edges(name: str, edges: tuple[float, ...]) -> None:
-    if len(edges) < 2 or not np.all(np.diff(edges) > 0):
+def _checked_edges(name: str, edges: Iterable[float]) -> tuple[float, ...]:
+    plain = tuple(float(edge) for edge in edges)
+    if len(plain) < 2 or not np.isfinite(plain).all() or not np.all(np.diff(plain) > 0):
         raise ValueError(
-            f"{name} must be at least two increasing numbers [mm], got {edges!r}: "
+            f"{name} must be at least two increasing numbers [mm], got {plain!r}: "
             "list the borders of the bins from low to high"
         )
+    return plain
 
 
 def _midpoints(edges: tuple[float, ...]) -> Floats:
-    borders = np.asarray(edges)
+    borders = np.array(edges, dtype=np.float64)
     return borders[:-1] + (borders[1:] - borders[:-1]) / 2
 
 
@@ -47,10 +50,12 @@ class PolarLayer:
     kind: ClassVar[str] = "polar"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "r_edges", tuple(float(edge) for edge in self.r_edges))
-        _check_edges("r_edges", self.r_edges)
-        if self.n_alpha < 1:
-            raise ValueError(f"n_alpha must be 1 or more, got {self.n_alpha}")
+        object.__setattr__(self, "r_edges", _checked_edges("r_edges", self.r_edges))
+        if self.r_edges[0] < 0:
+            raise ValueError(f"r_edges must not be negative [mm], got {self.r_edges!r}")
+        if self.n_alpha != int(self.n_alpha) or self.n_alpha < 1:
+            raise ValueError(f"n_alpha must be a whole number, 1 or more, got {self.n_alpha}")
+        object.__setattr__(self, "n_alpha", int(self.n_alpha))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,7 +63,7 @@ class PolarLayer:
         return self.n_alpha, len(self.r_edges) - 1
 
     def centres(self) -> tuple[Floats, Floats]:
-        """Centres x = r cos(alpha), y = r sin(alpha) [mm] of the bins, each of shape (n_voxels,)."""
+        """Centres x = r cos(alpha), y = r sin(alpha) [mm] of the bins, shape (n_voxels,) each."""
         edges = np.linspace(-np.pi, np.pi, self.n_alpha + 1)
         alpha = edges[:-1] + (edges[1:] - edges[:-1]) / 2
         r = _midpoints(self.r_edges)
@@ -72,7 +77,8 @@ class PolarLayer:
         """Index within the layer of the bin that holds each point (x, y) [mm], -1 outside."""
         i_r = _find_bins(self.r_edges, np.hypot(x, y))
         turn = (np.arctan2(y, x) + np.pi) / (2 * np.pi)
-        i_alpha = np.floor(turn * self.n_alpha).astype(np.int64) % self.n_alpha
+        turn = np.where(i_r < 0, 0.0, turn)  # a point at NaN has no alpha
+        i_alpha = np.floor(turn * self.n_alpha).astype(np.int64) % self.n_alpha  # pi is -pi
         return np.where(i_r < 0, -1, i_alpha * self.shape[1] + i_r)
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,9 +101,7 @@ class CartesianLayer:
 
     def __post_init__(self) -> None:
         for name in ("x_edges", "y_edges"):
-            edges = tuple(float(edge) for edge in getattr(self, name))
-            object.__setattr__(self, name, edges)
-            _check_edges(name, edges)
+            object.__setattr__(self, name, _checked_edges(name, getattr(self, name)))
 
     @property
     def shape(self) -> tuple[int, int]:

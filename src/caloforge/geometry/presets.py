@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from caloforge.units import GeV, MeV, TeV, keV, mm
 
 
 def _calochallenge_1(particle: str) -> Geometry:
-    # Edges [mm] as in the CaloChallenge's binning_dataset_1_{photons,pions}.xml. The depths are
-    # the layers' numbers: the official sample gives none for ATLAS' calorimeter at 0.2 < eta < 0.25.
+    # Edges [mm] as in the CaloChallenge's binning_dataset_1_{photons,pions}.xml. The official
+    # sample gives no depths for ATLAS' calorimeter at 0.2 < eta < 0.25: the layers' numbers serve.
     presampler = (0, 5, 10, 30, 50, 100, 200, 400, 600)
     back = (0, 50, 100, 200, 400, 600)
     bins: dict[int, tuple[tuple[float, ...], int]]
@@ -109,6 +110,11 @@ def geometry_presets() -> tuple[str, ...]:
     return tuple(_PRESETS)
 
 
+@cache  # a geometry is frozen, and the positions of its voxels are worth sharing
+def _built(name: str) -> Geometry:
+    return _PRESETS[name]()
+
+
 def geometry_preset(name: str) -> Geometry:
     """Build a geometry of the field by its name.
 
@@ -116,5 +122,5 @@ def geometry_preset(name: str) -> Geometry:
         ValueError: if there is no such preset.
     """
     if name not in _PRESETS:
-        raise ValueError(f"no geometry {name!r}; there are {', '.join(_PRESETS)}")
-    return _PRESETS[name]()
+        raise ValueError(f"there is no geometry {name!r}: choose one of {', '.join(_PRESETS)}")
+    return _built(name)

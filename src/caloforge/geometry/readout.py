@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,19 +48,34 @@ class Geometry:
     layer_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        # Plain values, so that equal geometries compare equal and any of them can be stored.
+        numbers = self.layer_ids if len(self.layer_ids) else range(len(self.layers))
+        plain = {
+            "layers": tuple(self.layers),
+            "z": tuple(float(depth) for depth in self.z),
+            "threshold": float(self.threshold),
+            "energy_range": tuple(float(energy) for energy in self.energy_range),
+            "layer_ids": tuple(int(number) for number in numbers),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         if not self.layers:
             raise ValueError("a geometry needs at least one layer, got none")
-        if len(self.z) != len(self.layers):
+        for name, given in (("z", self.z), ("layer_ids", self.layer_ids)):
+            if len(given) != len(self.layers):
+                raise ValueError(
+                    f"{name} must give one number for each of the {len(self.layers)} layers, "
+                    f"got {len(given)}"
+                )
+        if not np.isfinite(self.z).all():
+            raise ValueError(f"z must be finite depths [mm], got {self.z}")
+        if not 0 <= self.threshold < np.inf:
+            raise ValueError(f"threshold must be 0 or more [MeV], got {self.threshold}")
+        ordered = all(low <= high for low, high in pairwise((0.0, *self.energy_range)))
+        if np.shape(self.energy_range) != (2,) or not ordered:
             raise ValueError(
-                f"z must give one depth [mm] for each of the {len(self.layers)} layers, "
-                f"got {len(self.z)}"
-            )
-        object.__setattr__(self, "z", tuple(float(depth) for depth in self.z))
-        object.__setattr__(self, "layer_ids", self.layer_ids or tuple(range(len(self.layers))))
-        if len(self.layer_ids) != len(self.layers):
-            raise ValueError(
-                f"layer_ids must number each of the {len(self.layers)} layers, "
-                f"got {len(self.layer_ids)}"
+                "energy_range must be the lowest and the highest energy [MeV], "
+                f"got {self.energy_range}"
             )
 
     @property
@@ -87,7 +103,7 @@ class Geometry:
         """The voxels of a layer in the flat order."""
         return slice(int(self.offsets[layer]), int(self.offsets[layer + 1]))
 
-    @property
+    @cached_property
     def is_regular(self) -> bool:
         """Whether all layers have the same bins, so that a shower is one block."""
         return all(layer == self.layers[0] for layer in self.layers)
@@ -140,15 +156,19 @@ class Geometry:
         """Find the voxel of each point.
 
         Args:
-            layer: layer of each point, shape (n,).
+            layer: layer of each point, counted from 0, shape (n,) or one for all.
             x: position [mm], shape (n,).
             y: position [mm], shape (n,).
 
         Returns:
-            Flat voxel index, -1 for a point outside all voxels, shape (n,).
+            Flat voxel index, -1 for a point outside all voxels, shape (n,). Bins hold their lower
+            border and not their upper one.
         """
-        numbers = np.asarray(layer, dtype=np.int64)
-        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        numbers, xs, ys = np.broadcast_arrays(
+            np.asarray(layer, dtype=np.int64),
+            np.asarray(x, dtype=np.float64),
+            np.asarray(y, dtype=np.float64),
+        )
         known = (numbers >= 0) & (numbers < self.n_layers)
         if self.is_regular:
             local = self.layers[0].find(xs, ys)
@@ -179,7 +199,7 @@ class Geometry:
         """Inverse of `to_dict`.
 
         Raises:
-            ValueError: for a missing or unknown key, or an unknown kind of layer.
+            ValueError: for a missing or unknown key, an unknown kind of layer, or impossible bins.
         """
         layers: list[Layer] = []
         try:

@@ -1,0 +1,225 @@
+"""What a comparison keeps of a sample of showers: everything but the voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.evaluation.observables import CONVENTIONS, Floats, ShowerSource, join, stream
+from caloforge.geometry import CartesianLayer, Geometry
+from caloforge.showers import VoxelShowers
+
+__all__ = ["Profile", "Sample", "Spectrum", "spectrum_edges"]
+
+MAX_POSITIONS = 256  # a profile with more distinct positions is kept in this many equal bins
+COARSE_BINS = 49  # the CaloChallenge's bins of the voxel spectrum
+FINE_PER_COARSE = 10  # narrower bins that the Wasserstein distance of the spectrum is taken on
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Energy of each shower along one direction.
+
+    Args:
+        position: where the energy sits: layer number along z, [mm] along x, y and r, shape (k,).
+        energy: energy there [MeV], shape (n, k).
+        n_hits: active voxels of the whole sample there, shape (k,).
+    """
+
+    position: Floats
+    energy: NDArray[np.float32]
+    n_hits: Floats
+
+    def mean(self) -> Floats:
+        """Mean energy of a shower at each position [MeV], shape (k,)."""
+        return np.asarray(self.energy.mean(axis=0, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Voxel energies of each shower, in fine logarithmic bins.
+
+    Args:
+        edges: borders of the bins [MeV], shape (k + 1,); every tenth is one of the CaloChallenge's.
+        counts: voxels of each shower in each bin, shape (n, k).
+        n_above: voxels above the last border, shape (n,).
+        excess: sum of their energies beyond the last border [MeV], shape (n,).
+    """
+
+    edges: Floats
+    counts: NDArray[np.unsignedinteger[Any]]
+    n_above: Floats
+    excess: Floats
+
+    @property
+    def coarse_edges(self) -> Floats:
+        """Borders of the CaloChallenge's bins [MeV], shape (50,)."""
+        return self.edges[::FINE_PER_COARSE]
+
+    def coarse(self) -> Floats:
+        """Voxels of each shower in the CaloChallenge's bins, shape (n, 49)."""
+        starts = np.arange(0, self.counts.shape[1], FINE_PER_COARSE)
+        return np.add.reduceat(self.counts, starts, axis=1, dtype=np.float64)
+
+
+def spectrum_edges(lowest: float, highest: float) -> Floats:
+    """Borders of the bins of the voxel spectrum [MeV].
+
+    The CaloChallenge's 50 logarithmic borders from the threshold to the reference's highest voxel
+    energy, each bin cut into ten.
+    """
+    coarse = np.logspace(np.log10(lowest), np.log10(highest), COARSE_BINS + 1)
+    steps = np.arange(FINE_PER_COARSE) / FINE_PER_COARSE
+    inner = coarse[:-1, None] * (coarse[1:] / coarse[:-1])[:, None] ** steps
+    return np.append(inner.ravel(), coarse[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The observables of a sample of showers.
+
+    Args:
+        geometry: the voxels.
+        energy_inc: incident energy [MeV], shape (n,).
+        features: CaloChallenge features, see `features`; arrays (n,) or (n, layers).
+        moments: L2LFlows observables, see `features`; arrays (n,).
+        profiles: profiles by direction: "z" and "r", for cartesian layers "x" and "y" as well.
+        spectrum: voxel energies.
+        mean_shower: mean energy of each voxel [MeV], shape (n_voxels,).
+        events: a few showers for the event display.
+        origin: where the showers come from, for the record.
+    """
+
+    geometry: Geometry
+    energy_inc: NDArray[np.float32]
+    features: Mapping[str, Floats]
+    moments: Mapping[str, Floats]
+    profiles: Mapping[str, Profile]
+    spectrum: Spectrum
+    mean_shower: Floats
+    events: VoxelShowers
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.energy_inc)
+
+    @classmethod
+    def of(
+        cls,
+        showers: ShowerSource,
+        *,
+        threshold: float,
+        edges: Floats,
+        event_energies: NDArray[Any],
+    ) -> Sample:
+        """Take the observables of showers in a stream.
+
+        Args:
+            showers: showers in memory, or an open file.
+            threshold: read-out threshold [MeV].
+            edges: borders of the voxel spectrum [MeV], see `spectrum_edges`.
+            event_energies: incident energies [MeV] for which the nearest shower is kept.
+        """
+        geometry, n = showers.geometry, len(showers)
+        places = {name: _places(geometry, name) for name in _directions(geometry)}
+        energy = {name: np.empty((n, len(p)), np.float32) for name, (p, _) in places.items()}
+        n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
+        counts = np.empty((n, len(edges) - 1), np.min_scalar_type(geometry.n_voxels))
+        above, total = np.zeros((2, n)), np.zeros(geometry.n_voxels)
+        parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in CONVENTIONS}
+        start = 0
+        for batch in stream(showers, threshold):
+            rows = slice(start, start + len(batch))
+            for name, compute in CONVENTIONS.items():
+                parts[name].append(compute(batch))
+            for name, (_, number) in places.items():
+                energy[name][rows], hits = _profile(batch, number, len(n_hits[name]))
+                n_hits[name] += hits
+            counts[rows], above[:, rows] = _count_voxels(batch, edges)
+            total += np.bincount(batch.index, weights=batch.energy, minlength=geometry.n_voxels)
+            start += len(batch)
+        return cls(
+            geometry=geometry,
+            energy_inc=np.asarray(showers.energy_inc),
+            features=join(parts["calochallenge"]),
+            moments=join(parts["l2lflows"]),
+            profiles={
+                name: Profile(position, energy[name], n_hits[name])
+                for name, (position, _) in places.items()
+            },
+            spectrum=Spectrum(edges, counts, *above),
+            mean_shower=total / n,
+            events=_nearest(showers, event_energies).above(threshold),
+            origin=_origin(showers),
+        )
+
+
+def _directions(geometry: Geometry) -> str:
+    cartesian = all(isinstance(layer, CartesianLayer) for layer in geometry.layers)
+    return "zrxy" if cartesian else "zr"
+
+
+def _places(geometry: Geometry, direction: str) -> tuple[Floats, NDArray[np.int64]]:
+    """Distinct positions of the voxels along a direction, and which of them each voxel has."""
+    if direction == "z":
+        return np.arange(geometry.n_layers, dtype=np.float64), geometry.voxel_layer
+    of_voxel: Floats = getattr(geometry, f"voxel_{direction}")
+    position, number = np.unique(of_voxel.round(6), return_inverse=True)
+    if len(position) <= MAX_POSITIONS:
+        return position, number
+    borders = np.linspace(position[0], position[-1], MAX_POSITIONS + 1)
+    number = np.clip(np.searchsorted(borders, of_voxel, "right") - 1, 0, MAX_POSITIONS - 1)
+    return (borders[:-1] + borders[1:]) / 2, number
+
+
+def _profile(showers: VoxelShowers, number: NDArray[np.int64], k: int) -> tuple[Floats, Floats]:
+    place = number[showers.index]
+    key = showers.event() * k + place
+    energy = np.bincount(key, weights=showers.energy, minlength=len(showers) * k)
+    n_hits = np.bincount(place[showers.energy > 0], minlength=k).astype(np.float64)
+    return energy.reshape(-1, k), n_hits
+
+
+def _count_voxels(showers: VoxelShowers, edges: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Histogram of each shower's voxel energies; number and energy of those above the last edge."""
+    n, k = len(showers), len(edges) - 1
+    energy = showers.energy.astype(np.float64)
+    bins = find_bins(energy, edges)
+    event = showers.event()
+    inside, above = bins >= 0, energy > edges[-1]
+    counts = np.bincount(event[inside] * k + bins[inside], minlength=n * k)
+    beyond = [
+        np.bincount(event[above], minlength=n),
+        np.bincount(event[above], weights=energy[above] - edges[-1], minlength=n),
+    ]
+    return counts.reshape(n, k), np.asarray(beyond, dtype=np.float64)
+
+
+def find_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Bin of each value as numpy's histogram has it: [a, b), the last one closed; -1 outside."""
+    found = np.searchsorted(edges, values, side="right") - 1
+    found = np.where(values == edges[-1], len(edges) - 2, found)
+    return np.where((found < 0) | (found >= len(edges) - 1), -1, found)
+
+
+def _nearest(showers: ShowerSource, energies: NDArray[Any]) -> VoxelShowers:
+    """The showers with the incident energies nearest to the given ones, each taken once."""
+    inc = np.log(np.asarray(showers.energy_inc, dtype=np.float64))
+    chosen: list[int] = []
+    for energy in energies[: len(inc)]:
+        distance = np.abs(inc - np.log(energy))
+        distance[chosen] = np.inf
+        chosen.append(int(distance.argmin()))
+    return VoxelShowers.concatenate([showers[i : i + 1] for i in chosen])
+
+
+def _origin(showers: ShowerSource) -> dict[str, Any]:
+    """File and attributes of an open file; showers in memory say only how many they are."""
+    record: dict[str, Any] = {"n_showers": len(showers)}
+    if (path := getattr(showers, "path", None)) is not None:
+        record["file"] = path.name
+    return record | {str(k): v for k, v in getattr(showers, "attributes", {}).items()}

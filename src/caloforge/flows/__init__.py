@@ -1,0 +1,20 @@
+"""Normalizing flows: bijections with exact Jacobians, and the densities they make."""
+
+from caloforge.flows.autoregressive import SplineMADE
+from caloforge.flows.base import Bijection, Chain, Flow
+from caloforge.flows.coupling import SplineCoupling
+from caloforge.flows.linear import ActNorm, Convolution1x1, Permutation, Squeeze
+from caloforge.flows.spline import Spline
+
+__all__ = [
+    "ActNorm",
+    "Bijection",
+    "Chain",
+    "Convolution1x1",
+    "Flow",
+    "Permutation",
+    "Spline",
+    "SplineCoupling",
+    "SplineMADE",
+    "Squeeze",
+]

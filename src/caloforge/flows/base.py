@@ -1,0 +1,114 @@
+"""Bijections, chains of them, and the flow that a chain and a Gaussian make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Bijection", "Chain", "Flow"]
+
+
+class Bijection(nn.Module):
+    """An invertible map between data x and latent z with a tractable Jacobian.
+
+    Both directions take x or z of shape (n, ...) and an optional context whose first dimension is n
+    too, and return the image with log |det| of the direction taken, shape (n,).
+    """
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """z = f(x | context) and log |det dz/dx|, shape (n,)."""
+        raise NotImplementedError
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x = f^-1(z | context) and log |det dx/dz|, shape (n,)."""
+        raise NotImplementedError
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Set what depends on data from a first batch and return its image; by default nothing."""
+        return self(x, context)[0]
+
+
+class Chain(Bijection):
+    """Bijections one after the other, in the order of x to z."""
+
+    def __init__(self, bijections: Iterable[Bijection]) -> None:
+        super().__init__()
+        self.bijections = nn.ModuleList(bijections)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(len(x))
+        for bijection in self.bijections:
+            x, log_det = bijection(x, context)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = z.new_zeros(len(z))
+        for bijection in reversed(self.bijections):
+            z, log_det = bijection.inverse(z, context)  # type: ignore[operator]
+            total = total + log_det
+        return z, total
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        for bijection in self.bijections:
+            x = bijection.initialise(x, context)  # type: ignore[operator]
+        return x
+
+
+class Flow(nn.Module):
+    """A normalizing flow: a bijection onto independent standard Gaussians.
+
+    log p(x) = log N(f(x); 0, 1) + log |det df/dx|
+    (Convolutional L2LFlows, equation 3.1).
+
+    Args:
+        bijection: the map f from data to latent space.
+        shape: shape of one data point, without the batch.
+        embedding: network that turns the raw context into that of the bijection, run once a call.
+    """
+
+    def __init__(
+        self, bijection: Bijection, shape: Sequence[int], embedding: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.bijection = bijection
+        self.shape = tuple(shape)
+        self.embedding = embedding
+
+    def _embed(self, context: Tensor | None) -> Tensor | None:
+        if self.embedding is None or context is None:
+            return context
+        embedded: Tensor = self.embedding(context)
+        return embedded
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density of x.
+
+        Args:
+            x: data, shape (n, *shape).
+            context: the raw context, first dimension n.
+
+        Returns:
+            Shape (n,).
+        """
+        z, log_det = self.bijection(x, self._embed(context))
+        log_normal = -0.5 * (z.square() + math.log(2 * math.pi))
+        density: Tensor = log_normal.flatten(1).sum(1) + log_det
+        return density
+
+    def sample(
+        self, n: int, context: Tensor | None = None, *, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw n points, shape (n, *shape), on the device and in the precision of the weights."""
+        weight = next(self.bijection.parameters())
+        z = torch.randn(n, *self.shape, generator=rng, device=weight.device, dtype=weight.dtype)
+        x, _ = self.bijection.inverse(z, self._embed(context))
+        return x
+
+    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Set what depends on data (activation norms) from a first batch."""
+        with torch.no_grad():
+            self.bijection.initialise(x, self._embed(context))

@@ -1,0 +1,199 @@
+"""Invertible, element-wise maps between physical quantities and what networks see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Chain", "Log", "LogEnergy", "Logit", "ScaleByMax", "Transform"]
+
+
+class Transform(nn.Module):
+    """An element-wise map z = t(x) with its inverse, fitted explicitly and once.
+
+    What was fitted is kept in `state`, plain numbers that are saved beside the weights as JSON.
+    """
+
+    def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """Fit on the training split, streamed; by default there is nothing to fit.
+
+        Args:
+            batches: gives a new pass over the data at each call.
+        """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From the physical quantity to the network's."""
+        raise NotImplementedError
+
+    def inverse(self, z: Tensor) -> Tensor:
+        """From the network's quantity to the physical one."""
+        raise NotImplementedError
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        """log |dz/dx| element by element, the shape of x."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """What was fitted, in JSON's types."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`."""
+
+
+class Chain(Transform):
+    """Transforms one after the other."""
+
+    def __init__(self, *transforms: Transform) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList(transforms)
+
+    def __iter__(self) -> Iterable[Transform]:
+        return iter(self.transforms)  # type: ignore[return-value, arg-type]
+
+    def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        for i, transform in enumerate(self.transforms):
+            transform.fit(lambda i=i: map(Chain(*self.transforms[:i]), batches()))  # type: ignore
+
+    def forward(self, x: Tensor) -> Tensor:
+        for transform in self.transforms:
+            x = transform(x)
+        return x
+
+    def inverse(self, z: Tensor) -> Tensor:
+        for transform in reversed(self.transforms):
+            z = transform.inverse(z)  # type: ignore[operator]
+        return z
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        total = torch.zeros_like(x)
+        for transform in self.transforms:
+            total = total + transform.log_slope(x)  # type: ignore[operator]
+            x = transform(x)
+        return total
+
+    def state(self) -> dict[str, Any]:
+        return {str(i): transform.state() for i, transform in enumerate(self.transforms)}  # type: ignore[operator]
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for i, transform in enumerate(self.transforms):
+            transform.load_state(state[str(i)])  # type: ignore[operator]
+
+
+class ScaleByMax(Transform):
+    """Divide by the largest value of the training split (Convolutional L2LFlows, B.2 and B.4)."""
+
+    maximum: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("maximum", torch.tensor(math.nan), persistent=False)
+
+    def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        largest = max(float(batch.max()) for batch in batches())
+        # a layer that no training shower reaches has nothing to scale by
+        self.maximum.fill_(largest if largest > 0 else 1.0)
+
+    def _scale(self) -> Tensor:
+        if torch.isnan(self.maximum):
+            raise RuntimeError("ScaleByMax is not fitted: call fit on the training split first")
+        return self.maximum
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / self._scale()
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return z * self._scale()
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        return -self._scale().log().expand_as(x)
+
+    def state(self) -> dict[str, Any]:
+        return {"maximum": float(self._scale())}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.maximum.fill_(state["maximum"])
+
+
+class Log(Transform):
+    """z = 1 + log(floor + x) / log(1 / floor), which maps [0, 1] to about [0, 1] (L2LFlows, B.5).
+
+    The inverse gives no negative values: z below 0 comes back as 0, which loses information.
+
+    Args:
+        floor: what is added before the logarithm.
+    """
+
+    def __init__(self, floor: float) -> None:
+        super().__init__()
+        self.floor = floor
+        self.span = -math.log(floor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 + (self.floor + x).log() / self.span
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return (((z - 1) * self.span).exp() - self.floor).clamp_min(0)
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        return -(self.floor + x).log() - math.log(self.span)
+
+
+class Logit(Transform):
+    """z = log(u / (1 - u)) with u = x (1 - 2 alpha) + alpha (Convolutional L2LFlows, B.1).
+
+    x outside [0, 1] is moved to the border before, which loses information: it happens only to
+    values larger than any of the training split.
+
+    Args:
+        alpha: how far inside (0, 1) the borders are moved.
+    """
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def _inner(self, x: Tensor) -> Tensor:
+        return x.clamp(0, 1) * (1 - 2 * self.alpha) + self.alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.logit(self._inner(x))
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        u = self._inner(x)
+        return math.log(1 - 2 * self.alpha) - u.log() - (-u).log1p()
+
+
+class LogEnergy(Transform):
+    """z = scale log10(floor + E / unit) + shift (L2LFlows, B.6 and B.7 up to an affine map).
+
+    Args:
+        unit: energy [MeV] that counts as one.
+        scale: factor behind the logarithm.
+        shift: added at the end.
+        floor: what is added before the logarithm, in units.
+    """
+
+    def __init__(
+        self, unit: float, *, scale: float = 1.0, shift: float = 0.0, floor: float = 1e-6
+    ) -> None:
+        super().__init__()
+        self.unit, self.scale, self.shift, self.floor = unit, scale, shift, floor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * (self.floor + x / self.unit).log10() + self.shift
+
+    def inverse(self, z: Tensor) -> Tensor:
+        power: Tensor = 10 ** ((z - self.shift) / self.scale)
+        return self.unit * (power - self.floor)
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        constant = math.log(abs(self.scale) / math.log(10) / self.unit)
+        return constant - (self.floor + x / self.unit).log()

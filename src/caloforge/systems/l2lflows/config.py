@@ -1,0 +1,181 @@
+"""Configuration of Convolutional L2LFlows, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import ConfigDict
+
+from caloforge.geometry import Geometry
+from caloforge.systems.recipe import Recipe
+from caloforge.units import keV
+
+__all__ = ["SIZES", "EnergyFlow", "L2LFlowsConfig", "LayerFlow", "preset"]
+
+SIZES = ("small", "tiny")
+
+
+@dataclass(frozen=True)
+class EnergyFlow:
+    """The energy distribution flow (Convolutional L2LFlows, tables 3 and 4).
+
+    Args:
+        recipe: training (table 4).
+        blocks: MADE blocks with random permutations between them (table 3).
+        hidden: width of the hidden layers (table 3).
+        hidden_layers: hidden layers of a MADE (table 3).
+        bins: spline bins (table 3).
+        minimum: minimum of bin width, height and derivative (table 3).
+        alpha: of the modified logit (B.3); the splines act on [logit(alpha), logit(1 - alpha)].
+        noise_mean: mean of the Gaussian noise on layer energies [MeV] (table 4).
+        noise_std: its standard deviation [MeV] (table 4).
+    """
+
+    recipe: Recipe
+    blocks: int = 6
+    hidden: int = 64
+    hidden_layers: int = 1
+    bins: int = 8
+    minimum: float = 1e-6
+    alpha: float = 1e-6
+    noise_mean: float = 1 * keV
+    noise_std: float = 0.2 * keV
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class LayerFlow:
+    """A causal flow, one for each layer (Convolutional L2LFlows, tables 5 to 8).
+
+    Args:
+        recipe: training (table 8).
+        squeeze: tile that is stacked into channels, (alpha, r) or (x, y) (table 5).
+        down_sampling: kernels of the U-Net's down-sampling (table 6).
+        channels: feature maps of the U-Net's scales, finest first (table 6; the wider coarse scales
+            follow from the number of parameters in table 9).
+        blocks: coupling blocks, each with activation norm and 1x1 convolution (table 5).
+        bins: spline bins: the parameters of table 9 are those of 10, not of table 5's 8.
+        bound: the splines act on [-bound, bound] (table 5).
+        minimum: minimum of bin width, height and derivative.
+        previous_layers: number of earlier layers that condition the flow (section 3.2).
+        embedding_channels: channels of the embedding network (table 7).
+        alpha: of the modified logit (B.5).
+        floor: added to the scaled voxel energy before the logarithm (B.5).
+        fill_median: median of the log-normal fill of empty voxels [MeV] (table 8).
+        fill_decades: its standard deviation in log10 (table 8).
+        noise_width: width of the uniform noise on voxels [MeV] (section 3.3; the 0.1 keV of table 8
+            contradicts it).
+        rotation: rotate showers at random in training where an axis is cyclic (section 3.3).
+    """
+
+    recipe: Recipe
+    squeeze: tuple[int, int]
+    down_sampling: tuple[tuple[int, int], ...]
+    channels: tuple[int, ...] = (32, 64, 128)
+    blocks: int = 8
+    bins: int = 10
+    bound: float = 15.0
+    minimum: float = 1e-3
+    previous_layers: int = 5
+    embedding_channels: int = 8
+    alpha: float = 1e-2
+    floor: float = 1e-7
+    fill_median: float = 1 * keV
+    fill_decades: float = 0.2
+    noise_width: float = 1 * keV
+    rotation: bool = True
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class L2LFlowsConfig:
+    """Convolutional L2LFlows: an energy flow and one causal flow for each layer.
+
+    Args:
+        energies: the energy distribution flow.
+        layers: the causal flows, all alike.
+        rescale: scale the voxels of each layer to its sampled energy (section 3.4).
+    """
+
+    energies: EnergyFlow
+    layers: LayerFlow
+    rescale: bool = False
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
+    """The configuration of a preset for any regular geometry.
+
+    Raises:
+        ValueError: for an unknown preset or an irregular geometry.
+    """
+    if size not in SIZES:
+        raise ValueError(f"no preset 'l2lflows/{size}'; there are {', '.join(SIZES)}")
+    if not geometry.is_regular:
+        raise ValueError(
+            f"l2lflows needs a regular geometry, {geometry.name} has layers of different shapes "
+            f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
+        )
+    squeeze, down_sampling = _scales(*geometry.shape[1:])
+    if size == "tiny":
+        return L2LFlowsConfig(
+            energies=EnergyFlow(
+                recipe=Recipe(epochs=40, batch_size=256, learning_rate=3e-3), blocks=4, hidden=48
+            ),
+            layers=LayerFlow(
+                recipe=Recipe(epochs=12, batch_size=128, learning_rate=5e-3, gradient_clip=100.0),
+                squeeze=squeeze,
+                down_sampling=down_sampling[:1],
+                channels=(12, 24),
+                blocks=2,
+                bins=8,
+                embedding_channels=4,
+            ),
+            rescale=True,
+        )
+    return L2LFlowsConfig(
+        energies=EnergyFlow(
+            recipe=Recipe(epochs=200, batch_size=256, learning_rate=1e-3, ema=0.99)
+        ),
+        layers=LayerFlow(
+            recipe=Recipe(
+                epochs=40, batch_size=128, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
+            ),
+            squeeze=squeeze,
+            down_sampling=down_sampling,
+            channels=(16, 32, 48),
+            blocks=4,
+            bins=8,
+        ),
+        rescale=True,
+    )
+
+
+def _scales(a: int, b: int) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
+    """Squeeze and two down-samplings that divide a layer of a x b voxels.
+
+    The squeeze makes 4 channels where it can: 2 x 2, else 4 or 2 along one axis.
+    """
+    tiles = ((2, 2), (4, 1), (1, 4), (2, 1), (1, 2))
+    fitting = [tile for tile in tiles if a % tile[0] == 0 and b % tile[1] == 0]
+    if not fitting:
+        raise ValueError(
+            f"l2lflows squeezes layers by 2 or 4, which divides neither axis of {a} x {b}: "
+            "choose a read-out with an even number of bins along one axis"
+        )
+    squeeze = fitting[0]
+    size = [a // squeeze[0], b // squeeze[1]]
+    steps = []
+    for _ in range(2):
+        step = (_smallest_factor(size[0]), _smallest_factor(size[1]))
+        size = [size[0] // step[0], size[1] // step[1]]
+        steps.append(step)
+    return squeeze, tuple(steps)
+
+
+def _smallest_factor(number: int) -> int:
+    return next((factor for factor in range(2, number + 1) if number % factor == 0), 1)

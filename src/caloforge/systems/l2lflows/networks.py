@@ -1,0 +1,106 @@
+"""The flows of L2LFlows, built from the shared blocks."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from caloforge.flows import (
+    ActNorm,
+    Bijection,
+    Chain,
+    Convolution1x1,
+    Flow,
+    Permutation,
+    Spline,
+    SplineCoupling,
+    SplineMADE,
+    Squeeze,
+)
+from caloforge.nets import SameConv2d, UNet
+from caloforge.systems.l2lflows.config import EnergyFlow, LayerFlow
+
+__all__ = ["energy_flow", "layer_flow"]
+
+
+def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
+    """The energy distribution flow: MADE blocks with random permutations between (section 3.1)."""
+    bound = math.log((1 - config.alpha) / config.alpha)
+    spline = Spline(config.bins, bound, config.minimum)
+    chain: list[Bijection] = []
+    for block in range(config.blocks):
+        if block:
+            chain.append(Permutation(torch.randperm(n_layers)))
+        chain.append(SplineMADE(n_layers, 1, config.hidden, config.hidden_layers, spline))
+    return Flow(Chain(chain), (n_layers,))
+
+
+def layer_flow(
+    config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cyclic: bool
+) -> Flow:
+    """One causal flow (figure 3).
+
+    Args:
+        config: its configuration.
+        shape: bins of the layer.
+        n_previous: number of earlier layers in the context.
+        cyclic: whether the first axis of the layer wraps around.
+    """
+    channels = math.prod(config.squeeze)
+    size = (shape[0] // config.squeeze[0], shape[1] // config.squeeze[1])
+    spline = Spline(config.bins, config.bound, config.minimum)
+    n_context = config.embedding_channels if n_previous else 2
+    chain: list[Bijection] = [Squeeze(config.squeeze)]
+    for _ in range(config.blocks):
+        network = UNet(
+            channels // 2 + n_context,
+            (channels - channels // 2) * spline.n_parameters,
+            config.channels,
+            config.down_sampling,
+            cyclic=cyclic,
+        )
+        chain += [
+            ActNorm(channels),
+            Convolution1x1(channels),
+            SplineCoupling(channels, network, spline),
+        ]
+    embedding = (
+        EmbeddingNetwork(n_previous + 2, config.embedding_channels, config.squeeze, cyclic=cyclic)
+        if n_previous
+        else Spread(size)
+    )
+    return Flow(Chain(chain), (1, *shape), embedding)
+
+
+class EmbeddingNetwork(nn.Sequential):
+    """Brings the context to the size of the squeezed layer (table 7)."""
+
+    def __init__(
+        self, channels_in: int, channels: int, squeeze: tuple[int, int], *, cyclic: bool
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels, 1),
+            nn.LeakyReLU(),
+            SameConv2d(channels, channels, cyclic=cyclic),
+            nn.LeakyReLU(),
+            nn.Conv2d(channels, channels, squeeze, stride=squeeze),
+            nn.LeakyReLU(),
+            SameConv2d(channels, channels, cyclic=cyclic),
+        )
+
+
+class Spread(nn.Module):
+    """The first layer has no earlier ones: its two conditions are the same everywhere.
+
+    Args:
+        size: height and width of the squeezed layer.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, context: Tensor) -> Tensor:
+        return context[:, :, :1, :1].expand(-1, -1, *self.size)

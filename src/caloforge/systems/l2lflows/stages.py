@@ -1,0 +1,184 @@
+"""The stages of L2LFlows: layer energies, then one causal flow a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from caloforge.geometry import Geometry
+from caloforge.preprocessing import (
+    Chain,
+    Log,
+    LogEnergy,
+    Logit,
+    ScaleByMax,
+    add_gaussian,
+    add_uniform,
+    fill_zeros,
+    rotate,
+)
+from caloforge.systems.base import Batch, SamplingOptions, Stage, Upstream
+from caloforge.systems.l2lflows.config import EnergyFlow, LayerFlow
+from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
+from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
+from caloforge.units import GeV
+
+__all__ = ["EnergyStage", "LayerStage"]
+
+FIRST_BATCH = 512  # showers that set the activation norms
+
+
+def _incident_condition() -> LogEnergy:
+    return LogEnergy(1 * GeV, scale=2.0, shift=-3.0)  # B.6 up to an affine map
+
+
+class EnergyStage(Stage):
+    """Energy of every layer given the incident energy (Convolutional L2LFlows, section 3.1).
+
+    Args:
+        config: its configuration.
+        geometry: the voxels.
+    """
+
+    reads = ("energy_inc",)
+    writes = ("layer_energies",)
+
+    def __init__(self, config: EnergyFlow, geometry: Geometry) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.flow = energy_flow(config, geometry.n_layers)
+        self.layer_energies = Chain(ScaleByMax(), Logit(config.alpha))  # B.2, B.3
+        self.energy_inc = _incident_condition()
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.layer_energies.fit(lambda: (q["layer_energies"] for q in sample.batches()))
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, 1)."""
+        condition: Tensor = self.energy_inc(quantities["energy_inc"])
+        return condition[:, None]
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        noised = add_gaussian(
+            quantities["layer_energies"],
+            mean=self.config.noise_mean,
+            std=self.config.noise_std,
+            rng=rng,
+        )
+        return {"x": self.layer_energies(noised), "context": self.context(quantities)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Negative log-likelihood a layer."""
+        return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        context = self.context(quantities)
+        x = self.flow.sample(len(context), context, rng=rng)
+        energies = self.layer_energies.inverse(x).clamp_min(0)
+        return {**quantities, "layer_energies": energies}
+
+
+class LayerStage(Stage):
+    """Voxel energies of one layer (Convolutional L2LFlows, section 3.2).
+
+    Conditioned on the incident energy, the energy of the layer and the voxels of up to five layers
+    before it.
+
+    Args:
+        config: its configuration.
+        geometry: the voxels.
+        layer: number of the layer.
+    """
+
+    def __init__(self, config: LayerFlow, geometry: Geometry, layer: int) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.layer = layer
+        self.threshold = geometry.threshold
+        self.cyclic = geometry.cyclic_axis is not None
+        self.previous = tuple(
+            layer_name(i) for i in range(max(0, layer - config.previous_layers), layer)
+        )
+        self.own = layer_name(layer)
+        self.reads = ("energy_inc", "layer_energies", *self.previous)
+        self.writes = (self.own,)
+        shape = geometry.layer_shapes[layer]
+        self.flow = layer_flow(config, shape, len(self.previous), cyclic=self.cyclic)
+        self.voxels = self._voxel_transform()
+        self.previous_voxels = self._voxel_transform() if self.previous else None
+        self.energy_inc = _incident_condition()
+        self.layer_energy = LogEnergy(1 * GeV, scale=1.0, shift=1.0)  # B.7 up to an affine map
+
+    def _voxel_transform(self) -> Chain:
+        return Chain(ScaleByMax(), Log(self.config.floor), Logit(self.config.alpha))  # B.4, B.5
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
+        if self.previous_voxels is not None:
+            self.previous_voxels.fit(lambda: self._previous(sample))
+        showers = torch.randperm(len(sample), generator=rng)[:FIRST_BATCH]
+        batch = self.batch(sample.take(showers), upstream, rng)
+        self.flow.initialise(batch["x"], batch["context"])
+
+    def _previous(self, sample: ShowerQuantities) -> Iterator[Tensor]:
+        for quantities in sample.batches():
+            yield torch.stack([quantities[name] for name in self.previous], 1)
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Earlier layers and the two energies as images, shape (n, previous + 2, *layer shape).
+
+        A layer energy below the read-out threshold of one voxel counts as none: the energy flow
+        draws such values where Geant4 has exactly zero.
+        """
+        energy = quantities["layer_energies"][:, self.layer]
+        energy = torch.where(energy >= self.threshold, energy, 0.0)
+        conditions = [self.energy_inc(quantities["energy_inc"]), self.layer_energy(energy)]
+        images = [c[:, None, None].expand(-1, *self.flow.shape[1:]) for c in conditions]
+        if self.previous_voxels is not None:
+            previous = torch.stack([quantities[name] for name in self.previous], 1)
+            return torch.cat([self.previous_voxels(previous), torch.stack(images, 1)], 1)
+        return torch.stack(images, 1)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        names = (*self.previous, self.own)
+        layers = torch.stack([quantities[name] for name in names], 1)
+        if self.config.rotation and self.cyclic:
+            layers = rotate(layers, axis=2, rng=rng)
+        config = self.config
+        filled = fill_zeros(
+            layers, median=config.fill_median, decades=config.fill_decades, rng=rng
+        )
+        noised = add_uniform(filled, width=config.noise_width, rng=rng)
+        own = noised[:, -1]
+        # the layer's energy as the read-out sees it: with the noise, without what is below threshold
+        energies = quantities["layer_energies"].clone()
+        energies[:, self.layer] = torch.where(own >= self.threshold, own, 0.0).sum((1, 2))
+        seen = {**quantities, "layer_energies": energies}
+        seen.update({name: noised[:, i] for i, name in enumerate(self.previous)})
+        return {"x": self.voxels(own)[:, None], "context": self.context(seen)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Negative log-likelihood a voxel."""
+        n_voxels = batch["x"][0].numel()
+        return -self.flow.log_prob(batch["x"], batch["context"]).mean() / n_voxels
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        context = self.context(quantities)
+        x = self.flow.sample(len(context), context, rng=rng)[:, 0]
+        return {**quantities, self.own: self.voxels.inverse(x)}

@@ -1,0 +1,118 @@
+"""Named physical quantities of showers, as tensors: the language between stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from caloforge.geometry import Geometry
+from caloforge.showers import VoxelShowers
+
+__all__ = ["Quantities", "ShowerQuantities", "layer_name"]
+
+Quantities = dict[str, Tensor]
+"""Name to values: `energy_inc` [MeV] (n,), `layer_energies` [MeV] (n, n_layers), `layer_07`
+[MeV] (n, alpha, r) or (n, x, y), `showers` [MeV] (n, *geometry.shape)."""
+
+_LAYER = "layer_"
+
+
+def layer_name(layer: int) -> str:
+    """Name of the quantity that holds the voxels of a layer."""
+    return f"{_LAYER}{layer:02d}"
+
+
+class ShowerQuantities:
+    """The quantities of a sample of showers, drawn in batches.
+
+    Kept dense in memory where they fit into `budget`, else made dense batch by batch.
+
+    Args:
+        showers: the sample.
+        names: the quantities that will be asked for.
+        budget: memory for dense quantities [bytes].
+
+    Raises:
+        ValueError: for a name that is no quantity of the sample.
+    """
+
+    def __init__(
+        self, showers: VoxelShowers, names: Sequence[str], *, budget: int = 4 << 30
+    ) -> None:
+        self.showers = showers
+        self.names = tuple(names)
+        sizes = [_size(name, showers.geometry) for name in self.names]
+        fits = 4 * len(showers) * sum(sizes) <= budget
+        self._dense: Quantities | None = _quantities(showers, self.names) if fits else None
+
+    def __len__(self) -> int:
+        return len(self.showers)
+
+    def take(self, showers: Tensor) -> Quantities:
+        """Quantities of the showers with these numbers, in this order."""
+        if self._dense is None:
+            return _quantities(self.showers[showers.numpy()], self.names)
+        return {name: values[showers] for name, values in self._dense.items()}
+
+    def split(self, showers: Tensor) -> ShowerQuantities:
+        """The same quantities of some of the showers."""
+        part = ShowerQuantities.__new__(ShowerQuantities)
+        part.showers, part.names = self.showers[showers.numpy()], self.names
+        part._dense = None if self._dense is None else self.take(showers)
+        return part
+
+    def batches(self, size: int = 1000) -> Iterator[Quantities]:
+        """All quantities in runs of up to `size` showers, in order."""
+        for start in range(0, len(self), size):
+            yield self.take(torch.arange(start, min(start + size, len(self))))
+
+
+def _layer_number(name: str, geometry: Geometry) -> int | None:
+    number = name.removeprefix(_LAYER)
+    if name.startswith(_LAYER) and number.isdigit() and int(number) < geometry.n_layers:
+        return int(number)
+    return None
+
+
+def _size(name: str, geometry: Geometry) -> int:
+    sizes = {"energy_inc": 1, "layer_energies": geometry.n_layers, "showers": geometry.n_voxels}
+    if name in sizes:
+        return sizes[name]
+    layer = _layer_number(name, geometry)
+    if layer is None:
+        raise ValueError(
+            f"{name!r} is no quantity of showers of {geometry.name}: expected "
+            f"{', '.join(sizes)} or {layer_name(0)} to {layer_name(geometry.n_layers - 1)}"
+        )
+    a, b = geometry.layer_shapes[layer]
+    return a * b
+
+
+def _quantities(showers: VoxelShowers, names: Sequence[str]) -> Quantities:
+    event = showers.event()
+    values: Quantities = {}
+    for name in names:
+        if name == "energy_inc":
+            values[name] = torch.from_numpy(np.array(showers.energy_inc))
+        elif name == "layer_energies":
+            values[name] = torch.from_numpy(showers.layer_energies().astype(np.float32))
+        elif name == "showers":
+            values[name] = torch.from_numpy(showers.dense())
+        else:
+            layer = _layer_number(name, showers.geometry)
+            assert layer is not None
+            values[name] = torch.from_numpy(_dense_layer(showers, event, layer))
+    return values
+
+
+def _dense_layer(
+    showers: VoxelShowers, event: np.ndarray[tuple[int], np.dtype[np.int64]], layer: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    voxels = showers.geometry.layer_slice(layer)
+    inside = (showers.index >= voxels.start) & (showers.index < voxels.stop)
+    block = np.zeros((len(showers), voxels.stop - voxels.start), dtype=np.float32)
+    block[event[inside], showers.index[inside] - voxels.start] = showers.energy[inside]
+    return block.reshape(len(showers), *showers.geometry.layer_shapes[layer])

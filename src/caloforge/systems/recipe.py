@@ -1,0 +1,56 @@
+"""How a stage is trained: one frozen recipe a stage, read by the training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+__all__ = ["Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The training of one stage.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: showers a step.
+        learning_rate: the highest learning rate.
+        schedule: course of the learning rate over the steps. "one-cycle" rises from 1/25 of the
+            maximum and falls to 1e-4 of its start (arXiv:1708.07120), "exponential" and "cosine"
+            fall from the maximum to `final_learning_rate`.
+        final_learning_rate: where "exponential" and "cosine" end.
+        weight_decay: decoupled weight decay (AdamW, arXiv:1711.05101).
+        gradient_clip: largest L2 norm of the gradient, None for no limit.
+        ema: decay a step of the exponential moving average of the weights, None for none.
+        validation: share of the training sample that chooses the best checkpoint.
+        patience: stop after so many epochs without a better validation loss, None for never.
+        precision: "32", or mixed with "bf16" or "16" where the device has it.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: Literal["one-cycle", "exponential", "cosine", "constant"] = "one-cycle"
+    final_learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    gradient_clip: float | None = None
+    ema: float | None = None
+    validation: float = 0.1
+    patience: int | None = None
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0:
+            raise ValueError(
+                "a recipe needs 1 epoch or more, 1 shower a step or more and a positive learning "
+                f"rate, got {self.epochs}, {self.batch_size} and {self.learning_rate}"
+            )
+        if not 0 < self.validation < 1:
+            raise ValueError(f"validation must be a share between 0 and 1, got {self.validation}")
+        if self.schedule == "exponential" and not self.final_learning_rate > 0:
+            raise ValueError("an exponential schedule needs a positive final_learning_rate")

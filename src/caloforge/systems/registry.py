@@ -1,0 +1,109 @@
+"""Systems by name, built from presets or from a stored configuration."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from caloforge.geometry import Geometry, geometry_preset
+from caloforge.systems.base import System
+
+__all__ = ["build", "build_from_config", "config_to_dict", "presets", "system_names"]
+
+# Where each system lives; imported only when it is asked for.
+_HOMES = {"l2lflows": ("caloforge.systems.l2lflows", "L2LFlows")}
+
+
+def system_names() -> tuple[str, ...]:
+    """Names of the systems."""
+    return tuple(_HOMES)
+
+
+def _system_class(name: str) -> type[System]:
+    if name not in _HOMES:
+        raise ValueError(f"no system {name!r}; there are {', '.join(_HOMES)}")
+    module, attribute = _HOMES[name]
+    found: type[System] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+def presets() -> tuple[str, ...]:
+    """Names of all presets, such as "l2lflows/small"."""
+    return tuple(f"{name}/{size}" for name in _HOMES for size in _system_class(name).sizes)
+
+
+def build(
+    preset: str,
+    geometry: Geometry | str,
+    *,
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+) -> System:
+    """Build an untrained system.
+
+    Args:
+        preset: system and preset, such as "l2lflows/small".
+        geometry: the voxels, or the name of a geometry preset.
+        seed: of the initial weights and permutations; the global random state is not touched.
+        overrides: values that differ from the preset, by dotted name, such as
+            {"layers.recipe.epochs": 3}.
+
+    Raises:
+        ValueError: for an unknown preset, a geometry that the system cannot take, or overrides
+            that do not fit; every wrong one is named.
+    """
+    voxels = geometry_preset(geometry) if isinstance(geometry, str) else geometry
+    name, _, size = preset.partition("/")
+    system_class = _system_class(name)
+    config = system_class.preset(size, voxels)
+    values = config_to_dict(config)
+    for key, value in (overrides or {}).items():
+        _override(values, key, value)
+    return build_from_config(name, values, voxels, seed=seed)
+
+
+def build_from_config(
+    name: str, config: Mapping[str, Any], geometry: Geometry, *, seed: int = 0
+) -> System:
+    """Build an untrained system from a complete configuration, as `config_to_dict` gives it.
+
+    Raises:
+        ValueError: for values that do not fit; every wrong one is named.
+    """
+    system_class = _system_class(name)
+    try:
+        checked = TypeAdapter(system_class.Config).validate_python(dict(config))
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in problem['loc']) or name}: {problem['msg']}, "
+            f"got {problem['input']!r}"
+            for problem in error.errors()
+        ]
+        raise ValueError(
+            f"the configuration of {name} does not fit:\n" + "\n".join(lines)
+        ) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return system_class(checked, geometry)
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A configuration in JSON's types, complete."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return values
+
+
+def _override(values: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for depth, part in enumerate(path):
+        if not isinstance(values.get(part), dict):
+            where = ".".join(path[:depth]) or "the configuration"
+            raise ValueError(f"no setting {key!r}: {where} has {', '.join(values)}")
+        values = values[part]
+    if last not in values:
+        raise ValueError(f"no setting {key!r}: expected one of {', '.join(values)}")
+    values[last] = value

@@ -1,0 +1,286 @@
+"""The one training loop: it knows stages, never a paper."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from caloforge.systems.base import Stage
+from caloforge.systems.quantities import ShowerQuantities
+from caloforge.training.average import MovingAverage
+from caloforge.training.progress import TrainingProgress
+from caloforge.training.runfolder import StageFolder
+from caloforge.training.schedule import learning_rate
+
+__all__ = ["StageTraining"]
+
+SAVE_EVERY = 30.0  # seconds between two saved states
+REPORT_EVERY = 0.5  # seconds between two reports
+
+
+class StageTraining:
+    """The training of one stage, which can be stopped and resumed at any step.
+
+    All randomness of a step follows from (seed, stage, step), and the order of the showers from
+    (seed, stage, epoch), so that a resumed training gives what an uninterrupted one gives.
+
+    Args:
+        name: name of the stage.
+        stage: the stage; its weights are those of the last step, the best ones lie in `folder`.
+        sample: the training sample; the recipe's share of it is kept for validation.
+        upstream: the frozen stages that it needs.
+        folder: where it is kept.
+        seed: of the split, the order and the noise.
+        device: where to compute.
+        report: called with the progress now and then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stage: Stage,
+        sample: ShowerQuantities,
+        upstream: Mapping[str, Stage],
+        folder: StageFolder,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        report: Callable[[TrainingProgress], None] | None = None,
+    ) -> None:
+        self.name, self.stage, self.folder, self.seed = name, stage, folder, seed
+        self.recipe = stage.recipe
+        self.upstream, self.report = upstream, report
+        self.device = torch.device(device)
+        self.training, self.validation = split(sample, self.recipe.validation, seed)
+        self.batch_size = min(self.recipe.batch_size, len(self.training))
+        self.steps_per_epoch = len(self.training) // self.batch_size
+        self.steps = self.recipe.epochs * self.steps_per_epoch
+        # mixed precision is for accelerators that compute in it
+        mixed = self.recipe.precision if self.device.type == "cuda" else "32-true"
+        self.fabric = Fabric(
+            accelerator=self.device.type,
+            devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
+            precision="32-true" if mixed == "32" else mixed,
+        )
+        self.rng = torch.Generator(self.device)
+        stage.to(self.device).train()
+        self.step, self.best, self.stale, self.seconds = 0, math.inf, 0, 0.0
+        self.rows: list[dict[str, Any]] = []
+        self.epoch_loss = torch.zeros((), device=self.device)
+        saved = folder.load_state()
+        if saved is None:
+            self._seed(-1)
+            stage.fit(self.training, upstream, self.rng)
+        self.optimizer = torch.optim.AdamW(
+            stage.parameters(), lr=1.0, weight_decay=self.recipe.weight_decay, fused=True
+        )
+        self.average = None if self.recipe.ema is None else MovingAverage(stage, self.recipe.ema)
+        if saved is not None:
+            self._restore(*saved)
+
+    def run(self, *, until: int | None = None) -> None:
+        """Train to the end, or until a step, where the state is saved.
+
+        Raises:
+            FloatingPointError: if the loss is not finite; the state before it is kept.
+        """
+        last = self.steps if until is None else min(until, self.steps)
+        begin, saved_at, reported_at = time.monotonic(), time.monotonic(), 0.0
+        first, before = self.step, self.seconds
+        order = self._order(self.step // self.steps_per_epoch)
+        while self.step < last and not self._is_stale():
+            epoch, number = divmod(self.step, self.steps_per_epoch)
+            if number == 0:
+                order = self._order(epoch)
+                self.epoch_loss.zero_()
+            start = number * self.batch_size
+            self._train_step(order[start : start + self.batch_size])
+            now = time.monotonic()
+            self.seconds = before + now - begin
+            if number == self.steps_per_epoch - 1:
+                self._end_epoch(epoch)
+            if now - saved_at > SAVE_EVERY:
+                self._save()
+                saved_at = now
+            if self.report is not None and now - reported_at > REPORT_EVERY:
+                rate = (self.step - first) * self.batch_size / max(1e-9, now - begin)
+                self.report(self._progress(rate))
+                reported_at = now
+        if self.step == self.steps or self._is_stale():
+            self._finish()
+        else:
+            self._save()
+
+    # ------------------------------------------------------------ one step
+
+    def _train_step(self, showers: Tensor) -> None:
+        self._seed(self.step)
+        quantities = self._on_device(self.training, showers)
+        with self.fabric.autocast():
+            batch = self.stage.batch(quantities, self.upstream, self.rng)
+            loss = self.stage.loss(batch, self.rng)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.stage.parameters(), self.recipe.gradient_clip or math.inf
+        )
+        if not torch.isfinite(norm):
+            raise FloatingPointError(
+                f"{self.name}: loss {loss.item()} with gradient norm {norm.item()} at step "
+                f"{self.step}; lower the learning rate or gradient_clip, then resume or begin anew"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step, self.steps)
+        self.optimizer.step()
+        self.epoch_loss += loss.detach()
+        self.step += 1
+        if self.average is not None:
+            self.average.update(self.stage, self.step)
+
+    def _on_device(self, sample: ShowerQuantities, showers: Tensor) -> dict[str, Tensor]:
+        return {name: q.to(self.device) for name, q in sample.take(showers).items()}
+
+    def _seed(self, *key: int | str) -> None:
+        """Restart the generator from (seed, stage, key)."""
+        text = repr((self.seed, self.name, *key)).encode()
+        number = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
+        self.rng.manual_seed(number & (2**63 - 1))
+
+    def _order(self, epoch: int) -> Tensor:
+        text = np.random.SeedSequence([self.seed, *self.name.encode(), epoch])
+        return torch.from_numpy(np.random.default_rng(text).permutation(len(self.training)))
+
+    # ------------------------------------------------------------ one epoch
+
+    def _end_epoch(self, epoch: int) -> None:
+        if self.average is not None:
+            self.average.swap(self.stage)
+        validation = self._validate()
+        self.stale += 1
+        if validation < self.best:
+            self.best, self.stale = validation, 0
+            self.folder.save_weights(self.stage)
+        if self.average is not None:
+            self.average.swap(self.stage)
+        self.rows.append(
+            {
+                "epoch": epoch + 1,
+                "step": self.step,
+                "learning_rate": learning_rate(self.recipe, self.step - 1, self.steps),
+                "loss": self.epoch_loss.item() / self.steps_per_epoch,
+                "validation": validation,
+                "seconds": round(self.seconds, 2),
+            }
+        )
+        self.folder.save_log(self.rows)
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        self.stage.eval()
+        self._seed("validation")  # the same noise every time, so that epochs compare
+        total = 0.0
+        for showers in torch.arange(len(self.validation)).split(self.batch_size):
+            quantities = self._on_device(self.validation, showers)
+            batch = self.stage.batch(quantities, self.upstream, self.rng)
+            total += self.stage.loss(batch, self.rng).item() * len(showers)
+        self.stage.train()
+        return total / len(self.validation)
+
+    def _is_stale(self) -> bool:
+        return self.recipe.patience is not None and self.stale >= self.recipe.patience
+
+    # ------------------------------------------------------------ keeping
+
+    def _finish(self) -> None:
+        if not math.isfinite(self.best):
+            raise FloatingPointError(
+                f"{self.name}: no epoch had a finite validation loss; lower the learning rate"
+            )
+        self.folder.load_weights(self.stage)
+        self.stage.eval()
+        summary = {
+            "epochs": len(self.rows),
+            "steps": self.step,
+            "validation": self.best,
+            "seconds": round(self.seconds, 2),
+        }
+        self.folder.finish(summary)
+        if self.report is not None:
+            speed = self.step * self.batch_size / max(1e-9, self.seconds)
+            self.report(self._progress(speed))
+
+    def _progress(self, showers_per_second: float) -> TrainingProgress:
+        in_epoch = (self.step - 1) % self.steps_per_epoch + 1
+        return TrainingProgress(
+            stage=self.name,
+            step=self.step,
+            steps=self.steps,
+            loss=self.epoch_loss.item() / in_epoch,
+            validation=self.rows[-1]["validation"] if self.rows else math.nan,
+            showers_per_second=showers_per_second,
+            finished=self.folder.is_trained,
+        )
+
+    def _save(self) -> None:
+        tensors = {f"stage.{name}": value for name, value in self.stage.state_dict().items()}
+        tensors["epoch_loss"] = self.epoch_loss
+        for name, weights in self.stage.named_parameters():
+            for key, value in self.optimizer.state.get(weights, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = value
+        if self.average is not None:
+            tensors.update({f"average.{name}": v for name, v in self.average.values.items()})
+        values = {
+            "step": self.step,
+            "best": self.best if math.isfinite(self.best) else None,
+            "stale": self.stale,
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "transforms": self.stage.transforms(),
+            "precision": self.fabric._precision.state_dict(),
+        }
+        self.folder.save_state(tensors, values)
+
+    def _restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        def under(prefix: str) -> dict[str, Tensor]:
+            found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            return {name: value.to(self.device) for name, value in found.items()}
+
+        self.stage.load_transforms(values["transforms"])
+        self.stage.load_state_dict(under("stage."))
+        weights = dict(self.stage.named_parameters())
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            for name, value in under(f"optimizer.{key}.").items():
+                self.optimizer.state[weights[name]][key] = value
+        if self.average is not None:
+            self.average.values = under("average.")
+        self.fabric._precision.load_state_dict(values["precision"])
+        self.epoch_loss = tensors["epoch_loss"].to(self.device)
+        self.step, self.stale, self.rows = values["step"], values["stale"], values["rows"]
+        self.best = math.inf if values["best"] is None else values["best"]
+        self.seconds = values["seconds"]
+
+
+def split(
+    sample: ShowerQuantities, validation: float, seed: int
+) -> tuple[ShowerQuantities, ShowerQuantities]:
+    """Training and validation part of a sample; the same for every stage of a run.
+
+    Raises:
+        ValueError: if the sample is too small for both.
+    """
+    n_validation = round(validation * len(sample))
+    if not 0 < n_validation < len(sample):
+        raise ValueError(
+            f"{len(sample)} showers cannot be split with a share of {validation} for validation: "
+            "give more showers"
+        )
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(sample)))
+    return sample.split(order[n_validation:]), sample.split(order[:n_validation])

@@ -1,0 +1,190 @@
+"""The run folder: all that a trained system is, in formats that never execute code."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import caloforge
+from caloforge.data import replacing
+from caloforge.geometry import Geometry
+from caloforge.systems.base import Stage, System
+from caloforge.systems.registry import build_from_config, config_to_dict
+
+__all__ = ["RunFolder", "StageFolder", "load"]
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """What is kept of one stage.
+
+    `transforms.json` what its transforms were fitted to, `weights.safetensors` the best weights,
+    `state.safetensors` all that resuming needs, while it trains, `log.csv` one line an epoch,
+    `summary.json` once it is trained.
+    """
+
+    path: Path
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its training came to its end."""
+        return (self.path / "summary.json").exists()
+
+    def save_weights(self, stage: Stage) -> None:
+        """Write the weights and the transforms of a stage."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        _write_json(self.path / "transforms.json", stage.transforms())
+        tensors = {name: value.detach().contiguous() for name, value in stage.state_dict().items()}
+        with replacing(self.path / "weights.safetensors") as temporary:
+            save_file(tensors, temporary)
+
+    def load_weights(self, stage: Stage) -> None:
+        """Load what `save_weights` wrote.
+
+        Raises:
+            ValueError: if it is missing, damaged, or of another network.
+        """
+        weights = self.path / "weights.safetensors"
+        if not weights.exists():
+            raise ValueError(
+                f"{self.path} holds no weights: train the stage {self.path.name!r} first"
+            )
+        try:
+            stage.load_transforms(json.loads((self.path / "transforms.json").read_text()))
+            stage.load_state_dict(load_file(weights))
+        except (RuntimeError, OSError, SafetensorError, json.JSONDecodeError) as error:
+            raise ValueError(f"{self.path} does not fit the stage: {error}") from error
+
+    def save_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Write all that resuming needs: tensors, and values in JSON's types."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        with replacing(self.path / "state.safetensors") as temporary:
+            save_file(contiguous, temporary, metadata={"values": json.dumps(values)})
+
+    def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """What `save_state` wrote, None if there is nothing."""
+        path = self.path / "state.safetensors"
+        if not path.exists():
+            return None
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, json.loads(file.metadata()["values"])
+
+    def save_log(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the log, a line an epoch."""
+        lines = list(rows)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path / "log.csv") as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [])
+            writer.writeheader()
+            writer.writerows(lines)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Mark the stage as trained and drop what only resuming needs."""
+        _write_json(self.path / "summary.json", summary)
+        (self.path / "state.safetensors").unlink(missing_ok=True)
+
+    def summary(self) -> dict[str, Any]:
+        """What `finish` wrote."""
+        values: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
+        return values
+
+
+class RunFolder:
+    """A folder that holds one trained system: `config.yaml` and `stages/<name>/…`.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / "config.yaml").exists()
+
+    def stage(self, name: str) -> StageFolder:
+        """The folder of a stage."""
+        return StageFolder(self.path / "stages" / name)
+
+    def create(self, system: System, **facts: Any) -> None:
+        """Begin a run: write the complete configuration.
+
+        Args:
+            system: what is trained.
+            facts: what else belongs to the run, such as the seed and the training sample.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        config = {
+            "caloforge": caloforge.__version__,
+            "system": system.name,
+            **facts,
+            "config": config_to_dict(system.config),
+            "geometry": system.geometry.to_dict(),
+        }
+        with replacing(self.path / "config.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def config(self) -> dict[str, Any]:
+        """What `create` wrote.
+
+        Raises:
+            ValueError: if no run was begun here, or its configuration is damaged.
+        """
+        if not self.exists:
+            raise ValueError(f"{self.path} is no run folder: it has no config.yaml")
+        try:
+            values = yaml.safe_load((self.path / "config.yaml").read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f"{self.path}/config.yaml is damaged: {error}") from error
+        missing = {"system", "config", "geometry"} - set(values if isinstance(values, dict) else ())
+        if missing:
+            raise ValueError(f"{self.path}/config.yaml lacks {', '.join(sorted(missing))}")
+        found: dict[str, Any] = values
+        return found
+
+    def build(self) -> System:
+        """The system with its initial weights, as the run began."""
+        config = self.config()
+        geometry = Geometry.from_dict(config["geometry"])
+        return build_from_config(
+            config["system"], config["config"], geometry, seed=int(config.get("seed", 0))
+        )
+
+
+def load(run: str | Path) -> System:
+    """Load a trained system from its run folder alone.
+
+    Raises:
+        ValueError: if it is no run folder, a stage is not trained, or a file does not fit.
+    """
+    folder = RunFolder(run)
+    system = folder.build()
+    untrained = [name for name in system.stages if not folder.stage(name).is_trained]
+    if untrained:
+        raise ValueError(
+            f"{run} is not trained to its end, {len(untrained)} of {len(system.stages)} stages are "
+            f"missing ({', '.join(untrained[:5])}{' …' if len(untrained) > 5 else ''}): "
+            "resume the training"
+        )
+    for name, stage in system.stages.items():
+        folder.stage(name).load_weights(stage)
+        stage.eval()
+    return system
+
+
+def _write_json(path: Path, values: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1))

@@ -1,0 +1,264 @@
+"""Train a system: its stages in the order of their needs, side by side where they allow it."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from caloforge.data import open_showers
+from caloforge.showers import VoxelShowers
+from caloforge.systems.base import System
+from caloforge.systems.quantities import ShowerQuantities
+from caloforge.systems.registry import config_to_dict
+from caloforge.training.progress import TrainingProgress
+from caloforge.training.runfolder import RunFolder
+
+__all__ = ["default_device", "train"]
+
+Report = Callable[[TrainingProgress], None]
+
+
+def default_device() -> str:
+    """The accelerator if there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def train(
+    system: System,
+    showers: VoxelShowers | str | Path,
+    *,
+    run: str | Path,
+    stages: Sequence[str] | None = None,
+    seed: int = 0,
+    processes: int = 1,
+    device: str | None = None,
+    resume: bool = False,
+    progress: Report | None = None,
+) -> System:
+    """Train the stages of a system and keep them in a run folder.
+
+    Example:
+        >>> system = cf.build("l2lflows/tiny", showers.geometry)
+        >>> cf.train(system, showers, run="runs/l2l")
+
+    Args:
+        system: as `build` made it.
+        showers: the training sample, or its file.
+        run: the run folder.
+        stages: train only these.
+        seed: of the split, the order of the showers and all noise.
+        processes: how many stages to train at once; with more than one, a script must call this
+            under `if __name__ == "__main__":`, as multiprocessing asks.
+        device: where to compute; the accelerator if there is one.
+        resume: go on with a run that was begun with the same system and seed.
+        progress: called with a `TrainingProgress` now and then.
+
+    Returns:
+        The system, with the best weights of all stages that are trained.
+
+    Raises:
+        ValueError: for showers of another geometry, unknown stages, or a run folder that is in
+            use by another run.
+    """
+    sample = showers if isinstance(showers, VoxelShowers) else _read(showers)
+    if sample.geometry != system.geometry:
+        raise ValueError(
+            f"the showers are of {sample.geometry.name}, the system is built for "
+            f"{system.geometry.name}: build it with geometry=showers.geometry"
+        )
+    unknown = [name for name in stages or () if name not in system.stages]
+    if unknown:
+        raise ValueError(
+            f"{system.name} has no stage {', '.join(unknown)}; it has {', '.join(system.stages)}"
+        )
+    folder = RunFolder(run)
+    source = "in memory" if isinstance(showers, VoxelShowers) else str(showers)
+    _begin(folder, system, resume, seed, {"showers": source, "n_showers": len(sample)})
+    wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
+    for name in system.stages:
+        if folder.stage(name).is_trained:
+            folder.stage(name).load_weights(system.stages[name])
+    place = device or default_device()
+    if processes > 1 and len(wanted) > 1:
+        _train_in_processes(system, sample, folder, wanted, seed, processes, place, progress)
+    else:
+        for name in _in_order(system, wanted):
+            _train_stage(system, sample, folder, name, seed, place, progress)
+    return system
+
+
+def _read(path: str | Path) -> VoxelShowers:
+    with open_showers(path) as file:
+        return file[:]
+
+
+def _begin(
+    folder: RunFolder, system: System, resume: bool, seed: int, data: dict[str, Any]
+) -> None:
+    if not folder.exists:
+        folder.create(system, seed=seed, data=data)
+        return
+    if not resume:
+        raise ValueError(
+            f"{folder.path} holds a run already: resume it, or choose another folder"
+        )
+    before = folder.config()
+    same = {
+        "system": (before["system"], system.name),
+        "config": (before["config"], config_to_dict(system.config)),
+        "geometry": (before["geometry"], system.geometry.to_dict()),
+        "seed": (before.get("seed"), seed),
+        "n_showers": (before.get("data", {}).get("n_showers"), data["n_showers"]),
+    }
+    other = [name for name, (then, now) in same.items() if then != now]
+    if other:
+        raise ValueError(
+            f"{folder.path} was begun with another {' and '.join(other)}: "
+            "resume with the same, or choose another folder"
+        )
+
+
+def _in_order(system: System, wanted: Sequence[str]) -> list[str]:
+    """The wanted stages, each behind those it needs.
+
+    Raises:
+        ValueError: if a needed stage is neither trained nor wanted.
+    """
+    ordered: list[str] = []
+    waiting = list(wanted)
+    while waiting:
+        ready = [n for n in waiting if not set(system.stages[n].needs) & set(waiting)]
+        if not ready:
+            raise ValueError(f"the stages {', '.join(waiting)} need each other in a circle")
+        ordered += ready
+        waiting = [name for name in waiting if name not in ready]
+    return ordered
+
+
+def _train_stage(
+    system: System,
+    sample: VoxelShowers,
+    folder: RunFolder,
+    name: str,
+    seed: int,
+    device: str,
+    progress: Report | None,
+) -> None:
+    # the loop brings in Fabric, which is slow to import
+    from caloforge.training.loop import StageTraining
+
+    stage = system.stages[name]
+    untrained = [need for need in stage.needs if not folder.stage(need).is_trained]
+    if untrained:
+        raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
+    quantities = ShowerQuantities(sample, (*stage.reads, *stage.writes))
+    StageTraining(
+        name,
+        stage,
+        quantities,
+        system.upstream(name),
+        folder.stage(name),
+        seed=seed,
+        device=device,
+        report=progress,
+    ).run()
+
+
+# ---------------------------------------------------------------- several processes
+
+
+class _Worker:
+    """What a worker process holds between stages."""
+
+    system: System
+    sample: VoxelShowers
+    folder: RunFolder
+    messages: Any
+
+
+def _start_worker(folder: Path, sample: VoxelShowers, threads: int, messages: Any) -> None:
+    torch.set_num_threads(threads)
+    _Worker.folder = RunFolder(folder)
+    _Worker.system = _Worker.folder.build()
+    _Worker.sample, _Worker.messages = sample, messages
+
+
+def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) -> str:
+    for need in needs:
+        _Worker.folder.stage(need).load_weights(_Worker.system.stages[need])
+    _train_stage(
+        _Worker.system, _Worker.sample, _Worker.folder, name, seed, device, _Worker.messages.put
+    )
+    return name
+
+
+def _train_in_processes(
+    system: System,
+    sample: VoxelShowers,
+    folder: RunFolder,
+    wanted: Sequence[str],
+    seed: int,
+    processes: int,
+    device: str,
+    progress: Report | None,
+) -> None:
+    context = get_context("spawn")
+    messages = context.Queue()
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    executor = ProcessPoolExecutor(
+        min(processes, len(wanted)),
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(folder.path, sample, threads, messages),
+    )
+    waiting = _in_order(system, wanted)
+    running: set[Future[str]] = set()
+    with executor, _forwarding(messages, progress):
+        try:
+            while waiting or running:
+                for name in [n for n in waiting if _is_ready(system, folder, n)]:
+                    waiting.remove(name)
+                    needs = system.stages[name].needs
+                    running.add(executor.submit(_train_in_worker, name, needs, seed, device))
+                if not running:
+                    raise ValueError(f"{waiting[0]} needs a stage that is not trained: train it too")
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = future.result()
+                    folder.stage(name).load_weights(system.stages[name])
+        except BaseException:
+            # the states saved so far are kept: a later call resumes from them
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in list((executor._processes or {}).values()):
+                process.terminate()
+            raise
+
+
+def _is_ready(system: System, folder: RunFolder, name: str) -> bool:
+    return all(folder.stage(need).is_trained for need in system.stages[name].needs)
+
+
+@contextmanager
+def _forwarding(messages: Any, progress: Report | None) -> Iterator[None]:
+    """Hand the workers' messages to the caller's `progress`, in a thread of this process."""
+
+    def forward() -> None:
+        while (message := messages.get()) is not None:
+            if progress is not None:
+                progress(message)
+
+    thread = threading.Thread(target=forward, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        messages.put(None)
+        thread.join(timeout=5)

@@ -1,0 +1,131 @@
+"""What every test may ask for: real showers, Geant4 with its data, a browser, seeded generators."""
+
+from __future__ import annotations
+
+import importlib.resources
+import importlib.util
+import os
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Read when torch is first imported: one thread each, here and in every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+
+    from caloforge.showers import VoxelShowers
+
+SHARED = Path(__file__).parents[2] / "shared"
+MARKER_OF_FIXTURE = {"geant4_data": "geant4", "chromium": "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by what it asks for, so that `-m "not geant4"` finds them all."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARKER_OF_FIXTURE:
+                item.add_marker(MARKER_OF_FIXTURE[fixture])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In continuous integration, where Geant4's data are at hand, its tests may not be skipped."""
+    report = yield
+    may_not_skip = item.get_closest_marker("geant4") and _everything_is_at_hand()
+    if report.skipped and not hasattr(report, "wasxfail") and may_not_skip:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} may not be skipped here: {report.longreprtext}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Nor may a whole file that lacks a module."""
+    report = yield
+    if report.skipped and _everything_is_at_hand():
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} may not be skipped here: {report.longreprtext}"
+    return report
+
+
+def _everything_is_at_hand() -> bool:
+    return bool(os.environ.get("CI")) and SHARED.is_dir()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of the Geant4 showers that lie beside the repository."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the Geant4 showers of {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_reference() -> Path:
+    """The folder of published detector tables that lie beside the repository."""
+    folder = SHARED / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"needs the detector tables of {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def geant4_data() -> Iterator[Path]:
+    """The folder of Geant4's data, which GEANT4_DATA_DIR names from here on."""
+    if importlib.util.find_spec("calzone") is None:
+        pytest.skip("needs Geant4: pip install 'caloforge[geant4]'")
+    from caloforge.simulation import geant4
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "GEANT4_DATA_DIR" not in os.environ and (SHARED / "geant4-data").is_dir():
+            patch.setenv("GEANT4_DATA_DIR", str(SHARED / "geant4-data"))
+        try:
+            folder = geant4.geant4_data()
+        except FileNotFoundError as error:
+            pytest.skip(str(error))
+        patch.setenv("GEANT4_DATA_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def bundled() -> VoxelShowers:
+    """The Geant4 showers that the package brings along."""
+    import caloforge as cf
+
+    folder = Path(str(importlib.resources.files("caloforge"))) / "samples"
+    (sample,) = folder.glob("*.h5")
+    return cf.read(sample)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium that draws pages without a screen."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    pytest.skip("needs the browser Chromium (Debian, Ubuntu: apt-get install chromium)")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """numpy's random numbers, the same in every run."""
+    return np.random.default_rng(1)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """torch's random numbers, the same in every run."""
+    import torch
+
+    return torch.Generator().manual_seed(1)

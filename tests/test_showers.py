@@ -1,0 +1,365 @@
+"""Sparse showers do what dense arrays do, and refuse what is no shower."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import hypothesis.extra.numpy as arrays
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from caloforge import data
+from caloforge.geometry import CartesianLayer, Geometry, PolarLayer, geometry_preset
+from caloforge.showers import PointShowers, VoxelShowers
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+REGULAR = Geometry(
+    "regular", (PolarLayer((0, 5, 10), 3),) * 2, (1.0, 2.0), 0.0, (1.0, 1e6), particle="e-"
+)
+IRREGULAR = Geometry(
+    "irregular",
+    (PolarLayer((0, 5, 10), 3), PolarLayer((0, 20), 1), CartesianLayer((-9, 0, 9), (0, 9))),
+    (1.0, 2.0, 4.0),
+    0.0,
+    (1.0, 1e6),
+    particle="e-",
+)
+
+# Energies [MeV] of float32, about half of them zero.
+energies = st.one_of(st.just(0.0), st.floats(2**-10, 2**20, width=32))
+
+
+@st.composite
+def dense_showers(draw, geometry=None, max_showers=6):
+    """A geometry, incident energies and dense voxel energies."""
+    voxels = geometry or draw(st.sampled_from([REGULAR, IRREGULAR]))
+    n = draw(st.integers(0, max_showers))
+    energy_inc = draw(arrays.arrays(np.float32, n, elements=st.floats(1, 1e6, width=32)))
+    dense = draw(arrays.arrays(np.float32, (n, voxels.n_voxels), elements=energies))
+    return voxels, energy_inc, dense
+
+
+def _flat(showers: VoxelShowers) -> np.ndarray:
+    return showers.dense().reshape(len(showers), showers.geometry.n_voxels)
+
+
+# ---- sparse and dense
+
+
+@given(dense_showers())
+def test_dense_is_the_inverse_of_from_dense(made):
+    geometry, energy_inc, dense = made
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    assert len(showers) == len(energy_inc)
+    assert np.array_equal(showers.energy_inc, energy_inc)
+    assert np.array_equal(_flat(showers), dense)
+    assert np.array_equal(np.diff(showers.offset), np.count_nonzero(dense, axis=1))
+
+
+@given(dense_showers())
+def test_a_regular_shower_is_a_block_and_an_irregular_one_a_row(made):
+    geometry, energy_inc, dense = made
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    expected = geometry.shape if geometry.is_regular else (geometry.n_voxels,)
+    assert showers.dense().shape == (len(energy_inc), *expected)
+    assert showers.dense().dtype == np.float32
+
+
+@given(dense_showers(), st.data())
+def test_selecting_showers_is_selecting_rows(made, data):
+    geometry, energy_inc, dense = made
+    n = len(energy_inc)
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    bound = st.none() | st.integers(-n - 2, n + 2)
+    kinds = [
+        st.builds(slice, bound, bound, st.sampled_from([None, 1, 2, -1])),
+        arrays.arrays(bool, n),
+        st.lists(st.integers(-n, n - 1), max_size=8) if n else st.just([]),
+    ]
+    selection = data.draw(st.one_of(kinds))
+    rows = np.arange(n)[selection if len(np.shape(selection)) == 0 or len(selection) else []]
+    chosen = showers[selection]
+    assert np.array_equal(chosen.energy_inc, energy_inc[rows.astype(int)])
+    assert np.array_equal(_flat(chosen), dense[rows.astype(int)])
+
+
+@given(dense_showers(), st.integers(1, 4))
+def test_batches_joined_are_the_whole(made, size):
+    geometry, energy_inc, dense = made
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    batches = list(showers.batches(size))
+    assert all(len(batch) == size for batch in batches[:-1])
+    joined = VoxelShowers.concatenate([showers[:0], *batches])
+    assert np.array_equal(joined.offset, showers.offset)
+    assert np.array_equal(_flat(joined), dense)
+
+
+@given(dense_showers(), st.floats(0, 2**20, width=32))
+def test_above_keeps_what_reaches_the_threshold(made, threshold):
+    geometry, energy_inc, dense = made
+    above = VoxelShowers.from_dense(energy_inc, dense, geometry).above(threshold)
+    assert np.array_equal(_flat(above), np.where(dense >= np.float32(threshold), dense, 0))
+    assert len(above) == len(energy_inc)
+
+
+def test_a_voxel_at_the_threshold_survives_as_float32():
+    threshold = geometry_preset("calochallenge-2").threshold  # not a float32 number
+    dense = np.zeros((1, REGULAR.n_voxels), np.float32)
+    dense[0, 3] = threshold
+    assert len(VoxelShowers.from_dense([1e3], dense, REGULAR).above(threshold).energy) == 1
+
+
+@given(dense_showers())
+def test_layer_energies_are_sums_over_the_voxels_of_each_layer(made):
+    geometry, energy_inc, dense = made
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    double = dense.astype(np.float64)
+    expected = [double[:, geometry.layer_slice(i)].sum(axis=1) for i in range(geometry.n_layers)]
+    assert showers.layer_energies() == pytest.approx(np.stack(expected, axis=1), rel=1e-12)
+    assert showers.layer_energies().dtype == np.float64
+    assert showers.total_energy() == pytest.approx(double.sum(axis=1), rel=1e-12)
+
+
+@given(dense_showers())
+def test_event_numbers_the_shower_of_each_entry(made):
+    geometry, energy_inc, dense = made
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    event, voxel = np.nonzero(dense)
+    assert np.array_equal(showers.event(), event)
+    assert np.array_equal(showers.index, voxel)
+
+
+@given(dense_showers(), st.randoms(use_true_random=False))
+def test_entries_in_any_order_and_in_pieces_make_the_same_showers(made, random):
+    geometry, energy_inc, dense = made
+    showers = VoxelShowers.from_dense(energy_inc, dense, geometry)
+    counts = np.diff(showers.offset)
+    pieces = []
+    for i in range(len(showers)):  # every energy in two halves, shuffled within the shower
+        halves = [*range(showers.offset[i], showers.offset[i + 1])] * 2
+        random.shuffle(halves)
+        pieces += halves
+    again = VoxelShowers(
+        energy_inc,
+        np.concatenate([[0], np.cumsum(2 * counts)]),
+        showers.index[np.array(pieces, int)],
+        showers.energy[np.array(pieces, int)] / 2,
+        geometry,
+    )
+    assert np.array_equal(again.offset, showers.offset)
+    assert np.array_equal(again.index, showers.index)
+    assert np.array_equal(again.energy, showers.energy)
+
+
+def test_entries_without_energy_are_dropped():
+    showers = VoxelShowers([1e3, 2e3], [0, 2, 3], [4, 5, 0], [0.0, 7.0, 0.0], REGULAR)
+    assert showers.offset.tolist() == [0, 1, 1]
+    assert showers.index.tolist() == [5]
+
+
+def test_a_run_of_showers_is_not_copied():
+    showers = VoxelShowers([1e3, 2e3], [0, 2, 3], [4, 5, 0], [1.0, 7.0, 3.0], REGULAR)
+    assert np.shares_memory(showers[1:].energy, showers.energy)
+
+
+def test_one_number_selects_one_shower():
+    showers = VoxelShowers([1e3, 2e3], [0, 2, 3], [4, 5, 0], [1.0, 7.0, 3.0], REGULAR)
+    assert len(showers[-1]) == 1
+    assert showers[-1].energy.tolist() == [3.0]
+    with pytest.raises(IndexError):
+        showers[2]
+
+
+def test_a_mask_of_another_length_is_refused():
+    showers = VoxelShowers([1e3, 2e3], [0, 0, 0], [], [], REGULAR)
+    with pytest.raises(IndexError, match=r"a mask must have shape \(2,\), got \(3,\)"):
+        showers[[True, False, True]]
+
+
+def test_no_showers_at_all():
+    for geometry in (REGULAR, IRREGULAR):
+        none = VoxelShowers([], [0], [], [], geometry)
+        assert len(none) == 0
+        assert none.layer_energies().shape == (0, geometry.n_layers)
+        assert none.total_energy().shape == (0,)
+        assert len(none.above(1.0)) == 0
+        assert len(none[[]]) == 0
+        assert list(none.batches(3)) == []
+        empty = VoxelShowers.from_dense([], none.dense(), geometry)
+        assert len(VoxelShowers.concatenate([none, empty])) == 0
+
+
+def test_showers_without_energy():
+    empty = VoxelShowers([1e3, 2e3], [0, 0, 0], [], [], IRREGULAR)
+    assert empty.total_energy().tolist() == [0.0, 0.0]
+    assert not empty.dense().any()
+    assert len(empty[1:]) == 1
+
+
+def test_indices_are_stored_as_small_as_the_geometry_allows():
+    assert VoxelShowers([1e3], [0, 1], [3], [1.0], REGULAR).index.dtype == np.uint16
+    edges = tuple(range(258))
+    many = dataclasses.replace(REGULAR, layers=(CartesianLayer(edges, edges),) * 2)
+    assert VoxelShowers([1e3], [0, 1], [3], [1.0], many).index.dtype == np.uint32
+
+
+def test_showers_of_two_geometries_cannot_be_joined():
+    one, other = (VoxelShowers([1.0], [0, 0], [], [], g) for g in (REGULAR, IRREGULAR))
+    with pytest.raises(ValueError, match="showers of regular and irregular cannot be joined"):
+        VoxelShowers.concatenate([one, other])
+
+
+@pytest.mark.parametrize("kind", [VoxelShowers, PointShowers])
+def test_there_must_be_something_to_join(kind):
+    with pytest.raises(ValueError, match=f"at least one {kind.__name__}, got none"):
+        kind.concatenate([])
+
+
+# ---- what is no shower
+
+NAN, INFINITY = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"energy_inc": [[1e3], [2e3]]}, r"energy_inc must have shape \(n,\), got \(2, 1\)"),
+        ({"energy_inc": [1e3]}, r"offset must have shape \(2,\) for 1 showers, got \(3,\)"),
+        ({"energy_inc": [1e3, NAN]}, r"energy_inc must be finite \[MeV\], got nan at entry 1"),
+        ({"energy_inc": [-1.0, 1e3]}, r"energy_inc must not be negative \[MeV\], got -1.0 at entr"),
+        ({"offset": [1, 2, 3]}, "offset must begin at 0 and never fall"),
+        ({"offset": [0, 4, 3]}, "offset must begin at 0 and never fall"),
+        ({"offset": [0, 2, 4]}, r"index must have shape \(4,\) as offset says, got \(3,\)"),
+        ({"offset": [0.0, 1.5, 3.0]}, "offset must hold integers, got float64"),
+        ({"index": [0, 1, 12]}, "voxel indices must lie in 0 … 11 for regular, got 0 … 12: is it"),
+        ({"index": [0, 1, -1]}, "voxel indices must lie in 0 … 11 for regular, got -1 … 1"),
+        ({"index": [0.0, 1.0, 2.0]}, "index must hold integers, got float64"),
+        ({"energy": [1.0, 2.0]}, r"energy must have shape \(3,\) as offset says, got \(2,\)"),
+        ({"energy": [1.0, NAN, 3.0]}, "voxel energies must be finite .*got nan at entry 1"),
+        ({"energy": [1.0, 2.0, INFINITY]}, "voxel energies must be finite .*got inf at entry 2"),
+        ({"energy": [1.0, 1e39, 2.0]}, "voxel energies must be finite .*got inf at entry 1"),
+        ({"energy": [1.0, 2.0, -3.0]}, "voxel energies must not be negative .*got -3.0 at entry 2"),
+    ],
+)
+def test_voxels_that_are_no_shower_are_refused(change, message):
+    good = {"energy_inc": [1e3, 2e3], "offset": [0, 1, 3], "index": [0, 1, 2]}
+    good |= {"energy": [1.0, 2.0, 3.0], "geometry": REGULAR}
+    assert len(VoxelShowers(**good)) == 2
+    with pytest.raises(ValueError, match=message):
+        VoxelShowers(**{**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": [1.0, NAN, 0.0]}, r"x must be finite \[mm\]: remove the broken points"),
+        ({"y": [1.0]}, r"y must have shape \(3,\) as offset says, got \(1,\)"),
+        ({"layer": [0, 256, 1]}, "layers must lie in 0 … 255, got 0 … 256"),
+        ({"layer": [0, -1, 1]}, "layers must lie in 0 … 255, got -1 … 1"),
+        ({"layer": [0.5, 1.0, 1.0]}, "layer must hold integers, got float64"),
+        ({"energy": [1.0, -2.0, 3.0]}, "point energies must not be negative"),
+        ({"energy_inc": [NAN, 1.0]}, "energy_inc must be finite"),
+    ],
+)
+def test_points_that_are_no_shower_are_refused(change, message):
+    good = {"energy_inc": [1e3, 2e3], "offset": [0, 1, 3], "layer": [0, 1, 2]}
+    good |= {name: [1.0, 2.0, 3.0] for name in ("x", "y", "energy")}
+    assert len(PointShowers(**good)) == 2
+    with pytest.raises(ValueError, match=message):
+        PointShowers(**{**good, **change})
+
+
+@pytest.mark.parametrize(
+    ("energy_inc", "shape", "message"),
+    [
+        (
+            [1e3],
+            (1, 11),
+            r"regular has 12 voxels a shower, got 11 from an array of shape \(1, 11\)",
+        ),
+        ([1e3], (12,), r"regular has 12 voxels a shower, got 1 from an array of shape \(12,\)"),
+        ([1e3], (2, 12), r"energy_inc must have shape \(2,\) for 2 dense showers, got \(1,\)"),
+    ],
+)
+def test_dense_arrays_of_another_shape_are_refused(energy_inc, shape, message):
+    with pytest.raises(ValueError, match=message):
+        VoxelShowers.from_dense(energy_inc, np.ones(shape, np.float32), REGULAR)
+
+
+# ---- Geant4's showers
+
+
+@pytest.mark.parametrize("name", ["calochallenge-2", "calochallenge-3"])
+def test_both_binnings_of_the_same_electrons_hold_the_same_layer_energies(name, shared_data):
+    path = shared_data / f"electrons-1-100GeV_{name}_test.h5"
+    other = shared_data / "electrons-1-100GeV_calochallenge-2_test.h5"
+    with data.open_showers(path) as fine, data.open_showers(other) as coarse:
+        a, b = fine[:200].layer_energies(), coarse[:200].layer_energies()
+    # The threshold cuts more from small voxels; nearly all of an electron is measured.
+    assert a.sum(axis=1) == pytest.approx(b.sum(axis=1), rel=0.05)
+    assert a.sum(axis=0) == pytest.approx(b.sum(axis=0), rel=0.05)
+
+
+def test_an_electron_leaves_its_energy_in_the_calorimeter(shared_data):
+    with data.open_showers(shared_data / "electrons-1-100GeV_calochallenge-2_test.h5") as file:
+        showers = file[:]
+    response = showers.total_energy() / showers.energy_inc
+    assert response.mean() == pytest.approx(1.0, abs=0.05)
+    depth = showers.layer_energies() @ np.asarray(showers.geometry.z) / showers.total_energy()
+    steps = np.corrcoef(np.log(showers.energy_inc), depth)[0, 1]
+    assert steps > 0.5  # the shower's centre lies deeper, the higher the energy
+
+
+@pytest.fixture(scope="module")
+def photons(shared_data) -> PointShowers:
+    with data.open_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5") as file:
+        return file[:20]
+
+
+@pytest.mark.parametrize("name", ["ild-30", "calochallenge-1-pions"])
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.7, -0.4)])
+def test_projected_points_are_summed_in_the_voxel_that_holds_them(photons, name, shift):
+    geometry, few = geometry_preset(name), photons[np.argsort(photons.energy_inc)[:2]]
+    expected = np.zeros((len(few), geometry.n_voxels))
+    for point, event in enumerate(few.event()):
+        x, y = float(few.x[point]) + shift[0], float(few.y[point]) + shift[1]
+        voxel = int(geometry.find_voxels([few.layer[point]], [x], [y])[0])
+        if voxel >= 0:
+            expected[event, voxel] += few.energy[point]
+    projected = few.project(geometry, shift=shift)
+    assert _flat(projected) == pytest.approx(expected, rel=1e-6)
+    assert np.array_equal(projected.energy_inc, few.energy_inc)
+
+
+def test_projection_keeps_the_energy_of_all_points_inside(photons):
+    geometry = geometry_preset("ild-30")
+    inside = (abs(photons.x) < 75) & (abs(photons.y) < 75)
+    energy = np.bincount(photons.event(), weights=photons.energy * inside)
+    assert photons.project(geometry).total_energy() == pytest.approx(energy, rel=1e-6)
+    layer = np.zeros((len(photons), 30))
+    np.add.at(layer, (photons.event(), photons.layer), photons.energy * inside)
+    assert photons.project(geometry).layer_energies() == pytest.approx(layer, rel=1e-6, abs=1e-9)
+
+
+def test_a_shift_by_one_cell_moves_every_cell_by_one(photons):
+    geometry = geometry_preset("ild-30")
+    here = photons.project(geometry, shift=(0.2, 0.2)).dense()
+    there = photons.project(geometry, shift=(5.2, 0.2)).dense()
+    assert np.array_equal(there[:, :, 1:], here[:, :, :-1])
+
+
+def test_points_select_and_join_as_voxels_do(photons):
+    parts = [photons[:3], photons[[3, 4]], photons[np.arange(len(photons)) >= 5]]
+    joined = PointShowers.concatenate(parts)
+    for name in ("energy_inc", "offset", *PointShowers.columns):
+        assert np.array_equal(getattr(joined, name), getattr(photons, name))
+
+
+def test_points_far_from_every_voxel_leave_empty_showers(photons):
+    projected = photons.project(geometry_preset("ild-30"), shift=(1e4, 0.0))
+    assert len(projected) == len(photons)
+    assert not projected.total_energy().any()
