@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import importlib.util
 import os
 import shutil
@@ -101,11 +100,9 @@ def geant4_data() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def bundled() -> VoxelShowers:
     """The Geant4 showers that the package brings along."""
-    import caloforge as cf
+    from caloforge import samples
 
-    folder = Path(str(importlib.resources.files("caloforge"))) / "samples"
-    (sample,) = folder.glob("*.h5")
-    return cf.read(sample)
+    return samples.load()
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,10 @@ print(json.dumps({
 }))
 """
 
+# Libraries set variables of their own when they are first imported: the second import runs the
+# package's code alone.
 IMPORT_EVERYTHING = """
-import json, os, pkgutil, random, sys
+import importlib, json, os, pkgutil, random, sys
 import numpy, torch
 def state():
     return {
@@ -41,16 +43,23 @@ def state():
         "threads": torch.get_num_threads(),
         "gradients": torch.is_grad_enabled(),
     }
+def import_everything():
+    import caloforge
+    for module in pkgutil.walk_packages(caloforge.__path__, "caloforge."):
+        importlib.import_module(module.name)
 before = state()
-import caloforge
-for module in pkgutil.walk_packages(caloforge.__path__, "caloforge."):
-    if not module.name.endswith("__main__"):
-        __import__(module.name)
+import_everything()
+rooms = [name for name in sys.modules if name.partition(".")[0] == "caloforge"]
+for room in rooms:
+    del sys.modules[room]
+os.environ.clear()
+os.environ.update(before["environment"])
+random.seed(7), numpy.random.seed(7), torch.manual_seed(7)
+before |= {name: state()[name] for name in ("random", "numpy", "torch")}
+import_everything()
 after = state()
-print(json.dumps({
-    "changed": [name for name in before if before[name] != after[name]],
-    "modules": sorted(sys.modules),
-}))
+print(json.dumps({"changed": [name for name in before if before[name] != after[name]],
+                  "rooms": rooms}))
 """
 
 READ_SHOWERS = """
@@ -81,7 +90,7 @@ def test_import_loads_nothing_but_the_standard_library() -> None:
 def test_importing_every_room_sets_no_seed_no_dtype_and_no_environment() -> None:
     told = run_python(IMPORT_EVERYTHING)
     assert told["changed"] == []
-    assert {"caloforge.showers", "caloforge.training"} <= set(told["modules"])
+    assert {"caloforge.showers", "caloforge.training"} <= set(told["rooms"])
 
 
 def test_showers_are_read_without_torch() -> None:

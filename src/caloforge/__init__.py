@@ -29,7 +29,27 @@ _HOMES = {
     "write": "caloforge.data",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604 - names of _HOMES
+__all__ = [
+    "Fixed",
+    "Geometry",
+    "LogUniform",
+    "PointShowers",
+    "Uniform",
+    "VoxelShowers",
+    "__version__",
+    "build",
+    "evaluate",
+    "generate",
+    "geometry_preset",
+    "geometry_presets",
+    "load",
+    "open_showers",
+    "read",
+    "read_points",
+    "simulate",
+    "train",
+    "write",
+]
 
 if TYPE_CHECKING:
     from caloforge.data import open_showers, read, read_points, write

@@ -243,7 +243,8 @@ def test_a_write_that_fails_leaves_the_old_file(layout, path, few):
             writer.append(few)
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == ["good.h5"]
 

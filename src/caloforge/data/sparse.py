@@ -3,6 +3,7 @@
 `incident_energies` (n, 1) [MeV]; `voxels/offset` (n + 1,), `voxels/index` (nnz,) in the
 CaloChallenge's order, `voxels/energy` (nnz,) [MeV]; or `points/offset`, `points/x`, `points/y`
 [mm], or integers with the attributes `pitch_mm` and `origin_mm`, `points/layer`, `points/energy`.
+Voxels of a shower rise in index; files of others may hold them in any order, and repeatedly.
 """
 
 from __future__ import annotations

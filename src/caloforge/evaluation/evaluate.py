@@ -6,12 +6,13 @@ import platform
 import warnings
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import ks_2samp
 
+from caloforge import __version__
 from caloforge.evaluation.comparison import (
     Columns,
     Draw,
@@ -251,16 +252,9 @@ def _event_energies(energy_inc: Floats) -> Floats:
 
 
 def _software() -> dict[str, str]:
-    packages = ("caloforge", "numpy", "scipy", "scikit-learn", "torch")
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "caloforge": __version__,
         "python": platform.python_version(),
-        **{name: _version(name) for name in packages},
+        **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")},
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed as a package"

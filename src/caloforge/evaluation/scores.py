@@ -160,12 +160,12 @@ class Scores:
                 the folder `<name of the page>_figures`.
 
         Raises:
-            ImportError: if the libraries of the page are not installed.
+            ModuleNotFoundError: if the libraries of the page are not installed.
         """
         try:
             from caloforge.report import save_page
-        except ImportError as error:
-            raise ImportError(
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
                 f"the page needs libraries that are not installed ({error.name}): "
                 "pip install caloforge[report]"
             ) from error
@@ -173,13 +173,17 @@ class Scores:
 
 
 def format_value(value: float, error: float) -> str:
-    """A value with its error, both to the error's second digit."""
+    """A value with its error, rounded where the Particle Data Group rounds.
+
+    Two digits of the error if they are 10 to 35, else one.
+    """
     if not math.isfinite(value):
         return "–"
     if not math.isfinite(error) or error <= 0:
         return f"{value:.3g}"
-    digits = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{min(digits, 6)}f} ± {error:.{min(digits, 6)}f}"
+    exponent = math.floor(math.log10(error))
+    digits = max(0, (1 if error / 10**exponent < 3.55 else 0) - exponent)
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def _json_number(value: Any) -> Any:

@@ -8,9 +8,7 @@ from torch import Tensor
 __all__ = ["add_gaussian", "add_uniform", "fill_zeros", "rotate"]
 
 
-def fill_zeros(
-    energy: Tensor, *, median: float, decades: float, rng: torch.Generator
-) -> Tensor:
+def fill_zeros(energy: Tensor, *, median: float, decades: float, rng: torch.Generator) -> Tensor:
     """Give empty voxels log-normal energies (Convolutional L2LFlows, section 3.3 and table 8).
 
     Args:

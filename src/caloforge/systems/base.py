@@ -191,10 +191,19 @@ class System:
         *,
         seed: int,
         batch_size: int = 100,
+        first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
     ) -> Iterator[VoxelShowers]:
         """Draw showers batch by batch; see `generate`.
+
+        Args:
+            energy_inc: incident energies [MeV], shape (n,).
+            seed: every batch draws from its own generator, derived from the seed and its number.
+            batch_size: showers drawn at once.
+            first: number of the first batch, not 0 where a longer job is taken up in its middle.
+            device: where to compute.
+            options: what a user chooses at generation.
 
         Raises:
             ValueError: if energies are not positive numbers in one dimension.
@@ -208,7 +217,7 @@ class System:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.to(device)
-        for number, start in enumerate(range(0, len(energies), batch_size)):
+        for number, start in enumerate(range(0, len(energies), batch_size), first):
             rng = batch_rng(seed, number, device)
             part = energies[start : start + batch_size]
             yield self.draw(part, rng=rng, device=device, options=options)

@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from caloforge.data import open_showers
@@ -81,7 +82,7 @@ def train(
         )
     folder = RunFolder(run)
     source = "in memory" if isinstance(showers, VoxelShowers) else str(showers)
-    _begin(folder, system, resume, seed, {"showers": source, "n_showers": len(sample)})
+    _begin(folder, system, resume, seed, {"showers": source, **_facts(sample)})
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     for name in system.stages:
         if folder.stage(name).is_trained:
@@ -100,6 +101,15 @@ def _read(path: str | Path) -> VoxelShowers:
         return file[:]
 
 
+def _facts(sample: VoxelShowers) -> dict[str, Any]:
+    """What is worth knowing of a training sample, the quantiles of its incident energy [MeV] too."""
+    quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
+    return {
+        "n_showers": len(sample),
+        "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
+    }
+
+
 def _begin(
     folder: RunFolder, system: System, resume: bool, seed: int, data: dict[str, Any]
 ) -> None:
@@ -107,9 +117,7 @@ def _begin(
         folder.create(system, seed=seed, data=data)
         return
     if not resume:
-        raise ValueError(
-            f"{folder.path} holds a run already: resume it, or choose another folder"
-        )
+        raise ValueError(f"{folder.path} holds a run already: resume it, or choose another folder")
     before = folder.config()
     same = {
         "system": (before["system"], system.name),
@@ -229,7 +237,9 @@ def _train_in_processes(
                     needs = system.stages[name].needs
                     running.add(executor.submit(_train_in_worker, name, needs, seed, device))
                 if not running:
-                    raise ValueError(f"{waiting[0]} needs a stage that is not trained: train it too")
+                    raise ValueError(
+                        f"{waiting[0]} needs a stage that is not trained: train it too"
+                    )
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = future.result()

@@ -37,9 +37,7 @@ def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
     return Flow(Chain(chain), (n_layers,))
 
 
-def layer_flow(
-    config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cyclic: bool
-) -> Flow:
+def layer_flow(config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cyclic: bool) -> Flow:
     """One causal flow (figure 3).
 
     Args:

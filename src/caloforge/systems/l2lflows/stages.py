@@ -155,9 +155,7 @@ class LayerStage(Stage):
         if self.config.rotation and self.cyclic:
             layers = rotate(layers, axis=2, rng=rng)
         config = self.config
-        filled = fill_zeros(
-            layers, median=config.fill_median, decades=config.fill_decades, rng=rng
-        )
+        filled = fill_zeros(layers, median=config.fill_median, decades=config.fill_decades, rng=rng)
         noised = add_uniform(filled, width=config.noise_width, rng=rng)
         own = noised[:, -1]
         # the layer's energy as the read-out sees it: with the noise, without what is below threshold

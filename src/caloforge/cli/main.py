@@ -1,0 +1,358 @@
+"""The command line: the only module that prints."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+import caloforge as cf
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Simulate, learn, generate and judge calorimeter showers.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console(stderr=True)
+out = Console()
+
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]
+Quiet = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def _vector(text: str) -> tuple[float, float, float]:
+    values = [float(part) for part in text.split(",")]
+    if len(values) != 3:
+        raise ValueError(f"expected three numbers x,y,z, got {text!r}")
+    return values[0], values[1], values[2]
+
+
+@app.command()
+def simulate(
+    geometry: Annotated[str, typer.Option(help="Detector preset, such as calochallenge-2.")],
+    energy: Annotated[
+        str, typer.Option(help="fixed:E, uniform:low:high or loguniform:low:high [MeV].")
+    ],
+    n: Annotated[int, typer.Option("-n", help="Number of showers.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    particle: Annotated[
+        str | None, typer.Option(help="e-, e+ or gamma; by default the official sample's.")
+    ] = None,
+    seed: Seed = 0,
+    processes: Processes = 1,
+    resume: Resume = False,
+    shape: Annotated[
+        str, typer.Option(help="plane, or cylinder for the CaloChallenge's 800 mm cylinder.")
+    ] = "plane",
+    position: Annotated[str, typer.Option(help="Of the gun, x,y,z [mm], z <= 0.")] = "0,0,-1",
+    direction: Annotated[str, typer.Option(help="Of the gun, x,y,z.")] = "0,0,1",
+    physics: Annotated[str, typer.Option(help="Geant4's physics list.")] = "standard",
+    cut: Annotated[float, typer.Option(help="Production cut [mm].")] = 0.7,
+    chunk_size: Annotated[int | None, typer.Option(help="Showers of one chunk.")] = None,
+    mantissa_bits: Annotated[
+        int | None, typer.Option(help="Round energies to so many bits: a smaller file.")
+    ] = None,
+) -> None:
+    """Simulate showers with Geant4.
+
+    Example: caloforge simulate --geometry calochallenge-2 --particle e-
+    --energy loguniform:1e3:1e5 -n 1000 -o train.h5
+    """
+    from caloforge.cli.progress import SimulationDisplay
+    from caloforge.simulation import detector_preset
+
+    display = SimulationDisplay(console, "showers", n)
+    with display.live():
+        path = cf.simulate(
+            detector_preset(geometry, shape=shape),
+            particle=particle,
+            energy=energy,
+            n=n,
+            seed=seed,
+            output=output,
+            processes=processes,
+            resume=resume,
+            position=_vector(position),
+            direction=_vector(direction),
+            physics=physics,
+            cut=cut,
+            chunk_size=chunk_size,
+            mantissa_bits=mantissa_bits,
+            progress=display,
+        )
+    with cf.open_showers(path) as file:
+        ratio = sum(batch.total_energy().sum() for batch in file.batches(1000))
+        ratio /= file.energy_inc.sum(dtype="f8")
+        console.print(
+            f"{path}: {len(file)} showers of {file.attributes['particle']}, "
+            f"{path.stat().st_size / 1e6:.1f} MB, deposited / incident energy {ratio:.3f}"
+        )
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="System and preset, such as l2lflows/small.")],
+    data: Annotated[Path, typer.Option(help="The training sample.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The run folder.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(help="Settings that differ, such as layers.recipe.epochs=3."),
+    ] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="Train only this stage.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings that differ from the preset.")
+    ] = None,
+    geometry: Annotated[str | None, typer.Option(help="Where the file does not say.")] = None,
+    seed: Seed = 0,
+    processes: Processes = 1,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    resume: Resume = False,
+) -> None:
+    """Train a generator.
+
+    Example: caloforge train l2lflows/small --data train.h5 -o runs/l2l --processes 2
+    """
+    from caloforge.cli.progress import TrainingDisplay
+
+    showers = cf.read(data, geometry)
+    settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
+    system = cf.build(preset, showers.geometry, seed=seed, overrides=settings)
+    display = TrainingDisplay(console, len(stage or system.stages))
+    with display.live():
+        cf.train(
+            system,
+            showers,
+            run=output,
+            stages=stage,
+            seed=seed,
+            processes=processes,
+            device=device,
+            resume=resume,
+            progress=display,
+        )
+    _training_summary(output, list(system.stages))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"a setting is written name=value, got {text!r}")
+    return key, yaml.safe_load(value)
+
+
+def _settings(path: Path | None, values: Any = None, prefix: str = "") -> dict[str, Any]:
+    """Settings of a YAML file by dotted name."""
+    if path is not None and values is None:
+        values = yaml.safe_load(path.read_text())
+        if not isinstance(values, dict):
+            raise ValueError(f"{path} must hold settings by name, got {values!r}")
+    flat: dict[str, Any] = {}
+    for key, value in (values or {}).items():
+        name = f"{prefix}{key}"
+        flat.update(
+            _settings(path, value, f"{name}.") if isinstance(value, dict) else {name: value}
+        )
+    return flat
+
+
+def _training_summary(run: Path, stages: list[str]) -> None:
+    from caloforge.training import RunFolder
+
+    table = Table("stage", "epochs", "validation loss", "time [s]", title=f"{run}")
+    seconds = 0.0
+    for name in stages:
+        folder = RunFolder(run).stage(name)
+        if folder.is_trained:
+            summary = folder.summary()
+            seconds += summary["seconds"]
+            values = (str(summary["epochs"]), f"{summary['validation']:.4f}")
+            table.add_row(name, *values, f"{summary['seconds']:.0f}")
+        else:
+            table.add_row(name, "–", "not trained", "–")
+    console.print(table)
+    console.print(f"{seconds:.0f} s of training, all processes together")
+
+
+@app.command()
+def generate(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    n: Annotated[int | None, typer.Option("-n", help="Number of showers.")] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option(help="Spectrum as for simulate; by default the training sample's."),
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="Take the incident energies of this file.")
+    ] = None,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Showers drawn at once.")] = 100,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    postprocess: Annotated[bool, typer.Option(help="The system's post-processing.")] = True,
+    resume: Resume = False,
+) -> None:
+    """Generate showers from a trained generator.
+
+    Example: caloforge generate runs/l2l -n 100000 -o fake.h5
+    """
+    import numpy as np
+
+    from caloforge.cli.progress import GenerationDisplay
+    from caloforge.generation import training_energies
+    from caloforge.simulation import EnergySpectrum
+    from caloforge.systems import SamplingOptions
+    from caloforge.training import RunFolder
+
+    if (like is None) == (n is None):
+        raise ValueError("give either -n, a number of showers, or --like, a file of energies")
+    system = cf.load(run)
+    if like is not None:
+        with cf.open_showers(like, system.geometry) as file:
+            energies = file.energy_inc
+    elif energy is not None:
+        rng = np.random.default_rng(seed)
+        energies = EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
+    else:
+        energies = training_energies(RunFolder(run).config(), n or 0, seed)
+    display = GenerationDisplay(console, "showers", len(energies))
+    with display.live():
+        cf.generate(
+            system,
+            energies,
+            seed=seed,
+            output=output,
+            attributes={"run": run.name},
+            batch_size=batch_size,
+            device=device,
+            options=SamplingOptions(postprocess=postprocess),
+            resume=resume,
+            progress=display,
+        )
+    console.print(f"{output}: {len(energies)} showers, {output.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def evaluate(
+    candidates: Annotated[
+        list[str], typer.Argument(help="Generated files, each as path or name=path.")
+    ],
+    reference: Annotated[Path, typer.Option(help="Geant4 showers to compare with.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of scores and page.")],
+    geometry: Annotated[str | None, typer.Option(help="Where a file does not say.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Read-out threshold [MeV]; by default the geometry's.")
+    ] = None,
+    figures: Annotated[
+        list[str] | None, typer.Option("--figures", help="Also as files: png, pdf.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Quiet = False,
+) -> None:
+    """Compare generated showers with Geant4's, and write the page.
+
+    Example: caloforge evaluate --reference test.h5 fake.h5 -o eval/
+    """
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        files: dict[str, Any] = {}
+        for text in candidates:
+            name, _, path = text.rpartition("=")
+            files[name or Path(path).stem] = stack.enter_context(cf.open_showers(path, geometry))
+        if len(files) < len(candidates):
+            raise ValueError("two candidates have one name: write name=path to tell them apart")
+        truth = stack.enter_context(cf.open_showers(reference, geometry))
+        scores = cf.evaluate(truth, files, threshold=threshold, seed=seed)
+    output.mkdir(parents=True, exist_ok=True)
+    scores.save_json(output / "scores.json")
+    (output / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
+    scores.save_page(output / "report.html", figures=figures or ())
+    if as_json:
+        out.print_json(scores.to_json())
+    else:
+        from rich.markdown import Markdown
+
+        out.print(Markdown(scores.to_markdown()))
+    console.print(f"page: {output / 'report.html'}")
+
+
+@app.command()
+def info(
+    preset: Annotated[str, typer.Argument(help="System and preset, or a run folder.")],
+    geometry: Annotated[str, typer.Option(help="Geometry of the preset.")] = "calochallenge-2",
+    as_json: Quiet = False,
+) -> None:
+    """Show a preset or a trained run: geometry, stages, parameters.
+
+    Example: caloforge info l2lflows/small --json
+    """
+    from caloforge.systems.registry import config_to_dict
+    from caloforge.training import RunFolder
+
+    folder = RunFolder(preset)
+    system = folder.build() if folder.exists else cf.build(preset, geometry)
+    counts = system.n_parameters
+    facts = {
+        "preset": preset,
+        "system": system.name,
+        "geometry": system.geometry.name,
+        "parameters": {"total": sum(counts.values()), "stages": counts},
+        "config": config_to_dict(system.config),
+    }
+    if as_json:
+        out.print_json(json.dumps(facts))
+        return
+    table = Table("stage", "parameters", "reads", title=f"{preset} for {system.geometry.name}")
+    for name, stage in system.stages.items():
+        table.add_row(name, f"{counts[name]:,}", ", ".join(stage.reads))
+    table.add_section()
+    table.add_row("total", f"{sum(counts.values()):,}", "")
+    out.print(table)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")] = Path(
+        "caloforge-demo"
+    ),
+    processes: Processes = 2,
+    seed: Seed = 0,
+) -> None:
+    """Train a tiny generator on bundled Geant4 showers and open its comparison.
+
+    Example: caloforge demo -o caloforge-demo
+    """
+    from caloforge.cli.demo import run_demo
+
+    page = run_demo(output, processes=processes, seed=seed, console=console)
+    out.print(f"{page.resolve()}", soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line: bad input is one line and exit code 2."""
+    warnings.showwarning = _one_line
+    try:
+        app()
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        console.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("stopped; what is finished is kept: add --resume to continue")
+        sys.exit(130)
+
+
+def _one_line(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    console.print(f"[yellow]{category.__name__}[/yellow] {message}", soft_wrap=True)

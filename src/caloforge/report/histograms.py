@@ -1,0 +1,89 @@
+"""Histograms of the observables of a sample, each bin with its statistical error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import hist
+import numpy as np
+from hist import Hist
+from numpy.typing import ArrayLike
+
+from caloforge.evaluation.observables import Floats
+from caloforge.evaluation.sample import Sample, Spectrum
+
+__all__ = ["Histograms", "distribution", "of_bins", "of_spectrum", "per_bin", "range_of"]
+
+Histograms = Mapping[str, Hist]  # Geant4 first, then the candidates
+
+
+def axis(edges: Floats, label: str) -> hist.axis.Variable:
+    """Axis with a name for code and a label, with the unit, for people."""
+    name = label.split(" [")[0].lower().replace(" ", "_")
+    return hist.axis.Variable(np.asarray(edges), name=name, label=label, flow=False)
+
+
+def of_bins(edges: Floats, label: str, value: ArrayLike, variance: ArrayLike) -> Hist:
+    """Histogram of bin contents that are known."""
+    result = Hist(axis(edges, label), storage=hist.storage.Weight())
+    view = result.view()
+    view.value, view.variance = np.nan_to_num(value), np.nan_to_num(variance)
+    return result
+
+
+def distribution(values: Floats, edges: Floats, label: str, *, log: bool = False) -> Hist:
+    r"""Density of a number that each shower has, :math:`\frac1N \frac{dN}{dx}`.
+
+    N counts all showers, those outside the histogram as well. With `log`, the density is that in
+    log10 x. The variance is Poisson's.
+    """
+    counts = Hist(axis(edges, label), storage=hist.storage.Weight()).fill(values).view().value
+    scale = 1 / (len(values) * np.diff(np.log10(edges) if log else edges))
+    return of_bins(edges, label, counts * scale, counts * scale**2)
+
+
+def of_spectrum(spectrum: Spectrum, edges: Floats, label: str) -> Hist:
+    """Voxels of a shower in each bin; the variance is taken between showers, not between voxels."""
+    counts = spectrum.coarse()
+    return of_bins(edges, label, counts.mean(axis=0), counts.var(axis=0) / len(counts))
+
+
+def per_bin(values: Floats, edges: Floats, label: str, *, spread: bool = False) -> Hist:
+    r"""Mean over the showers of columns such as layer energies, or their standard deviation.
+
+    The variance of the mean is :math:`\sigma^2 / n`, that of the standard deviation
+    :math:`\sigma^2 / 2(n - 1)`.
+
+    Args:
+        values: one row a shower, one column a bin, shape (n, bins).
+        edges: borders of the bins, shape (bins + 1,).
+        label: label of the axis.
+        spread: whether to take the standard deviation instead of the mean.
+    """
+    n, variance = len(values), values.var(axis=0, ddof=1)
+    if spread:
+        return of_bins(edges, label, np.sqrt(variance), variance / (2 * (n - 1)))
+    return of_bins(edges, label, values.mean(axis=0), variance / n)
+
+
+def range_of(reference: Floats, bins: int = 40) -> Floats:
+    """Borders around all but the outermost 0.2 % of the reference, wider by a tenth."""
+    finite = reference[np.isfinite(reference)]
+    low, high = np.quantile(finite, [0.001, 0.999]) if len(finite) else (0.0, 1.0)
+    margin = 0.1 * (high - low) or max(abs(high), 1.0) * 0.1
+    return np.linspace(low - margin, high + margin, bins + 1)
+
+
+def by_energy(sample: Sample, edges: Floats, *, resolution: bool) -> tuple[Floats, Floats]:
+    """Mean response or its relative width in bins of incident energy, with the variance."""
+    response = sample.features["E_tot"] / sample.energy_inc
+    number = np.digitize(sample.energy_inc, edges[1:-1])
+    value, variance = np.full((2, len(edges) - 1), np.nan)
+    for i in np.unique(number):
+        inside = response[number == i]
+        mean, width, n = inside.mean(), inside.std(ddof=1) if len(inside) > 1 else 0.0, len(inside)
+        if n < 5 or mean <= 0:
+            continue
+        value[i] = width / mean if resolution else mean
+        variance[i] = (width / mean) ** 2 / (2 * (n - 1)) if resolution else width**2 / n
+    return value, variance
