@@ -181,7 +181,7 @@ def _profile(showers: VoxelShowers, number: NDArray[np.int64], k: int) -> tuple[
     key = showers.event() * k + place
     energy = np.bincount(key, weights=showers.energy, minlength=len(showers) * k)
     n_hits = np.bincount(place[showers.energy > 0], minlength=k).astype(np.float64)
-    return energy.reshape(-1, k), n_hits
+    return np.asarray(energy, np.float64).reshape(-1, k), n_hits
 
 
 def _count_voxels(showers: VoxelShowers, edges: Floats) -> tuple[NDArray[np.int64], Floats]:

@@ -28,7 +28,8 @@ class Bijection(nn.Module):
 
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Set what depends on data from a first batch and return its image; by default nothing."""
-        return self(x, context)[0]
+        image: Tensor = self(x, context)[0]
+        return image
 
 
 class Chain(Bijection):

@@ -35,7 +35,9 @@ class SplineCoupling(Bijection):
     def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
         seen = kept if context is None else torch.cat([kept, context], 1)
         raw: Tensor = self.network(seen)
-        return raw.unflatten(1, (-1, self.spline.n_parameters))  # (n, channel, parameter, h, w)
+        # (n, channel, parameter, height, width)
+        split: Tensor = raw.unflatten(1, (-1, self.spline.n_parameters))
+        return split
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, changed = x[:, : self.n_kept], x[:, self.n_kept :]

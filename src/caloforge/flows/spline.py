@@ -123,7 +123,9 @@ class _Layout(NamedTuple):
 
     def sizes(self, raw: Tensor) -> Tensor:
         """Widths and heights as a view with axes (2, bins) at `dim`."""
-        return raw.narrow(self.dim, 0, 2 * self.bins).unflatten(self.dim, (2, self.bins))
+        both = raw.narrow(self.dim, 0, 2 * self.bins)
+        split: Tensor = both.unflatten(self.dim, (2, self.bins))
+        return split
 
     def slopes(self, raw: Tensor) -> Tensor:
         return raw.narrow(self.dim, 2 * self.bins, self.bins - 1)

@@ -1,5 +1,5 @@
 """Generation: system, energies and seed to showers, in memory or streamed to disk."""
 
-from caloforge.generation.generate import GenerationProgress, generate, training_energies
+from caloforge.generation.production import GenerationProgress, generate, training_energies
 
 __all__ = ["GenerationProgress", "generate", "training_energies"]

@@ -76,7 +76,8 @@ class MADE(nn.Module):
         h = torch.relu(h)
         if only is None:
             out: Tensor = self.last(h)
-            return out.unflatten(1, (self.multiplier, -1))
+            outputs: Tensor = out.unflatten(1, (self.multiplier, -1))
+            return outputs
         rows = slice(only, None, x.shape[1])
         weight = self.last.weight[rows] * self.last.mask[rows]
         return nn.functional.linear(h, weight, self.last.bias[rows])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,36 +53,39 @@ class Chain(Transform):
         super().__init__()
         self.transforms = nn.ModuleList(transforms)
 
-    def __iter__(self) -> Iterable[Transform]:
-        return iter(self.transforms)  # type: ignore[return-value, arg-type]
-
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
-        for i, transform in enumerate(self.transforms):
-            transform.fit(lambda i=i: map(Chain(*self.transforms[:i]), batches()))  # type: ignore
+        def seen_by(i: int) -> Iterator[Tensor]:
+            return map(Chain(*self._links()[:i]), batches())
+
+        for i, transform in enumerate(self._links()):
+            transform.fit(partial(seen_by, i))
+
+    def _links(self) -> list[Transform]:
+        return list(self.transforms)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        for transform in self.transforms:
+        for transform in self._links():
             x = transform(x)
         return x
 
     def inverse(self, z: Tensor) -> Tensor:
-        for transform in reversed(self.transforms):
-            z = transform.inverse(z)  # type: ignore[operator]
+        for transform in reversed(self._links()):
+            z = transform.inverse(z)
         return z
 
     def log_slope(self, x: Tensor) -> Tensor:
         total = torch.zeros_like(x)
-        for transform in self.transforms:
-            total = total + transform.log_slope(x)  # type: ignore[operator]
+        for transform in self._links():
+            total = total + transform.log_slope(x)
             x = transform(x)
         return total
 
     def state(self) -> dict[str, Any]:
-        return {str(i): transform.state() for i, transform in enumerate(self.transforms)}  # type: ignore[operator]
+        return {str(i): transform.state() for i, transform in enumerate(self._links())}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        for i, transform in enumerate(self.transforms):
-            transform.load_state(state[str(i)])  # type: ignore[operator]
+        for i, transform in enumerate(self._links()):
+            transform.load_state(state[str(i)])
 
 
 class ScaleByMax(Transform):

@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib as mpl
 import mplhep
 import numpy as np
-from hist import Hist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -19,6 +19,7 @@ from matplotlib.ticker import NullFormatter
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry, Layer, PolarLayer
+from caloforge.report.histograms import Histogram, content
 from caloforge.report.panels import Panel
 
 __all__ = ["COLOURS", "average_showers", "draw", "encode", "style"]
@@ -32,10 +33,10 @@ COLOURS = (
 LINES = ("-", "--", ":")
 N_IMAGES = 5
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     **mplhep.style.ROOT,
     "figure.figsize": (5.0, 4.4),
-    "figure.dpi": 100,
+    "figure.dpi": 160,
     "font.size": 12,
     "legend.fontsize": 10.5,
     "axes.titlesize": 12,
@@ -62,7 +63,11 @@ def encode(figure: Figure, kind: str) -> bytes:
     """The file of a figure, such as "png" or "pdf"."""
     buffer = BytesIO()
     with style():
-        figure.savefig(buffer, format=kind, dpi=180)
+        if kind == "png":  # savefig would lay everything out twice
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.print_png(buffer)
+        else:
+            figure.savefig(buffer, format=kind)
     return buffer.getvalue()
 
 
@@ -77,10 +82,10 @@ def line_of(number: int) -> dict[str, Any]:
 def draw(panel: Panel) -> Figure:
     """Draw a panel: Geant4 filled with its statistical band, candidates as steps, ratios below."""
     with style():
-        figure = Figure(layout="constrained")
-        upper, lower = figure.subplots(
-            2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1], "hspace": 0.02}
-        )
+        # Fixed margins: matplotlib would take longer to find them than to draw.
+        figure = Figure()
+        figure.subplots_adjust(left=0.165, right=0.975, bottom=0.125, top=0.975, hspace=0.08)
+        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
         (name, reference), *candidates = panel.histograms.items()
         _draw_reference(upper, reference, name)
         _draw_ratio(lower, reference, reference, GEANT4, band=True)
@@ -93,8 +98,8 @@ def draw(panel: Panel) -> Figure:
     return figure
 
 
-def _draw_reference(axes: Axes, histogram: Hist, label: str) -> None:
-    value, error = histogram.values(), np.sqrt(histogram.variances())
+def _draw_reference(axes: Axes, histogram: Histogram, label: str) -> None:
+    value, error = content(histogram)
     edges = histogram.axes[0].edges
     axes.stairs(value, edges, fill=True, color="#d9dce1", label=label)
     axes.stairs(value, edges, color=GEANT4, linewidth=1.0)
@@ -104,7 +109,7 @@ def _draw_reference(axes: Axes, histogram: Hist, label: str) -> None:
 
 
 def _draw_ratio(
-    axes: Axes, histogram: Hist, reference: Hist, colour: str, *, band: bool = False
+    axes: Axes, histogram: Histogram, reference: Histogram, colour: str, *, band: bool = False
 ) -> None:
     edges = histogram.axes[0].edges
     ratio, error = ratio_to(reference, histogram)
@@ -120,15 +125,15 @@ def _draw_ratio(
     )
 
 
-def ratio_to(reference: Hist, histogram: Hist) -> tuple[Floats, Floats]:
+def ratio_to(reference: Histogram, histogram: Histogram) -> tuple[Floats, Floats]:
     """Ratio of bin contents and its error from the numerator; NaN where Geant4 has no statistics.
 
     A bin has statistics if the error of its content is less than half of it.
     """
-    below, error = reference.values(), np.sqrt(reference.variances())
-    known = error < 0.5 * below
-    below = np.where(known, below, np.nan)
-    return histogram.values() / below, np.sqrt(histogram.variances()) / below
+    below, spread = content(reference)
+    below = np.where(spread < 0.5 * below, below, np.nan)
+    value, error = content(histogram)
+    return value / below, error / below
 
 
 def _ratio_range(panel: Panel) -> float:
@@ -140,14 +145,15 @@ def _ratio_range(panel: Panel) -> float:
     return next((half for half in (0.1, 0.2, 0.5) if needed < 0.9 * half), 0.9)
 
 
-def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Hist) -> None:
+def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> None:
     edges = reference.axes[0].edges
-    tops = [histogram.values().max() for histogram in panel.histograms.values()]
+    tops = [content(histogram)[0].max() for histogram in panel.histograms.values()]
     top = max([value for value in tops if np.isfinite(value)], default=1.0) or 1.0
     n_lines = -(-len(panel.histograms) // (2 if len(panel.histograms) > 5 else 1))
     room = 0.075 * n_lines + 0.04  # for the legend, as a fraction of the height
     if panel.log_y:
-        positive = reference.values()[reference.values() > 0]
+        positive = content(reference)[0]
+        positive = positive[positive > 0]
         bottom = positive.min() / 3 if len(positive) else top / 1e3
         upper.set_yscale("log")
         upper.set_ylim(bottom, top * (top / bottom) ** (room / (1 - room)) * 1.5)
@@ -157,12 +163,14 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Hist) -> None:
         upper.set_xscale("log")
         upper.xaxis.set_minor_formatter(NullFormatter())
     upper.set_xlim(edges[0], edges[-1])
+    upper.yaxis.set_label_coords(-0.14, 1)
     upper.set_ylabel(panel.y_label)
     upper.set_xlabel("")
     lower.set_xlabel(reference.axes[0].label)
     half = _ratio_range(panel)
     lower.set_ylim(1 - half, 1 + half)
     lower.set_ylabel("ratio", loc="center")
+    lower.yaxis.set_label_coords(-0.14, 0.5)
     upper.legend(
         ncols=2 if len(panel.histograms) > 5 else 1,
         loc="upper right",
@@ -189,7 +197,9 @@ def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]
         for row, (values, name) in enumerate(
             zip((*density, ratio), (*names, "ratio"), strict=True)
         ):
-            norm, colours = _scale(density[0]) if name != "ratio" else (Normalize(0.5, 1.5), "RdBu_r")
+            norm, colours = (
+                _scale(density[0]) if name != "ratio" else (Normalize(0.5, 1.5), "RdBu_r")
+            )
             for column, layer in enumerate(layers):
                 axes = grid[row, column]
                 mesh = _draw_layer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import hist
 import numpy as np
@@ -12,9 +13,20 @@ from numpy.typing import ArrayLike
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample, Spectrum
 
-__all__ = ["Histograms", "distribution", "of_bins", "of_spectrum", "per_bin", "range_of"]
+__all__ = [
+    "Histogram",
+    "Histograms",
+    "by_energy",
+    "content",
+    "distribution",
+    "of_bins",
+    "of_spectrum",
+    "per_bin",
+    "range_of",
+]
 
-Histograms = Mapping[str, Hist]  # Geant4 first, then the candidates
+Histogram: TypeAlias = "Hist[Any]"
+Histograms: TypeAlias = Mapping[str, Histogram]  # Geant4 first, then the candidates
 
 
 def axis(edges: Floats, label: str) -> hist.axis.Variable:
@@ -23,36 +35,42 @@ def axis(edges: Floats, label: str) -> hist.axis.Variable:
     return hist.axis.Variable(np.asarray(edges), name=name, label=label, flow=False)
 
 
-def of_bins(edges: Floats, label: str, value: ArrayLike, variance: ArrayLike) -> Hist:
+def of_bins(edges: Floats, label: str, value: ArrayLike, variance: ArrayLike) -> Histogram:
     """Histogram of bin contents that are known."""
     result = Hist(axis(edges, label), storage=hist.storage.Weight())
-    view = result.view()
+    view: Any = result.view()
     view.value, view.variance = np.nan_to_num(value), np.nan_to_num(variance)
     return result
 
 
-def distribution(values: Floats, edges: Floats, label: str, *, log: bool = False) -> Hist:
+def content(histogram: Histogram) -> tuple[Floats, Floats]:
+    """Contents of the bins and their errors."""
+    view: Any = histogram.view()
+    return np.asarray(view.value), np.sqrt(view.variance)
+
+
+def distribution(values: Floats, edges: Floats, label: str, *, log: bool = False) -> Histogram:
     r"""Density of a number that each shower has, :math:`\frac1N \frac{dN}{dx}`.
 
     N counts all showers, those outside the histogram as well. With `log`, the density is that in
     log10 x. The variance is Poisson's.
     """
-    counts = Hist(axis(edges, label), storage=hist.storage.Weight()).fill(values).view().value
+    counts, _ = content(Hist(axis(edges, label), storage=hist.storage.Weight()).fill(values))
     scale = 1 / (len(values) * np.diff(np.log10(edges) if log else edges))
     return of_bins(edges, label, counts * scale, counts * scale**2)
 
 
-def of_spectrum(spectrum: Spectrum, edges: Floats, label: str) -> Hist:
+def of_spectrum(spectrum: Spectrum, edges: Floats, label: str) -> Histogram:
     """Voxels of a shower in each bin; the variance is taken between showers, not between voxels."""
     counts = spectrum.coarse()
     return of_bins(edges, label, counts.mean(axis=0), counts.var(axis=0) / len(counts))
 
 
-def per_bin(values: Floats, edges: Floats, label: str, *, spread: bool = False) -> Hist:
+def per_bin(values: Floats, edges: Floats, label: str, *, spread: bool = False) -> Histogram:
     r"""Mean over the showers of columns such as layer energies, or their standard deviation.
 
-    The variance of the mean is :math:`\sigma^2 / n`, that of the standard deviation
-    :math:`\sigma^2 / 2(n - 1)`.
+    The variance of the mean is :math:`\sigma^2 / n`; for the standard deviation see
+    `variance_of_std`.
 
     Args:
         values: one row a shower, one column a bin, shape (n, bins).
@@ -62,8 +80,21 @@ def per_bin(values: Floats, edges: Floats, label: str, *, spread: bool = False) 
     """
     n, variance = len(values), values.var(axis=0, ddof=1)
     if spread:
-        return of_bins(edges, label, np.sqrt(variance), variance / (2 * (n - 1)))
+        return of_bins(edges, label, np.sqrt(variance), variance_of_std(values))
     return of_bins(edges, label, values.mean(axis=0), variance / n)
+
+
+def variance_of_std(values: Floats) -> Floats:
+    r"""Variance of the standard deviation of each column, tails included.
+
+    .. math:: \mathrm{var}(s) = \frac{m_4 - s^4}{4 n s^2}
+
+    with the fourth central moment :math:`m_4` (for a Gaussian :math:`s^2 / 2n`).
+    """
+    distance = values - values.mean(axis=0)
+    square, fourth = (distance**2).mean(axis=0), (distance**4).mean(axis=0)
+    positive = np.where(square > 0, square, np.nan)
+    return np.asarray(np.nan_to_num((fourth - square**2) / (4 * len(values) * positive)))
 
 
 def range_of(reference: Floats, bins: int = 40) -> Floats:
@@ -81,9 +112,11 @@ def by_energy(sample: Sample, edges: Floats, *, resolution: bool) -> tuple[Float
     value, variance = np.full((2, len(edges) - 1), np.nan)
     for i in np.unique(number):
         inside = response[number == i]
-        mean, width, n = inside.mean(), inside.std(ddof=1) if len(inside) > 1 else 0.0, len(inside)
-        if n < 5 or mean <= 0:
+        if len(inside) < 5 or inside.mean() <= 0:
             continue
-        value[i] = width / mean if resolution else mean
-        variance[i] = (width / mean) ** 2 / (2 * (n - 1)) if resolution else width**2 / n
+        mean, width = inside.mean(), inside.std(ddof=1)
+        if resolution:
+            value[i], variance[i] = width / mean, variance_of_std(inside) / mean**2
+        else:
+            value[i], variance[i] = mean, width**2 / len(inside)
     return value, variance

@@ -132,9 +132,10 @@ def _script_json(values: Any) -> str:
 
 def _summary(scores: Scores) -> str:
     geometry, energies = scores.reference.geometry, scores.reference.energy_inc / GeV
+    particle = PARTICLES.get(geometry.particle, geometry.particle)
     return (
-        f"{PARTICLES.get(geometry.particle, geometry.particle)} of {energies.min():.3g} to {energies.max():.3g} GeV in "
-        f"{geometry.name}: {geometry.n_layers} layers, {geometry.n_voxels:,} voxels; "
+        f"{particle} of {energies.min():.3g} to {energies.max():.3g} GeV in {geometry.name}: "
+        f"{geometry.n_layers} layers, {geometry.n_voxels:,} voxels; "
         f"{len(scores.reference):,} Geant4 showers; read-out threshold "
         f"{scores.provenance['threshold_MeV']:.4g} MeV"
     )
@@ -151,7 +152,9 @@ def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     worst = max(known, key=lambda value: value.excess)
     if worst.excess >= AT_FLOOR:
         group = GROUPS[worst.metric][0]
-        text += f"; farthest above: {worst.title} ({group}, {format_value(worst.value, worst.error)}"
+        text += (
+            f"; farthest above: {worst.title} ({group}, {format_value(worst.value, worst.error)}"
+        )
         text += f" with a floor of {format_value(worst.floor, worst.floor_error)})"
     return name, text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -138,7 +139,9 @@ def _by_layer(
     layers = np.arange(geometry.n_layers)
     if feature.endswith(("_eta", "_phi")):
         layers = alpha_layers(geometry)
-    positions = np.arange(len(layers) + 1) - 0.5 + (layers[0] if _consecutive(layers) else 0)
+    in_a_row = bool((np.diff(layers) == 1).all())
+    first = float(layers[0]) if in_a_row else 0.0
+    positions = np.linspace(first - 0.5, first + len(layers) - 0.5, len(layers) + 1)
     return Panel(
         name,
         title,
@@ -148,10 +151,6 @@ def _by_layer(
             for key, sample in samples.items()
         },
     )
-
-
-def _consecutive(layers: Floats) -> bool:
-    return bool(np.all(np.diff(layers) == 1))
 
 
 def _response(samples: Samples) -> Iterator[Panel]:
@@ -173,7 +172,12 @@ def _response(samples: Samples) -> Iterator[Panel]:
     label = r"$E_\mathrm{inc}$ [GeV]"
     for resolution, name, title, y_label in (
         (False, "linearity", "Mean response", r"$\langle E_\mathrm{dep} / E_\mathrm{inc} \rangle$"),
-        (True, "resolution", "Energy resolution", r"$\sigma\,/\,$mean of $E_\mathrm{dep} / E_\mathrm{inc}$"),
+        (
+            True,
+            "resolution",
+            "Energy resolution",
+            r"$\sigma\,/\,$mean of $E_\mathrm{dep} / E_\mathrm{inc}$",
+        ),
     ):
         histograms = {
             key: of_bins(edges / GeV, label, *by_energy(sample, edges, resolution=resolution))
@@ -273,15 +277,14 @@ def _voxels(samples: Samples) -> Iterator[Panel]:
         "Fraction of voxels with energy",
         "occupancy",
     )
-    geometry = _reference(samples).geometry
+    n_layers = _reference(samples).geometry.n_layers
+    layers = np.linspace(-0.5, n_layers - 0.5, n_layers + 1)
     yield Panel(
         "occupancy_by_layer",
         "Occupancy of layers",
         "mean fraction of voxels with energy",
         {
-            key: per_bin(
-                1 - sample.features["sparsity"], np.arange(geometry.n_layers + 1) - 0.5, "layer"
-            )
+            key: per_bin(1 - sample.features["sparsity"], layers, "layer")
             for key, sample in samples.items()
         },
     )
@@ -294,12 +297,16 @@ def _busiest_layer(sample: Sample) -> tuple[int, int]:
     return int(layers[column]), column
 
 
+def _column(sample: Sample, *, feature: str, column: int) -> Floats:
+    return sample.features[feature][:, column]
+
+
 def _centres(samples: Samples) -> Iterator[Panel]:
     layer, column = _busiest_layer(_reference(samples))
     for direction, feature in (("x", "EC_eta"), ("y", "EC_phi")):
         yield _distribution(
             samples,
-            lambda sample, feature=feature: sample.features[feature][:, column],
+            partial(_column, feature=feature, column=column),
             f"centre_{direction}",
             f"Centre in {direction} of layer {layer}",
             rf"$\langle {direction} \rangle$ in layer {layer} [mm]",
@@ -334,7 +341,7 @@ def _widths(samples: Samples) -> Iterator[Panel]:
     for direction, feature in (("x", "width_eta"), ("y", "width_phi")):
         yield _distribution(
             samples,
-            lambda sample, feature=feature: sample.features[feature][:, column],
+            partial(_column, feature=feature, column=column),
             f"width_{direction}",
             f"Width in {direction} of layer {layer}",
             rf"$\sigma_{direction}$ in layer {layer} [mm]",

@@ -2,6 +2,6 @@
 
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder, StageFolder, load
-from caloforge.training.train import default_device, train
+from caloforge.training.cascade import default_device, train
 
 __all__ = ["RunFolder", "StageFolder", "TrainingProgress", "default_device", "load", "train"]

@@ -187,7 +187,8 @@ class StageTraining:
         self.stage.eval()
         self._seed("validation")  # the same noise every time, so that epochs compare
         total = 0.0
-        for showers in torch.arange(len(self.validation)).split(self.batch_size):
+        for start in range(0, len(self.validation), self.batch_size):
+            showers = torch.arange(start, min(start + self.batch_size, len(self.validation)))
             quantities = self._on_device(self.validation, showers)
             batch = self.stage.batch(quantities, self.upstream, self.rng)
             total += self.stage.loss(batch, self.rng).item() * len(showers)

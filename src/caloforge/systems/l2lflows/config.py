@@ -127,7 +127,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
                 recipe=Recipe(epochs=40, batch_size=256, learning_rate=3e-3), blocks=4, hidden=48
             ),
             layers=LayerFlow(
-                recipe=Recipe(epochs=12, batch_size=128, learning_rate=5e-3, gradient_clip=100.0),
+                recipe=Recipe(epochs=6, batch_size=64, learning_rate=4e-3, gradient_clip=100.0),
                 squeeze=squeeze,
                 down_sampling=down_sampling[:1],
                 channels=(12, 24),
@@ -143,7 +143,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
         ),
         layers=LayerFlow(
             recipe=Recipe(
-                epochs=40, batch_size=128, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
+                epochs=12, batch_size=64, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
             ),
             squeeze=squeeze,
             down_sampling=down_sampling,

@@ -158,7 +158,7 @@ class LayerStage(Stage):
         filled = fill_zeros(layers, median=config.fill_median, decades=config.fill_decades, rng=rng)
         noised = add_uniform(filled, width=config.noise_width, rng=rng)
         own = noised[:, -1]
-        # the layer's energy as the read-out sees it: with the noise, without what is below threshold
+        # the layer's energy as the read-out sees it: noise included, what is below threshold not
         energies = quantities["layer_energies"].clone()
         energies[:, self.layer] = torch.where(own >= self.threshold, own, 0.0).sum((1, 2))
         seen = {**quantities, "layer_energies": energies}

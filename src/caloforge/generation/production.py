@@ -181,7 +181,8 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     share = np.random.default_rng(seed).random(n)
     known = np.log(np.asarray(quantiles))
     drawn = np.exp(np.interp(share, np.linspace(0, 1, len(known)), known))
-    return drawn.astype(np.float32)
+    energies: NDArray[np.float32] = drawn.astype(np.float32)
+    return energies
 
 
 class _Reporter:

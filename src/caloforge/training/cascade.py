@@ -102,7 +102,7 @@ def _read(path: str | Path) -> VoxelShowers:
 
 
 def _facts(sample: VoxelShowers) -> dict[str, Any]:
-    """What is worth knowing of a training sample, the quantiles of its incident energy [MeV] too."""
+    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles."""
     quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
     return {
         "n_showers": len(sample),
