@@ -63,7 +63,8 @@ class _Display:
             spent = now - self.begin
             left = f", {_clock(spent * (self.total / done - 1))} left" if done > 0 else ""
             share = f"{100 * done / self.total:.0f} %"
-            self.console.print(f"{self.title}: {share}, {note}, {_clock(spent)} spent{left}")
+            line = f"{self.title}: {share}, {note}, {_clock(spent)} spent{left}"
+            self.console.print(line, soft_wrap=True, highlight=False)
 
 
 class SimulationDisplay(_Display):

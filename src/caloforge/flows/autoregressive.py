@@ -34,7 +34,9 @@ class SplineMADE(Bijection):
         self.made = MADE(features, spline.n_parameters, hidden, hidden_layers, context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.spline.forward(x, self.made(x, context), dim=1)
+        # in mixed precision the network alone computes in half precision
+        raw = self.made(x, context).to(x.dtype)
+        z, log_slope = self.spline.forward(x, raw, dim=1)
         return z, log_slope.sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -43,7 +45,7 @@ class SplineMADE(Bijection):
         for i in range(z.shape[1]):
             # features that are not known yet do not reach the parameters of feature i
             known = torch.cat([*(c[:, None] for c in columns), torch.zeros_like(z[:, i:])], 1)
-            raw = self.made(known, context, only=i)
+            raw = self.made(known, context, only=i).to(z.dtype)
             column, log_slope = self.spline.inverse(z[:, i], raw)
             columns.append(column)
             total = total + log_slope

@@ -34,7 +34,8 @@ class SplineCoupling(Bijection):
 
     def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
         seen = kept if context is None else torch.cat([kept, context], 1)
-        raw: Tensor = self.network(seen)
+        # in mixed precision the network alone computes in half precision
+        raw: Tensor = self.network(seen).to(kept.dtype)
         # (n, channel, parameter, height, width)
         split: Tensor = raw.unflatten(1, (-1, self.spline.n_parameters))
         return split

@@ -77,9 +77,10 @@ class Convolution1x1(Bijection):
         return (self.log_diagonal.sum() * x.shape[2] * x.shape[3]).expand(len(x))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        lower, upper = self._factors()
-        matrix = (lower @ upper)[self.permutation]
-        z = nn.functional.conv2d(x, matrix[:, :, None, None], self.bias)
+        with torch.autocast(x.device.type, enabled=False):  # half precision would blur the data
+            lower, upper = self._factors()
+            matrix = (lower @ upper)[self.permutation]
+            z = nn.functional.conv2d(x, matrix[:, :, None, None], self.bias)
         return z, self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 import caloforge
 from caloforge.data import Parts
 from caloforge.showers import VoxelShowers
-from caloforge.systems.base import SamplingOptions, System
+from caloforge.systems.base import SamplingOptions, System, incident_energies
 
 __all__ = ["GenerationProgress", "generate", "training_energies"]
 
@@ -109,27 +112,29 @@ def generate(
         ValueError: for energies that are not positive numbers in one dimension, or parts of
             another job at the output.
     """
-    energies = np.asarray(energy_inc, dtype=np.float32)
-    if energies.ndim != 1 or len(energies) == 0 or batch_size < 1:
+    energies = incident_energies(energy_inc)
+    if len(energies) == 0 or batch_size < 1:
         raise ValueError(
-            "generate needs incident energies [MeV] of shape (n,) and a batch_size of 1 or more, "
-            f"got shape {energies.shape} and {batch_size}"
+            "generate needs one incident energy or more and a batch_size of 1 or more, "
+            f"got {len(energies)} and {batch_size}"
         )
     batches_a_part = max(1, PART_SIZE // batch_size)
     size = batches_a_part * batch_size
     n_parts = -(-len(energies) // size)
-    request = {
-        "system": system.name,
-        "geometry": system.geometry.name,
-        "n": len(energies),
-        "energy_sum_MeV": float(energies.sum(dtype=np.float64)),
-        "seed": seed,
-        "batch_size": batch_size,
-        "device": str(device),
-        "postprocess": (options or SamplingOptions()).postprocess,
-        "parameters": sum(system.n_parameters.values()),
-    }
-    parts = None if output is None else Parts(output, n_parts, request, resume=resume)
+    parts = None
+    if output is not None:
+        request = {
+            "system": system.name,
+            "geometry": system.geometry.name,
+            "n": len(energies),
+            "energies": hashlib.sha256(energies.tobytes()).hexdigest(),
+            "seed": seed,
+            "batch_size": batch_size,
+            "device": str(device),
+            "options": dataclasses.asdict(options or SamplingOptions()),
+            "weights": _weights_hash(system),
+        }
+        parts = Parts(output, n_parts, request, resume=resume)
     wanted = list(range(n_parts)) if parts is None else parts.missing()
     sizes = [min(size, len(energies) - part * size) for part in wanted]
     report = _Reporter(progress, len(energies), before=len(energies) - sum(sizes))
@@ -183,6 +188,16 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     drawn = np.exp(np.interp(share, np.linspace(0, 1, len(known)), known))
     energies: NDArray[np.float32] = drawn.astype(np.float32)
     return energies
+
+
+def _weights_hash(system: System) -> str:
+    """Tells trained systems apart, so that no file mixes the showers of two."""
+    digest = hashlib.sha256()
+    for stage in system.stages.values():
+        digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
+        for value in stage.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class _Reporter:

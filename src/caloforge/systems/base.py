@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from caloforge.geometry import Geometry
@@ -17,7 +17,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
 
-__all__ = ["SamplingOptions", "Stage", "System", "batch_rng"]
+__all__ = ["SamplingOptions", "Stage", "System", "batch_rng", "incident_energies"]
 
 Batch = dict[str, Tensor]
 Upstream = Mapping[str, "Stage"]
@@ -174,6 +174,9 @@ class System:
             rng: source of randomness, on `device`.
             device: where the stages are.
             options: what a user chooses at generation.
+
+        Raises:
+            FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
         energies = np.asarray(energy_inc, dtype=np.float32)
@@ -181,8 +184,13 @@ class System:
         for name, stage in self.stages.items():
             stage.eval()
             quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
+            if not all(torch.isfinite(quantities[written]).all() for written in stage.writes):
+                raise FloatingPointError(
+                    f"the stage {name} drew values that are not finite: its training diverged, or "
+                    "the incident energies lie far outside those it was trained on"
+                )
         showers = self.assemble(quantities, chosen).flatten(1)
-        showers = torch.where(showers >= self.geometry.threshold, showers, 0.0)
+        showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
         return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
 
     def stream(
@@ -208,12 +216,7 @@ class System:
         Raises:
             ValueError: if energies are not positive numbers in one dimension.
         """
-        energies = np.asarray(energy_inc, dtype=np.float32)
-        if energies.ndim != 1 or not (np.isfinite(energies) & (energies > 0)).all():
-            raise ValueError(
-                "energy_inc must be positive energies [MeV] of shape (n,), "
-                f"got shape {energies.shape}"
-            )
+        energies = incident_energies(energy_inc)
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.to(device)
@@ -249,6 +252,24 @@ class System:
             energy_inc, seed=seed, batch_size=batch_size, device=device, options=options
         )
         return VoxelShowers.concatenate(list(batches))
+
+
+def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
+    """Incident energies [MeV] as showers hold them, shape (n,).
+
+    Raises:
+        ValueError: if they are not positive numbers in one dimension.
+    """
+    energies = np.asarray(energy_inc, dtype=np.float32)
+    if energies.ndim != 1:
+        raise ValueError(f"energy_inc must be energies [MeV] of shape (n,), got {energies.shape}")
+    wrong = np.flatnonzero(~(np.isfinite(energies) & (energies > 0)))
+    if wrong.size:
+        raise ValueError(
+            "energy_inc must be positive, finite energies [MeV], "
+            f"got {energies[wrong[0]]} at entry {wrong[0]}"
+        )
+    return energies
 
 
 def batch_rng(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -54,3 +54,9 @@ class Recipe:
             raise ValueError(f"validation must be a share between 0 and 1, got {self.validation}")
         if self.schedule == "exponential" and not self.final_learning_rate > 0:
             raise ValueError("an exponential schedule needs a positive final_learning_rate")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must be a decay between 0 and 1, or None, got {self.ema}")
+        for name in ("gradient_clip", "patience"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name} must be positive, or None for no limit, got {limit}")

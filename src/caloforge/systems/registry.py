@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,8 +61,10 @@ def build(
     system_class = _system_class(name)
     config = system_class.preset(size, voxels)
     values = config_to_dict(config)
-    for key, value in (overrides or {}).items():
-        _override(values, key, value)
+    misplaced = [_override(values, key, value) for key, value in (overrides or {}).items()]
+    problems = [problem for problem in misplaced if problem] + _problems(system_class, values)
+    if problems:
+        raise ValueError(_do_not_fit(name, problems))
     return build_from_config(name, values, voxels, seed=seed)
 
 
@@ -75,20 +77,35 @@ def build_from_config(
         ValueError: for values that do not fit; every wrong one is named.
     """
     system_class = _system_class(name)
+    problems = _problems(system_class, config)
+    if problems:
+        raise ValueError(_do_not_fit(name, problems))
+    checked = TypeAdapter(system_class.Config).validate_python(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # that of the CPU alone
+        return system_class(checked, geometry)
+
+
+def _problems(system_class: type[System], config: Any) -> list[str]:
+    """What is wrong with a configuration, a line each."""
     try:
-        checked = TypeAdapter(system_class.Config).validate_python(dict(config))
+        TypeAdapter(system_class.Config).validate_python(config)
     except ValidationError as error:
-        lines = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or name}: {problem['msg']}, "
-            f"got {problem['input']!r}"
+        return [
+            f"{'.'.join(str(part) for part in problem['loc']) or 'as a whole'}: {problem['msg']}, "
+            f"got {_shown(problem['input'])}"
             for problem in error.errors()
         ]
-        raise ValueError(
-            f"the configuration of {name} does not fit:\n" + "\n".join(lines)
-        ) from error
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return system_class(checked, geometry)
+    return []
+
+
+def _shown(value: Any) -> str:
+    # what pydantic hands on where a dataclass itself refuses its values
+    return repr(getattr(value, "kwargs", value))
+
+
+def _do_not_fit(name: str, problems: Sequence[str]) -> str:
+    return f"the configuration of {name} does not fit:\n  " + "\n  ".join(problems)
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
@@ -97,13 +114,15 @@ def config_to_dict(config: Any) -> dict[str, Any]:
     return values
 
 
-def _override(values: dict[str, Any], key: str, value: Any) -> None:
+def _override(values: dict[str, Any], key: str, value: Any) -> str | None:
+    """Set a value by its dotted name; returns what is wrong with the name."""
     *path, last = key.split(".")
     for depth, part in enumerate(path):
         if not isinstance(values.get(part), dict):
             where = ".".join(path[:depth]) or "the configuration"
-            raise ValueError(f"no setting {key!r}: {where} has {', '.join(values)}")
+            return f"no setting {key!r}: {where} has {', '.join(values)}"
         values = values[part]
     if last not in values:
-        raise ValueError(f"no setting {key!r}: expected one of {', '.join(values)}")
+        return f"no setting {key!r}: expected one of {', '.join(values)}"
     values[last] = value
+    return None

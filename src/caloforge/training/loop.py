@@ -129,17 +129,21 @@ class StageTraining:
             loss = self.stage.loss(batch, self.rng)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
+        precision = self.fabric._precision
+        precision.unscale_gradients(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(
             self.stage.parameters(), self.recipe.gradient_clip or math.inf
         )
-        if not torch.isfinite(norm):
+        # in half precision the gradient's scale is found by overflows, whose steps are left out
+        overflow = self.recipe.precision == "16-mixed" and self.device.type == "cuda"
+        if not torch.isfinite(loss if overflow else norm):
             raise FloatingPointError(
                 f"{self.name}: loss {loss.item()} with gradient norm {norm.item()} at step "
-                f"{self.step}; lower the learning rate or gradient_clip, then resume or begin anew"
+                f"{self.step}; begin anew with a lower learning rate or gradient_clip"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps)
-        self.optimizer.step()
+        precision.optimizer_step(self.optimizer)
         self.epoch_loss += loss.detach()
         self.step += 1
         if self.average is not None:

@@ -22,6 +22,9 @@ from caloforge.systems.registry import build_from_config, config_to_dict
 
 __all__ = ["RunFolder", "StageFolder", "load"]
 
+# what reading a damaged or foreign JSON file ends in
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
+
 
 @dataclass(frozen=True)
 class StageFolder:
@@ -61,7 +64,7 @@ class StageFolder:
         try:
             stage.load_transforms(json.loads((self.path / "transforms.json").read_text()))
             stage.load_state_dict(load_file(weights))
-        except (RuntimeError, OSError, SafetensorError, json.JSONDecodeError) as error:
+        except (SafetensorError, RuntimeError, OSError, *_MALFORMED) as error:
             raise ValueError(f"{self.path} does not fit the stage: {error}") from error
 
     def save_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -72,13 +75,22 @@ class StageFolder:
             save_file(contiguous, temporary, metadata={"values": json.dumps(values)})
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What `save_state` wrote, None if there is nothing."""
+        """What `save_state` wrote, None if there is nothing.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
         path = self.path / "state.safetensors"
         if not path.exists():
             return None
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads(file.metadata()["values"])
+        try:
+            with safe_open(path, "pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return tensors, json.loads(file.metadata()["values"])
+        except (SafetensorError, *_MALFORMED) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}): remove it to begin this stage anew"
+            ) from error
 
     def save_log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the log, a line an epoch."""

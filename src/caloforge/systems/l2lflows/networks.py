@@ -45,7 +45,17 @@ def layer_flow(config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cy
         shape: bins of the layer.
         n_previous: number of earlier layers in the context.
         cyclic: whether the first axis of the layer wraps around.
+
+    Raises:
+        ValueError: if squeeze and down-sampling do not divide the layer.
     """
+    for axis in (0, 1):
+        coarsest = config.squeeze[axis] * math.prod(step[axis] for step in config.down_sampling)
+        if shape[axis] % coarsest:
+            raise ValueError(
+                f"squeeze {config.squeeze} and down_sampling {config.down_sampling} cut axis {axis} "
+                f"of a layer into tiles of {coarsest} bins, which do not divide its {shape[axis]}"
+            )
     channels = math.prod(config.squeeze)
     size = (shape[0] // config.squeeze[0], shape[1] // config.squeeze[1])
     spline = Spline(config.bins, config.bound, config.minimum)

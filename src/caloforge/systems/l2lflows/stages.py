@@ -126,8 +126,9 @@ class LayerStage(Stage):
         self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))
-        showers = torch.randperm(len(sample), generator=rng)[:FIRST_BATCH]
-        batch = self.batch(sample.take(showers), upstream, rng)
+        showers = torch.randperm(len(sample), generator=rng, device=rng.device)[:FIRST_BATCH]
+        quantities = {name: q.to(rng.device) for name, q in sample.take(showers.cpu()).items()}
+        batch = self.batch(quantities, upstream, rng)
         self.flow.initialise(batch["x"], batch["context"])
 
     def _previous(self, sample: ShowerQuantities) -> Iterator[Tensor]:
@@ -141,7 +142,7 @@ class LayerStage(Stage):
         draws such values where Geant4 has exactly zero.
         """
         energy = quantities["layer_energies"][:, self.layer]
-        energy = torch.where(energy >= self.threshold, energy, 0.0)
+        energy = torch.where(energy < self.threshold, 0.0, energy)  # NaN stays NaN
         conditions = [self.energy_inc(quantities["energy_inc"]), self.layer_energy(energy)]
         images = [c[:, None, None].expand(-1, *self.flow.shape[1:]) for c in conditions]
         if self.previous_voxels is not None:

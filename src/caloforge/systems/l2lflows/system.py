@@ -56,8 +56,8 @@ def rescale(showers: Tensor, layer_energies: Tensor, threshold: float) -> Tensor
         layer_energies: energy of each layer [MeV], shape (n, n_layers).
         threshold: read-out threshold [MeV].
     """
-    kept = torch.where(showers >= threshold, showers, 0.0)
+    kept = torch.where(showers < threshold, 0.0, showers)
     sums = kept.sum((2, 3))
-    wanted = torch.where(layer_energies >= threshold, layer_energies, 0.0)
+    wanted = torch.where(layer_energies < threshold, 0.0, layer_energies)
     factor = torch.where(sums > 0, wanted / sums.clamp_min(threshold), 0.0)
     return kept * factor[:, :, None, None]
