@@ -126,3 +126,52 @@ def generator() -> torch.Generator:
     import torch
 
     return torch.Generator().manual_seed(1)
+
+
+@pytest.fixture(scope="session")
+def slab(bundled: VoxelShowers) -> VoxelShowers:
+    """400 bundled showers in four layers around their maximum, so that a system has few stages."""
+    import dataclasses
+
+    from caloforge.showers import VoxelShowers
+
+    whole, layers = bundled.geometry, slice(9, 13)
+    geometry = dataclasses.replace(
+        whole,
+        name="slab",
+        layers=whole.layers[layers],
+        z=whole.z[layers],
+        layer_ids=whole.layer_ids[layers],
+    )
+    showers = bundled[:400]
+    return VoxelShowers.from_dense(showers.energy_inc, showers.dense()[:, layers], geometry)
+
+
+@pytest.fixture(scope="session")
+def small() -> dict[str, object]:
+    """Settings that make l2lflows/tiny train in a second a stage."""
+    return {
+        "energies.blocks": 2,
+        "energies.hidden": 12,
+        "energies.recipe.epochs": 2,
+        "energies.recipe.batch_size": 64,
+        "layers.channels": (4, 6),
+        "layers.blocks": 2,
+        "layers.bins": 4,
+        "layers.embedding_channels": 2,
+        "layers.recipe.epochs": 2,
+        "layers.recipe.batch_size": 64,
+    }
+
+
+@pytest.fixture(scope="session")
+def run(
+    slab: VoxelShowers, small: dict[str, object], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a system trained on `slab` with seed 4; copy it to change it."""
+    import caloforge as cf
+
+    folder = tmp_path_factory.mktemp("runs") / "slab"
+    system = cf.build("l2lflows/tiny", slab.geometry, seed=4, overrides=small)
+    cf.train(system, slab, run=folder, seed=4)
+    return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from caloforge.simulation import (
     Uniform,
     detector_preset,
 )
-from caloforge.simulation.geant4 import Geant4, check_physics
+from caloforge.simulation.geant4 import Geant4, check_physics, read_steps
 from caloforge.simulation.geant4 import geant4_data as geant4_data_folder
 
 WHOLE = CartesianLayer((-2000.0, 2000.0), (-2000.0, 2000.0))
@@ -81,6 +82,27 @@ def test_mixtures_are_what_their_elements_are(geant4_data: Path) -> None:
     by_hand = cf.simulate(block(silicon, 5.0), particle="e-", energy=Fixed(50.0), n=500, seed=2)
     means = by_name.total_energy().mean(), by_hand.total_energy().mean()
     assert means[0] == pytest.approx(means[1], rel=0.05)
+
+
+def test_the_energy_of_a_step_lies_at_its_middle() -> None:
+    line = np.array(
+        [(0, 2.0, (1, 2, 3), (3, 2, 5)), (1, 4.0, (0, 0, 0), (0, 1, 0))],
+        dtype=[("event", "u8"), ("value", "f8"), ("start", "f8", 3), ("end", "f8", 3)],
+    )
+    point = np.array(
+        [(1, 0.5, (7, 8, 9))], dtype=[("event", "u8"), ("value", "f8"), ("position", "f8", 3)]
+    )
+    found = {
+        "World.A": SimpleNamespace(line=line[:1], point=point[:0]),
+        "World.B": SimpleNamespace(line=line[1:], point=point),
+    }
+    steps = read_steps(found, {"World.A": 4, "World.B": 5})
+    assert steps.event.tolist() == [0, 1, 1]
+    assert steps.layer.tolist() == [4, 5, 5]
+    assert steps.energy.tolist() == [2.0, 4.0, 0.5]
+    # calzone's cm have become mm.
+    assert steps.position.tolist() == [[20.0, 20.0, 40.0], [0.0, 5.0, 0.0], [70.0, 80.0, 90.0]]
+    assert len(read_steps({}, {}).energy) == 0
 
 
 def test_cells_of_the_detector_see_where_the_gun_stands(geant4_data: Path) -> None:

@@ -90,6 +90,7 @@ class Sample:
         profiles: profiles by direction: "z" and "r", for cartesian layers "x" and "y" as well.
         spectrum: voxel energies.
         mean_shower: mean energy of each voxel [MeV], shape (n_voxels,).
+        mean_shower_error: its statistical error [MeV], shape (n_voxels,).
         events: a few showers for the event display.
         origin: where the showers come from, for the record.
     """
@@ -101,6 +102,7 @@ class Sample:
     profiles: Mapping[str, Profile]
     spectrum: Spectrum
     mean_shower: Floats
+    mean_shower_error: Floats
     events: VoxelShowers
     origin: Mapping[str, Any] = field(default_factory=dict)
 
@@ -129,7 +131,7 @@ class Sample:
         energy = {name: np.empty((n, len(p)), np.float32) for name, (p, _) in places.items()}
         n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
         counts = np.empty((n, len(edges) - 1), np.min_scalar_type(geometry.n_voxels))
-        above, total = np.zeros((2, n)), np.zeros(geometry.n_voxels)
+        above, total = np.zeros((2, n)), np.zeros((2, geometry.n_voxels))
         parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in CONVENTIONS}
         start = 0
         for batch in stream(showers, threshold):
@@ -140,7 +142,7 @@ class Sample:
                 energy[name][rows], hits = _profile(batch, number, len(n_hits[name]))
                 n_hits[name] += hits
             counts[rows], above[:, rows] = _count_voxels(batch, edges)
-            total += np.bincount(batch.index, weights=batch.energy, minlength=geometry.n_voxels)
+            total += _voxel_sums(batch)
             start += len(batch)
         return cls(
             geometry=geometry,
@@ -152,7 +154,8 @@ class Sample:
                 for name, (position, _) in places.items()
             },
             spectrum=Spectrum(edges, counts, *above),
-            mean_shower=total / n,
+            mean_shower=total[0] / n,
+            mean_shower_error=np.sqrt((total[1] / n - (total[0] / n) ** 2).clip(0) / n),
             events=_nearest(showers, event_energies).above(threshold),
             origin=_origin(showers),
         )
@@ -174,6 +177,16 @@ def _places(geometry: Geometry, direction: str) -> tuple[Floats, NDArray[np.int6
     borders = np.linspace(position[0], position[-1], MAX_POSITIONS + 1)
     number = np.clip(np.searchsorted(borders, of_voxel, "right") - 1, 0, MAX_POSITIONS - 1)
     return (borders[:-1] + borders[1:]) / 2, number
+
+
+def _voxel_sums(showers: VoxelShowers) -> Floats:
+    """Sum over the showers of each voxel's energy and of its square, shape (2, n_voxels)."""
+    energy = showers.energy.astype(np.float64)
+    sums = [
+        np.bincount(showers.index, weights=values, minlength=showers.geometry.n_voxels)
+        for values in (energy, energy**2)
+    ]
+    return np.asarray(sums)
 
 
 def _profile(showers: VoxelShowers, number: NDArray[np.int64], k: int) -> tuple[Floats, Floats]:

@@ -182,7 +182,7 @@ def format_value(value: float, error: float) -> str:
     if not math.isfinite(error) or error <= 0:
         return f"{value:.3g}"
     exponent = math.floor(math.log10(error))
-    digits = max(0, (1 if error / 10**exponent < 3.55 else 0) - exponent)
+    digits = min(max(0, (1 if error / 10**exponent < 3.55 else 0) - exponent), 6)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 

@@ -31,6 +31,10 @@ class Bijection(nn.Module):
         image: Tensor = self(x, context)[0]
         return image
 
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of z, without the batch, for x of a shape; by default the same."""
+        return shape
+
 
 class Chain(Bijection):
     """Bijections one after the other, in the order of x to z."""
@@ -57,6 +61,11 @@ class Chain(Bijection):
         for bijection in self.bijections:
             x = bijection.initialise(x, context)  # type: ignore[operator]
         return x
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        for bijection in self.bijections:
+            shape = bijection.latent_shape(shape)  # type: ignore[operator]
+        return shape
 
 
 class Flow(nn.Module):
@@ -105,7 +114,8 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Draw n points, shape (n, *shape), on the device and in the precision of the weights."""
         weight = next(self.bijection.parameters())
-        z = torch.randn(n, *self.shape, generator=rng, device=weight.device, dtype=weight.dtype)
+        shape = self.bijection.latent_shape(self.shape)
+        z = torch.randn(n, *shape, generator=rng, device=weight.device, dtype=weight.dtype)
         x, _ = self.bijection.inverse(z, self._embed(context))
         return x
 

@@ -45,19 +45,20 @@ class ActNorm(Bijection):
 class Convolution1x1(Bijection):
     """Invertible 1x1 convolution z = P L U x + bias (Glow, arXiv:1807.03039, section 3.2).
 
-    P is a permutation drawn once and saved with the weights, L lower triangular with unit diagonal,
+    P is a fixed permutation that is saved with the weights, L lower triangular with unit diagonal,
     U upper triangular with diagonal exp(log_diagonal). L and U start as the identity, so that the
     layer starts as the permutation.
 
     Args:
-        channels: number of channels C of x (n, C, height, width).
+        order: P as the channel that comes first, second, …, shape (C,); x is (n, C, height, width).
     """
 
     permutation: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, order: Tensor) -> None:
         super().__init__()
-        self.register_buffer("permutation", torch.randperm(channels))
+        channels = len(order)
+        self.register_buffer("permutation", order)
         n_off_diagonal = channels * (channels - 1) // 2
         self.lower = nn.Parameter(torch.zeros(n_off_diagonal))
         self.upper = nn.Parameter(torch.zeros(n_off_diagonal))
@@ -84,12 +85,13 @@ class Convolution1x1(Bijection):
         return z, self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        lower, upper = self._factors()
-        identity = torch.eye(len(self.bias), dtype=z.dtype, device=z.device)
-        below = torch.linalg.solve_triangular(lower, identity, upper=False, unitriangular=True)
-        matrix = torch.linalg.solve_triangular(upper, below, upper=True)
-        matrix = matrix[:, torch.argsort(self.permutation)]
-        x = nn.functional.conv2d(z - self.bias[:, None, None], matrix[:, :, None, None])
+        with torch.autocast(z.device.type, enabled=False):
+            lower, upper = self._factors()
+            identity = torch.eye(len(self.bias), dtype=z.dtype, device=z.device)
+            below = torch.linalg.solve_triangular(lower, identity, upper=False, unitriangular=True)
+            matrix = torch.linalg.solve_triangular(upper, below, upper=True)
+            matrix = matrix[:, self.permutation]
+            x = nn.functional.conv2d(z - self.bias[:, None, None], matrix[:, :, None, None])
         return x, -self._log_det(z)
 
 
@@ -132,6 +134,10 @@ class Squeeze(Bijection):
         tiles = x.reshape(n, channels, height // a, a, width // b, b).permute(0, 1, 3, 5, 2, 4)
         z = tiles.reshape(n, channels * a * b, height // a, width // b)
         return z, x.new_zeros(n)
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        (channels, height, width), (a, b) = shape, self.factors
+        return channels * a * b, height // a, width // b
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         a, b = self.factors

@@ -37,7 +37,8 @@ class MADE(nn.Module):
         multiplier: outputs a feature.
         hidden: width of the hidden layers.
         hidden_layers: number of hidden layers behind the first.
-        context: number of context features, 0 for none; every output sees all of them.
+        context: number of context features, 0 for none; every output sees all of them but those of
+            the first of several features, which are constants.
     """
 
     def __init__(

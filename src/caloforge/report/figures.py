@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
@@ -147,13 +147,13 @@ def _ratio_range(panel: Panel) -> float:
 
 def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> None:
     edges = reference.axes[0].edges
-    tops = [content(histogram)[0].max() for histogram in panel.histograms.values()]
-    top = max([value for value in tops if np.isfinite(value)], default=1.0) or 1.0
+    value, error = content(reference)
+    others = list(panel.histograms.values())[1:]
+    top = max([(value + error).max(), *(content(other)[0].max() for other in others)]) or 1.0
     n_lines = -(-len(panel.histograms) // (2 if len(panel.histograms) > 5 else 1))
     room = 0.075 * n_lines + 0.04  # for the legend, as a fraction of the height
     if panel.log_y:
-        positive = content(reference)[0]
-        positive = positive[positive > 0]
+        positive = value[value > 0]
         bottom = positive.min() / 3 if len(positive) else top / 1e3
         upper.set_yscale("log")
         upper.set_ylim(bottom, top * (top / bottom) ** (room / (1 - room)) * 1.5)
@@ -161,7 +161,12 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
         upper.set_ylim(0, top / (1 - room) * 1.03)
     if panel.log_x:
         upper.set_xscale("log")
+        if edges[-1] < 200 * edges[0]:
+            upper.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            upper.xaxis.set_major_formatter("{x:g}")
         upper.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        upper.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     upper.set_xlim(edges[0], edges[-1])
     upper.yaxis.set_label_coords(-0.14, 1)
     upper.set_ylabel(panel.y_label)
@@ -184,33 +189,43 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
 
 
 def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
-    """Mean energy per area in a few layers: the reference, the candidate, and their ratio."""
-    geometry = reference.geometry
-    layers = _layers_drawn(reference)
+    """Mean energy per area in a few layers: the reference, the candidate, and their ratio.
+
+    The ratio of a voxel is left grey where its statistical error is above 0.3.
+    """
+    geometry, layers = reference.geometry, _layers_drawn(reference)
     area = _areas(geometry)
     density = [sample.mean_shower / area for sample in (reference, candidate)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(density[0] > 0, density[1] / density[0], np.nan)
+    colours = _scale(density[0])
+    rows = (
+        (names[0], density[0], colours, r"MeV / mm$^2$"),
+        (names[1], density[1], colours, r"MeV / mm$^2$"),
+        ("ratio", _known_ratio(reference, candidate), _RATIO, f"{names[1]} / {names[0]}"),
+    )
     with style():
         figure = Figure(figsize=(2.25 * len(layers) + 0.9, 6.9), layout="constrained")
         grid = figure.subplots(3, len(layers), squeeze=False, sharex="col", sharey="col")
-        for row, (values, name) in enumerate(
-            zip((*density, ratio), (*names, "ratio"), strict=True)
-        ):
-            norm, colours = (
-                _scale(density[0]) if name != "ratio" else (Normalize(0.5, 1.5), "RdBu_r")
-            )
-            for column, layer in enumerate(layers):
-                axes = grid[row, column]
-                mesh = _draw_layer(
-                    axes, geometry.layers[layer], values[geometry.layer_slice(layer)], norm, colours
-                )
-                _finish_image(axes, row, column, layer, geometry, name)
-            label = f"{names[1]} / {names[0]}" if name == "ratio" else r"MeV / mm$^2$"
+        for row, (name, values, (norm, colour_map), unit) in enumerate(rows):
+            for column, number in enumerate(layers):
+                axes, layer = grid[row, column], geometry.layers[number]
+                here = values[geometry.layer_slice(number)]
+                mesh = _draw_layer(axes, layer, here, norm, colour_map)
+                _finish_image(axes, row, column, number, geometry, name)
             bar = figure.colorbar(mesh, ax=list(grid[row]), pad=0.01, aspect=16)
-            bar.set_label(label, size=10)
+            bar.set_label(unit, size=10)
             bar.ax.tick_params(labelsize=9)
     return figure
+
+
+_RATIO = Normalize(0.5, 1.5), "RdBu_r"
+
+
+def _known_ratio(reference: Sample, candidate: Sample) -> Floats:
+    """Ratio of the mean energies of each voxel, NaN where statistics do not tell it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = candidate.mean_shower / reference.mean_shower
+        parts = (sample.mean_shower_error / sample.mean_shower for sample in (reference, candidate))
+        return np.where(np.hypot(*parts) < 0.3, ratio, np.nan)
 
 
 def _layers_drawn(sample: Sample) -> list[int]:
@@ -220,7 +235,7 @@ def _layers_drawn(sample: Sample) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, last, N_IMAGES)})
 
 
-def _scale(density: Floats) -> tuple[LogNorm, str]:
+def _scale(density: Floats) -> tuple[Normalize, str]:
     seen = density[density > 0]
     return LogNorm(float(np.quantile(seen, 0.02)), float(seen.max())), "viridis"
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -72,7 +72,14 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
     target = Path(path)
     if unknown := set(figures) - set(Figure().canvas.get_supported_filetypes()):
         raise ValueError(f"figures must be formats such as 'png' and 'pdf', got {sorted(unknown)}")
-    keep = partial(_keep, folder=target.with_name(f"{target.stem}_figures"), kinds=figures)
+    with replacing(target) as temporary:
+        folder = target.with_name(f"{target.stem}_figures")
+        html = _render(scores, partial(_keep, folder=folder, kinds=figures))
+        temporary.write_text(html, encoding="utf-8")
+
+
+def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
+    """The page's text."""
     samples = {REFERENCE: scores.reference, **scores.candidates}
     environment = Environment(
         loader=PackageLoader("caloforge.report"),
@@ -81,7 +88,7 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         scores=scores,
         reference=REFERENCE,
         names=list(scores.candidates),
@@ -107,8 +114,6 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
         script=_static("display.js"),
         plotly=_static("plotly-gl3d.min.js"),
     )
-    with replacing(target) as temporary:
-        temporary.write_text(html, encoding="utf-8")
 
 
 def _keep(figure: Figure, name: str, title: str, *, folder: Path, kinds: Collection[str]) -> Drawn:
@@ -145,12 +150,10 @@ def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     """In words: how many scores are at their floor, and which is farthest above."""
     mine = [value for value in scores.values if value.candidate == name]
     known = [value for value in mine if math.isfinite(value.excess)]
-    if not known:
-        return name, "no score could be taken"
-    at_floor = sum(value.excess < AT_FLOOR for value in known)
-    text = f"{at_floor} of {len(known)} scores at their floor"
-    worst = max(known, key=lambda value: value.excess)
-    if worst.excess >= AT_FLOOR:
+    at_floor = sum(_mark(value) == "floor" for value in mine)
+    text = f"{at_floor} of {sum(_mark(value) != 'unknown' for value in mine)} scores at their floor"
+    worst = max(known, key=lambda value: value.excess, default=None)
+    if worst and worst.excess >= AT_FLOOR:
         group = GROUPS[worst.metric][0]
         text += (
             f"; farthest above: {worst.title} ({group}, {format_value(worst.value, worst.error)}"
@@ -187,18 +190,26 @@ def _groups(scores: Scores) -> Iterator[dict[str, Any]]:
             yield {"title": title, "text": text, "rows": rows, "compared": compared}
 
 
+def _mark(score: Score) -> str:
+    """How far above its floor a score is, in a word; a candidate that has no score is far."""
+    if math.isfinite(score.excess):
+        return "floor" if score.excess < AT_FLOOR else "seen" if score.excess < FAR else "far"
+    return "far" if math.isfinite(score.floor) and math.isnan(score.value) else "unknown"
+
+
 def _cell(score: Score, row: list[Score]) -> Cell:
     known = [other.value for other in row if math.isfinite(other.value)]
-    mark = "unknown"
-    if math.isfinite(score.excess):
-        mark = "floor" if score.excess < AT_FLOOR else "seen" if score.excess < FAR else "far"
+    mark = _mark(score)
     times = score.value / score.floor if score.floor > 0 else float("nan")
     scaled = score.metric != "classifier" and mark != "unknown" and math.isfinite(times)
+    missing = mark == "far" and math.isnan(score.value)
     return Cell(
-        text=format_value(score.value, score.error),
+        text="nothing in range" if missing else format_value(score.value, score.error),
         note=f"× {times:.2g}" if scaled else "",
         mark=mark,
-        best=score.value == min(known, default=None) and any(o.excess >= AT_FLOOR for o in row),
+        best=len(row) > 1
+        and score.value == min(known, default=None)
+        and any(other.excess >= AT_FLOOR for other in row),
     )
 
 

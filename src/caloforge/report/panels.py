@@ -71,7 +71,7 @@ def sections(samples: Samples) -> Iterator[Section]:
         tuple(_response(samples)),
     )
     yield Section(
-        "Shower profiles",
+        "Profiles",
         "Mean energy of a shower along and across its axis.",
         tuple(_profiles(samples)),
     )
@@ -82,19 +82,19 @@ def sections(samples: Samples) -> Iterator[Section]:
         tuple(_layer_energies(samples)),
     )
     yield Section(
-        "Voxel energies and occupancy",
+        "Voxels and occupancy",
         "Energies of single voxels, the fraction of all voxels with energy, and the same layer by "
         "layer. The band of the spectrum is the fluctuation between showers.",
         tuple(_voxels(samples)),
     )
     yield Section(
-        "Centre of the shower",
+        "Centre",
         "Energy-weighted centre in the layer that takes most energy, its fluctuation from shower "
         "to shower in every layer, and the depth of the whole shower's centre.",
         tuple(_centres(samples)),
     )
     yield Section(
-        "Width of the shower",
+        "Width",
         "Energy-weighted standard deviation in the layer that takes most energy, its mean in every "
         "layer, and the length of the whole shower.",
         tuple(_widths(samples)),
@@ -225,7 +225,11 @@ def _profile_edges(geometry: Geometry, direction: str) -> Floats:
         return np.asarray(first.x_edges if direction == "x" else first.y_edges)
     place: Floats = getattr(geometry, f"voxel_{direction}")
     outermost = float(np.abs(place).max()) * 1.001
-    return np.linspace(0 if direction == "r" else -outermost, outermost, 31)
+    widest = (
+        outermost / 30 if isinstance(first, PolarLayer) else first.x_edges[1] - first.x_edges[0]
+    )
+    n_bins = int(np.clip(np.ceil(outermost / widest), 10, 60))
+    return np.linspace(0 if direction == "r" else -outermost, outermost, n_bins + 1)
 
 
 def _layers_shown(sample: Sample) -> list[int]:

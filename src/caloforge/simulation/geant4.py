@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +20,13 @@ from caloforge.units import GeV, cm, mm
 
 __all__ = [
     "Geant4",
+    "calzone_definition",
     "check_physics",
     "geant4_data",
     "geant4_for",
     "geant4_version",
     "import_calzone",
+    "read_steps",
 ]
 
 EM_MODELS = ("standard", "option1", "option2", "option3", "option4", "livermore", "penelope")
@@ -163,7 +165,8 @@ class Geant4:
         primaries["energy"] = energy_inc
         self._simulation.random = self._calzone.Random(seed)
         for bunch in _bunches(energy_inc):
-            yield bunch, self._steps(self._simulation.run(primaries[bunch]).deposits)
+            deposits = self._simulation.run(primaries[bunch]).deposits
+            yield bunch, self._near_wall(read_steps(deposits, self._layer_of_volume))
 
     def _check_in_world(self, gun: Gun) -> None:
         x, y, z = gun.position
@@ -174,29 +177,41 @@ class Geant4:
                 f"of the front face, got position {gun.position}"
             )
 
-    def _steps(self, deposits: dict[str, Any]) -> Steps:
-        event, layer, position, energy = [], [], [], []
-        for volume, found in deposits.items():
-            lines, points = found.line, found.point  # points: what recoiling nuclei leave
-            event += [lines["event"], points["event"]]
-            position += [(lines["start"] + lines["end"]) / 2, points["position"]]
-            energy += [lines["value"], points["value"]]
-            layer.append(np.full(len(lines) + len(points), self._layer_of_volume[volume]))
-        if not layer:
-            nothing = np.zeros(0, np.int64)
-            return Steps(nothing, nothing, np.zeros((0, 3)), np.zeros(0))
-        steps = Steps(
-            np.concatenate(event).astype(np.int64),
-            np.concatenate(layer),
-            np.concatenate(position) * cm,
-            np.concatenate(energy),
-        )
-        return steps if self.detector.shape == "planes" else self._near_wall(steps)
-
     def _near_wall(self, steps: Steps) -> Steps:
-        """Without what particles that crossed the hollow of the cylinder left in its far wall."""
+        """Without what particles that crossed the hollow of a cylinder left in its far wall."""
+        if self.detector.shape == "planes":
+            return steps
         near = steps.position[:, 2] > -self.detector.inner_radius
         return Steps(steps.event[near], steps.layer[near], steps.position[near], steps.energy[near])
+
+
+def read_steps(deposits: Mapping[str, Any], layer_of_volume: Mapping[str, int]) -> Steps:
+    """Read calzone's deposits.
+
+    A step ends on the border of a volume, where it must not be counted: its energy belongs to its
+    middle. What recoiling nuclei leave behind is given as points.
+
+    Args:
+        deposits: for each volume, `line` (event, value [MeV], start, end [cm]) and `point` (event,
+            value [MeV], position [cm]).
+        layer_of_volume: the read-out layer of each volume.
+    """
+    event, layer, position, energy = [], [], [], []
+    for volume, found in deposits.items():
+        lines, points = found.line, found.point
+        event += [lines["event"], points["event"]]
+        position += [(lines["start"] + lines["end"]) / 2, points["position"]]
+        energy += [lines["value"], points["value"]]
+        layer.append(np.full(len(lines) + len(points), layer_of_volume[volume]))
+    if not layer:
+        nothing = np.zeros(0, np.int64)
+        return Steps(nothing, nothing, np.zeros((0, 3)), np.zeros(0))
+    return Steps(
+        np.concatenate(event).astype(np.int64),
+        np.concatenate(layer),
+        np.concatenate(position) * cm,
+        np.concatenate(energy),
+    )
 
 
 @lru_cache(maxsize=4)

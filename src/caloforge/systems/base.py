@@ -112,12 +112,14 @@ class System:
         sizes: names of its presets.
         config: the configuration.
         geometry: the voxels.
+        seed: of its initial weights.
         stages: the stages, in sampling order.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
+    seed: int = 0
 
     def __init__(self, config: Any, geometry: Geometry) -> None:
         self.config = config

@@ -83,7 +83,9 @@ def build_from_config(
     checked = TypeAdapter(system_class.Config).validate_python(config)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # that of the CPU alone
-        return system_class(checked, geometry)
+        system = system_class(checked, geometry)
+    system.seed = seed
+    return system
 
 
 def _problems(system_class: type[System], config: Any) -> list[str]:

@@ -123,6 +123,7 @@ def _begin(
         "system": (before["system"], system.name),
         "config": (before["config"], config_to_dict(system.config)),
         "geometry": (before["geometry"], system.geometry.to_dict()),
+        "initial seed": (before.get("initial_seed"), system.seed),
         "seed": (before.get("seed"), seed),
         "n_showers": (before.get("data", {}).get("n_showers"), data["n_showers"]),
     }

@@ -142,6 +142,7 @@ class RunFolder:
         config = {
             "caloforge": caloforge.__version__,
             "system": system.name,
+            "initial_seed": system.seed,
             **facts,
             "config": config_to_dict(system.config),
             "geometry": system.geometry.to_dict(),
@@ -172,7 +173,7 @@ class RunFolder:
         config = self.config()
         geometry = Geometry.from_dict(config["geometry"])
         return build_from_config(
-            config["system"], config["config"], geometry, seed=int(config.get("seed", 0))
+            config["system"], config["config"], geometry, seed=int(config.get("initial_seed", 0))
         )
 
 

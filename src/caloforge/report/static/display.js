@@ -48,17 +48,23 @@
 
   const axis = (title, range) => ({
     title: { text: title }, range, backgroundcolor: "#f7f8fa", showbackground: true,
-    gridcolor: "#dfe3e9", zeroline: false,
+    gridcolor: "#dfe3e9", zeroline: false, nticks: 6,
   });
-  const stretch = (data.depth[1] - data.depth[0]) / (2 * data.across);
   const across = [-data.across, data.across];
+  // True proportions up to 2.5 : 1, in a box that fits its frame from where the camera stands.
+  const stretch = Math.min(Math.max((data.depth[1] - data.depth[0]) / (2 * data.across), 1), 2.5);
+  const size = 1.35 / stretch;
+  const distance = element("scene-reference").clientWidth < 460 ? 1.3 : 1.1;
   const layout = () => ({
     margin: { l: 0, r: 0, t: 0, b: 0 }, uirevision: "keep", font: { size: 11 },
     paper_bgcolor: "#ffffff",
     scene: {
       xaxis: axis("depth [mm]", data.depth), yaxis: axis("x [mm]", across), zaxis: axis("y [mm]", across),
-      aspectmode: "manual", aspectratio: { x: Math.min(Math.max(stretch, 1), 2.5), y: 1, z: 1 },
-      camera: { eye: { x: -0.9, y: -2.6, z: 0.9 }, center: { x: 0.05, y: 0, z: -0.1 } },
+      aspectmode: "manual", aspectratio: { x: size * stretch, y: size, z: size },
+      camera: {
+        eye: { x: -0.75 * distance, y: -2 * distance, z: 0.7 * distance },
+        center: { x: 0.05, y: 0, z: -0.1 },
+      },
     },
   });
 
@@ -70,7 +76,7 @@
   function draw() {
     const event = data.events[Number(element("event").value)];
     const threshold = thresholdNow();
-    element("threshold-value").textContent = threshold ? energyText(threshold) : "the read-out's";
+    element("threshold-value").textContent = threshold ? energyText(threshold) : "the read-out threshold";
     const chosen = { reference, candidate: element("candidate").value };
     for (const [side, name] of Object.entries(chosen)) {
       const shower = event[name];

@@ -67,6 +67,10 @@ class LayerFlow:
         fill_decades: its standard deviation in log10 (table 8).
         noise_width: width of the uniform noise on voxels [MeV] (section 3.3; the 0.1 keV of table 8
             contradicts it).
+        warm_start: a layer starts from the weights of its neighbour on the side of the middle layer,
+            which is trained first: most of what a flow learns is the same in both. The paper trains
+            every flow from scratch, so that all can be trained at once.
+        first_epochs: epochs of the layer that has no neighbour to start from.
         rotation: rotate showers at random in training where an axis is cyclic (section 3.3).
     """
 
@@ -85,6 +89,8 @@ class LayerFlow:
     fill_median: float = 1 * keV
     fill_decades: float = 0.2
     noise_width: float = 1 * keV
+    warm_start: bool = False
+    first_epochs: int | None = None
     rotation: bool = True
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -127,13 +133,15 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
                 recipe=Recipe(epochs=40, batch_size=256, learning_rate=3e-3), blocks=4, hidden=48
             ),
             layers=LayerFlow(
-                recipe=Recipe(epochs=6, batch_size=64, learning_rate=4e-3, gradient_clip=100.0),
+                recipe=Recipe(epochs=2, batch_size=64, learning_rate=8e-3, gradient_clip=100.0),
                 squeeze=squeeze,
                 down_sampling=down_sampling[:1],
-                channels=(12, 24),
-                blocks=2,
+                channels=(8, 16),
+                blocks=4,
                 bins=8,
                 embedding_channels=4,
+                warm_start=True,
+                first_epochs=6,
             ),
             rescale=True,
         )
@@ -143,13 +151,15 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
         ),
         layers=LayerFlow(
             recipe=Recipe(
-                epochs=12, batch_size=64, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
+                epochs=5, batch_size=64, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
             ),
             squeeze=squeeze,
             down_sampling=down_sampling,
             channels=(16, 32, 48),
-            blocks=4,
+            blocks=6,
             bins=8,
+            warm_start=True,
+            first_epochs=20,
         ),
         rescale=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -32,6 +33,12 @@ FIRST_BATCH = 512  # showers that set the activation norms
 
 def _incident_condition() -> LogEnergy:
     return LogEnergy(1 * GeV, scale=2.0, shift=-3.0)  # B.6 up to an affine map
+
+
+def _neighbour(layer: int, n_layers: int) -> tuple[str, ...]:
+    """The next layer towards the middle one."""
+    middle = n_layers // 2
+    return () if layer == middle else (layer_name(layer + (1 if layer < middle else -1)),)
 
 
 class EnergyStage(Stage):
@@ -102,8 +109,10 @@ class LayerStage(Stage):
     def __init__(self, config: LayerFlow, geometry: Geometry, layer: int) -> None:
         super().__init__()
         self.config = config
-        self.recipe = config.recipe
         self.layer = layer
+        self.needs = _neighbour(layer, geometry.n_layers) if config.warm_start else ()
+        first = config.warm_start and not self.needs and config.first_epochs
+        self.recipe = replace(config.recipe, epochs=first) if first else config.recipe
         self.threshold = geometry.threshold
         self.cyclic = geometry.cyclic_axis is not None
         self.previous = tuple(
@@ -130,6 +139,17 @@ class LayerStage(Stage):
         quantities = {name: q.to(rng.device) for name, q in sample.take(showers.cpu()).items()}
         batch = self.batch(quantities, upstream, rng)
         self.flow.initialise(batch["x"], batch["context"])
+        for neighbour in upstream.values():
+            assert isinstance(neighbour, LayerStage)
+            self._start_from(neighbour)
+
+    def _start_from(self, neighbour: LayerStage) -> None:
+        """Take over the weights of the same shape: all but those of the first layers' context."""
+        weights = self.flow.state_dict()
+        for name, value in neighbour.flow.state_dict().items():
+            if name in weights and weights[name].shape == value.shape:
+                weights[name] = value
+        self.flow.load_state_dict(weights)
 
     def _previous(self, sample: ShowerQuantities) -> Iterator[Tensor]:
         for quantities in sample.batches():

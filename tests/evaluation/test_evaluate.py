@@ -1,0 +1,285 @@
+"""Every score beside its floor: what is the same stays there, what differs leaves it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import caloforge as cf
+from caloforge.evaluation import EvaluationWarning, SmallSampleWarning
+from caloforge.evaluation.comparison import draws
+from caloforge.evaluation.scores import format_value
+
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+DISTANCES = ("separation", "wasserstein")
+
+
+def with_energy(showers, energy):
+    return dataclasses.replace(showers, energy=energy)
+
+
+@pytest.fixture(scope="module")
+def test_file(shared_data):
+    return shared_data / "electrons-1-100GeV_calochallenge-2_test.h5"
+
+
+@pytest.fixture(scope="module")
+def reference(test_file):
+    return cf.read(test_file)[:1200]
+
+
+@pytest.fixture(scope="module")
+def others(shared_data):
+    return cf.read(shared_data / "electrons-1-100GeV_calochallenge-2_train.h5")[:2400]
+
+
+@pytest.fixture(scope="module")
+def scores(reference, others):
+    """More Geant4 showers, and three distortions of yet others."""
+    first, second = others[:1200], others[1200:]
+    geometry = first.geometry
+    in_layer = geometry.voxel_layer[second.index] == 8
+    at_rim = geometry.voxel_r[second.index] > 5
+    return cf.evaluate(
+        reference,
+        {
+            "more Geant4": first,
+            "energy": with_energy(second, 1.3 * second.energy),
+            "wider": with_energy(second, np.where(at_rim, 1.3, 0.9) * second.energy),
+            "layer 8": with_energy(second, np.where(in_layer, 4 * second.energy, second.energy)),
+        },
+        metrics=DISTANCES,
+        seed=3,
+    )
+
+
+def excesses(scores, candidate):
+    return np.array([value.excess for value in scores.values if value.candidate == candidate])
+
+
+def test_other_geant4_showers_stay_at_the_floor(scores):
+    found = excesses(scores, "more Geant4")
+    assert np.all(np.abs(found) < 4)
+    assert abs(found.mean()) < 1
+
+
+def test_more_energy_leaves_the_floor_where_energy_is_looked_at(scores):
+    for observable in (
+        ("separation", "E_tot"),
+        ("separation", "E_layer"),
+        ("separation", "voxel"),
+        ("wasserstein", "energy_ratio"),
+        ("wasserstein", "spectrum"),
+    ):
+        assert scores[(*observable, "energy")].excess > 2.5, observable
+    assert scores["wasserstein", "z_mean", "energy"].excess < 3
+
+
+def test_wider_showers_leave_the_floor_where_width_is_looked_at(scores):
+    for observable in (
+        ("separation", "width_r"),
+        ("separation", "EC_r"),
+        ("wasserstein", "r_profile"),
+        ("wasserstein", "x_std"),
+    ):
+        assert scores[(*observable, "wider")].excess > 3, observable
+
+
+def test_the_distorted_layer_is_the_one_that_stands_out(scores):
+    found = scores["separation", "E_layer", "layer 8"]
+    above = np.array(found.layers) - found.floor_layers
+    assert len(found.layers) == 45
+    assert above.argmax() == 8
+
+
+def test_candidates_of_one_length_share_the_floor_and_the_sample_size(scores):
+    for _, _, row in scores.rows():
+        assert len(row) == 4
+        assert len({(value.floor, value.floor_error) for value in row}) == 1
+        assert {value.n_showers for value in row} == {600}
+
+
+def test_a_shorter_candidate_is_compared_with_as_many_geant4_showers(reference, others):
+    found = cf.evaluate(
+        reference, {"short": others[:200], "long": others[:1500]}, metrics=["separation"]
+    )
+    short, long = (found["separation", "E_tot", name] for name in ("short", "long"))
+    assert (short.n_showers, long.n_showers) == (200, 600)
+    assert short.floor > 2 * long.floor
+
+
+def test_the_floor_of_the_separation_falls_as_one_over_the_number_of_showers(scores, reference):
+    few = cf.evaluate(reference[:300], {"few": reference[:300]}, metrics=["separation"])
+    ratio = few["separation", "width_r", "few"].floor / scores.rows()[-1][2][0].floor
+    assert scores.rows()[-1][:2] == ("separation", "width_r")
+    assert 2.5 < ratio < 4.5
+
+
+def test_the_halves_of_a_draw_are_disjoint_and_independent_of_the_candidate():
+    sets = [
+        list(draws(100, n, size=50, repeats=4, seed=1, paired=paired))
+        for n, paired in ((100, True), (80, False))
+    ]
+    for one, other in zip(*sets, strict=True):
+        assert not set(one.reference) & set(one.rest)
+        assert len(set(one.reference)) == len(set(one.rest)) == 50
+        np.testing.assert_array_equal(one.reference, other.reference)
+        np.testing.assert_array_equal(one.candidate, one.rest)
+        assert len(set(other.candidate)) == 50
+        assert other.candidate.max() < 80
+    assert len({draw.reference[0] for draw in sets[0]}) > 1
+
+
+def test_a_candidate_equal_to_the_reference_scores_exactly_the_floor(reference):
+    found = cf.evaluate(reference, {"itself": reference}, metrics=DISTANCES)
+    for value in found.values:
+        assert value.value == pytest.approx(value.floor, nan_ok=True)
+
+
+def test_energies_below_the_threshold_change_nothing_and_others_do(reference):
+    raised = {"raised": reference.above(5.0)}
+    found = cf.evaluate(reference, raised, threshold=5.0, metrics=["wasserstein"])
+    seen = cf.evaluate(reference, raised, metrics=["wasserstein"])
+    assert found["wasserstein", "occupancy", "raised"].excess == pytest.approx(0)
+    assert seen["wasserstein", "occupancy", "raised"].excess > 3
+
+
+def test_a_file_gives_the_scores_of_its_showers_in_memory(test_file, others):
+    candidates = {"more": others[:500]}
+    with cf.open_showers(test_file) as file:
+        streamed = cf.evaluate(file, candidates, metrics=DISTANCES)
+    loaded = cf.evaluate(cf.read(test_file), candidates, metrics=DISTANCES)
+    assert streamed.values == loaded.values
+    assert streamed.provenance["reference"]["file"] == test_file.name
+    assert "Geant4 11.4" in streamed.provenance["reference"]["generator"]
+
+
+def test_the_classifier_stands_in_the_table_beside_its_floor(reference, others):
+    found = cf.evaluate(
+        reference[:400],
+        {"energy": with_energy(others[:200], 1.3 * others[:200].energy)},
+        metrics=["classifier"],
+        seed=5,
+    )
+    auc = found["classifier", "auc", "energy"]
+    assert auc.n_showers == 200
+    assert auc.value > 0.9
+    assert auc.floor == pytest.approx(0.5, abs=0.1)
+    assert {value.observable for value in found.values} == {
+        "auc",
+        "jsd",
+        "auc_layers",
+        "jsd_layers",
+    }
+
+
+def test_generators_that_fail_altogether_are_scored_as_failed(reference):
+    reference = reference[:200]
+    n = len(reference)
+    nothing, ones = np.zeros(n + 1, int), np.arange(n + 1)
+    geometry, inc = reference.geometry, reference.energy_inc
+    found = cf.evaluate(
+        reference,
+        {
+            "empty": cf.VoxelShowers(inc, nothing, nothing[:0], inc[:0], geometry),
+            "one voxel": cf.VoxelShowers(inc, ones, np.full(n, 700), np.full(n, 5.0), geometry),
+            "huge": with_energy(reference, 1000 * reference.energy),
+        },
+    )
+    for name in ("empty", "one voxel", "huge"):
+        assert found["classifier", "auc", name].value > 0.99
+        assert found["wasserstein", "energy_ratio", name].excess > 100
+        assert np.isnan(found["separation", "E_tot", name].value)
+    assert found["wasserstein", "r_profile", "huge"].excess == pytest.approx(0, abs=1e-3)
+    json.loads(found.to_json())
+
+
+def test_other_incident_energies_are_pointed_out(reference, others):
+    high = others[others.energy_inc > 2e4]
+    with pytest.warns(EvaluationWarning, match="incident energies of high are not distributed"):
+        cf.evaluate(reference, {"high": high}, metrics=["separation"])
+
+
+def test_small_samples_are_pointed_out(reference):
+    with pytest.warns(SmallSampleWarning, match="100 showers are compared with 100"):
+        cf.evaluate(reference[:200], {"few": reference[:200]}, metrics=["separation"])
+
+
+def test_what_cannot_be_compared_is_refused(reference, shared_data):
+    with pytest.raises(ValueError, match="at least one candidate"):
+        cf.evaluate(reference, {})
+    with pytest.raises(ValueError, match="got \\['fid'\\]"):
+        cf.evaluate(reference, {"a": reference}, metrics=["fid"])
+    with pytest.raises(ValueError, match="names the reference"):
+        cf.evaluate(reference, {"Geant4": reference})
+    with pytest.raises(ValueError, match="a has 19 showers"):
+        cf.evaluate(reference, {"a": reference[:19]})
+    with (
+        cf.open_showers(shared_data / "photons-10-100GeV_ild-30_test.h5") as photons,
+        pytest.raises(ValueError, match=r"a has showers of ild-30.*calochallenge-2"),
+    ):
+        cf.evaluate(reference, {"a": photons})
+    with pytest.raises(ValueError, match="no voxel above the threshold"):
+        cf.evaluate(reference, {"a": reference}, threshold=1e9)
+
+
+def test_the_json_holds_every_score_and_how_it_came_about(scores, tmp_path):
+    scores.save_json(tmp_path / "scores.json")
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert len(record["scores"]) == len(scores.values)
+    for entry, value in zip(record["scores"], scores.values, strict=True):
+        assert entry["value"] == value.value
+        assert entry["floor"] == value.floor
+    assert record["provenance"]["seed"] == 3
+    assert record["provenance"]["threshold_MeV"] == scores.reference.geometry.threshold
+    assert record["provenance"]["caloforge"] == cf.__version__
+
+
+def test_a_score_that_could_not_be_taken_is_null_in_json(scores):
+    unknown = dataclasses.replace(scores.values[0], value=float("nan"), layers=(0.5, float("nan")))
+    record = json.loads(dataclasses.replace(scores, values=(unknown,)).to_json())
+    assert record["scores"][0]["value"] is None
+    assert record["scores"][0]["layers"] == [0.5, None]
+
+
+def test_the_markdown_table_has_a_row_a_score_and_a_column_a_candidate(scores):
+    lines = scores.to_markdown().splitlines()
+    rows = [line for line in lines if line.startswith("|") and "---" not in line]
+    assert len(rows) == len(scores.rows()) + 2
+    assert all(row.count("|") == 7 for row in rows)
+    ratio = scores["wasserstein", "energy_ratio", "energy"]
+    assert format_value(ratio.value, ratio.error) in scores.to_markdown()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.123456, 0.0123, "0.123 ± 0.012"),
+        (0.123456, 0.0456, "0.12 ± 0.05"),
+        (12.3, 1.0, "12.3 ± 1.0"),
+        (1234.5, 40, "1234 ± 40"),
+        (0.5, float("nan"), "0.5"),
+        (1.0, 1e-16, "1.000000 ± 0.000000"),
+        (float("nan"), 0.1, "–"),
+    ],
+)
+def test_values_are_rounded_by_their_errors(value, error, text):
+    assert format_value(value, error) == text
+
+
+def test_an_unknown_score_is_refused(scores):
+    with pytest.raises(KeyError, match="expected \\(metric, observable, candidate\\)"):
+        scores["separation", "E_tot", "nobody"]
+
+
+def test_without_the_libraries_of_the_page_the_error_names_the_extra(scores, monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith("caloforge.report")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install caloforge\[report\]"):
+        scores.save_page(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,108 @@
+"""Histograms hold the numbers they claim to hold, with their errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caloforge.report.figures import ratio_to
+from caloforge.report.histograms import (
+    content,
+    distribution,
+    of_bins,
+    of_spectrum,
+    per_bin,
+    range_of,
+    variance_of_std,
+)
+from caloforge.report.panels import sections
+
+
+def test_a_density_integrates_to_the_fraction_of_showers_in_its_range(samples):
+    values = samples["Geant4"].features["E_tot"]
+    edges = np.linspace(0, np.median(values), 11)
+    density, error = content(distribution(values, edges, "E [MeV]"))
+    inside = (values < edges[-1]).mean()
+    assert (density * np.diff(edges)).sum() == pytest.approx(inside)
+    counts = density * np.diff(edges) * len(values)
+    np.testing.assert_allclose(error * np.diff(edges) * len(values), np.sqrt(counts))
+
+
+def test_a_logarithmic_density_integrates_over_the_logarithm(samples):
+    values = samples["Geant4"].energy_inc
+    edges = np.geomspace(500, 2e5, 20)
+    density, _ = content(distribution(values, edges, "E [MeV]", log=True))
+    assert (density * np.diff(np.log10(edges))).sum() == pytest.approx(1)
+
+
+def test_means_and_spreads_of_columns_come_with_their_errors(rng):
+    # 400 samples of 300 numbers: the errors must be the spread between the samples.
+    draws = rng.gamma(2.0, size=(400, 300, 3))
+    edges = np.arange(4.0)
+    for spread, reduce in ((False, np.mean), (True, np.std)):
+        found = [content(per_bin(draw, edges, "layer", spread=spread)) for draw in draws]
+        values, errors = np.array(found).swapaxes(0, 1)
+        np.testing.assert_allclose(values, reduce(draws, axis=1), rtol=2e-3)
+        np.testing.assert_allclose(errors.mean(axis=0), values.std(axis=0), rtol=0.15)
+
+
+def test_the_variance_of_a_standard_deviation_is_the_known_one_for_a_gaussian(rng):
+    x = rng.normal(0, 3, 400_000)
+    assert variance_of_std(x) == pytest.approx(9 / (2 * len(x)), rel=0.03)
+
+
+def test_the_spectrum_counts_the_voxels_of_a_shower(samples):
+    spectrum = samples["Geant4"].spectrum
+    value, error = content(of_spectrum(spectrum, spectrum.coarse_edges, "E [MeV]"))
+    counts = spectrum.counts.sum(axis=1)
+    assert value.sum() == pytest.approx(counts.mean())
+    # Voxels of one shower rise and fall together: the error is larger than Poisson's.
+    assert (error > np.sqrt(value / len(counts))).mean() > 0.5
+
+
+def test_the_range_leaves_out_outliers_and_holds_the_rest(samples):
+    values = samples["Geant4"].features["E_layer"][:, 10]
+    values = np.tile(values, 5)  # 2,000 showers: one of them is not yet a thousandth
+    edges = range_of(np.append(values, [np.nan, 1e12]))
+    assert edges[0] < values.min()
+    assert values.max() < edges[-1] < 1.5 * values.max()
+
+
+def test_a_ratio_is_unknown_where_geant4_has_too_few_entries():
+    edges = np.arange(4.0)
+    reference = of_bins(edges, "x", [100, 1, 0], [100, 1, 0])
+    other = of_bins(edges, "x", [50, 2, 3], [50, 2, 3])
+    ratio, error = ratio_to(reference, other)
+    np.testing.assert_allclose(ratio, [0.5, np.nan, np.nan])
+    np.testing.assert_allclose(error, [np.sqrt(50) / 100, np.nan, np.nan])
+
+
+def test_every_observable_of_the_comparison_has_a_panel_with_all_samples(samples):
+    panels = {panel.name: panel for section in sections(samples) for panel in section.panels}
+    assert {
+        "response",
+        "profile_longitudinal",
+        "profile_r",
+        "voxel_spectrum",
+        "occupancy",
+        "occupancy_by_layer",
+        "centre_x_by_layer",
+        "width_y_by_layer",
+    } <= panels.keys()
+    assert sum(name.startswith("layer_energy_") for name in panels) == 6
+    assert all(len(panel.histograms) == len(samples) for panel in panels.values())
+
+
+def test_the_longitudinal_panel_shows_the_mean_layer_energies(samples):
+    panels = {panel.name: panel for section in sections(samples) for panel in section.panels}
+    for name, sample in samples.items():
+        value, _ = content(panels["profile_longitudinal"].histograms[name])
+        np.testing.assert_allclose(value, sample.features["E_layer"].mean(axis=0))
+
+
+def test_the_radial_panel_integrates_to_the_mean_deposited_energy(samples):
+    panels = {panel.name: panel for section in sections(samples) for panel in section.panels}
+    for name, sample in samples.items():
+        histogram = panels["profile_r"].histograms[name]
+        energy = (content(histogram)[0] * histogram.axes[0].widths).sum()
+        assert energy == pytest.approx(sample.features["E_tot"].mean(), rel=1e-5)

@@ -1,0 +1,242 @@
+"""The page: complete, self-contained, and alive in a browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import subprocess
+from base64 import b64decode
+
+import numpy as np
+import pytest
+
+from caloforge.report.display import event_display
+from caloforge.report.figures import average_showers, draw
+from caloforge.report.panels import sections
+
+BROWSER = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+    "--use-angle=swiftshader",
+    "--virtual-time-budget=15000",
+    "--enable-logging=stderr",
+    "--window-size=1300,900",
+)
+
+# Reads the display, turns every knob and reads it again; what it saw goes into the document.
+PROBE = """
+<script>
+(async () => {
+  const seen = [];
+  const wait = () => new Promise((done) => setTimeout(done, 500));
+  async function look(what) {
+    await wait();
+    const drawn = {};
+    for (const side of ["reference", "candidate"]) {
+      const scene = document.getElementById(`scene-${side}`);
+      const plot = scene._fullLayout.scene._scene.glplot;
+      plot.redraw();
+      const gl = plot.gl;
+      const pixels = new Uint8Array(4 * gl.drawingBufferWidth * gl.drawingBufferHeight);
+      gl.readPixels(0, 0, gl.drawingBufferWidth, gl.drawingBufferHeight, gl.RGBA,
+                    gl.UNSIGNED_BYTE, pixels);
+      let coloured = 0;
+      for (let i = 0; i < pixels.length; i += 4) {
+        const [r, g, b] = pixels.subarray(i, i + 3);
+        if (Math.max(r, g, b) - Math.min(r, g, b) > 60) coloured++;
+      }
+      drawn[side] = {
+        title: document.getElementById(`title-${side}`).textContent,
+        voxels: scene.data[0].x.length, coloured,
+        eye: scene.layout.scene.camera.eye.x,
+      };
+    }
+    seen.push({ what, ...drawn });
+  }
+  const turn = (id, value) => {
+    document.getElementById(id).value = value;
+    document.getElementById(id).dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  await look("start");
+  turn("event", "7");
+  await look("event");
+  turn("candidate", document.getElementById("candidate").options[1].value);
+  await look("candidate");
+  turn("threshold", "70");
+  await look("threshold");
+  await Plotly.relayout("scene-reference", { "scene.camera": { eye: { x: 2, y: 1, z: 1 } } });
+  await look("turned");
+  const out = document.createElement("pre");
+  out.id = "seen";
+  out.textContent = JSON.stringify(seen);
+  document.body.append(out);
+})();
+</script>
+"""
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return page.read_text(encoding="utf-8")
+
+
+def test_the_page_needs_no_other_file(text):
+    body = text[: text.index("/**\n* plotly.js")]  # the library names addresses that it never calls
+    for pattern in (
+        r"""\ssrc=["'](?!data:)""",
+        r"""\shref=["'](?!data:|#)""",
+        r"url\(",
+        r"@import",
+    ):
+        assert not re.search(pattern, body), pattern
+
+
+def test_the_page_is_small_enough_to_send(page):
+    assert page.stat().st_size < 15e6
+
+
+def test_the_page_shows_every_score(text, scores):
+    table = html.unescape(text)
+    for _, _, row in scores.rows():
+        assert row[0].title in table
+    assert text.count("<tr>") >= len(scores.rows())
+
+
+def test_the_page_tells_where_everything_came_from(text, scores):
+    for value in ("calochallenge-2", scores.provenance["caloforge"], scores.provenance["torch"]):
+        assert str(value) in text[text.index('id="provenance"') :]
+
+
+def test_the_name_of_a_candidate_cannot_break_the_page(text):
+    assert "<script>alert(1)</script>" not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+
+
+def test_every_figure_is_also_written_for_a_paper(page, samples):
+    folder = page.with_name(f"{page.stem}_figures")
+    names = {panel.name for section in sections(samples) for panel in section.panels}
+    for kind, signature in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        files = {path.stem: path for path in folder.glob(f"*.{kind}")}
+        assert names <= files.keys()
+        assert len(files) == len(names) + 2  # an average shower a candidate
+        assert all(path.read_bytes().startswith(signature) for path in files.values())
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(scores, page, tmp_path):
+    before = page.read_bytes()
+    with pytest.raises(ValueError, match=r"formats such as 'png' and 'pdf', got \['doc'\]"):
+        scores.save_page(page, figures=["doc"])
+    with pytest.raises(ValueError, match="does not exist"):
+        scores.save_page(tmp_path / "nowhere" / "page.html")
+    assert page.read_bytes() == before
+
+
+def test_the_display_holds_the_showers_themselves(samples):
+    data = event_display(samples)
+    places = {axis: np.frombuffer(b64decode(data["voxels"][axis]), "<f4") for axis in "xyz"}
+    geometry = samples["Geant4"].geometry
+    for name, sample in samples.items():
+        for shower, event in zip(sample.events.batches(1), data["events"], strict=True):
+            shown = event[name]
+            voxel = np.frombuffer(b64decode(shown["voxel"]), "<u4")
+            energy = np.frombuffer(b64decode(shown["energy"]), "<f4")
+            np.testing.assert_array_equal(energy, shower.energy)
+            for axis in "xyz":
+                expected = getattr(geometry, f"voxel_{axis}")[shower.index]
+                np.testing.assert_allclose(places[axis][voxel], expected, atol=1e-5)
+            assert shown["energy_inc"] == shower.energy_inc[0]
+    json.dumps(data, allow_nan=False)
+
+
+def test_showers_shown_together_have_like_incident_energy(samples):
+    wanted = samples["Geant4"].events.energy_inc
+    assert np.all(np.diff(wanted) > 0)
+    assert wanted[-1] > 30 * wanted[0]
+    for sample in samples.values():
+        np.testing.assert_allclose(sample.events.energy_inc, wanted, rtol=0.15)
+
+
+def test_the_ratio_of_average_showers_is_that_of_the_energies(samples):
+    names = "Geant4", list(samples)[2]
+    figure = average_showers(samples[names[0]], samples[names[1]], names)
+    meshes = [axes.collections[0] for axes in figure.axes[10:15]]
+    ratios = np.ma.concatenate([mesh.get_array().ravel() for mesh in meshes])
+    assert ratios.count() > 500
+    energies = [samples[name].features["E_tot"].mean() for name in names]
+    expected = energies[1] / energies[0]
+    assert np.ma.median(ratios) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_panel_draws_every_sample_and_its_ratio(samples):
+    section = next(iter(sections(samples)))
+    upper, lower = draw(section.panels[0]).axes
+    labels = [text.get_text() for text in upper.get_legend().get_texts()]
+    assert labels == list(samples)
+    assert lower.get_ylabel() == "ratio"
+    assert upper.get_xlim() == lower.get_xlim()
+
+
+def open_in_browser(chromium, path, folder):
+    """The document after its scripts have run, and what they had to complain about."""
+    run = subprocess.run(
+        [chromium, *BROWSER, f"--user-data-dir={folder}", "--dump-dom", path.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.fixture(scope="module")
+def probed(chromium, text, tmp_path_factory):
+    """The page in a browser, with the probe behind its own scripts."""
+    folder = tmp_path_factory.mktemp("browser")
+    path = folder / "probed.html"
+    path.write_text(text.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    document, console = open_in_browser(chromium, path, folder / "profile")
+    seen = re.search(r'<pre id="seen">(.*?)</pre>', document, re.DOTALL)
+    assert seen, f"the page's scripts did not come to their end: {console}"
+    return {look["what"]: look for look in json.loads(html.unescape(seen[1]))}, console
+
+
+def test_the_browser_has_nothing_to_complain_about(probed):
+    _, console = probed
+    worries = [line for line in console if re.search(r"Uncaught|Error|error|Failed|Refused", line)]
+    assert not worries
+
+
+def test_the_display_draws_both_showers(probed):
+    looks, _ = probed
+    for side in ("reference", "candidate"):
+        assert looks["start"][side]["voxels"] > 100
+        assert looks["start"][side]["coloured"] > 100
+    assert looks["start"]["reference"]["title"].startswith("Geant4: ")
+
+
+def test_the_selectors_change_what_is_drawn(probed):
+    looks, _ = probed
+    start, event, candidate, threshold = (
+        looks[what] for what in ("start", "event", "candidate", "threshold")
+    )
+    assert event["reference"]["voxels"] > start["reference"]["voxels"]
+    assert event["reference"]["title"] != start["reference"]["title"]
+    assert candidate["reference"] == event["reference"]
+    assert candidate["candidate"]["title"] != event["candidate"]["title"]
+    for side in ("reference", "candidate"):
+        assert 0 < threshold[side]["voxels"] < candidate[side]["voxels"] / 2
+        assert threshold[side]["coloured"] < candidate[side]["coloured"]
+
+
+def test_both_showers_turn_together(probed):
+    looks, _ = probed
+    assert looks["turned"]["reference"]["eye"] == looks["turned"]["candidate"]["eye"] == 2
+    assert looks["start"]["candidate"]["eye"] != 2

@@ -1,0 +1,214 @@
+"""Convolutional L2LFlows: published sizes, one conditioning, post-processing."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from caloforge.geometry import geometry_preset
+from caloforge.showers import VoxelShowers
+from caloforge.systems import Recipe, ShowerQuantities, System, build
+from caloforge.systems.l2lflows.config import SIZES, EnergyFlow, LayerFlow, preset
+from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
+from caloforge.systems.l2lflows.system import rescale
+
+RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
+DATASET_3 = LayerFlow(RECIPE, squeeze=(2, 2), down_sampling=((5, 3), (5, 3)))
+ILD = LayerFlow(RECIPE, squeeze=(2, 2), down_sampling=((3, 3), (5, 5)))
+
+
+def n_parameters(module: nn.Module) -> int:
+    return sum(weights.numel() for weights in module.parameters())
+
+
+# ---------------------------------------------------------------- published sizes (table 9)
+
+
+@pytest.mark.parametrize(("n_layers", "published"), [(45, 447_042), (30, 306_732)])
+def test_energy_flow_has_the_published_size(n_layers: int, published: int) -> None:
+    assert n_parameters(energy_flow(EnergyFlow(RECIPE), n_layers)) == published
+
+
+@pytest.mark.parametrize(
+    ("config", "shape", "published"),
+    [
+        (DATASET_3, (50, 18), {0: 4_307_632, 1: 4_322_920, 5: 4_322_952}),
+        (ILD, (30, 30), {0: 5_421_744, 1: 5_437_032, 5: 5_437_064}),
+    ],
+    ids=["dataset 3", "ILD"],
+)
+def test_layer_flows_have_the_published_size(
+    config: LayerFlow, shape: tuple[int, int], published: dict[int, int]
+) -> None:
+    for n_previous, size in published.items():
+        flow = layer_flow(config, shape, n_previous, cyclic=shape[0] == 50)
+        assert n_parameters(flow) == size
+
+
+def test_all_flows_together_have_the_published_size() -> None:
+    """194,964,482 parameters for dataset 3 (table 9)."""
+    sizes = [
+        n_parameters(layer_flow(DATASET_3, (50, 18), min(5, layer), cyclic=True))
+        for layer in range(7)
+    ]
+    layers = sum(sizes) + (45 - 7) * sizes[-1]
+    assert layers + n_parameters(energy_flow(EnergyFlow(RECIPE), 45)) == 194_964_482
+
+
+# ---------------------------------------------------------------- conditioning
+
+
+@pytest.fixture(scope="module")
+def system(bundled: VoxelShowers) -> System:
+    """With fitted transforms and weights that are not those of the start."""
+    system = build("l2lflows/tiny", bundled.geometry)
+    rng = torch.Generator().manual_seed(0)
+    names = ("energy_inc", "layer_energies", *(f"layer_{i:02d}" for i in range(45)))
+    sample = ShowerQuantities(bundled[:80], names)
+    for name in ("energies", "layer_00", "layer_03", "layer_12"):
+        stage = system.stages[name]
+        stage.fit(sample, {}, rng)
+        for weights in stage.parameters():
+            weights.data += 0.05 * torch.randn(weights.shape, generator=rng)
+        stage.eval()
+    return system
+
+
+@pytest.fixture(scope="module")
+def quantities(bundled: VoxelShowers) -> dict[str, Tensor]:
+    names = ("energy_inc", "layer_energies", *(f"layer_{i:02d}" for i in range(45)))
+    return ShowerQuantities(bundled[100:130], names).take(torch.arange(30))
+
+
+@pytest.mark.parametrize(
+    ("layer", "before"), [(0, []), (3, [0, 1, 2]), (12, [7, 8, 9, 10, 11])]
+)
+def test_a_layer_reads_up_to_five_layers_before_it(
+    layer: int, before: list[int], system: System
+) -> None:
+    stage = system.stages[f"layer_{layer:02d}"]
+    assert stage.reads == ("energy_inc", "layer_energies", *(f"layer_{i:02d}" for i in before))
+    assert stage.writes == (f"layer_{layer:02d}",)
+
+
+@pytest.mark.parametrize("name", ["energies", "layer_00", "layer_03", "layer_12"])
+def test_context_depends_on_what_a_stage_reads_alone(
+    name: str, system: System, quantities: dict[str, Tensor]
+) -> None:
+    stage = system.stages[name]
+    read = {key: quantities[key] for key in stage.reads}
+    assert torch.equal(stage.context(read), stage.context(quantities))
+    for key in stage.reads:
+        other = stage.context({**read, key: read[key].flip(0)})
+        assert not torch.equal(other, stage.context(read))
+
+
+@pytest.mark.parametrize("name", ["energies", "layer_00", "layer_12"])
+def test_training_and_sampling_build_one_context(
+    name: str, system: System, quantities: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without noise and rotation the context of a training batch is that of the same quantities
+    in sampling."""
+    stage = system.stages[name]
+    seen: list[Tensor | None] = []
+    sample = type(stage.flow).sample
+    monkeypatch.setattr(
+        type(stage.flow),
+        "sample",
+        lambda flow, n, context=None, *, rng=None: (
+            seen.append(context) or sample(flow, n, context, rng=rng)
+        ),
+    )
+    quiet = {"fill_median": 0.0, "noise_width": 0.0, "rotation": False}
+    if name == "energies":
+        quiet = {"noise_mean": 0.0, "noise_std": 0.0}
+    monkeypatch.setattr(stage, "config", dataclasses.replace(stage.config, **quiet))
+    rng = torch.Generator().manual_seed(0)
+    batch = stage.batch(quantities, {}, rng)
+    stage.sample({k: quantities[k] for k in stage.reads}, {}, rng, None)
+    torch.testing.assert_close(batch["context"], seen[0], rtol=1e-5, atol=1e-5)
+
+
+def test_noise_stays_below_the_threshold_in_the_conditions(
+    system: System, quantities: dict[str, Tensor]
+) -> None:
+    """A layer's energy is conditioned on as the read-out sees it: noise adds one keV a hit."""
+    stage = system.stages["layer_12"]
+    batch = stage.batch(quantities, {}, torch.Generator().manual_seed(0))
+    condition = batch["context"][:, -1, 0, 0]
+    energy = stage.layer_energy.inverse(condition)
+    hits = (quantities["layer_12"] > 0).sum((1, 2))
+    added = energy - quantities["layer_energies"][:, 12]
+    assert (added > -1e-3 * energy - 1e-3).all()
+    assert (added < 1e-3 * hits + 1e-3 * energy + 1e-3).all()
+
+
+def test_a_round_trip_of_real_showers_in_single_precision(
+    system: System, quantities: dict[str, Tensor]
+) -> None:
+    for name in ("energies", "layer_00", "layer_12"):
+        stage = system.stages[name]
+        batch = stage.batch(quantities, {}, torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            context = stage.flow._embed(batch["context"])
+            z, forward = stage.flow.bijection(batch["x"], context)
+            x, backward = stage.flow.bijection.inverse(z, context)
+        error = (x - batch["x"]).abs() / batch["x"].abs().clamp_min(1)
+        assert float(error.quantile(0.99)) < 1e-5
+        assert float(error.max()) < 1e-3
+        assert not torch.allclose(z.flatten(), batch["x"].flatten(), atol=0.01)
+
+
+# ---------------------------------------------------------------- post-processing
+
+
+def test_rescaling_gives_each_layer_its_energy() -> None:
+    showers = torch.tensor([[[[1.0, 3.0]], [[0.01, 2.0]], [[0.0, 0.0]]]])
+    wanted = torch.tensor([[8.0, 1.0, 5.0]])
+    scaled = rescale(showers, wanted, threshold=0.1)
+    # the voxel below the threshold is emptied, not lifted; an empty layer stays empty
+    expected = torch.tensor([[[[2.0, 6.0]], [[0.0, 1.0]], [[0.0, 0.0]]]])
+    torch.testing.assert_close(scaled, expected)
+    below = rescale(showers, torch.tensor([[0.05, 1.0, 1.0]]), threshold=0.1)
+    assert not below[0, 0].any()
+
+
+def test_rescaling_keeps_nan() -> None:
+    showers = torch.tensor([[[[float("nan"), 3.0]]]])
+    assert torch.isnan(rescale(showers, torch.tensor([[3.0]]), threshold=0.1)).any()
+
+
+def test_a_stage_that_draws_nan_is_named(bundled: VoxelShowers) -> None:
+    system = build("l2lflows/tiny", bundled.geometry)
+    names = ("energy_inc", "layer_energies")
+    stage = system.stages["energies"]
+    stage.fit(ShowerQuantities(bundled[:20], names), {}, torch.Generator())
+    next(stage.parameters()).data.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="the stage energies drew values"):
+        system.draw([1e4], rng=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("squeeze", "down_sampling"), [((3, 1), ((1, 3), (1, 1))), ((2, 1), ((3, 1), (1, 1)))]
+)
+def test_tiles_that_do_not_divide_a_layer_are_refused(
+    squeeze: tuple[int, int], down_sampling: tuple[tuple[int, int], ...]
+) -> None:
+    config = dataclasses.replace(DATASET_3, squeeze=squeeze, down_sampling=down_sampling)
+    with pytest.raises(ValueError, match="do not divide its 16"):
+        layer_flow(config, (16, 9), 0, cyclic=True)
+
+
+def test_presets_are_for_showers_of_any_regular_geometry() -> None:
+    for geometry in ("calochallenge-2", "calochallenge-3", "ild-30"):
+        for size in SIZES:
+            shape = geometry_preset(geometry).shape
+            config = preset(size, geometry_preset(geometry)).layers
+            x = torch.randn(2, 1, *shape[1:])
+            flow = layer_flow(config, shape[1:], 2, cyclic=geometry != "ild-30").eval()
+            context = torch.randn(2, 4, *shape[1:])
+            assert flow.log_prob(x, context).shape == (2,)
+            assert flow.sample(2, context).shape == x.shape

@@ -1,0 +1,205 @@
+"""What every system promises: a new one is tested by being registered."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import caloforge as cf
+from caloforge.geometry import geometry_preset
+from caloforge.showers import VoxelShowers
+from caloforge.systems import ShowerQuantities, System, build, presets, system_names
+from caloforge.systems.base import batch_rng
+from caloforge.systems.registry import build_from_config, config_to_dict
+
+TINY = [name for name in presets() if name.endswith("/tiny")]
+EACH = pytest.mark.parametrize("preset", TINY)
+EVERY_GEOMETRY = pytest.mark.parametrize(
+    "geometry", ["calochallenge-2", "calochallenge-3", "ild-30"]
+)
+
+
+def weights(system: System) -> dict[str, torch.Tensor]:
+    return {
+        f"{name}.{key}": value
+        for name, stage in system.stages.items()
+        for key, value in stage.state_dict().items()
+    }
+
+
+def test_every_system_has_a_tiny_preset() -> None:
+    assert {name.partition("/")[0] for name in TINY} == set(system_names())
+
+
+@EACH
+@EVERY_GEOMETRY
+def test_the_cascade_is_closed(preset: str, geometry: str) -> None:
+    """A stage reads the incident energy and what earlier stages wrote, and nothing twice."""
+    system = build(preset, geometry)
+    known, seen = {"energy_inc"}, set()
+    for name, stage in system.stages.items():
+        assert set(stage.reads) <= known, name
+        assert not set(stage.writes) & known, name
+        assert set(stage.needs) <= seen, name
+        assert stage.writes
+        known |= set(stage.writes)
+        seen.add(name)
+    # all of it can be asked of a sample of showers, which is what training does
+    empty = VoxelShowers.from_dense([], np.zeros((0, system.geometry.n_voxels)), system.geometry)
+    ShowerQuantities(empty, tuple(known))
+
+
+@EACH
+def test_parameters_are_counted(preset: str) -> None:
+    system = build(preset, "calochallenge-2")
+    assert list(system.n_parameters) == list(system.stages)
+    for name, stage in system.stages.items():
+        assert system.n_parameters[name] == sum(p.numel() for p in stage.parameters()) > 0
+
+
+@EACH
+@pytest.mark.parametrize("geometry", ["calochallenge-1-photons", "calochallenge-1-pions"])
+def test_an_irregular_geometry_is_refused(preset: str, geometry: str) -> None:
+    with pytest.raises(ValueError, match=f"regular geometry, {geometry} has layers of different"):
+        build(preset, geometry)
+
+
+@EACH
+def test_a_seed_gives_the_same_weights_and_leaves_the_global_state(preset: str) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first = weights(build(preset, "ild-30", seed=7))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    again = weights(build(preset, "ild-30", seed=7))
+    other = weights(build(preset, "ild-30", seed=8))
+    assert first.keys() == again.keys() == other.keys()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+@EACH
+def test_a_stored_configuration_builds_the_same_system(preset: str) -> None:
+    system = build(preset, "calochallenge-2", seed=2)
+    name = preset.partition("/")[0]
+    again = build_from_config(name, config_to_dict(system.config), system.geometry, seed=2)
+    assert again.config == system.config
+    assert again.seed == system.seed == 2
+    mine, theirs = weights(system), weights(again)
+    assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+@EACH
+def test_a_stage_keeps_its_transforms_through_json(preset: str, bundled: VoxelShowers) -> None:
+    system, other = build(preset, bundled.geometry), build(preset, bundled.geometry)
+    for name in list(system.stages)[:3]:
+        stage = system.stages[name]
+        with pytest.raises(RuntimeError, match="not fitted"):
+            stage.transforms()
+        sample = ShowerQuantities(bundled[:40], (*stage.reads, *stage.writes))
+        stage.fit(sample, system.upstream(name), torch.Generator().manual_seed(0))
+        other.stages[name].load_transforms(stage.transforms())
+        assert other.stages[name].transforms() == stage.transforms()
+    with pytest.raises(ValueError, match="expected the transforms .*, got nonsense"):
+        stage.load_transforms({"nonsense": {}})
+
+
+# ---------------------------------------------------------------- wrong input
+
+
+def test_an_unknown_system_or_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match="no system 'l3lflows'; there are l2lflows"):
+        build("l3lflows/tiny", "ild-30")
+    with pytest.raises(ValueError, match="no preset 'l2lflows/huge'; there are"):
+        build("l2lflows/huge", "ild-30")
+    with pytest.raises(ValueError, match="l2lflows"):
+        build("l2lflows", "ild-30")
+
+
+def test_overrides_reach_the_configuration() -> None:
+    overrides = {"layers.recipe.epochs": 3, "layers.recipe.learning_rate": "1e-4", "rescale": False}
+    config = build("l2lflows/tiny", "ild-30", overrides=overrides).config
+    assert config.layers.recipe.epochs == 3
+    assert config.layers.recipe.learning_rate == 1e-4  # YAML reads 1e-4 as text
+    assert config.rescale is False
+    default = build("l2lflows/tiny", "ild-30").config
+    assert config.energies == default.energies
+
+
+def test_all_wrong_overrides_are_named_at_once() -> None:
+    overrides = {
+        "layers.recipe.epoch": 3,
+        "layer.blocks": 2,
+        "rescale.on": True,
+        "energies.blocks": "many",
+        "layers.recipe.schedule": "zigzag",
+        "energies.recipe.ema": 1.5,
+    }
+    with pytest.raises(ValueError, match="does not fit") as raised:
+        build("l2lflows/tiny", "ild-30", overrides=overrides)
+    text = str(raised.value)
+    for expected in (
+        r"'layers.recipe.epoch': expected one of epochs, batch_size",
+        r"'layer.blocks': the configuration has energies, layers, rescale",
+        r"'rescale.on'",
+        r"energies.blocks: .* integer.*'many'",
+        r"layers.recipe.schedule: .*one-cycle.*'zigzag'",
+        r"energies.recipe.*between 0 and 1, or None, got 1.5",
+    ):
+        assert re.search(expected, text), (expected, text)
+    assert len(text.splitlines()) == 1 + len(overrides)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("learning_rate", -1e-3),
+        ("learning_rate", float("nan")),
+        ("validation", 0),
+        ("validation", 1),
+        ("schedule", "exponential"),  # needs a final learning rate
+        ("ema", 1),
+        ("patience", 0),
+        ("gradient_clip", 0),
+        ("precision", "64"),
+    ],
+)
+def test_impossible_recipes_are_refused(setting: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"layers\.recipe"):
+        build("l2lflows/tiny", "ild-30", overrides={f"layers.recipe.{setting}": value})
+
+
+def test_a_foreign_configuration_names_its_keys() -> None:
+    values = config_to_dict(build("l2lflows/tiny", "ild-30").config)
+    del values["energies"]
+    values["turbo"] = True
+    with pytest.raises(ValueError, match=r"energies: .*required[\s\S]*turbo: "):
+        build_from_config("l2lflows", values, geometry_preset("ild-30"))
+
+
+@pytest.mark.parametrize(
+    "energies", [[[1e4]], [0.0], [1e4, -1.0], [float("nan")], [float("inf")], 1e4]
+)
+def test_impossible_incident_energies_are_refused(energies: object) -> None:
+    system = build("l2lflows/tiny", "ild-30")
+    with pytest.raises(ValueError, match="energy_inc must be"):
+        system.generate(energies, seed=0)
+
+
+def test_batch_generators_are_independent() -> None:
+    drawn = {
+        (seed, number): torch.rand(1, generator=batch_rng(seed, number)).item()
+        for seed in range(4)
+        for number in range(25)
+    }
+    assert len(set(drawn.values())) == 100
+    assert drawn[3, 7] == torch.rand(1, generator=batch_rng(3, 7)).item()
+
+
+def test_the_package_builds_by_name() -> None:
+    assert cf.build("l2lflows/tiny", "ild-30").name == "l2lflows"

@@ -1,0 +1,304 @@
+"""Training a whole system: one folder holds it, resuming and several processes change nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import caloforge as cf
+from caloforge.showers import VoxelShowers
+from caloforge.systems import System
+from caloforge.training import RunFolder, StageFolder, TrainingProgress, load
+
+ENERGIES = np.geomspace(1e3, 1e5, 30)
+
+
+def build(slab: VoxelShowers, small: dict[str, object], seed: int = 4, **more: object) -> System:
+    return cf.build("l2lflows/tiny", slab.geometry, seed=seed, overrides={**small, **more})
+
+
+def same(a: VoxelShowers, b: VoxelShowers) -> bool:
+    columns = ("energy_inc", "offset", "index", "energy")
+    return all(np.array_equal(getattr(a, c), getattr(b, c)) for c in columns)
+
+
+def stage_weights(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
+    return {
+        path.parent.name: load_file(path)
+        for path in sorted(folder.glob("stages/*/weights.safetensors"))
+    }
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """A trained run folder that a test may damage."""
+    shutil.copytree(run, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+# ---------------------------------------------------------------- from the folder alone
+
+
+def test_a_run_folder_holds_no_more_than_readable_formats(run: Path) -> None:
+    files = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    stages = ["energies", *(f"layer_{i:02d}" for i in range(4))]
+    names = ("weights.safetensors", "transforms.json", "log.csv", "summary.json")
+    assert files == {"config.yaml", *(f"stages/{s}/{name}" for s in stages for name in names)}
+
+
+def test_a_trained_system_is_loaded_from_its_folder_alone(
+    run: Path, slab: VoxelShowers, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "moved")
+    system = load(tmp_path / "moved")
+    assert system.geometry == slab.geometry
+    assert same(system.generate(ENERGIES, seed=1), load(run).generate(ENERGIES, seed=1))
+
+
+def test_training_returns_what_loading_gives(
+    run: Path, slab: VoxelShowers, small: dict[str, object], copy: Path
+) -> None:
+    shutil.rmtree(copy / "stages" / "layer_01")
+    resumed = cf.train(build(slab, small), slab, run=copy, seed=4, resume=True)
+    assert same(resumed.generate(ENERGIES, seed=1), load(run).generate(ENERGIES, seed=1))
+    mine, theirs = stage_weights(copy), stage_weights(run)
+    assert torch.equal(
+        mine["layer_01"]["flow.bijection.bijections.1.shift"],
+        theirs["layer_01"]["flow.bijection.bijections.1.shift"],
+    )
+
+
+def test_generated_showers_follow_seed_and_batches(run: Path) -> None:
+    system = load(run)
+    first = system.generate(ENERGIES, seed=1, batch_size=10)
+    assert same(first, system.generate(ENERGIES, seed=1, batch_size=10))
+    assert not same(first, system.generate(ENERGIES, seed=2, batch_size=10))
+    # a batch knows nothing of the others
+    middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=1)
+    assert same(next(middle), first[10:20])
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    system.generate(ENERGIES[:3], seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_configuration_on_disk_is_complete(
+    run: Path, slab: VoxelShowers, small: dict[str, object]
+) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["system"] == "l2lflows"
+    assert (config["initial_seed"], config["seed"]) == (4, 4)
+    assert config["config"]["layers"]["recipe"]["epochs"] == 2
+    assert config["config"]["layers"]["floor"] == 1e-7  # a default of the preset
+    assert config["data"]["n_showers"] == len(slab)
+    quantiles = config["data"]["energy_inc_quantiles"]
+    assert quantiles[0] == pytest.approx(slab.energy_inc.min(), rel=1e-5)
+    assert quantiles[50] == pytest.approx(np.median(slab.energy_inc), rel=1e-5)
+    assert quantiles[100] == pytest.approx(slab.energy_inc.max(), rel=1e-5)
+    assert RunFolder(run).build().config == build(slab, small).config
+
+
+# ---------------------------------------------------------------- resuming and processes
+
+
+def test_a_stopped_run_gives_what_an_uninterrupted_one_gives(
+    run: Path, slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.stage == "layer_01":
+            raise StopError
+
+    folder = tmp_path / "run"
+    with pytest.raises(StopError):
+        cf.train(build(slab, small), slab, run=folder, seed=4, progress=stop)
+    assert RunFolder(folder).stage("layer_00").is_trained
+    with pytest.raises(ValueError, match=r"not trained to its end, . of 5 stages are missing"):
+        load(folder)
+    cf.train(build(slab, small), slab, run=folder, seed=4, resume=True)
+    mine, theirs = stage_weights(folder), stage_weights(run)
+    assert mine.keys() == theirs.keys()
+    for stage in mine:
+        assert all(torch.equal(mine[stage][k], theirs[stage][k]) for k in theirs[stage]), stage
+
+
+def test_two_processes_give_a_complete_run(
+    run: Path, slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    seen: set[str] = set()
+    system = cf.train(
+        build(slab, small),
+        slab,
+        run=tmp_path / "run",
+        seed=4,
+        processes=2,
+        progress=lambda progress: seen.add(progress.stage),
+    )
+    assert seen == set(system.stages)
+    assert same(load(tmp_path / "run").generate(ENERGIES, seed=1), system.generate(ENERGIES, seed=1))
+    # as good as one process after the other; threads may round differently
+    for name in system.stages:
+        mine, theirs = (RunFolder(r).stage(name).summary() for r in (tmp_path / "run", run))
+        assert mine["steps"] == theirs["steps"]
+        assert mine["validation"] == pytest.approx(theirs["validation"], rel=1e-3)
+
+
+def test_single_stages_are_trained_when_asked(
+    run: Path, slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    """In any order, each in a call of its own, as jobs on a cluster do."""
+    folder = tmp_path / "run"
+    for stage in ("layer_03", "energies"):
+        cf.train(build(slab, small), slab, run=folder, stages=[stage], seed=4, resume=True)
+    assert [p.name for p in sorted((folder / "stages").iterdir())] == ["energies", "layer_03"]
+    theirs = stage_weights(run)["layer_03"]
+    mine = stage_weights(folder)["layer_03"]
+    assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+def test_a_run_goes_on_from_a_file(
+    slab: VoxelShowers, small: dict[str, object], run: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "slab.h5"
+    cf.write(path, slab)
+    cf.train(build(slab, small), path, run=tmp_path / "run", stages=["layer_00"], seed=4)
+    mine, theirs = (stage_weights(r)["layer_00"] for r in (tmp_path / "run", run))
+    assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("other", ["config", "seed", "initial seed", "n_showers", "geometry"])
+def test_resuming_something_else_is_refused(
+    other: str, slab: VoxelShowers, small: dict[str, object], copy: Path
+) -> None:
+    seed, initial, showers = 4, 4, slab
+    settings = {**small}
+    if other == "config":
+        settings["layers.recipe.learning_rate"] = 1e-4
+    elif other == "seed":
+        seed = 5
+    elif other == "initial seed":
+        initial = 5
+    elif other == "n_showers":
+        showers = slab[:-1]
+    else:
+        showers = dataclasses.replace(slab, geometry=dataclasses.replace(slab.geometry, threshold=1))
+    system = build(showers, settings, seed=initial)
+    before = (copy / "config.yaml").read_bytes()
+    with pytest.raises(ValueError, match=f"begun with another {other}"):
+        cf.train(system, showers, run=copy, seed=seed, resume=True)
+    assert (copy / "config.yaml").read_bytes() == before
+
+
+# ---------------------------------------------------------------- wrong input
+
+
+def test_a_run_is_never_overwritten(
+    slab: VoxelShowers, small: dict[str, object], copy: Path
+) -> None:
+    with pytest.raises(ValueError, match="holds a run already: resume it"):
+        cf.train(build(slab, small), slab, run=copy, seed=4)
+
+
+def test_showers_of_another_geometry_are_refused(
+    slab: VoxelShowers, small: dict[str, object], bundled: VoxelShowers, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="calochallenge-2, the system is built for slab"):
+        cf.train(build(slab, small), bundled[:100], run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_stage_is_refused(
+    slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="no stage layer_17, points; it has energies, layer_00"):
+        cf.train(build(slab, small), slab, run=tmp_path / "run", stages=["layer_17", "points"])
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------- damage
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no run folder: it has no config.yaml"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("stage", ["energies", "layer_03"])
+def test_an_incomplete_run_names_its_missing_stages(stage: str, copy: Path) -> None:
+    (copy / "stages" / stage / "summary.json").unlink()
+    with pytest.raises(ValueError, match=rf"1 of 5 stages are missing \({stage}\): resume"):
+        load(copy)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    "file", ["weights.safetensors", "transforms.json"]
+)
+@pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "foreign"])
+def test_a_damaged_stage_is_named(file: str, damage: str, copy: Path) -> None:
+    path = copy / "stages" / "layer_02" / file
+    if damage == "truncated":
+        _truncate(path)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes((copy / "stages" / "energies" / file).read_bytes())
+    with pytest.raises(ValueError, match="layer_02"):
+        load(copy)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"voxels": 3}', "null", '{"voxels": {"0": {"max": 1}}}'])
+def test_transforms_of_another_shape_are_refused(text: str, copy: Path) -> None:
+    path = copy / "stages" / "layer_00" / "transforms.json"
+    known = json.loads(path.read_text())
+    values = json.loads(text)
+    path.write_text(json.dumps({**known, **values} if isinstance(values, dict) else values))
+    with pytest.raises(ValueError, match="layer_00 does not fit the stage"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("system: l2lflows\n", "config.yaml lacks config, geometry"),
+        ("a: [1, 2", "config.yaml is damaged"),
+        ("", "config.yaml lacks config, geometry, system"),
+        ("system: l3l\nconfig: {}\ngeometry: {}\n", "not a geometry"),
+    ],
+)
+def test_a_damaged_configuration_is_refused(text: str, message: str, copy: Path) -> None:
+    (copy / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(copy)
+
+
+def test_writing_weights_is_all_or_nothing(
+    run: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = load(run).stages["layer_00"]
+    folder = StageFolder(copy / "stages" / "layer_00")
+    before = (folder.path / "weights.safetensors").read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("caloforge.training.runfolder.save_file", full)
+    with pytest.raises(OSError, match="no space left"):
+        folder.save_weights(stage)
+    assert (folder.path / "weights.safetensors").read_bytes() == before
+    assert not [p for p in folder.path.iterdir() if p.name.startswith(".")]

@@ -1,0 +1,90 @@
+"""Learning rates and moving averages, against PyTorch and by hand."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from caloforge.systems import Recipe
+from caloforge.training.average import MovingAverage
+from caloforge.training.schedule import learning_rate
+
+
+def recipe(**settings: object) -> Recipe:
+    return Recipe(**{"epochs": 1, "batch_size": 1, "learning_rate": 3e-3, **settings})
+
+
+@pytest.mark.parametrize("steps", [10, 97, 1000])
+def test_one_cycle_is_that_of_pytorch(steps: int) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=3e-3, total_steps=steps, cycle_momentum=False
+    )
+    expected = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that no step of the optimizer was taken
+        for _ in range(steps):
+            expected.append(optimizer.param_groups[0]["lr"])
+            if len(expected) < steps:
+                theirs.step()
+    ours = [learning_rate(recipe(), step, steps) for step in range(steps)]
+    assert ours == pytest.approx(expected, rel=1e-9)
+
+
+def test_exponential_falls_by_equal_factors() -> None:
+    """From 1e-3 to 1e-6 over four steps: a factor of ten each (table 4)."""
+    course = recipe(schedule="exponential", learning_rate=1e-3, final_learning_rate=1e-6)
+    rates = [learning_rate(course, step, 4) for step in range(4)]
+    assert rates == pytest.approx([1e-3, 1e-4, 1e-5, 1e-6])
+
+
+def test_cosine_is_half_way_in_the_middle() -> None:
+    course = recipe(schedule="cosine", learning_rate=1.0, final_learning_rate=0.2)
+    rates = [learning_rate(course, step, 5) for step in range(5)]
+    quarter = 0.2 + 0.8 * (1 + math.sqrt(0.5)) / 2
+    assert rates == pytest.approx([1.0, quarter, 0.6, 1.2 - quarter, 0.2])
+
+
+def test_constant_stays() -> None:
+    assert {learning_rate(recipe(schedule="constant"), step, 7) for step in range(7)} == {3e-3}
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "exponential", "cosine", "constant"])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_short_courses_stay_positive_and_below_the_maximum(schedule: str, steps: int) -> None:
+    course = recipe(schedule=schedule, final_learning_rate=1e-6)
+    for step in range(steps):
+        assert 0 < learning_rate(course, step, steps) <= 3e-3
+
+
+def test_average_follows_its_recursion() -> None:
+    """average <- d average + (1 - d) weights with d = min(0.9, (1 + step) / (10 + step))."""
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    average = MovingAverage(layer, 0.9)
+    expected = 1.0
+    for step in range(1, 200):
+        layer.weight.data.fill_(float(step))
+        average.update(layer, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    assert average.values["weight"].item() == pytest.approx(expected, rel=1e-5)
+    assert layer.weight.item() == 199
+
+
+def test_swapping_twice_is_nothing() -> None:
+    norm = nn.BatchNorm1d(3)
+    average = MovingAverage(norm, 0.5)
+    before = {key: value.clone() for key, value in norm.state_dict().items()}
+    norm(torch.randn(8, 3))
+    norm.weight.data.fill_(4)
+    changed = {key: value.clone() for key, value in norm.state_dict().items()}
+    average.swap(norm)
+    assert torch.equal(norm.weight, before["weight"])
+    assert torch.equal(norm.running_mean, before["running_mean"])  # type: ignore[arg-type]
+    average.swap(norm)
+    assert all(torch.equal(value, changed[key]) for key, value in norm.state_dict().items())
