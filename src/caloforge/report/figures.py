@@ -149,7 +149,9 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     edges = reference.axes[0].edges
     value, error = content(reference)
     others = list(panel.histograms.values())[1:]
-    top = max([(value + error).max(), *(content(other)[0].max() for other in others)]) or 1.0
+    own = (value + error).max()
+    # A candidate that is far off may leave the frame, so that Geant4 stays visible.
+    top = min(max(own, *(content(other)[0].max() for other in others)), 3 * own) or 1.0
     n_lines = -(-len(panel.histograms) // (2 if len(panel.histograms) > 5 else 1))
     room = 0.075 * n_lines + 0.04  # for the legend, as a fraction of the height
     if panel.log_y:

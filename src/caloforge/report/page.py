@@ -205,7 +205,7 @@ def _cell(score: Score, row: list[Score]) -> Cell:
     missing = mark == "far" and math.isnan(score.value)
     return Cell(
         text="nothing in range" if missing else format_value(score.value, score.error),
-        note=f"× {times:.2g}" if scaled else "",
+        note=f"× {times:.2g}" if scaled and times < 100 else f"× {times:,.0f}" if scaled else "",
         mark=mark,
         best=len(row) > 1
         and score.value == min(known, default=None)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,10 @@ def _begin(
     folder: RunFolder, system: System, resume: bool, seed: int, data: dict[str, Any]
 ) -> None:
     if not folder.exists:
+        if (folder.path / "stages").exists():
+            raise ValueError(
+                f"{folder.path} holds stages without a config.yaml: choose another folder"
+            )
         folder.create(system, seed=seed, data=data)
         return
     if not resume:
@@ -204,9 +208,17 @@ def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) ->
     for need in needs:
         _Worker.folder.stage(need).load_weights(_Worker.system.stages[need])
     _train_stage(
-        _Worker.system, _Worker.sample, _Worker.folder, name, seed, device, _Worker.messages.put
+        _Worker.system, _Worker.sample, _Worker.folder, name, seed, device, _report
     )
     return name
+
+
+def _report(progress: TrainingProgress) -> None:
+    parent = parent_process()
+    if parent is not None and not parent.is_alive():
+        # killed, so that nobody waits for this stage; what was saved is resumed later
+        os._exit(1)
+    _Worker.messages.put(progress)
 
 
 def _train_in_processes(

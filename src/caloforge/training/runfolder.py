@@ -65,7 +65,9 @@ class StageFolder:
             stage.load_transforms(json.loads((self.path / "transforms.json").read_text()))
             stage.load_state_dict(load_file(weights))
         except (SafetensorError, RuntimeError, OSError, *_MALFORMED) as error:
-            raise ValueError(f"{self.path} does not fit the stage: {error}") from error
+            # PyTorch lists every weight that is missing: its first two lines say enough
+            reason = " ".join(str(error).splitlines()[:2])[:200]
+            raise ValueError(f"{self.path} does not fit the stage: {reason}") from error
 
     def save_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write all that resuming needs: tensors, and values in JSON's types."""

@@ -1,0 +1,275 @@
+"""The command line: the chain in four commands, JSON for scripts, one line for a mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import caloforge as cf
+from caloforge.cli import app, main
+from caloforge.showers import VoxelShowers
+from caloforge.training import RunFolder
+
+COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Exit code and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def caloforge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run the command line as a shell would."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["caloforge", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def data(slab: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "slab.h5"
+    cf.write(path, slab, attributes={"particle": "e-"})
+    return path
+
+
+# ---------------------------------------------------------------- help and information
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, caloforge: Command) -> None:
+    result = caloforge(command, "--help")
+    assert result.code == 0
+    assert re.search(rf"Example: caloforge {command}\b", result.out)
+
+
+def test_the_help_names_every_command(caloforge: Command) -> None:
+    result = caloforge("--help")
+    assert result.code == 0
+    assert {"simulate", "train", "generate", "evaluate", "info", "demo"} <= set(COMMANDS)
+    assert all(command in result.out for command in COMMANDS)
+
+
+def test_info_as_json_counts_parameters(caloforge: Command) -> None:
+    result = caloforge("info", "l2lflows/tiny", "--geometry", "ild-30", "--json")
+    assert (result.code, result.err) == (0, "")
+    facts = json.loads(result.out)
+    assert facts["preset"] == "l2lflows/tiny"
+    assert facts["geometry"] == "ild-30"
+    counts = cf.build("l2lflows/tiny", "ild-30").n_parameters
+    assert facts["parameters"] == {"total": sum(counts.values()), "stages": counts}
+
+
+def test_info_as_a_table(caloforge: Command) -> None:
+    result = caloforge("info", "l2lflows/tiny")
+    assert result.code == 0
+    total = sum(cf.build("l2lflows/tiny", "calochallenge-2").n_parameters.values())
+    assert f"{total:,}" in result.out
+    assert "layer_44" in result.out
+
+
+def test_info_of_a_run(run: Path, caloforge: Command) -> None:
+    facts = json.loads(caloforge("info", run, "--json").out)
+    assert facts["geometry"] == "slab"
+    assert list(facts["parameters"]["stages"])[0] == "energies"
+    assert facts["config"]["energies"]["blocks"] == 2
+
+
+# ---------------------------------------------------------------- the chain
+
+
+def test_train_generate_evaluate(
+    data: Path, slab: VoxelShowers, small: dict[str, object], tmp_path: Path, caloforge: Command
+) -> None:
+    settings = {**small, "layers.recipe.epochs": 1}
+    config = tmp_path / "settings.yaml"
+    config.write_text(yaml.safe_dump({"energies": {"recipe": {"epochs": 3}}}))
+    run, fake = tmp_path / "run", tmp_path / "fake.h5"
+    del settings["energies.recipe.epochs"]
+    overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    result = caloforge(
+        "train", "l2lflows/tiny", *overrides, "--data", data, "-o", run, "--config", config
+    )
+    assert result.code == 0, result.err
+    assert all(name in result.err for name in ("energies", "layer_00", "layer_03", "100 %"))
+    folder = RunFolder(run)
+    assert folder.stage("energies").summary()["epochs"] == 3
+    assert folder.stage("layer_03").summary()["epochs"] == 1
+
+    result = caloforge("generate", run, "--like", data, "-o", fake, "--seed", 7)
+    assert result.code == 0, result.err
+    made = cf.read(fake)
+    assert np.array_equal(made.energy_inc, slab.energy_inc)
+    expected = cf.load(run).generate(slab.energy_inc, seed=7)
+    assert np.array_equal(made.energy, expected.energy)
+
+    result = caloforge("evaluate", "--reference", data, f"mine={fake}", "-o", tmp_path / "eval")
+    assert result.code == 0, result.err
+    assert {p.name for p in (tmp_path / "eval").iterdir()} == {
+        "report.html",
+        "scores.json",
+        "scores.md",
+    }
+    assert "mine" in result.out
+
+
+def test_generate_takes_a_number_or_a_spectrum(
+    run: Path, slab: VoxelShowers, tmp_path: Path, caloforge: Command
+) -> None:
+    result = caloforge("generate", run, "-n", 12, "-o", tmp_path / "a.h5")
+    assert result.code == 0, result.err
+    own = cf.read(tmp_path / "a.h5")
+    assert len(own) == 12
+    assert slab.energy_inc.min() <= own.energy_inc.min()
+    result = caloforge(
+        "generate", run, "-n", 5, "-o", tmp_path / "b.h5", "--energy", "fixed:2e4"
+    )
+    assert result.code == 0, result.err
+    assert cf.read(tmp_path / "b.h5").energy_inc.tolist() == [2e4] * 5
+
+
+def test_a_stage_alone_and_the_rest_later(
+    data: Path, small: dict[str, object], tmp_path: Path, caloforge: Command
+) -> None:
+    overrides = [f"{key}={json.dumps(value)}" for key, value in small.items()]
+    job = ["train", "l2lflows/tiny", *overrides, "--data", data, "-o", tmp_path / "run"]
+    result = caloforge(*job, "--stage", "layer_02")
+    assert result.code == 0, result.err
+    assert "not trained" in result.err
+    again = caloforge(*job, "--stage", "layer_02", "--stage", "energies", "--resume")
+    assert again.code == 0, again.err
+    trained = {p.parent.name for p in (tmp_path / "run").glob("stages/*/summary.json")}
+    assert trained == {"energies", "layer_02"}
+
+
+# ---------------------------------------------------------------- mistakes
+
+
+MISTAKES = {
+    "unknown preset": (["info", "l2lflows/huge"], "no preset 'l2lflows/huge'"),
+    "unknown system": (["info", "l3l/tiny"], "no system 'l3l'"),
+    "unknown geometry": (["info", "l2lflows/tiny", "--geometry", "cms"], "cms"),
+    "irregular geometry": (
+        ["info", "l2lflows/tiny", "--geometry", "calochallenge-1-pions"],
+        "needs a regular geometry",
+    ),
+    "no data": (["train", "l2lflows/tiny", "--data", "{tmp}/no.h5", "-o", "{tmp}/r"], "no.h5"),
+    "data that are none": (
+        ["train", "l2lflows/tiny", "--data", "{tmp}/text.h5", "-o", "{tmp}/r"],
+        "text.h5",
+    ),
+    "setting without value": (
+        ["train", "l2lflows/tiny", "epochs", "--data", "{data}", "-o", "{tmp}/r"],
+        "written name=value, got 'epochs'",
+    ),
+    "setting without a place": (
+        ["train", "l2lflows/tiny", "epochs=3", "--data", "{data}", "-o", "{tmp}/r"],
+        "no setting 'epochs': expected one of energies",
+    ),
+    "settings file that holds none": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{tmp}/r", "--config", "{tmp}/text.h5"],
+        "must hold settings by name",
+    ),
+    "no settings file": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{tmp}/r", "--config", "{tmp}/no.yaml"],
+        "no.yaml",
+    ),
+    "unknown stage": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{tmp}/r", "--stage", "layer_77"],
+        "no stage layer_77",
+    ),
+    "run that is there": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{run}"],
+        "holds a run already: resume it",
+    ),
+    "run of other settings": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{run}", "--resume"],
+        "begun with another config",
+    ),
+    "no run": (["generate", "{tmp}/no", "-n", "3", "-o", "{tmp}/a.h5"], "no run folder"),
+    "neither number nor file": (["generate", "{run}", "-o", "{tmp}/a.h5"], "either -n"),
+    "number and file": (
+        ["generate", "{run}", "-n", "3", "--like", "{data}", "-o", "{tmp}/a.h5"],
+        "either -n",
+    ),
+    "no showers": (["generate", "{run}", "-n", "0", "-o", "{tmp}/a.h5"], "energ"),
+    "spectrum that is none": (
+        ["generate", "{run}", "-n", "3", "--energy", "gauss:1:2", "-o", "{tmp}/a.h5"],
+        "gauss",
+    ),
+    "no folder to write to": (
+        ["generate", "{run}", "-n", "3", "-o", "{tmp}/no/a.h5"],
+        "does not exist",
+    ),
+    "no candidate": (
+        ["evaluate", "--reference", "{data}", "{tmp}/no.h5", "-o", "{tmp}/e"],
+        "no.h5",
+    ),
+    "two candidates of one name": (
+        ["evaluate", "--reference", "{data}", "{data}", "{data}", "-o", "{tmp}/e"],
+        "two candidates have one name",
+    ),
+    "energies of the gun": (
+        ["simulate", "--geometry", "calochallenge-2", "--energy", "5", "-n", "1", "-o", "{tmp}/s.h5"],
+        "5",
+    ),
+    "direction of the gun": (
+        [
+            *("simulate", "--geometry", "calochallenge-2", "--energy", "fixed:1e3", "-n", "1"),
+            *("-o", "{tmp}/s.h5", "--direction", "0,1"),
+        ],
+        "three numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    mistake: str, data: Path, run: Path, tmp_path: Path, caloforge: Command
+) -> None:
+    (tmp_path / "text.h5").write_text("just words")
+    arguments, message = MISTAKES[mistake]
+    places = {"tmp": tmp_path, "data": data, "run": run}
+    result = caloforge(*(argument.format(**places) for argument in arguments))
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    errors = [line for line in result.err.splitlines() if line.startswith("error ")]
+    assert len(errors) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "l2lflows/tiny"], ["polish"], ["generate", "run", "-n", "many"]]
+)
+def test_a_misspelt_command_is_exit_code_2(arguments: list[str], caloforge: Command) -> None:
+    result = caloforge(*arguments)
+    assert result.code == 2
+    assert "Traceback" not in result.err
