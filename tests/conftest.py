@@ -159,6 +159,7 @@ def small() -> dict[str, object]:
         "layers.blocks": 2,
         "layers.bins": 4,
         "layers.embedding_channels": 2,
+        "layers.warm_start": False,
         "layers.recipe.epochs": 2,
         "layers.recipe.batch_size": 64,
     }

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 
 import caloforge as cf
 from caloforge.cli import app, main
+from caloforge.evaluation import SmallSampleWarning
 from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder
 
@@ -130,8 +132,11 @@ def test_train_generate_evaluate(
     expected = cf.load(run).generate(slab.energy_inc, seed=7)
     assert np.array_equal(made.energy, expected.energy)
 
-    result = caloforge("evaluate", "--reference", data, f"mine={fake}", "-o", tmp_path / "eval")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SmallSampleWarning)
+        result = caloforge("evaluate", "--reference", data, f"mine={fake}", "-o", tmp_path / "eval")
     assert result.code == 0, result.err
+    assert "SmallSampleWarning" in result.err
     assert {p.name for p in (tmp_path / "eval").iterdir()} == {
         "report.html",
         "scores.json",
@@ -236,16 +241,9 @@ MISTAKES = {
         ["evaluate", "--reference", "{data}", "{data}", "{data}", "-o", "{tmp}/e"],
         "two candidates have one name",
     ),
-    "energies of the gun": (
-        ["simulate", "--geometry", "calochallenge-2", "--energy", "5", "-n", "1", "-o", "{tmp}/s.h5"],
-        "5",
-    ),
-    "direction of the gun": (
-        [
-            *("simulate", "--geometry", "calochallenge-2", "--energy", "fixed:1e3", "-n", "1"),
-            *("-o", "{tmp}/s.h5", "--direction", "0,1"),
-        ],
-        "three numbers",
+    "detector": (
+        ["simulate", "--geometry", "cms", "--energy", "fixed:1e3", "-n", "1", "-o", "{tmp}/s.h5"],
+        "cms",
     ),
 }
 
@@ -264,6 +262,27 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     errors = [line for line in result.err.splitlines() if line.startswith("error ")]
     assert len(errors) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--energy", "5", "5"),
+        ("--direction", "0,1", "three numbers"),
+        ("--position", "a,b,c", "a"),
+        ("--particle", "muon", "muon"),
+    ],
+)
+def test_a_mistake_about_the_gun(
+    option: str, value: str, message: str, geant4_data: Path, tmp_path: Path, caloforge: Command
+) -> None:
+    options = {"--geometry": "calochallenge-2", "--energy": "fixed:1e3", "-n": "1", option: value}
+    output = tmp_path / "s.h5"
+    result = caloforge("simulate", *(x for pair in options.items() for x in pair), "-o", output)
+    assert result.code == 2
+    assert message in result.err
+    assert len([line for line in result.err.splitlines() if line.startswith("error ")]) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

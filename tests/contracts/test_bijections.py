@@ -34,6 +34,7 @@ from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
 
 Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 SPLINE = Spline(bins=6, bound=6.0)
+ORDER = torch.tensor([2, 0, 3, 1])  # not its own inverse
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
 
 
@@ -60,7 +61,7 @@ def _coupling(cyclic: bool) -> SplineCoupling:
 def _chain() -> Chain:
     network = UNet(2, 2 * SPLINE.n_parameters, (4, 6), ((2, 1),), cyclic=True)
     return Chain(
-        [Squeeze((2, 2)), ActNorm(4), Convolution1x1(4), SplineCoupling(4, network, SPLINE)]
+        [Squeeze((2, 2)), ActNorm(4), Convolution1x1(ORDER), SplineCoupling(4, network, SPLINE)]
     )
 
 
@@ -73,7 +74,7 @@ def _layer_flow(n_previous: int) -> Flow:
 
 CASES = {
     "ActNorm": Case(lambda: ActNorm(3), (3, 2, 5)),
-    "Convolution1x1": Case(lambda: Convolution1x1(5), (5, 2, 3)),
+    "Convolution1x1": Case(lambda: Convolution1x1(torch.randperm(5)), (5, 2, 3)),
     "Permutation": Case(lambda: Permutation(torch.randperm(7)), (7,), has_parameters=False),
     "Squeeze": Case(lambda: Squeeze((2, 3)), (2, 4, 6), has_parameters=False),
     "SplineCoupling": Case(lambda: _coupling(False), (4, 4, 3), (3, 4, 3)),

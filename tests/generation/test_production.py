@@ -37,11 +37,12 @@ def same(a: VoxelShowers, b: VoxelShowers) -> bool:
 def test_streamed_to_disk_is_as_in_memory(
     batch_size: int, system: System, small_parts: None, tmp_path: Path
 ) -> None:
-    kept = generate(system, ENERGIES, seed=3, batch_size=batch_size)
-    path = generate(system, ENERGIES, seed=3, batch_size=batch_size, output=tmp_path / "a.h5")
+    energies = ENERGIES[:13] if batch_size == 1 else ENERGIES
+    kept = generate(system, energies, seed=3, batch_size=batch_size)
+    path = generate(system, energies, seed=3, batch_size=batch_size, output=tmp_path / "a.h5")
     assert same(cf.read(path), kept)
-    assert same(system.generate(ENERGIES, seed=3, batch_size=batch_size), kept)
-    assert np.array_equal(kept.energy_inc, ENERGIES)
+    assert same(system.generate(energies, seed=3, batch_size=batch_size), kept)
+    assert np.array_equal(kept.energy_inc, energies)
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.h5"]
 
 

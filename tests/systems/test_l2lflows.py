@@ -191,6 +191,58 @@ def test_a_stage_that_draws_nan_is_named(bundled: VoxelShowers) -> None:
         system.draw([1e4], rng=torch.Generator())
 
 
+# ---------------------------------------------------------------- starts
+
+
+@pytest.mark.parametrize("squeeze", [(2, 2), (4, 1), (2, 1)])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_channel_meets_a_spline_in_two_blocks(squeeze: tuple[int, int], seed: int) -> None:
+    """With blocks that are the identity but for one channel order each, two couplings move every
+    channel of the tile."""
+    torch.manual_seed(seed)
+    config = dataclasses.replace(
+        DATASET_3, squeeze=squeeze, down_sampling=((1, 1),), channels=(2, 2), blocks=2
+    )
+    chain = layer_flow(config, (16, 18), 0, cyclic=True).bijection.bijections
+    channels = squeeze[0] * squeeze[1]
+    place, moved = torch.arange(channels), set()
+    for convolution in (chain[2], chain[5]):
+        place = place[convolution.permutation]
+        moved |= set(place[channels // 2 :].tolist())
+    assert moved == set(range(channels))
+
+
+def test_a_warm_start_takes_the_neighbour_over(bundled: VoxelShowers) -> None:
+    """All weights of the same shape, the order of the channels too; the transforms are its own."""
+    overrides = {"layers.warm_start": True, "layers.first_epochs": 9, "layers.recipe.epochs": 2}
+    system = build("l2lflows/tiny", bundled.geometry, overrides=overrides)
+    assert {n: s.needs for n, s in system.stages.items() if n in ("energies", "layer_22")} == {
+        "energies": (),
+        "layer_22": (),
+    }
+    assert system.stages["layer_21"].needs == ("layer_22",)
+    assert system.stages["layer_23"].needs == ("layer_22",)
+    assert system.stages["layer_44"].needs == ("layer_43",)
+    assert system.stages["layer_22"].recipe.epochs == 9
+    assert system.stages["layer_21"].recipe.epochs == 2
+    for layer, needed in ((23, 22), (0, 1)):
+        stage, neighbour = (system.stages[f"layer_{i:02d}"] for i in (layer, needed))
+        assert stage.needs == (f"layer_{needed:02d}",)
+        for weights in neighbour.parameters():
+            weights.data += 0.1
+        sample = ShowerQuantities(bundled[:60], (*stage.reads, *stage.writes))
+        stage.fit(sample, {stage.needs[0]: neighbour}, torch.Generator().manual_seed(0))
+        mine, theirs = stage.flow.state_dict(), neighbour.flow.state_dict()
+        equal = {
+            key for key in mine.keys() & theirs.keys() if mine[key].shape == theirs[key].shape
+        }
+        assert all(torch.equal(mine[key], theirs[key]) for key in equal)
+        assert any("permutation" in key for key in equal)
+        assert len(equal) > 0.8 * len(mine)
+        largest = float(bundled[:60].dense()[:, layer].max())
+        assert stage.transforms()["voxels"]["0"]["maximum"] == pytest.approx(largest)
+
+
 @pytest.mark.parametrize(
     ("squeeze", "down_sampling"), [((3, 1), ((1, 3), (1, 1))), ((2, 1), ((3, 1), (1, 1)))]
 )

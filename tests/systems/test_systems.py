@@ -39,17 +39,39 @@ def test_every_system_has_a_tiny_preset() -> None:
 def test_the_cascade_is_closed(preset: str, geometry: str) -> None:
     """A stage reads the incident energy and what earlier stages wrote, and nothing twice."""
     system = build(preset, geometry)
-    known, seen = {"energy_inc"}, set()
+    known = {"energy_inc"}
     for name, stage in system.stages.items():
         assert set(stage.reads) <= known, name
         assert not set(stage.writes) & known, name
-        assert set(stage.needs) <= seen, name
         assert stage.writes
         known |= set(stage.writes)
-        seen.add(name)
     # all of it can be asked of a sample of showers, which is what training does
     empty = VoxelShowers.from_dense([], np.zeros((0, system.geometry.n_voxels)), system.geometry)
     ShowerQuantities(empty, tuple(known))
+
+
+@EACH
+@EVERY_GEOMETRY
+def test_the_stages_can_be_trained_one_behind_the_other(preset: str, geometry: str) -> None:
+    """No stage needs itself, another that is not there, or one that waits for it."""
+    system = build(preset, geometry)
+    waiting = dict(system.stages)
+    while waiting:
+        ready = [name for name, stage in waiting.items() if not set(stage.needs) & set(waiting)]
+        assert ready, f"{', '.join(waiting)} need each other in a circle"
+        for name in ready:
+            assert set(waiting.pop(name).needs) <= set(system.stages)
+
+
+@EACH
+def test_upstream_stages_are_frozen(preset: str) -> None:
+    system = build(preset, "ild-30")
+    for name, stage in system.stages.items():
+        upstream = system.upstream(name)
+        assert tuple(upstream) == tuple(stage.needs)
+        for needed in upstream.values():
+            assert not needed.training
+            assert not any(weights.requires_grad for weights in needed.parameters())
 
 
 @EACH

@@ -176,6 +176,45 @@ def test_a_run_goes_on_from_a_file(
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_stage_that_needs_an_untrained_one_is_refused(
+    processes: int, slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    """layer_01 starts from layer_02."""
+    system = build(slab, small, **{"layers.warm_start": True})
+    with pytest.raises(ValueError, match="layer_01 needs .*: train it too"):
+        cf.train(
+            system,
+            slab,
+            run=tmp_path / "run",
+            stages=["energies", "layer_01"] if processes == 1 else ["layer_01", "layer_00"],
+            processes=processes,
+        )
+
+
+def test_a_needed_stage_is_trained_before_the_one_that_needs_it(
+    slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    """Whatever order they are asked in; resumed behind it, the result is the same."""
+    begun: list[str] = []
+
+    def watch(progress: TrainingProgress) -> None:
+        if progress.stage not in begun:
+            begun.append(progress.stage)
+
+    warm = {"layers.warm_start": True}
+    stages = ["layer_00", "layer_01", "layer_02"]
+    cf.train(build(slab, small, **warm), slab, run=tmp_path / "a", stages=stages, progress=watch)
+    assert begun == ["layer_02", "layer_01", "layer_00"]
+    for stage in begun:
+        cf.train(
+            build(slab, small, **warm), slab, run=tmp_path / "b", stages=[stage], resume=True
+        )
+    mine, theirs = stage_weights(tmp_path / "a"), stage_weights(tmp_path / "b")
+    for stage in stages:
+        assert all(torch.equal(mine[stage][k], theirs[stage][k]) for k in theirs[stage]), stage
+
+
 @pytest.mark.parametrize("other", ["config", "seed", "initial seed", "n_showers", "geometry"])
 def test_resuming_something_else_is_refused(
     other: str, slab: VoxelShowers, small: dict[str, object], copy: Path

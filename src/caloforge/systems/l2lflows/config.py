@@ -156,10 +156,10 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
             squeeze=squeeze,
             down_sampling=down_sampling,
             channels=(16, 32, 48),
-            blocks=6,
+            blocks=4,
             bins=8,
             warm_start=True,
-            first_epochs=20,
+            first_epochs=16,
         ),
         rescale=True,
     )
