@@ -68,9 +68,10 @@ def test_samples_depend_on_their_generator_alone() -> None:
 def test_activation_norms_standardise_the_first_batch(generator: torch.Generator) -> None:
     """Behind each other too: the second one sees what the first one puts out."""
     x = torch.randn(64, 3, 4, 5, generator=generator, dtype=torch.float64)
-    x = x * torch.tensor([1.0, 20.0, 0.01])[:, None, None] + torch.tensor([5.0, 0, -7])[
-        :, None, None
-    ]
+    x = (
+        x * torch.tensor([1.0, 20.0, 0.01])[:, None, None]
+        + torch.tensor([5.0, 0, -7])[:, None, None]
+    )
     first, second = ActNorm(3).double(), ActNorm(3).double()
     flow = Flow(Chain([first, Convolution1x1(torch.tensor([1, 2, 0])).double(), second]), (3, 4, 5))
     flow.initialise(x)

@@ -211,9 +211,7 @@ def test_a_wrong_number_of_parameters_is_named(n_parameters: int) -> None:
         Spline(5, 2.0).forward(torch.zeros(3), torch.zeros(3, n_parameters))
 
 
-@pytest.mark.parametrize(
-    "values", [(1, 2.0, 1e-3), (4, 0.0, 1e-3), (4, 2.0, 0.0), (4, 2.0, 1.0)]
-)
+@pytest.mark.parametrize("values", [(1, 2.0, 1e-3), (4, 0.0, 1e-3), (4, 2.0, 0.0), (4, 2.0, 1.0)])
 def test_impossible_splines_are_refused(values: tuple[int, float, float]) -> None:
     with pytest.raises(ValueError, match="2 bins or more, a positive bound and a minimum"):
         Spline(*values)

@@ -96,9 +96,7 @@ def test_resuming_another_job_is_refused(
         generate(system, ENERGIES, seed=3, batch_size=5, output=tmp_path / "fake.h5")
 
 
-def test_the_file_says_where_it_comes_from(
-    system: System, tmp_path: Path
-) -> None:
+def test_the_file_says_where_it_comes_from(system: System, tmp_path: Path) -> None:
     path = generate(
         system, ENERGIES, seed=3, output=tmp_path / "fake.h5", attributes={"run": "slab"}
     )
@@ -142,9 +140,7 @@ def test_post_processing_is_what_the_options_switch(system: System) -> None:
     assert same(on, generate(system, ENERGIES, seed=5))
 
 
-def test_energies_are_drawn_as_the_training_sample_has_them(
-    run: Path, slab: VoxelShowers
-) -> None:
+def test_energies_are_drawn_as_the_training_sample_has_them(run: Path, slab: VoxelShowers) -> None:
     config = RunFolder(run).config()
     drawn = training_energies(config, 5000, seed=1)
     assert drawn.dtype == np.float32

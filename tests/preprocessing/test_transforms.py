@@ -106,7 +106,9 @@ def test_nan_stays_nan(name: str, voxels: Tensor) -> None:
         assert torch.isnan(image).all()
 
 
-@pytest.mark.parametrize("name", ["ScaleByMax", "voxels, B.4 and B.5", "layer energies, B.2 and B.3"])
+@pytest.mark.parametrize(
+    "name", ["ScaleByMax", "voxels, B.4 and B.5", "layer energies, B.2 and B.3"]
+)
 @pytest.mark.parametrize("use", ["forward", "inverse", "log_slope", "state"])
 def test_an_unfitted_transform_raises(name: str, use: str) -> None:
     transform = CASES[name]()
@@ -124,7 +126,7 @@ def test_a_layer_that_no_shower_reaches_is_not_scaled() -> None:
 
 
 def test_logit_is_equation_b1() -> None:
-    """logit_0.01(0.25) = log((0.25 * 0.98 + 0.01) / (1 - 0.25 * 0.98 - 0.01)) = log(0.255/0.745)."""
+    """logit_0.01(0.25) = log((0.25 * 0.98 + 0.01) / (1 - 0.25 * 0.98 - 0.01)): 0.255 / 0.745."""
     z = Logit(1e-2)(torch.tensor([0.0, 0.25, 0.5, 1.0], dtype=torch.float64))
     expected = [math.log(0.01 / 0.99), math.log(0.255 / 0.745), 0.0, math.log(0.99 / 0.01)]
     torch.testing.assert_close(z, torch.tensor(expected, dtype=torch.float64))

@@ -19,7 +19,7 @@ def electrons() -> cf.VoxelShowers:
 
 def test_parts_are_the_whole(electrons: cf.VoxelShowers) -> None:
     train, test = samples.load("train"), samples.load("test")
-    assert (len(train), len(test)) == (2500, 500)
+    assert (len(train), len(test)) == (2000, 1000)
     both = cf.VoxelShowers.concatenate([train, test])
     np.testing.assert_array_equal(both.energy, electrons.energy)
     np.testing.assert_array_equal(both.energy_inc, electrons.energy_inc)

@@ -83,9 +83,7 @@ def quantities(bundled: VoxelShowers) -> dict[str, Tensor]:
     return ShowerQuantities(bundled[100:130], names).take(torch.arange(30))
 
 
-@pytest.mark.parametrize(
-    ("layer", "before"), [(0, []), (3, [0, 1, 2]), (12, [7, 8, 9, 10, 11])]
-)
+@pytest.mark.parametrize(("layer", "before"), [(0, []), (3, [0, 1, 2]), (12, [7, 8, 9, 10, 11])])
 def test_a_layer_reads_up_to_five_layers_before_it(
     layer: int, before: list[int], system: System
 ) -> None:
@@ -154,8 +152,8 @@ def test_a_round_trip_of_real_showers_in_single_precision(
         batch = stage.batch(quantities, {}, torch.Generator().manual_seed(0))
         with torch.no_grad():
             context = stage.flow._embed(batch["context"])
-            z, forward = stage.flow.bijection(batch["x"], context)
-            x, backward = stage.flow.bijection.inverse(z, context)
+            z, _ = stage.flow.bijection(batch["x"], context)
+            x, _ = stage.flow.bijection.inverse(z, context)
         error = (x - batch["x"]).abs() / batch["x"].abs().clamp_min(1)
         assert float(error.quantile(0.99)) < 1e-5
         assert float(error.max()) < 1e-3
@@ -233,9 +231,7 @@ def test_a_warm_start_takes_the_neighbour_over(bundled: VoxelShowers) -> None:
         sample = ShowerQuantities(bundled[:60], (*stage.reads, *stage.writes))
         stage.fit(sample, {stage.needs[0]: neighbour}, torch.Generator().manual_seed(0))
         mine, theirs = stage.flow.state_dict(), neighbour.flow.state_dict()
-        equal = {
-            key for key in mine.keys() & theirs.keys() if mine[key].shape == theirs[key].shape
-        }
+        equal = {key for key in mine.keys() & theirs.keys() if mine[key].shape == theirs[key].shape}
         assert all(torch.equal(mine[key], theirs[key]) for key in equal)
         assert any("permutation" in key for key in equal)
         assert len(equal) > 0.8 * len(mine)

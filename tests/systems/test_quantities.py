@@ -57,7 +57,7 @@ def test_batches_are_the_whole_in_order(showers: VoxelShowers, budget: int) -> N
 
 @pytest.mark.parametrize("name", ["layer_45", "layer_x", "layers", ""])
 def test_an_unknown_quantity_is_refused(showers: VoxelShowers, name: str) -> None:
-    with pytest.raises(ValueError, match="no quantity of showers .* layer_00 to layer_44"):
+    with pytest.raises(ValueError, match=r"no quantity of showers .* layer_00 to layer_44"):
         ShowerQuantities(showers, ("energy_inc", name))
 
 

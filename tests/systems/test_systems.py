@@ -125,7 +125,7 @@ def test_a_stage_keeps_its_transforms_through_json(preset: str, bundled: VoxelSh
         stage.fit(sample, system.upstream(name), torch.Generator().manual_seed(0))
         other.stages[name].load_transforms(stage.transforms())
         assert other.stages[name].transforms() == stage.transforms()
-    with pytest.raises(ValueError, match="expected the transforms .*, got nonsense"):
+    with pytest.raises(ValueError, match=r"expected the transforms .*, got nonsense"):
         stage.load_transforms({"nonsense": {}})
 
 

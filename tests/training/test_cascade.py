@@ -145,7 +145,9 @@ def test_two_processes_give_a_complete_run(
         progress=lambda progress: seen.add(progress.stage),
     )
     assert seen == set(system.stages)
-    assert same(load(tmp_path / "run").generate(ENERGIES, seed=1), system.generate(ENERGIES, seed=1))
+    assert same(
+        load(tmp_path / "run").generate(ENERGIES, seed=1), system.generate(ENERGIES, seed=1)
+    )
     # as good as one process after the other; threads may round differently
     for name in system.stages:
         mine, theirs = (RunFolder(r).stage(name).summary() for r in (tmp_path / "run", run))
@@ -182,7 +184,7 @@ def test_a_stage_that_needs_an_untrained_one_is_refused(
 ) -> None:
     """layer_01 starts from layer_02."""
     system = build(slab, small, **{"layers.warm_start": True})
-    with pytest.raises(ValueError, match="layer_01 needs .*: train it too"):
+    with pytest.raises(ValueError, match=r"layer_01 needs .*: train it too"):
         cf.train(
             system,
             slab,
@@ -207,9 +209,7 @@ def test_a_needed_stage_is_trained_before_the_one_that_needs_it(
     cf.train(build(slab, small, **warm), slab, run=tmp_path / "a", stages=stages, progress=watch)
     assert begun == ["layer_02", "layer_01", "layer_00"]
     for stage in begun:
-        cf.train(
-            build(slab, small, **warm), slab, run=tmp_path / "b", stages=[stage], resume=True
-        )
+        cf.train(build(slab, small, **warm), slab, run=tmp_path / "b", stages=[stage], resume=True)
     mine, theirs = stage_weights(tmp_path / "a"), stage_weights(tmp_path / "b")
     for stage in stages:
         assert all(torch.equal(mine[stage][k], theirs[stage][k]) for k in theirs[stage]), stage
@@ -230,7 +230,9 @@ def test_resuming_something_else_is_refused(
     elif other == "n_showers":
         showers = slab[:-1]
     else:
-        showers = dataclasses.replace(slab, geometry=dataclasses.replace(slab.geometry, threshold=1))
+        showers = dataclasses.replace(
+            slab, geometry=dataclasses.replace(slab.geometry, threshold=1)
+        )
     system = build(showers, settings, seed=initial)
     before = (copy / "config.yaml").read_bytes()
     with pytest.raises(ValueError, match=f"begun with another {other}"):
@@ -283,9 +285,7 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize(
-    "file", ["weights.safetensors", "transforms.json"]
-)
+@pytest.mark.parametrize("file", ["weights.safetensors", "transforms.json"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "missing", "foreign"])
 def test_a_damaged_stage_is_named(file: str, damage: str, copy: Path) -> None:
     path = copy / "stages" / "layer_02" / file

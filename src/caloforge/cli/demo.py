@@ -60,11 +60,18 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     )
     generation = GenerationDisplay(console, "showers", len(test))
     with generation.live():
-        generated = cf.generate(system, test.energy_inc, seed=seed + 1, progress=generation)
-    cf.write(output / "generated.h5", generated, attributes={"generator": NAME, "seed": seed + 1})
+        file = cf.generate(
+            system,
+            test.energy_inc,
+            seed=seed + 1,
+            output=output / "generated.h5",
+            resume=True,
+            progress=generation,
+        )
     made = time.monotonic()
     console.print("[bold]4. Evaluate[/bold] against Geant4, beside Geant4 against itself")
-    scores = cf.evaluate(test, {NAME: generated}, seed=seed)
+    with cf.open_showers(file) as candidate:
+        scores = cf.evaluate(test, {NAME: candidate}, seed=seed)
     scores.save_json(output / "scores.json")
     page = output / "report.html"
     scores.save_page(page)

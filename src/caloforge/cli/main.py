@@ -56,7 +56,7 @@ def simulate(
     resume: Resume = False,
     shape: Annotated[
         Literal["planes", "cylinder"],
-        typer.Option(help="Planes, or the CaloChallenge's cylinder of 800 mm: four times slower."),
+        typer.Option(help="Planes, or the CaloChallenge's 800 mm cylinder, half as fast."),
     ] = "planes",
     position: Annotated[str, typer.Option(help="Of the gun, x,y,z [mm], z <= 0.")] = "0,0,-1",
     direction: Annotated[str, typer.Option(help="Of the gun, x,y,z.")] = "0,0,1",

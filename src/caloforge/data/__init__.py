@@ -1,7 +1,6 @@
 """Files of showers: the only room that touches them."""
 
 from caloforge.data.files import (
-    VoxelFile,
     create,
     open_points,
     open_showers,
@@ -11,7 +10,13 @@ from caloforge.data.files import (
 )
 from caloforge.data.parts import Parts
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFile, ShowerFileError, ShowerWriter, VoxelWriter
+from caloforge.data.showerfile import (
+    ShowerFile,
+    ShowerFileError,
+    ShowerWriter,
+    VoxelFile,
+    VoxelWriter,
+)
 
 __all__ = [
     "Parts",

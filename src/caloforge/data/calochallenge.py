@@ -10,8 +10,8 @@ import numpy as np
 
 from caloforge.data.showerfile import (
     COMPRESSION,
-    ShowerFile,
     ShowerFileError,
+    VoxelFile,
     VoxelWriter,
     extend,
 )
@@ -23,7 +23,7 @@ __all__ = ["CaloChallengeFile", "CaloChallengeWriter"]
 _BLOCK = 1 << 23  # numbers of dense showers held at a time, 32 MB in float32
 
 
-class CaloChallengeFile(ShowerFile[VoxelShowers]):
+class CaloChallengeFile(VoxelFile):
     """A CaloChallenge file, read slice by slice, in float32 or float64."""
 
     geometry: Geometry

@@ -9,15 +9,14 @@ from typing import Any, Literal
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFileError, VoxelWriter, open_hdf5
+from caloforge.data.showerfile import ShowerFileError, VoxelFile, VoxelWriter, open_hdf5
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
 
-__all__ = ["VoxelFile", "create", "open_points", "open_showers", "read", "read_points", "write"]
+__all__ = ["create", "open_points", "open_showers", "read", "read_points", "write"]
 
 Layout = Literal["sparse", "calochallenge"]
-VoxelFile = SparseFile | CaloChallengeFile
 
 
 def _contents(path: str | Path) -> str:

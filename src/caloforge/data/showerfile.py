@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
 from caloforge.showers import PointShowers, VoxelShowers, check_energies
 
-__all__ = ["ShowerFile", "ShowerFileError", "ShowerWriter", "VoxelWriter"]
+__all__ = ["ShowerFile", "ShowerFileError", "ShowerWriter", "VoxelFile", "VoxelWriter"]
 
 Showers = TypeVar("Showers", VoxelShowers, PointShowers)
 
@@ -239,6 +239,16 @@ class ShowerWriter(ABC, Generic[Showers]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+class VoxelFile(ShowerFile[VoxelShowers]):
+    """An open file of voxel showers.
+
+    Attributes:
+        geometry: the voxels.
+    """
+
+    geometry: Geometry
 
 
 class VoxelWriter(ShowerWriter[VoxelShowers]):

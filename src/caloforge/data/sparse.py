@@ -20,6 +20,7 @@ from caloforge.data.showerfile import (
     ShowerFile,
     ShowerFileError,
     ShowerWriter,
+    VoxelFile,
     VoxelWriter,
     extend,
     growing,
@@ -63,10 +64,8 @@ class _RaggedColumns:
         return offset - first, {name: c[first:last] for name, c in self.columns.items()}
 
 
-class SparseFile(ShowerFile[VoxelShowers]):
+class SparseFile(VoxelFile):
     """A sparse file of voxel showers, read slice by slice."""
-
-    geometry: Geometry
 
     def _open(self, geometry: Geometry | None) -> None:
         columns = {name: self._dataset(f"voxels/{name}") for name in VoxelShowers.columns}

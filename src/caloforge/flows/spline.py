@@ -242,6 +242,6 @@ class _FindBin(torch.autograd.Function):
 def _log_slope(
     s: Tensor, d0: Tensor, d1: Tensor, theta: Tensor, mixed: Tensor, denominator: Tensor
 ) -> Tensor:
-    """log dy/dx = log s^2 [d1 theta^2 + 2 s theta (1 - theta) + d0 (1 - theta)^2] / denominator^2."""
+    """log dy/dx = log s^2 [d1 theta^2 + 2 s theta (1 - theta) + d0 (1 - theta)^2] / denom.^2."""
     numerator = d1 * theta.square() + 2 * s * mixed + d0 * (1 - theta).square()
     return 2 * s.log() + numerator.log() - 2 * denominator.log()

@@ -48,7 +48,7 @@ class UNet(nn.Module):
         channels_in: channels of the input (n, channels_in, height, width).
         channels_out: channels of the output, of the same height and width.
         channels: channels of each scale, finest first.
-        down_sampling: kernel (height, width) of each step to a coarser scale, one fewer than scales.
+        down_sampling: kernel (height, width) of each step to a coarser scale, one less than scales.
         cyclic: whether the height wraps around.
     """
 

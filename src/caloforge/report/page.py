@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from caloforge.data.replacing import replacing
-from caloforge.evaluation.evaluate import REFERENCE
+from caloforge.evaluation.assessment import REFERENCE
 from caloforge.evaluation.scores import Score, Scores, format_value
 from caloforge.report.display import event_display
 from caloforge.report.figures import average_showers, draw, encode, line_of

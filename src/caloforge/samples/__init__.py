@@ -1,8 +1,8 @@
 """Geant4 showers that come with the package, so that nothing needs a download.
 
 3,000 electrons of 1 to 100 GeV, log-uniform, in the voxels of `calochallenge-2`, made by
-`caloforge.simulation.simulate`; the file says with which seed and command. The first 2,500 are
-there to train on, the other 500 to compare with.
+`caloforge.simulation.simulate`; the file says with which seed and command. The first 2,000 are
+there to train on, the other 1,000 to compare with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from caloforge.showers import VoxelShowers
 
 __all__ = ["load", "path"]
 
-_N_TRAIN = 2500
+_N_TRAIN = 2000
 
 
 def path() -> Path:

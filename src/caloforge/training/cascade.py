@@ -207,9 +207,7 @@ def _start_worker(folder: Path, sample: VoxelShowers, threads: int, messages: An
 def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) -> str:
     for need in needs:
         _Worker.folder.stage(need).load_weights(_Worker.system.stages[need])
-    _train_stage(
-        _Worker.system, _Worker.sample, _Worker.folder, name, seed, device, _report
-    )
+    _train_stage(_Worker.system, _Worker.sample, _Worker.folder, name, seed, device, _report)
     return name
 
 

@@ -67,9 +67,9 @@ class LayerFlow:
         fill_decades: its standard deviation in log10 (table 8).
         noise_width: width of the uniform noise on voxels [MeV] (section 3.3; the 0.1 keV of table 8
             contradicts it).
-        warm_start: a layer starts from the weights of its neighbour on the side of the middle layer,
-            which is trained first: most of what a flow learns is the same in both. The paper trains
-            every flow from scratch, so that all can be trained at once.
+        warm_start: a layer starts from the weights of its neighbour towards the middle layer, which
+            is trained first: most of what a flow learns is the same in both. The paper trains every
+            flow from scratch, so that all can be trained at once.
         first_epochs: epochs of the layer that has no neighbour to start from.
         rotation: rotate showers at random in training where an axis is cyclic (section 3.3).
     """
@@ -133,7 +133,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
                 recipe=Recipe(epochs=40, batch_size=256, learning_rate=3e-3), blocks=4, hidden=48
             ),
             layers=LayerFlow(
-                recipe=Recipe(epochs=2, batch_size=64, learning_rate=8e-3, gradient_clip=100.0),
+                recipe=Recipe(epochs=3, batch_size=64, learning_rate=8e-3, gradient_clip=100.0),
                 squeeze=squeeze,
                 down_sampling=down_sampling[:1],
                 channels=(8, 16),
