@@ -130,6 +130,37 @@ def test_training_and_sampling_build_one_context(
     torch.testing.assert_close(batch["context"], seen[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_batch_turns_a_layer_and_those_before_it_together(
+    system: System, quantities: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = system.stages["layer_12"]
+    quiet = dataclasses.replace(stage.config, fill_median=0.0, noise_width=0.0)
+    monkeypatch.setattr(stage, "config", quiet)
+    batch = stage.batch(quantities, {}, torch.Generator().manual_seed(0))
+    before = stage.previous_voxels.inverse(batch["context"][:, :5])
+    layers = torch.cat([before, stage.voxels.inverse(batch["x"])], 1)
+    real = torch.stack([quantities[f"layer_{i:02d}"] for i in range(7, 13)], 1)
+    angles = set()
+    for turned, shower in zip(layers > 1e-3, real > 1e-3, strict=True):  # which voxels are hit
+        fitting = [a for a in range(16) if torch.equal(shower.roll(a, 1), turned)]
+        assert len(fitting) == 1
+        angles.update(fitting)
+    assert len(angles) > 5
+
+
+def test_conditions_in_training_are_as_noisy_as_generated_layers(
+    system: System, quantities: dict[str, Tensor]
+) -> None:
+    """No voxel of an earlier layer is empty: it holds the fill of 1 keV and the noise above it."""
+    stage = system.stages["layer_12"]
+    batch = stage.batch(quantities, {}, torch.Generator().manual_seed(0))
+    before = stage.previous_voxels.inverse(batch["context"][:, :5])
+    empty = torch.stack([quantities[f"layer_{i:02d}"] for i in range(7, 12)], 1) == 0
+    quietest = before.flatten().sort().values[: int(empty.sum())]
+    assert float(quietest[0]) > 0.1e-3
+    assert float(quietest.median()) == pytest.approx(1.5e-3, rel=0.1)  # 1 keV and half a keV
+
+
 def test_noise_stays_below_the_threshold_in_the_conditions(
     system: System, quantities: dict[str, Tensor]
 ) -> None:

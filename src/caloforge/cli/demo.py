@@ -22,8 +22,8 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     """Train the tiny preset on the bundled sample and compare it with Geant4.
 
     Args:
-        output: folder of the run, the generated showers and the page; a demo that was
-            interrupted is resumed there.
+        output: folder of the run, the showers, the scores and the page; a demo that was interrupted
+            is resumed there.
         processes: stages that are trained at once.
         seed: of everything.
         console: where to report.
@@ -34,6 +34,10 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     begin = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
     training, test = samples.load("train"), samples.load("test")
+    with cf.open_showers(samples.path()) as bundled:
+        facts = ("particle", "energy", "generator", "physics", "seed", "command")
+        origin = {name: bundled.attributes[name] for name in facts if name in bundled.attributes}
+    cf.write(output / "geant4.h5", test, attributes=origin)
     console.print(
         f"[bold]1. Geant4[/bold]: {len(training)} electrons of 1 to 100 GeV to train on, "
         f"{len(test)} to compare with ({training.geometry.name}, bundled)"
@@ -70,11 +74,11 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
         )
     made = time.monotonic()
     console.print("[bold]4. Evaluate[/bold] against Geant4, beside Geant4 against itself")
-    with cf.open_showers(file) as candidate:
-        scores = cf.evaluate(test, {NAME: candidate}, seed=seed)
+    with cf.open_showers(output / "geant4.h5") as geant4, cf.open_showers(file) as candidate:
+        scores = cf.evaluate(geant4, {NAME: candidate}, seed=seed)
     scores.save_json(output / "scores.json")
     page = output / "report.html"
-    scores.save_page(page)
+    scores.save_page(page, figures=["png"])
     seconds = {
         "train": trained - begin,
         "generate": made - trained,

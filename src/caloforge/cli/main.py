@@ -352,7 +352,7 @@ def main() -> None:
 def _run() -> None:
     try:
         app()
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         console.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -37,8 +37,7 @@ class MADE(nn.Module):
         multiplier: outputs a feature.
         hidden: width of the hidden layers.
         hidden_layers: number of hidden layers behind the first.
-        context: number of context features, 0 for none; every output sees all of them but those of
-            the first of several features, which are constants.
+        context: number of context features, 0 for none; every output sees all of them.
     """
 
     def __init__(
@@ -47,7 +46,8 @@ class MADE(nn.Module):
         super().__init__()
         self.multiplier = multiplier
         order = torch.arange(1, features + 1)
-        degrees = torch.arange(hidden) % max(1, features - 1) + min(1, features - 1)
+        # from 0: a unit of degree 0 sees the context alone, and is all that the first feature sees
+        degrees = torch.arange(hidden) % features
         self.first = MaskedLinear(degrees[:, None] >= order)
         self.context = nn.Linear(context, hidden) if context else None
         self.hidden = nn.ModuleList(

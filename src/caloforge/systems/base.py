@@ -17,7 +17,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
 
-__all__ = ["SamplingOptions", "Stage", "System", "batch_rng", "incident_energies"]
+__all__ = ["SamplingOptions", "Stage", "System", "batch_rng", "check_device", "incident_energies"]
 
 Batch = dict[str, Tensor]
 Upstream = Mapping[str, "Stage"]
@@ -45,12 +45,14 @@ class Stage(nn.Module):
         reads: physical quantities that it is conditioned on.
         writes: physical quantities that it samples.
         recipe: how it is trained.
+        is_fitted: whether `fit` was called or a checkpoint loaded.
     """
 
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     recipe: Recipe
+    is_fitted: bool = False
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         """Fit the transforms, and what else depends on data, on the training split; once."""
@@ -100,6 +102,7 @@ class Stage(nn.Module):
             )
         for name, module in own.items():
             module.load_state(states[name])
+        self.is_fitted = True
 
 
 class System:
@@ -221,7 +224,7 @@ class System:
         energies = incident_energies(energy_inc)
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        self.to(device)
+        self.to(check_device(device))
         for number, start in enumerate(range(0, len(energies), batch_size), first):
             rng = batch_rng(seed, number, device)
             part = energies[start : start + batch_size]
@@ -278,3 +281,14 @@ def batch_rng(seed: int, number: int, device: torch.device | str = "cpu") -> tor
     """The generator of one batch: independent of all others, so that any batch can be redone."""
     state = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
+
+
+def check_device(device: torch.device | str) -> str:
+    """The same device, if it can be had.
+
+    Raises:
+        ValueError: for an accelerator that is not there.
+    """
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"PyTorch sees no accelerator for the device {device!r}: use 'cpu'")
+    return str(device)

@@ -16,7 +16,7 @@ import torch
 
 from caloforge.data import open_showers
 from caloforge.showers import VoxelShowers
-from caloforge.systems.base import System
+from caloforge.systems.base import System, check_device
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict
 from caloforge.training.progress import TrainingProgress
@@ -87,7 +87,7 @@ def train(
     for name in system.stages:
         if folder.stage(name).is_trained:
             folder.stage(name).load_weights(system.stages[name])
-    place = device or default_device()
+    place = check_device(device or default_device())
     if processes > 1 and len(wanted) > 1:
         _train_in_processes(system, sample, folder, wanted, seed, processes, place, progress)
     else:

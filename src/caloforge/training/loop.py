@@ -78,7 +78,13 @@ class StageTraining:
         saved = folder.load_state()
         if saved is None:
             self._seed(-1)
+            if stage.is_fitted:
+                raise ValueError(
+                    f"the stage {name!r} is trained already: build a new system for a new run, or "
+                    "resume the run that it belongs to"
+                )
             stage.fit(self.training, upstream, self.rng)
+            stage.is_fitted = True
         self.optimizer = torch.optim.AdamW(
             stage.parameters(), lr=1.0, weight_decay=self.recipe.weight_decay, fused=True
         )

@@ -147,7 +147,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
         )
     return L2LFlowsConfig(
         energies=EnergyFlow(
-            recipe=Recipe(epochs=200, batch_size=256, learning_rate=1e-3, ema=0.99)
+            recipe=Recipe(epochs=120, batch_size=256, learning_rate=1e-3, ema=0.99)
         ),
         layers=LayerFlow(
             recipe=Recipe(

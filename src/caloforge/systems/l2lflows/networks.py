@@ -54,7 +54,7 @@ def layer_flow(config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cy
         if shape[axis] % coarsest:
             raise ValueError(
                 f"squeeze {config.squeeze} and down_sampling {config.down_sampling} cut axis "
-                f"{axis} of a layer into {coarsest} bins each, which do not divide its {shape[axis]}"
+                f"{axis} of a layer into tiles of {coarsest}, which do not divide its {shape[axis]}"
             )
     channels = math.prod(config.squeeze)
     size = (shape[0] // config.squeeze[0], shape[1] // config.squeeze[1])
