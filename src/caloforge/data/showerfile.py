@@ -29,7 +29,28 @@ class ShowerFileError(ValueError):
     """A file of showers cannot be read as asked; the file itself is never changed."""
 
 
-class ShowerFile(ABC, Generic[Showers]):
+class _OpenFile:
+    """Closes the HDF5 file at the end of a `with` block."""
+
+    _file: h5py.File
+
+    def close(self) -> None:
+        """Close the file; what was written is complete only then."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ShowerFile(_OpenFile, ABC, Generic[Showers]):
     """An open file of showers, read slice by slice.
 
     Args:
@@ -94,21 +115,6 @@ class ShowerFile(ABC, Generic[Showers]):
             energies = self._read_incident(0, len(self))
             check_energies("energy_inc", energies)
             return energies
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @contextmanager
     def _blaming(self, part: str) -> Iterator[None]:
@@ -186,7 +192,7 @@ class ShowerFile(ABC, Generic[Showers]):
         return geometry_preset(str(named)) if named in geometry_presets() else None
 
 
-class ShowerWriter(ABC, Generic[Showers]):
+class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
     """A file of showers being written in a stream.
 
     Args:
@@ -224,21 +230,6 @@ class ShowerWriter(ABC, Generic[Showers]):
                 f"attribute {name!r} must be a number, a text or an array, got {value!r}: "
                 "leave it out, or write it as JSON"
             ) from error
-
-    def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class VoxelFile(ShowerFile[VoxelShowers]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -11,20 +12,20 @@ from torch import Tensor, nn
 __all__ = ["Bijection", "Chain", "Flow"]
 
 
-class Bijection(nn.Module):
+class Bijection(nn.Module, ABC):
     """An invertible map between data x and latent z with a tractable Jacobian.
 
     Both directions take x or z of shape (n, ...) and an optional context whose first dimension is n
     too, and return the image with log |det| of the direction taken, shape (n,).
     """
 
+    @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z = f(x | context) and log |det dz/dx|, shape (n,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x = f^-1(z | context) and log |det dx/dz|, shape (n,)."""
-        raise NotImplementedError
 
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Set what depends on data from a first batch and return its image; by default nothing."""

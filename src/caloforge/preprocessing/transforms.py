@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 __all__ = ["Chain", "Log", "LogEnergy", "Logit", "ScaleByMax", "Transform"]
 
 
-class Transform(nn.Module):
+class Transform(nn.Module, ABC):
     """An element-wise map z = t(x) with its inverse, fitted explicitly and once.
 
     What was fitted is kept in `state`, plain numbers that are saved beside the weights as JSON.
@@ -26,17 +27,17 @@ class Transform(nn.Module):
             batches: gives a new pass over the data at each call.
         """
 
+    @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """From the physical quantity to the network's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def inverse(self, z: Tensor) -> Tensor:
         """From the network's quantity to the physical one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_slope(self, x: Tensor) -> Tensor:
         """log |dz/dx| element by element, the shape of x."""
-        raise NotImplementedError
 
     def state(self) -> dict[str, Any]:
         """What was fitted, in JSON's types."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -35,7 +36,7 @@ class SamplingOptions:
     postprocess: bool = True
 
 
-class Stage(nn.Module):
+class Stage(nn.Module, ABC):
     """One trainable network and the preprocessing it was fitted with.
 
     A stage never owns another: the frozen stages of `needs` are handed in as `upstream`.
@@ -54,22 +55,23 @@ class Stage(nn.Module):
     recipe: Recipe
     is_fitted: bool = False
 
+    @abstractmethod
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         """Fit the transforms, and what else depends on data, on the training split; once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def context(self, quantities: Quantities) -> Tensor:
         """Conditioning of the network: the only place it is built, in training and in sampling."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         """What `loss` needs of a batch of showers, noise and augmentation included."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """The scalar to minimise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sample(
         self,
         quantities: Quantities,
@@ -78,7 +80,6 @@ class Stage(nn.Module):
         options: SamplingOptions,
     ) -> Quantities:
         """Draw: the given quantities and the stage's own `writes`."""
-        raise NotImplementedError
 
     def transforms(self) -> dict[str, Any]:
         """State of every fitted transform, by attribute, in JSON's types."""
@@ -105,7 +106,7 @@ class Stage(nn.Module):
         self.is_fitted = True
 
 
-class System:
+class System(ABC):
     """An ordered set of stages that turns incident energies into showers.
 
     Subclasses build their stages from a configuration, a frozen dataclass named `Config`.
@@ -130,17 +131,17 @@ class System:
         self.stages: dict[str, Stage] = {}
 
     @classmethod
+    @abstractmethod
     def preset(cls, size: str, geometry: Geometry) -> Any:
         """The configuration of a preset for a geometry.
 
         Raises:
             ValueError: for an unknown preset, or a geometry that the system cannot take.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
         """Voxel energies [MeV] from the sampled quantities, shape (n, n_voxels) or (n, *shape)."""
-        raise NotImplementedError
 
     def upstream(self, stage: str) -> dict[str, Stage]:
         """The stages that a stage needs, frozen."""
