@@ -63,6 +63,48 @@ def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+# ---------------------------------------------------------------- begin
+
+
+def test_a_layer_starts_from_its_neighbour_which_is_frozen(
+    slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    settings = {**small, "layers.warm_start": True, "layers.first_epochs": 2}
+    system = build("l2lflows/tiny", slab.geometry, overrides=settings)
+    trained = []
+    for name in ("layer_02", "layer_03"):  # layer 2 is the middle one
+        stage = system.stages[name]
+        quantities = ShowerQuantities(slab, (*stage.reads, *stage.writes))
+        upstream = system.upstream(name)
+        folder = StageFolder(tmp_path / name)
+        trained.append(StageTraining(name, stage, quantities, upstream, folder, seed=0))
+        if name == "layer_02":
+            trained[0].run()
+    first, second = (training.stage for training in trained)
+    assert (first.recipe.epochs, first.needs) == (2, ())
+    assert second.needs == ("layer_02",)
+    assert not first.training
+    assert not any(weights.requires_grad for weights in first.parameters())
+    taken = [
+        torch.equal(value, second.state_dict()[name])
+        for name, value in first.state_dict().items()
+        if value.shape == second.state_dict()[name].shape
+    ]
+    assert all(taken)
+    assert len(taken) == len(first.state_dict()) - 1  # one more layer to look back on
+    trained[1].run(until=1)
+    changed = second.state_dict()
+    assert not all(torch.equal(value, changed[name]) for name, value in first.named_parameters())
+
+
+def test_a_trained_stage_does_not_begin_another_run(begin: Begin, tmp_path: Path) -> None:
+    training = begin("first", epochs=1)
+    training.run()
+    again = (training.name, training.stage, training.training, {}, StageFolder(tmp_path / "second"))
+    with pytest.raises(ValueError, match="'layer_02' is trained already: build a new system"):
+        StageTraining(*again, seed=0)
+
+
 # ---------------------------------------------------------------- stop and resume
 
 

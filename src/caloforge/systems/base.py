@@ -144,11 +144,8 @@ class System(ABC):
         """Voxel energies [MeV] from the sampled quantities, shape (n, n_voxels) or (n, *shape)."""
 
     def upstream(self, stage: str) -> dict[str, Stage]:
-        """The stages that a stage needs, frozen."""
-        needed = {name: self.stages[name] for name in self.stages[stage].needs}
-        for other in needed.values():
-            other.eval().requires_grad_(False)
-        return needed
+        """The stages that a stage needs."""
+        return {name: self.stages[name] for name in self.stages[stage].needs}
 
     def to(self, device: torch.device | str) -> System:
         """Move all stages to a device."""
@@ -188,7 +185,8 @@ class System(ABC):
         energies = np.asarray(energy_inc, dtype=np.float32)
         quantities: Quantities = {"energy_inc": torch.as_tensor(energies, device=device)}
         for name, stage in self.stages.items():
-            stage.eval()
+            if stage.training:
+                stage.eval()
             quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
             if not all(torch.isfinite(quantities[written]).all() for written in stage.writes):
                 raise FloatingPointError(

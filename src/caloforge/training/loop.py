@@ -72,6 +72,8 @@ class StageTraining:
         )
         self.rng = torch.Generator(self.device)
         stage.to(self.device).train()
+        for needed in upstream.values():
+            needed.to(self.device).eval().requires_grad_(False)
         self.step, self.best, self.stale, self.seconds = 0, math.inf, 0, 0.0
         self.rows: list[dict[str, Any]] = []
         self.epoch_loss = torch.zeros((), device=self.device)
