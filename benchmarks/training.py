@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Training:
         self.optimizer.step()
         marks.append(time.process_time())
         phases = ("batch", "forward", "backward", "optimizer")
-        return {n: b - a for n, a, b in zip(phases, marks, marks[1:], strict=True)}
+        return {n: b - a for n, (a, b) in zip(phases, pairwise(marks), strict=True)}
 
 
 def throughput(preset: str, name: str) -> dict[str, Any]:
