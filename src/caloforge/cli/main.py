@@ -27,6 +27,8 @@ app = typer.Typer(
 console = Console(stderr=True)
 out = Console()
 
+INTERRUPTED = 130  # exit code that typer turns Ctrl-C into
+
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]
@@ -173,18 +175,18 @@ def _training_summary(run: Path, stages: list[str]) -> None:
     from caloforge.training import RunFolder
 
     table = Table("stage", "epochs", "validation loss", "time [s]", title=f"{run}")
-    seconds = 0.0
-    for name in stages:
-        folder = RunFolder(run).stage(name)
-        if folder.is_trained:
-            summary = folder.summary()
-            seconds += summary["seconds"]
-            values = (str(summary["epochs"]), f"{summary['validation']:.4f}")
-            table.add_row(name, *values, f"{summary['seconds']:.0f}")
-        else:
-            table.add_row(name, "–", "not trained", "–")
+    folders = {name: RunFolder(run).stage(name) for name in stages}
+    trained = {name: f.summary() for name, f in folders.items() if f.is_trained}
+    for name, summary in trained.items():
+        values = (str(summary["epochs"]), f"{summary['validation']:.4f}")
+        table.add_row(name, *values, f"{summary['seconds']:.0f}")
     console.print(table)
+    seconds = sum(summary["seconds"] for summary in trained.values())
     console.print(f"{seconds:.0f} s of training, all processes together")
+    if len(trained) < len(stages):
+        console.print(
+            f"{len(stages) - len(trained)} of {len(stages)} stages are still to be trained"
+        )
 
 
 @app.command()
@@ -355,9 +357,10 @@ def _run() -> None:
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         console.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("stopped; what is finished is kept: add --resume to continue")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            console.print("stopped; what is finished is kept: add --resume to continue")
+        raise
 
 
 def _one_line(
