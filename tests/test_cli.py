@@ -17,6 +17,7 @@ import yaml
 import caloforge as cf
 from caloforge.cli import app, main
 from caloforge.evaluation import SmallSampleWarning
+from caloforge.generation import Timing, TimingRow
 from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder
 
@@ -75,7 +76,7 @@ def test_every_command_has_help_with_an_example(command: str, caloforge: Command
 def test_the_help_names_every_command(caloforge: Command) -> None:
     result = caloforge("--help")
     assert result.code == 0
-    assert {"simulate", "train", "generate", "evaluate", "info", "demo"} <= set(COMMANDS)
+    assert {"simulate", "train", "generate", "bench", "evaluate", "info", "demo"} <= set(COMMANDS)
     assert all(command in result.out for command in COMMANDS)
 
 
@@ -174,6 +175,67 @@ def test_a_stage_alone_and_the_rest_later(
     assert trained == {"energies", "layer_02"}
 
 
+# ---------------------------------------------------------------- timing
+
+
+def test_bench_times_a_run(run: Path, tmp_path: Path, caloforge: Command) -> None:
+    file = tmp_path / "timing.json"
+    result = caloforge(
+        "bench", run, "--batch-sizes", "3", "--runs", 2, "-n", 5, "-o", file, "--json"
+    )
+    assert result.code == 0, result.err
+    assert "100 %" in result.err
+    timing = json.loads(file.read_text())
+    assert json.loads(result.out) == timing
+    (row,) = timing["rows"]
+    assert (row["device"], row["threads"], row["batch_size"]) == ("cpu", 1, 3)
+    assert (row["n_showers"], row["runs"], row["reason"]) == (6, 2, None)
+    assert row["ms_per_shower"] > 0
+
+
+def test_bench_as_a_table(
+    run: Path, tmp_path: Path, caloforge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def known(folder: Path, **options: object) -> Timing:
+        asked.update(options)
+        return Timing(
+            run=folder.name,
+            system="l2lflows",
+            preset="l2lflows/tiny",
+            geometry="slab",
+            parameters={"energies": 1000, "layer_00": 234},
+            hardware={"cpu": "Abacus", "cores": 2, "memory_GB": 25.3, "gpu": "Sundial"},
+            software={"caloforge": "1", "torch": "2.9", "python": "3.11"},
+            protocol="as ever",
+            rows=(
+                TimingRow("cpu", 4, 1, 3, 10, 312.34, 4.56, 376.4, 3.9),
+                TimingRow("cpu", 4, 100, 300, 10, 31.2, 0.4, 380.0, 0.456),
+                TimingRow("cuda", 4, 100, 9000, 10, 1.2, 0.4, 380.0, 0.456),
+                TimingRow("cuda", 4, 10_000, 0, 10, None, None, None, reason="out of memory"),
+            ),
+        )
+
+    monkeypatch.setattr("caloforge.generation.time_generation", known)
+    devices = ["--device", "cpu", "--device", "cuda"]
+    result = caloforge("bench", run, "--batch-sizes", "1,10000", *devices, "--threads", 4)
+    assert result.code == 0, result.err
+    assert asked["batch_sizes"] == [1, 10_000]
+    assert asked["devices"] == ["cpu", "cuda"]
+    assert asked["threads"] == 4
+    for text in ("l2lflows/tiny for slab, 1,234 parameters", "Abacus, 2 cores, 25 GB; Sundial"):
+        assert text in result.out
+    timed = next(line for line in result.out.splitlines() if "4 threads" in line)
+    assert [cell.strip() for cell in timed.split("│")[2:-1]] == ["1", "312 ± 5", "3.2", "376", "3"]
+    assert "cuda, batches of 10,000: not timed, out of memory" in result.out
+    assert "cpu, batches of 100: timed too long, other programs left it 46 % of a core" in (
+        result.out
+    )
+    assert result.out.count("timed too long") == 1
+    assert not list(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------- mistakes
 
 
@@ -258,6 +320,18 @@ MISTAKES = {
     "two candidates of one name": (
         ["evaluate", "--reference", "{data}", "{data}", "{data}", "-o", "{tmp}/e"],
         "two candidates have one name",
+    ),
+    "timing of no run": (["bench", "{tmp}/no", "-o", "{tmp}/t.json"], "no run folder"),
+    "batch sizes that are none": (
+        ["bench", "{run}", "--batch-sizes", "1;100", "-o", "{tmp}/t.json"],
+        "parted by commas, such as 1,100,10000, got '1;100'",
+    ),
+    "batch of no shower": (["bench", "{run}", "--batch-sizes", "10,0"], "must be positive, got 0"),
+    "unknown device": (["bench", "{run}", "--device", "tpu"], "the device cpu or cuda, got 'tpu'"),
+    "no run of the clock": (["bench", "{run}", "--runs", "0"], "runs must be positive, got 0"),
+    "no folder for the timing": (
+        ["bench", "{run}", "-o", "{tmp}/no/t.json"],
+        "does not exist",
     ),
     "detector": (
         ["simulate", "--geometry", "cms", "--energy", "fixed:1e3", "-n", "1", "-o", "{tmp}/s.h5"],

@@ -12,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
 
-__all__ = ["PointShowers", "VoxelShowers", "check_energies"]
+__all__ = ["Floats", "PointShowers", "VoxelShowers", "check_energies"]
 
 Selection = slice | ArrayLike
+Floats = NDArray[np.floating[Any]]
+"""Energies and positions: float32, or float64 where an array of float64 was given."""
 
 
 def check_energies(name: str, energy: NDArray[np.floating[Any]]) -> None:
@@ -49,16 +51,20 @@ def _integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
     return given.astype(np.int64)
 
 
-def _floats(values: ArrayLike) -> NDArray[np.float32]:
+def _floats(values: ArrayLike) -> Floats:
+    """Double precision where an array has it, else single."""
+    given = np.asarray(values)
+    if given.dtype == np.float64 and isinstance(values, np.ndarray):
+        return given
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
-        return np.asarray(values, dtype=np.float32)
+        return given.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
 class _RaggedShowers:
     """What voxels and points share: entries of all showers in one row, cut by `offset`."""
 
-    energy_inc: NDArray[np.float32]
+    energy_inc: Floats
     offset: NDArray[np.int64]
 
     columns: ClassVar[tuple[str, ...]]
@@ -154,7 +160,8 @@ class VoxelShowers(_RaggedShowers):
 
     The entries of a shower rise in voxel index, name a voxel once and hold energy, so that
     `offset` counts the voxels hit. Entries given in another order are sorted, those of one voxel
-    summed, those without energy dropped.
+    summed, those without energy dropped. Energies are kept in single precision, or in double
+    precision where an array of it is given.
 
     Args:
         energy_inc: incident energy [MeV], shape (n,).
@@ -169,7 +176,7 @@ class VoxelShowers(_RaggedShowers):
     """
 
     index: NDArray[np.integer[Any]]
-    energy: NDArray[np.float32]
+    energy: Floats
     geometry: Geometry
 
     columns: ClassVar[tuple[str, ...]] = ("index", "energy")
@@ -204,7 +211,7 @@ class VoxelShowers(_RaggedShowers):
         counts = np.bincount(cells // n_voxels, minlength=len(self))
         object.__setattr__(self, "offset", _offsets(counts))
         object.__setattr__(self, "index", (cells % n_voxels).astype(self.index.dtype))
-        object.__setattr__(self, "energy", _floats(energy))
+        object.__setattr__(self, "energy", energy.astype(self.energy.dtype, copy=False))
 
     @classmethod
     def from_dense(
@@ -258,10 +265,10 @@ class VoxelShowers(_RaggedShowers):
             f"{len(self.energy)} voxels with energy)"
         )
 
-    def dense(self) -> NDArray[np.float32]:
+    def dense(self) -> Floats:
         """Voxel energies [MeV], shape (n, *geometry.shape), or (n, n_voxels) if irregular."""
         n_voxels = self.geometry.n_voxels
-        block = np.zeros(len(self) * n_voxels, dtype=np.float32)
+        block = np.zeros(len(self) * n_voxels, dtype=self.energy.dtype)
         block[self.event() * n_voxels + self.index] = self.energy
         shape = self.geometry.shape if self.geometry.is_regular else (n_voxels,)
         return block.reshape(len(self), *shape)
@@ -278,7 +285,7 @@ class VoxelShowers(_RaggedShowers):
 
     def above(self, threshold: float) -> VoxelShowers:
         """The same showers without the voxels below a threshold [MeV]; equal to it survives."""
-        kept = self.energy >= np.float32(threshold)  # compared as stored, in float32
+        kept = self.energy >= self.energy.dtype.type(threshold)  # compared as stored
         counted = np.concatenate([[0], np.cumsum(kept)])
         return dataclasses.replace(
             self, offset=counted[self.offset], index=self.index[kept], energy=self.energy[kept]
@@ -302,10 +309,10 @@ class PointShowers(_RaggedShowers):
             negative energies.
     """
 
-    x: NDArray[np.float32]
-    y: NDArray[np.float32]
+    x: Floats
+    y: Floats
     layer: NDArray[np.uint8]
-    energy: NDArray[np.float32]
+    energy: Floats
 
     columns: ClassVar[tuple[str, ...]] = ("x", "y", "layer", "energy")
 
@@ -343,9 +350,7 @@ class PointShowers(_RaggedShowers):
         )
 
 
-def _sums(
-    key: NDArray[np.integer[Any]], energy: NDArray[np.float32], n_keys: int
-) -> NDArray[np.float64]:
+def _sums(key: NDArray[np.integer[Any]], energy: Floats, n_keys: int) -> NDArray[np.float64]:
     """Sum of the energies of each key, in double precision."""
     return np.asarray(np.bincount(key, weights=energy, minlength=n_keys), dtype=np.float64)
 

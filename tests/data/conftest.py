@@ -29,7 +29,8 @@ def profile(geometry: Geometry, energy_inc: np.ndarray) -> VoxelShowers:
     energy = np.exp(-geometry.voxel_r / 10) * (1 - depth / 2)[geometry.voxel_layer]
     dense = energy_inc[:, None] * energy / energy.sum()
     dense[:, ::3] = 0  # as if no particle had come there
-    return VoxelShowers.from_dense(energy_inc, dense, geometry).above(geometry.threshold)
+    energies = energy_inc.astype(np.float32), dense.astype(np.float32)
+    return VoxelShowers.from_dense(*energies, geometry).above(geometry.threshold)
 
 
 @pytest.fixture(

@@ -55,7 +55,8 @@ def test_runs_of_a_file_are_runs_of_the_showers(layout, showers, tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_showers_may_be_written_in_a_stream(layout, showers, tmp_path):
     path = tmp_path / "showers.h5"
-    with data.create(path, showers.geometry, layout=layout) as writer:
+    dtype = showers.energy.dtype
+    with data.create(path, showers.geometry, layout=layout, dtype=dtype) as writer:
         for batch in showers.batches(2):
             writer.append(batch)
             assert not path.exists()  # not before it is complete

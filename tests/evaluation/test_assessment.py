@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 
 import numpy as np
 import pytest
 
 import caloforge as cf
-from caloforge.evaluation import EvaluationWarning, SmallSampleWarning
+from caloforge.evaluation import EvaluationWarning, SmallSampleWarning, separation_powers
 from caloforge.evaluation.comparison import draws
-from caloforge.evaluation.scores import format_value
 
 pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 DISTANCES = ("separation", "wasserstein")
@@ -125,10 +123,10 @@ def test_the_halves_of_a_draw_are_disjoint_and_independent_of_the_candidate():
         for n, paired in ((100, True), (80, False))
     ]
     for one, other in zip(*sets, strict=True):
-        assert not set(one.reference) & set(one.rest)
-        assert len(set(one.reference)) == len(set(one.rest)) == 50
+        assert not set(one.reference) & set(one.other)
+        assert len(set(one.reference)) == len(set(one.other)) == 50
         np.testing.assert_array_equal(one.reference, other.reference)
-        np.testing.assert_array_equal(one.candidate, one.rest)
+        np.testing.assert_array_equal(one.candidate, one.other)
         assert len(set(other.candidate)) == 50
         assert other.candidate.max() < 80
     assert len({draw.reference[0] for draw in sets[0]}) > 1
@@ -162,19 +160,21 @@ def test_the_classifier_stands_in_the_table_beside_its_floor(reference, others):
     found = cf.evaluate(
         reference[:400],
         {"energy": with_energy(others[:200], 1.3 * others[:200].energy)},
-        metrics=["classifier"],
+        metrics=["small-shower", "small-layers"],
         seed=5,
     )
-    auc = found["classifier", "auc", "energy"]
+    auc = found["small-shower", "auc", "energy"]
     assert auc.n_showers == 200
     assert auc.value > 0.9
     assert auc.floor == pytest.approx(0.5, abs=0.1)
-    assert {value.observable for value in found.values} == {
-        "auc",
-        "jsd",
-        "auc_layers",
-        "jsd_layers",
+    assert not auc.comparable
+    assert {(value.metric, value.observable) for value in found.values} == {
+        (protocol, observable)
+        for protocol in ("small-shower", "small-layers")
+        for observable in ("auc", "jsd")
     }
+    outputs = found.outputs["small-shower", "energy"]
+    assert outputs.reference.mean() > 0.8 > 0.2 > outputs.candidate.mean()
 
 
 def test_generators_that_fail_altogether_are_scored_as_failed(reference):
@@ -191,7 +191,7 @@ def test_generators_that_fail_altogether_are_scored_as_failed(reference):
         },
     )
     for name in ("empty", "one voxel", "huge"):
-        assert found["classifier", "auc", name].value > 0.99
+        assert found["small-shower", "auc", name].value > 0.99
         assert found["wasserstein", "energy_ratio", name].excess > 100
         assert np.isnan(found["separation", "E_tot", name].value)
     assert found["wasserstein", "r_profile", "huge"].excess == pytest.approx(0, abs=1e-3)
@@ -227,59 +227,37 @@ def test_what_cannot_be_compared_is_refused(reference, shared_data):
         cf.evaluate(reference, {"a": reference}, threshold=1e9)
 
 
-def test_the_json_holds_every_score_and_how_it_came_about(scores, tmp_path):
-    scores.save_json(tmp_path / "scores.json")
-    record = json.loads((tmp_path / "scores.json").read_text())
-    assert len(record["scores"]) == len(scores.values)
-    for entry, value in zip(record["scores"], scores.values, strict=True):
-        assert entry["value"] == value.value
-        assert entry["floor"] == value.floor
-    assert record["provenance"]["seed"] == 3
-    assert record["provenance"]["threshold_MeV"] == scores.reference.geometry.threshold
-    assert record["provenance"]["caloforge"] == cf.__version__
+def test_other_geant4_showers_let_the_whole_reference_be_compared(reference, others):
+    candidates = {"more Geant4": others[1200:], "energy": with_energy(others, 1.3 * others.energy)}
+    found = cf.evaluate(reference, candidates, other=others[:1200], metrics=DISTANCES, seed=2)
+    assert {value.n_showers for value in found.values} == {1200}
+    more = np.array([v.excess for v in found.values if v.candidate == "more Geant4"])
+    assert np.all(np.abs(more) < 5)
+    assert abs(more.mean()) < 1
+    assert found["separation", "E_tot", "energy"].excess > 5
+    whole = separation_powers(reference, others[1200:])
+    assert found["separation", "voxel", "more Geant4"].value == pytest.approx(whole["voxel"])
+    assert found["separation", "width_r", "more Geant4"].layers == pytest.approx(
+        tuple(whole["width_r"])
+    )
+    assert found.provenance["other"] == {"n_showers": 1200}
 
 
-def test_a_score_that_could_not_be_taken_is_null_in_json(scores):
-    unknown = dataclasses.replace(scores.values[0], value=float("nan"), layers=(0.5, float("nan")))
-    record = json.loads(dataclasses.replace(scores, values=(unknown,)).to_json())
-    assert record["scores"][0]["value"] is None
-    assert record["scores"][0]["layers"] == [0.5, None]
+def test_progress_counts_every_step(reference):
+    steps = []
+    cf.evaluate(
+        reference[:100],
+        {"a": reference[:50], "b": reference[50:100]},
+        metrics=["separation"],
+        progress=steps.append,
+    )
+    assert [step.done for step in steps] == list(range(5))
+    assert {step.total for step in steps} == {5}
+    assert steps[-1].task == "separation of b"
 
 
-def test_the_markdown_table_has_a_row_a_score_and_a_column_a_candidate(scores):
-    lines = scores.to_markdown().splitlines()
-    rows = [line for line in lines if line.startswith("|") and "---" not in line]
-    assert len(rows) == len(scores.rows()) + 2
-    assert all(row.count("|") == 7 for row in rows)
-    ratio = scores["wasserstein", "energy_ratio", "energy"]
-    assert format_value(ratio.value, ratio.error) in scores.to_markdown()
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "text"),
-    [
-        (0.123456, 0.0123, "0.123 ± 0.012"),
-        (0.123456, 0.0456, "0.12 ± 0.05"),
-        (12.3, 1.0, "12.3 ± 1.0"),
-        (1234.5, 40, "1234 ± 40"),
-        (0.5, float("nan"), "0.5"),
-        (1.0, 1e-16, "1.000000 ± 0.000000"),
-        (float("nan"), 0.1, "–"),
-    ],
-)
-def test_values_are_rounded_by_their_errors(value, error, text):
-    assert format_value(value, error) == text
-
-
-def test_an_unknown_score_is_refused(scores):
-    with pytest.raises(KeyError, match="expected \\(metric, observable, candidate\\)"):
-        scores["separation", "E_tot", "nobody"]
-
-
-def test_without_the_libraries_of_the_page_the_error_names_the_extra(scores, monkeypatch, tmp_path):
-    for name in [name for name in sys.modules if name.startswith("caloforge.report")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install caloforge\[report\]"):
-        scores.save_page(tmp_path / "page.html")
-    assert not list(tmp_path.iterdir())
+def test_showers_in_double_precision_are_compared_with_those_in_single(reference):
+    double = dataclasses.replace(reference, energy=reference.energy.astype(np.float64))
+    found = cf.evaluate(reference, {"double": double}, metrics=["separation"])
+    for value in found.values:
+        assert value.value == pytest.approx(value.floor, abs=1e-3)

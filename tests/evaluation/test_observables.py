@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -238,3 +239,84 @@ def test_an_unknown_convention_is_refused(electrons):
         features(electrons, "jetnet")
     with pytest.raises(ValueError, match="list of inputs"):
         high_level(electrons.energy_inc, features(electrons), "jetnet")
+
+
+def test_the_older_list_ends_before_the_whole_energy(electrons):
+    found = features(electrons)
+    older = high_level(electrons.energy_inc, found, "calochallenge-226")
+    assert older.shape == (40, 226)
+    np.testing.assert_array_equal(older, high_level(electrons.energy_inc, found)[:, :226])
+
+
+def test_the_depth_of_a_ring_is_the_mean_layer_of_its_energy():
+    # ring 0: 1 MeV in layer 0, 3 MeV in layer 1; ring 1: nothing in layer 0, 2 MeV in layer 1
+    found = features(shower(FOUR_SLICES, {(0, 0, 0): 1, (1, 2, 0): 3, (1, 2, 1): 2}), "calodream")
+    np.testing.assert_allclose(found["depth_r"], [[0.75, 1]])
+    np.testing.assert_allclose(found["depth_alpha"], [[0, 0, 1, 0]])
+
+
+def test_depths_of_electrons_equal_those_of_equation_19(electrons):
+    dense = electrons.dense().astype(np.float64)  # (n, layer, alpha, r)
+    layers = np.arange(45)[None, :, None]
+    found = features(electrons, "calodream")
+    for name, axis in (("depth_r", 2), ("depth_alpha", 3)):
+        energy = dense.sum(axis=axis)
+        expected = (layers * energy).sum(axis=1) / (energy.sum(axis=1) + 1e-8)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-9)
+
+
+def test_bins_of_irregular_layers_are_counted_in_their_own_layer(in_dataset_1_bins):
+    found = features(in_dataset_1_bins, "calodream")
+    assert found["depth_r"].shape == (20, 19)  # as many rings as the finest layer has
+    assert found["depth_alpha"].shape == (20, 10)
+    assert (found["depth_r"] <= 4).all()
+
+
+def test_the_observables_of_caloclouds_equal_those_of_slow_code(photons):
+    found = features(photons, "caloclouds", threshold=0.1)
+    dense = photons.dense().astype(np.float64)
+    dense[dense < np.float32(0.1)] = 0
+    centre = (np.arange(30) + 0.5) * 5 - 75
+    total = dense.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(
+        found["cog_x"], np.einsum("nlxy,x->n", dense, centre) / total, atol=1e-9
+    )
+    depth = np.einsum("nlxy,l->n", dense, np.asarray(photons.geometry.z)) / total
+    np.testing.assert_allclose(found["cog_z"], depth, rtol=1e-9)
+    np.testing.assert_array_equal(found["n_hits"], (dense > 0).sum(axis=(1, 2, 3)))
+    np.testing.assert_allclose(found["sampling_fraction"], total / photons.energy_inc, rtol=1e-6)
+    borders = [0, 8, 11, 13, 15, 16, 18, 19, 21, 24, 30]
+    by_layer = dense.sum(axis=(2, 3))
+    slow = [by_layer[:, i:j].sum(axis=1) for i, j in itertools.pairwise(borders)]
+    np.testing.assert_allclose(found["longitudinal"], np.transpose(slow), rtol=1e-9)
+    radius = np.hypot(*np.meshgrid(centre, centre, indexing="ij"))
+    rings = [0, 6.558, 9.849, 12.96, 17.028, 23.434, 33.609, 40.119, 48.491, 68.808, 300]
+    slow = [
+        dense[:, :, (radius >= i) & (radius < j)].sum(axis=(1, 2))
+        for i, j in itertools.pairwise(rings)
+    ]
+    np.testing.assert_allclose(found["radial"], np.transpose(slow), rtol=1e-9)
+
+
+def test_ten_groups_hold_all_energy_in_other_calorimeters(electrons):
+    found = features(electrons, "caloclouds")
+    for name in ("longitudinal", "radial"):
+        np.testing.assert_allclose(found[name].sum(axis=1), electrons.total_energy())
+
+
+@pytest.mark.parametrize("layout", ["sparse", "calochallenge"])
+def test_features_of_a_file_in_double_precision_are_those_of_its_numbers(
+    electrons, layout, tmp_path
+):
+    third = electrons.energy / np.float64(3)  # no float32
+    showers = dataclasses.replace(
+        electrons, energy=third, energy_inc=electrons.energy_inc / np.float64(7)
+    )
+    cf.write(tmp_path / "double.h5", showers, layout=layout)
+    back = cf.read(tmp_path / "double.h5")
+    np.testing.assert_array_equal(back.energy, third)
+    np.testing.assert_array_equal(back.energy_inc, showers.energy_inc)
+    expected = by_hand_calochallenge(showers, 0)["E_layer"]
+    np.testing.assert_allclose(features(back)["E_layer"], expected, rtol=1e-12)
+    single = features(dataclasses.replace(electrons, energy=third.astype(np.float32)))
+    assert not np.allclose(single["E_layer"], expected, rtol=1e-9, atol=0)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 import caloforge as cf
 from caloforge import samples
-from caloforge.cli.progress import GenerationDisplay, TrainingDisplay
+from caloforge.cli.progress import EvaluationDisplay, GenerationDisplay, TrainingDisplay
 
 __all__ = ["run_demo"]
 
@@ -75,10 +75,17 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     made = time.monotonic()
     console.print("[bold]4. Evaluate[/bold] against Geant4, beside Geant4 against itself")
     with cf.open_showers(output / "geant4.h5") as geant4, cf.open_showers(file) as candidate:
-        scores = cf.evaluate(geant4, {NAME: candidate}, seed=seed)
-    scores.save_json(output / "scores.json")
+        evaluation = EvaluationDisplay(console)
+        with evaluation.live():
+            scores = cf.evaluate(
+                geant4,
+                {NAME: candidate},
+                seed=seed,
+                cache=output / "cache",
+                progress=evaluation,
+            )
+    scores.save(output, figures=["png"])
     page = output / "report.html"
-    scores.save_page(page, figures=["png"])
     seconds = {
         "train": trained - begin,
         "generate": made - trained,

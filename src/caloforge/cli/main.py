@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal, TextIO
 
 import typer
 import yaml
-from rich.console import Console
 from rich.table import Table
 
 import caloforge as cf
+from caloforge.cli.bench import bench
+from caloforge.cli.evaluate import evaluate
+from caloforge.cli.terminal import Quiet, Seed, console, out
 
 __all__ = ["app", "main"]
 
@@ -24,15 +26,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console(stderr=True)
-out = Console()
 
 INTERRUPTED = 130  # exit code that typer turns Ctrl-C into
 
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]
-Quiet = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
 def _vector(text: str) -> tuple[float, float, float]:
@@ -247,49 +245,8 @@ def generate(
     console.print(f"{output}: {len(energies)} showers, {output.stat().st_size / 1e6:.1f} MB")
 
 
-@app.command()
-def evaluate(
-    candidates: Annotated[
-        list[str], typer.Argument(help="Generated files, each as path or name=path.")
-    ],
-    reference: Annotated[Path, typer.Option(help="Geant4 showers to compare with.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of scores and page.")],
-    geometry: Annotated[str | None, typer.Option(help="Where a file does not say.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Read-out threshold [MeV]; by default the geometry's.")
-    ] = None,
-    figures: Annotated[
-        list[str] | None, typer.Option("--figures", help="Also as files: png, pdf.")
-    ] = None,
-    seed: Seed = 0,
-    as_json: Quiet = False,
-) -> None:
-    """Compare generated showers with Geant4's, and write the page.
-
-    Example: caloforge evaluate --reference test.h5 fake.h5 -o eval/
-    """
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-        files: dict[str, Any] = {}
-        for text in candidates:
-            name, _, path = text.rpartition("=")
-            files[name or Path(path).stem] = stack.enter_context(cf.open_showers(path, geometry))
-        if len(files) < len(candidates):
-            raise ValueError("two candidates have one name: write name=path to tell them apart")
-        truth = stack.enter_context(cf.open_showers(reference, geometry))
-        scores = cf.evaluate(truth, files, threshold=threshold, seed=seed)
-    output.mkdir(parents=True, exist_ok=True)
-    scores.save_json(output / "scores.json")
-    (output / "scores.md").write_text(scores.to_markdown(), encoding="utf-8")
-    scores.save_page(output / "report.html", figures=figures or ())
-    if as_json:
-        out.print_json(scores.to_json())
-    else:
-        from rich.markdown import Markdown
-
-        out.print(Markdown(scores.to_markdown()))
-    console.print(f"page: {output / 'report.html'}")
+app.command()(evaluate)
+app.command()(bench)
 
 
 @app.command()
@@ -359,7 +316,7 @@ def _run() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == INTERRUPTED:
-            console.print("stopped; what is finished is kept: add --resume to continue")
+            console.print("stopped; a command that has --resume continues from what is finished")
         raise
 
 

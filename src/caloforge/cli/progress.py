@@ -17,12 +17,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from caloforge.generation import GenerationProgress
+from caloforge.evaluation import EvaluationProgress
+from caloforge.generation import GenerationProgress, TimingProgress
 from caloforge.simulation import Progress as SimulationProgress
 from caloforge.training.progress import TrainingProgress
 from caloforge.units import GeV
 
-__all__ = ["GenerationDisplay", "SimulationDisplay", "TrainingDisplay"]
+__all__ = [
+    "EvaluationDisplay",
+    "GenerationDisplay",
+    "SimulationDisplay",
+    "TimingDisplay",
+    "TrainingDisplay",
+]
 
 LINE_EVERY = 20.0  # seconds between two lines of a log
 
@@ -85,6 +92,33 @@ class GenerationDisplay(_Display):
     def __call__(self, progress: GenerationProgress) -> None:
         """Show it."""
         self.show(progress.done, f"{progress.showers_per_second:.1f} showers/s")
+
+
+class TimingDisplay(_Display):
+    """Progress of `bench`: the batch size at work, and the time of its last run."""
+
+    def __call__(self, progress: TimingProgress) -> None:
+        """Show it."""
+        ms = progress.ms_per_shower
+        self.show(
+            progress.done,
+            f"{progress.device}, batches of {progress.batch_size:,}"
+            + ("" if ms is None else f": {ms:.3g} ms per shower"),
+        )
+
+
+class EvaluationDisplay(_Display):
+    """Progress of `evaluate`: steps done, and what is at work."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console, "evaluation", 1)
+
+    def __call__(self, progress: EvaluationProgress) -> None:
+        """Show it."""
+        if progress.total != self.total:
+            self.total = progress.total
+            self.progress.update(self.task, total=progress.total)
+        self.show(progress.done, progress.task)
 
 
 class TrainingDisplay(_Display):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from caloforge.data.showerfile import (
     COMPRESSION,
@@ -55,15 +56,22 @@ class CaloChallengeFile(VoxelFile):
 
 
 class CaloChallengeWriter(VoxelWriter):
-    """Writes voxel showers as the CaloChallenge does, float32."""
+    """Writes voxel showers as the CaloChallenge does."""
 
-    def __init__(self, path: str | Path, geometry: Geometry, attributes: Mapping[str, Any]) -> None:
-        super().__init__(path, attributes, geometry)
+    def __init__(
+        self,
+        path: str | Path,
+        geometry: Geometry,
+        attributes: Mapping[str, Any],
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        super().__init__(path, attributes, geometry, dtype=dtype)
         n_voxels = geometry.n_voxels
         self._showers = self._file.create_dataset(
             "showers",
             (0, n_voxels),
-            np.float32,
+            dtype,
             maxshape=(None, n_voxels),
             chunks=(max(1, (1 << 18) // n_voxels), n_voxels),  # about 1 MB
             **COMPRESSION,

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.replacing import replacing
 from caloforge.data.showerfile import ShowerFileError, VoxelFile, VoxelWriter, open_hdf5
@@ -77,6 +80,7 @@ def create(
     layout: Layout = "sparse",
     attributes: Mapping[str, Any] | None = None,
     mantissa_bits: int | None = None,
+    dtype: DTypeLike = np.float32,
 ) -> Iterator[VoxelWriter]:
     """Write voxel showers in a stream; the file appears when the block ends without error.
 
@@ -86,6 +90,7 @@ def create(
         layout: "sparse" for storage, "calochallenge" for exchange.
         attributes: written to the root of the file.
         mantissa_bits: round energies to so many bits (sparse layout only), see `SparseWriter`.
+        dtype: precision of the energies, float32 or float64.
 
     Raises:
         ValueError: for an unknown layout or a folder that does not exist.
@@ -96,9 +101,11 @@ def create(
         raise ValueError("mantissa_bits rounds energies in the sparse layout only")
     with replacing(path) as temporary:
         writer: VoxelWriter = (
-            SparseWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits)
+            SparseWriter(
+                temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits, dtype=dtype
+            )
             if layout == "sparse"
-            else CaloChallengeWriter(temporary, geometry, attributes or {})
+            else CaloChallengeWriter(temporary, geometry, attributes or {}, dtype=dtype)
         )
         with writer:
             yield writer
@@ -111,12 +118,15 @@ def write(
     layout: Layout = "sparse",
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write showers to a file, complete or not at all; see `create`."""
+    """Write showers to a file in their precision, complete or not at all; see `create`."""
     if isinstance(showers, PointShowers):
         with replacing(path) as temporary, PointWriter(temporary, attributes or {}) as points:
             for points_batch in showers.batches(1000):
                 points.append(points_batch)
         return
-    with create(path, showers.geometry, layout=layout, attributes=attributes) as writer:
+    dtype = showers.energy.dtype
+    with create(
+        path, showers.geometry, layout=layout, attributes=attributes, dtype=dtype
+    ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
-from caloforge.showers import PointShowers, VoxelShowers, check_energies
+from caloforge.showers import Floats, PointShowers, VoxelShowers, check_energies
 
 __all__ = ["ShowerFile", "ShowerFileError", "ShowerWriter", "VoxelFile", "VoxelWriter"]
 
@@ -109,7 +109,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
             yield self[start : start + size]
 
     @property
-    def energy_inc(self) -> NDArray[np.float32]:
+    def energy_inc(self) -> Floats:
         """Incident energies [MeV] of all showers, shape (n,)."""
         with self._blaming("incident_energies"):
             energies = self._read_incident(0, len(self))
@@ -127,8 +127,9 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ShowerFileError(f"{self.path}, {part}: {error}") from error
 
-    def _read_incident(self, start: int, stop: int) -> NDArray[np.float32]:
-        return np.asarray(self._incident[start:stop], np.float32).reshape(-1)
+    def _read_incident(self, start: int, stop: int) -> Floats:
+        energies = np.asarray(self._incident[start:stop]).reshape(-1)
+        return energies if energies.dtype == np.float64 else energies.astype(np.float32)
 
     def _check_version(self) -> None:
         version = self._file.attrs.get("format_version", FORMAT_VERSION)
@@ -198,12 +199,15 @@ class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
     Args:
         path: where to write; an unfinished file belongs under a temporary name, see `replacing`.
         attributes: written to the root of the file.
+        dtype: precision of the energies.
 
     Raises:
         ValueError: if an attribute is neither number nor text nor array.
     """
 
-    def __init__(self, path: str | Path, attributes: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str | Path, attributes: Mapping[str, Any], *, dtype: DTypeLike = np.float32
+    ) -> None:
         self._file = h5py.File(path, "w")
         try:
             for name, value in {**attributes, "format_version": FORMAT_VERSION}.items():
@@ -211,7 +215,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
         except BaseException:
             self._file.close()
             raise
-        self._incident = growing(self._file, "incident_energies", np.float32, (1,), chunk=1 << 12)
+        self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=1 << 12)
 
     def append(self, showers: Showers) -> None:
         """Write showers behind those already written."""
@@ -250,16 +254,25 @@ class VoxelWriter(ShowerWriter[VoxelShowers]):
         attributes: written to the root of the file. Those of another file may be passed on: the
             geometry is always this file's own.
         geometry: the voxels.
+        dtype: precision of the energies.
     """
 
-    def __init__(self, path: str | Path, attributes: Mapping[str, Any], geometry: Geometry) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        attributes: Mapping[str, Any],
+        geometry: Geometry,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
         self.geometry = geometry
         passed_on = {k: v for k, v in attributes.items() if k != "geometry_definition"}
         described: dict[str, Any] = {"geometry": geometry.name}
         known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
         if not known:
             described["geometry_definition"] = json.dumps(geometry.to_dict())
-        super().__init__(path, {"threshold_MeV": geometry.threshold, **passed_on, **described})
+        stored = {"threshold_MeV": geometry.threshold, **passed_on, **described}
+        super().__init__(path, stored, dtype=dtype)
 
     def append(self, showers: VoxelShowers) -> None:
         """Write showers behind those already written.

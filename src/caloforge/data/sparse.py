@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.showerfile import (
     ShowerFile,
@@ -92,6 +92,7 @@ class SparseWriter(VoxelWriter):
         mantissa_bits: if given, energies are rounded to so many of float32's 23 bits of mantissa,
             which changes them by 2**-(mantissa_bits + 1) of their value at most and makes the
             file much smaller.
+        dtype: precision of the energies.
 
     Raises:
         ValueError: if mantissa_bits does not lie in 1 … 23, or as for `ShowerWriter`.
@@ -104,16 +105,17 @@ class SparseWriter(VoxelWriter):
         attributes: Mapping[str, Any],
         *,
         mantissa_bits: int | None = None,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         if mantissa_bits is not None and not 1 <= mantissa_bits <= 23:
             raise ValueError(f"mantissa_bits must lie in 1 … 23, got {mantissa_bits}")
-        super().__init__(path, attributes, geometry)
+        super().__init__(path, attributes, geometry, dtype=dtype)
         self._mantissa_bits = mantissa_bits
         group = self._file.create_group("voxels")
         index_type = np.uint16 if geometry.n_voxels <= 2**16 else np.uint32
         self._offset = growing(group, "offset", np.int64, chunk=1 << 12)
         self._index = growing(group, "index", index_type)
-        self._energy = growing(group, "energy", np.float32)
+        self._energy = growing(group, "energy", dtype)
         extend(self._offset, np.zeros(1, np.int64))
 
     def _append(self, showers: VoxelShowers) -> None:
@@ -146,7 +148,7 @@ class PointFile(ShowerFile[PointShowers]):
         for name, grid in self._grids.items():
             if grid is not None:
                 origin, pitch = grid
-                columns[name] = origin + columns[name] * pitch
+                columns[name] = (origin + columns[name] * pitch).astype(np.float32)
         return PointShowers(energy_inc=self._read_incident(start, stop), offset=offset, **columns)
 
 
@@ -169,10 +171,10 @@ class PointWriter(ShowerWriter[PointShowers]):
             extend(column, getattr(showers, name))
 
 
-def _rounded(energy: NDArray[np.float32], mantissa_bits: int | None) -> NDArray[np.float32]:
+def _rounded(energy: NDArray[Any], mantissa_bits: int | None) -> NDArray[Any]:
     if mantissa_bits is None:
         return energy
     mantissa, exponent = np.frexp(energy)  # 0.5 <= mantissa < 1: its first bit is never stored
-    scale = np.float32(2 ** (mantissa_bits + 1))
-    rounded: NDArray[np.float32] = np.ldexp(np.round(mantissa * scale) / scale, exponent)
+    scale = energy.dtype.type(2 ** (mantissa_bits + 1))
+    rounded: NDArray[Any] = np.ldexp(np.round(mantissa * scale) / scale, exponent)
     return rounded

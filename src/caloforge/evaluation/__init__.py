@@ -1,22 +1,65 @@
 """Compare generated showers with Geant4's: observables, distances, classifiers, scores."""
 
-from caloforge.evaluation.assessment import METRICS, evaluate
-from caloforge.evaluation.comparison import EvaluationWarning, SmallSampleWarning
-from caloforge.evaluation.distances import separation_power, wasserstein
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from caloforge.evaluation.assessment import EvaluationProgress, evaluate
+from caloforge.evaluation.catalogue import DEFAULT_METRICS, metric_names
+from caloforge.evaluation.comparison import EvaluationWarning, Outputs, SmallSampleWarning
+from caloforge.evaluation.leaderboard import leaderboard
+from caloforge.evaluation.metrics.correlation import correlation_difference, pearson
+from caloforge.evaluation.metrics.neighbours import prdc
+from caloforge.evaluation.metrics.physics_distance import fpd, kpd
+from caloforge.evaluation.metrics.separation import separation_power, separation_powers
+from caloforge.evaluation.metrics.wasserstein import wasserstein, wasserstein_batches
 from caloforge.evaluation.observables import features, high_level
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
 
+# What needs torch, imported on first use.
+_HOMES = {"PROTOCOLS", "Protocol", "classifier_weights", "classify"}
+
+if TYPE_CHECKING:
+    from caloforge.evaluation.classifiers import (
+        PROTOCOLS,
+        Protocol,
+        classifier_weights,
+        classify,
+    )
+
 __all__ = [
-    "METRICS",
+    "DEFAULT_METRICS",
+    "PROTOCOLS",
+    "EvaluationProgress",
     "EvaluationWarning",
+    "Outputs",
+    "Protocol",
     "Sample",
     "Score",
     "Scores",
     "SmallSampleWarning",
+    "classifier_weights",
+    "classify",
+    "correlation_difference",
     "evaluate",
     "features",
+    "fpd",
     "high_level",
+    "kpd",
+    "leaderboard",
+    "metric_names",
+    "pearson",
+    "prdc",
     "separation_power",
+    "separation_powers",
     "wasserstein",
+    "wasserstein_batches",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("caloforge.evaluation.classifiers"), name)

@@ -4,61 +4,80 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import ks_2samp
 
 from caloforge import __version__
+from caloforge.evaluation.cache import LIBRARIES, Cache, content_hash
+from caloforge.evaluation.catalogue import DEFAULT_METRICS, chosen_metrics, make_metric
 from caloforge.evaluation.comparison import (
     Columns,
-    Draw,
     EvaluationWarning,
     Metric,
     SmallSampleWarning,
-    draws,
 )
-from caloforge.evaluation.distances import Separation, Wasserstein
-from caloforge.evaluation.observables import Floats, ShowerSource, stream
-from caloforge.evaluation.sample import Sample, spectrum_edges
+from caloforge.evaluation.measurement import Measured, Plan, Side, measure
+from caloforge.evaluation.observables import ShowerSource
+from caloforge.evaluation.sample import Sample, pack, unpack
 from caloforge.evaluation.scores import Score, Scores
 
-__all__ = ["METRICS", "REFERENCE", "MetricName", "evaluate"]
+__all__ = ["REFERENCE", "EvaluationProgress", "evaluate"]
 
-MetricName = Literal["separation", "wasserstein", "classifier"]
-METRICS: tuple[MetricName, ...] = ("separation", "wasserstein", "classifier")
 REFERENCE = "Geant4"
-
 FEW_SHOWERS = 1000
-N_EVENTS = 8  # showers of each sample kept for the event display
-Value = Floats | float
+
+
+@dataclass(frozen=True)
+class EvaluationProgress:
+    """How far an evaluation is: steps done, steps in all, what is at work."""
+
+    done: int
+    total: int
+    task: str
 
 
 def evaluate(
     reference: ShowerSource,
     candidates: Mapping[str, ShowerSource],
     *,
+    other: ShowerSource | None = None,
     threshold: float | None = None,
-    metrics: Iterable[MetricName] = METRICS,
+    metrics: Iterable[str] = DEFAULT_METRICS,
+    timing: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
+    cache: str | Path | None = None,
+    progress: Callable[[EvaluationProgress], None] | None = None,
 ) -> Scores:
     """Compare samples of generated showers with a reference of Geant4 showers.
 
     Every value is the mean over several draws of n reference and n candidate showers, its error
-    the standard deviation over the draws; the floor is taken between those n and n other reference
-    showers, so n is half of the reference or all of the candidate, whichever is less (see `draws`).
-    A value at its floor means: with n showers no difference can be seen.
+    the standard deviation over the draws; the floor is taken between those n and n other Geant4
+    showers (see `draws`). A value at its floor means: with n showers no difference can be seen.
+
+    Without a second Geant4 sample, n is half of the reference or all of the candidate, whichever
+    is less. With one, the whole reference is compared, as in published tables; where a draw then
+    exhausts the reference, the value is that of all showers and its error the standard deviation
+    over random halves (delete-half jackknife).
 
     Args:
         reference: Geant4 showers, in memory or an open file, which is read in a stream.
         candidates: generated showers of the same geometry by name; lengths may differ.
+        other: a second, independent sample of Geant4 showers that the floor is taken with.
         threshold: read-out threshold [MeV] applied to all samples, by default the geometry's:
             voxels below it count as empty.
-        metrics: which distances to take.
+        metrics: names of distances and classifier tests, see `metric_names`.
+        timing: results of `caloforge bench` by candidate, to be shown beside its scores.
         seed: of the draws and of the classifiers.
+        cache: folder where results are kept by the content of what they were taken from, so that
+            another candidate, another metric, or an interrupted evaluation costs only what is new.
+        progress: called at every step.
 
     Returns:
         Scores by metric, observable and candidate, with the observables for figures.
@@ -72,47 +91,188 @@ def evaluate(
         EvaluationWarning: if a candidate's incident energies are not distributed as the
             reference's.
     """
-    chosen = tuple(metrics)
-    _check(reference, candidates, chosen)
-    _warn_of_few(len(reference), candidates)
-    limit = reference.geometry.threshold if threshold is None else threshold
-    edges = _spectrum_edges(reference, limit)
-    energies = _event_energies(np.asarray(reference.energy_inc))
-    sample = Sample.of(reference, threshold=limit, edges=edges, event_energies=energies)
+    chosen = chosen_metrics(metrics)
+    _check(reference, candidates, other)
+    if unknown := set(timing or {}) - set(candidates):
+        raise ValueError(f"timing is of {sorted(unknown)}, candidates are {sorted(candidates)}")
+    work = _Assessment(
+        Cache(None if cache is None else Path(cache)),
+        seed,
+        _Steps(1 + (other is not None) + len(candidates) * (1 + len(chosen)), progress),
+    )
+    sample = work.sample(reference, REFERENCE, threshold)
+    second = None if other is None else work.sample(other, "other Geant4", sample.threshold, sample)
     samples = {
-        name: Sample.of(
-            showers, threshold=limit, edges=edges, event_energies=sample.events.energy_inc
-        )
+        name: work.sample(showers, name, sample.threshold, sample)
         for name, showers in candidates.items()
     }
-    values = [
-        score
-        for name in chosen
-        for score in _scores(_metric(name, sample, limit), sample, samples, seed)
-    ]
-    provenance = {
+    scores, outputs = [], {}
+    for name in chosen:
+        for value, protocols in work.scores(name, sample, second, samples):
+            scores += value
+            outputs.update(protocols)
+    origins = {
         "reference": dict(sample.origin),
-        "candidates": {name: dict(other.origin) for name, other in samples.items()},
-        "geometry": sample.geometry.name,
-        "threshold_MeV": limit,
-        "metrics": list(chosen),
-        "seed": seed,
-        **_software(),
+        **({"other": dict(second.origin)} if second else {}),
+        "candidates": {name: dict(found.origin) for name, found in samples.items()},
     }
-    return Scores(tuple(values), sample, samples, provenance)
+    settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}
+    provenance = {**origins, "geometry": sample.geometry.name, **settings, **_software()}
+    return Scores(tuple(scores), sample, samples, provenance, outputs, dict(timing or {}))
+
+
+@dataclass
+class _Steps:
+    """Steps of the work, each announced when it begins."""
+
+    total: int
+    progress: Callable[[EvaluationProgress], None] | None
+    done: int = 0
+
+    def begin(self, task: str) -> None:
+        if self.progress is not None:
+            self.progress(EvaluationProgress(self.done, self.total, task))
+        self.done += 1
+
+
+@dataclass
+class _Assessment:
+    """The work of one evaluation: what was found before is fetched, the rest computed."""
+
+    cache: Cache
+    seed: int
+    steps: _Steps
+    hashes: dict[int, str] = field(default_factory=dict)
+
+    def _hash(self, showers: ShowerSource) -> str:
+        """Content hash, taken once for each source and only if something is kept."""
+        if self.cache.folder is None:
+            return ""
+        if id(showers) not in self.hashes:
+            self.hashes[id(showers)] = content_hash(showers)
+        return self.hashes[id(showers)]
+
+    def sample(
+        self,
+        showers: ShowerSource,
+        name: str,
+        threshold: float | None,
+        reference: Sample | None = None,
+    ) -> Sample:
+        """Observables of a sample, in the bins of the reference."""
+        self.steps.begin(f"observables of {name}")
+        limit = showers.geometry.threshold if threshold is None else threshold
+        key = {
+            "result": "sample",
+            "showers": self._hash(showers),
+            "reference": self._hash(reference.source) if reference else None,
+            "threshold": limit,
+        }
+        return self.cache.fetch(
+            key,
+            lambda: Sample.of(
+                showers,
+                threshold=limit,
+                edges=reference.spectrum.edges if reference else None,
+                event_energies=reference.events.energy_inc if reference else None,
+            ),
+            pack,
+            lambda arrays: unpack(arrays, showers, limit),
+        )
+
+    def scores(
+        self,
+        name: str,
+        reference: Sample,
+        other: Sample | None,
+        candidates: Mapping[str, Sample],
+    ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Any]]]:
+        """Scores of one metric, candidate by candidate; a floor is taken once for each size."""
+        metric = make_metric(name, reference)
+        columns = _Columns(metric)
+        for candidate, sample in candidates.items():
+            self.steps.begin(f"{name} of {candidate}")
+            plan = Plan.of(
+                metric,
+                len(reference),
+                len(sample),
+                n_other=None if other is None else len(other),
+                seed=self.seed,
+                paired=np.array_equal(reference.energy_inc, sample.energy_inc),
+            )
+            floor = self._measured(columns, plan, reference, other or reference, "other")
+            found = self._measured(columns, plan, reference, sample, "candidate")
+            scores = [
+                _score(metric, observable, candidate, found, floor, plan.size)
+                for observable in found.values
+            ]
+            yield scores, {(key, candidate): out for key, out in found.outputs.items()}
+
+    def _measured(
+        self, columns: _Columns, plan: Plan, reference: Sample, against: Sample, side: Side
+    ) -> Measured:
+        """What the metric finds between the reference and another sample, over all draws."""
+        key = {
+            "result": columns.metric.name,
+            "reference": self._hash(reference.source),
+            "against": self._hash(against.source),
+            "threshold": reference.threshold,
+            "side": side,
+            **plan.settings(side),
+        }
+        return self.cache.fetch(
+            key,
+            lambda: measure(columns.metric, columns.of(reference), columns.of(against), plan, side),
+            Measured.pack,
+            Measured.unpack,
+        )
+
+
+class _Columns:
+    """What one metric needs of each sample: taken when it is first asked for, the last two kept."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self._taken: dict[int, Columns] = {}
+
+    def of(self, sample: Sample) -> Columns:
+        """Columns of a sample; those of the first one, the reference, are kept to the end."""
+        if id(sample) not in self._taken:
+            first = dict(list(self._taken.items())[:1])
+            self._taken = {**first, id(sample): self.metric.columns(sample)}
+        return self._taken[id(sample)]
+
+
+def _score(
+    metric: Metric, observable: str, candidate: str, found: Measured, floor: Measured, size: int
+) -> Score:
+    value, error, layers = found.summary(observable)
+    floor_value, floor_error, floor_layers = floor.summary(observable)
+    return Score(
+        metric=metric.name,
+        observable=observable,
+        candidate=candidate,
+        value=value,
+        error=error,
+        floor=floor_value,
+        floor_error=floor_error,
+        n_showers=size,
+        comparable=metric.is_comparable(size),
+        layers=layers,
+        floor_layers=floor_layers,
+    )
 
 
 def _check(
-    reference: ShowerSource, candidates: Mapping[str, ShowerSource], metrics: tuple[str, ...]
+    reference: ShowerSource, candidates: Mapping[str, ShowerSource], other: ShowerSource | None
 ) -> None:
-    if unknown := [name for name in metrics if name not in METRICS]:
-        raise ValueError(f"metrics must be among {METRICS}, got {unknown}")
     if not candidates:
         raise ValueError("evaluate needs at least one candidate: candidates={'name': showers}")
     if REFERENCE in candidates:
         raise ValueError(f"{REFERENCE!r} names the reference: give the candidate another name")
     incident = np.asarray(reference.energy_inc)
-    for name, showers in {REFERENCE: reference, **candidates}.items():
+    known = {REFERENCE: reference, **({"other Geant4": other} if other is not None else {})}
+    for name, showers in {**known, **candidates}.items():
         if len(showers) < 20:
             raise ValueError(f"{name} has {len(showers)} showers, a comparison needs 20 or more")
         if showers.geometry != reference.geometry:
@@ -120,19 +280,25 @@ def _check(
                 f"{name} has showers of {showers.geometry.name}, the reference has showers of "
                 f"{reference.geometry.name}: compare samples of the same voxels"
             )
-        other = np.asarray(showers.energy_inc)
-        if ks_2samp(incident, other).pvalue < 1e-4:
+        found = np.asarray(showers.energy_inc)
+        if name in candidates and other is not None and np.array_equal(incident, found):
+            warnings.warn(
+                f"{name} has the incident energies of the reference, shower by shower: its values "
+                "lack a fluctuation that the floor has, and may lie below it; generate with other "
+                "energies of the same spectrum, or leave the other Geant4 showers out",
+                EvaluationWarning,
+                stacklevel=3,
+            )
+        if ks_2samp(incident, found).pvalue < 1e-4:
             warnings.warn(
                 f"the incident energies of {name} are not distributed as the reference's (means "
-                f"{other.mean():.4g} and {incident.mean():.4g} MeV): generate for the reference's "
+                f"{found.mean():.4g} and {incident.mean():.4g} MeV): generate for the reference's "
                 "energies, or read the scores as those of both differences together",
                 EvaluationWarning,
                 stacklevel=3,
             )
-
-
-def _warn_of_few(n_reference: int, candidates: Mapping[str, ShowerSource]) -> None:
-    size = min(n_reference // 2, *(len(showers) for showers in candidates.values()))
+    sizes = [len(showers) for showers in candidates.values()]
+    size = min(len(reference) // 2 if other is None else min(len(reference), len(other)), *sizes)
     if size < FEW_SHOWERS:
         warnings.warn(
             f"samples of {size} showers are compared with {size}: what is smaller than the floor "
@@ -143,118 +309,10 @@ def _warn_of_few(n_reference: int, candidates: Mapping[str, ShowerSource]) -> No
         )
 
 
-def _metric(name: MetricName, reference: Sample, threshold: float) -> Metric:
-    if name == "separation":
-        return Separation(reference, threshold)
-    if name == "wasserstein":
-        return Wasserstein(reference, threshold)
-    from caloforge.evaluation.classifier import HighLevelClassifier
-
-    return HighLevelClassifier(reference, threshold)
-
-
-def _scores(
-    metric: Metric, reference: Sample, candidates: Mapping[str, Sample], seed: int
-) -> list[Score]:
-    """Scores of one metric for all candidates; a floor is taken once for each sample size."""
-    known = metric.columns(reference)
-    floors: dict[int, dict[str, list[Value]]] = {}
-    scores = []
-    for name, sample in candidates.items():
-        size = min(len(reference) // 2, len(sample), metric.max_size or len(sample))
-        chosen = list(
-            draws(
-                len(reference),
-                len(sample),
-                size=size,
-                repeats=metric.repeats,
-                seed=seed,
-                paired=np.array_equal(reference.energy_inc, sample.energy_inc),
-            )
-        )
-        if size not in floors:
-            floors[size] = _compare(metric, known, known, [(d, d.rest) for d in chosen])
-        columns = metric.columns(sample)
-        values = _compare(metric, known, columns, [(d, d.candidate) for d in chosen])
-        scores += [
-            _score(metric.name, observable, name, found, floors[size][observable], size)
-            for observable, found in values.items()
-        ]
-    return scores
-
-
-def _compare(
-    metric: Metric, reference: Columns, candidate: Columns, rows: list[tuple[Draw, Any]]
-) -> dict[str, list[Value]]:
-    """Values of every draw, by observable."""
-    found: dict[str, list[Value]] = {}
-    for draw, others in rows:
-        first = {name: column[draw.reference] for name, column in reference.items()}
-        second = {name: column[others] for name, column in candidate.items()}
-        for observable, value in metric.compare(first, second, draw.seed).items():
-            found.setdefault(observable, []).append(value)
-    return found
-
-
-def _score(
-    metric: str, observable: str, candidate: str, found: list[Value], floor: list[Value], size: int
-) -> Score:
-    value, error, layers = _mean_over_draws(found)
-    floor_value, floor_error, floor_layers = _mean_over_draws(floor)
-    return Score(
-        metric=metric,
-        observable=observable,
-        candidate=candidate,
-        value=value,
-        error=error,
-        floor=floor_value,
-        floor_error=floor_error,
-        n_showers=size,
-        layers=layers,
-        floor_layers=floor_layers,
-    )
-
-
-def _mean_over_draws(found: list[Value]) -> tuple[float, float, tuple[float, ...]]:
-    """Mean and standard deviation over the draws, and the mean of each layer.
-
-    Layers without a value are left out of the mean over layers.
-    """
-    values = np.asarray(found, dtype=np.float64)
-    by_draw = values.reshape(len(values), -1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        means = np.nanmean(by_draw, axis=1)
-        layers = np.nanmean(by_draw, axis=0) if values.ndim > 1 else np.empty(0)
-    return float(means.mean()), float(means.std(ddof=1)), tuple(layers.tolist())
-
-
-def _spectrum_edges(reference: ShowerSource, threshold: float) -> Floats:
-    """Bins of the voxel spectrum, from the threshold to the reference's highest voxel energy."""
-    lowest, highest = threshold, 0.0
-    for batch in stream(reference, threshold):
-        energy = batch.energy[batch.energy > 0]
-        highest = max(highest, float(energy.max(initial=0)))
-        if threshold <= 0:
-            smallest = float(energy.min(initial=np.inf))
-            lowest = min(lowest or np.inf, smallest)
-    if not highest > lowest:
-        raise ValueError(
-            f"the reference has no voxel above the threshold of {threshold} MeV: lower it"
-        )
-    return spectrum_edges(lowest, highest)
-
-
-def _event_energies(energy_inc: Floats) -> Floats:
-    """Incident energies for the event display, evenly over the sample's range on a log scale."""
-    lowest, highest = np.quantile(energy_inc, [0.02, 0.98])
-    return np.geomspace(float(lowest), float(highest), N_EVENTS)
-
-
 def _software() -> dict[str, str]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "caloforge": __version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "torch")},
+        **{name: version(name) for name in LIBRARIES},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,9 +12,23 @@ from numpy.typing import NDArray
 
 from caloforge.evaluation.sample import Sample
 
-__all__ = ["Columns", "Draw", "EvaluationWarning", "Metric", "SmallSampleWarning", "draws"]
+__all__ = [
+    "Columns",
+    "Comparison",
+    "Draw",
+    "EvaluationWarning",
+    "Metric",
+    "Outputs",
+    "SmallSampleWarning",
+    "Value",
+    "draws",
+]
 
-Columns = Mapping[str, NDArray[Any]]
+Columns = Mapping[str, Any]
+"""What a metric needs of each shower, by name: arrays or `VoxelShowers`, which give the rows whose
+numbers are asked for."""
+
+Value = NDArray[np.float64] | float
 
 
 class EvaluationWarning(UserWarning):
@@ -25,6 +39,35 @@ class SmallSampleWarning(EvaluationWarning):
     """Too few showers: only gross differences stand out from the floor."""
 
 
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """A classifier's calibrated outputs on showers it has not seen: probabilities of Geant4.
+
+    Args:
+        reference: outputs on Geant4 showers, shape (n,).
+        candidate: outputs on generated showers, shape (m,).
+    """
+
+    reference: NDArray[np.float64]
+    candidate: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a metric finds between two sets of showers.
+
+    Args:
+        values: by observable: a number, or one a layer.
+        errors: of those values whose error the metric knows itself; the error of the others is
+            taken from the spread between draws.
+        outputs: a classifier's outputs, by protocol.
+    """
+
+    values: Mapping[str, Value]
+    errors: Mapping[str, float] = field(default_factory=dict)
+    outputs: Mapping[str, Outputs] = field(default_factory=dict)
+
+
 class Metric(ABC):
     """A distance between two samples of showers, fitted to a reference.
 
@@ -32,56 +75,72 @@ class Metric(ABC):
     it needs of the reference as a whole (borders of bins, means, scales) it takes when it is made.
     """
 
-    name: ClassVar[str]
-    repeats: ClassVar[int]  # how many draws it is taken on
-    max_size: ClassVar[int | None] = None  # largest number of showers of a draw, None: no limit
+    name: str
+    repeats: int  # how many draws it is taken on
+    max_size: int | None = None  # largest number of showers of a draw, None: no limit
+    is_random: ClassVar[bool] = False  # whether the same showers give another value another time
 
     @abstractmethod
     def __init__(self, reference: Sample, threshold: float) -> None: ...
 
     @abstractmethod
     def columns(self, sample: Sample) -> Columns:
-        """What the metric needs of each shower: arrays of shape (n, ...)."""
+        """What the metric needs of each shower: as many rows as the sample has showers."""
 
     @abstractmethod
-    def compare(
-        self, reference: Columns, candidate: Columns, seed: int
-    ) -> dict[str, NDArray[np.float64] | float]:
-        """Values by observable: a number, or one a layer."""
+    def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
+        """Compare equally many showers of the two."""
+
+    def is_comparable(self, size: int) -> bool:
+        """Whether values of so many showers of each sample may stand beside published ones."""
+        return False
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """Rows of equally many showers: of the reference, of the rest of it, and of a candidate."""
+    """Rows of equally many showers: of the reference, of other Geant4 showers, of a candidate."""
 
     reference: NDArray[np.int64]
-    rest: NDArray[np.int64]
+    other: NDArray[np.int64]
     candidate: NDArray[np.int64]
     seed: int
 
 
 def draws(
-    n_reference: int, n_candidate: int, *, size: int, repeats: int, seed: int, paired: bool
+    n_reference: int,
+    n_candidate: int,
+    *,
+    n_other: int | None = None,
+    size: int,
+    repeats: int,
+    seed: int,
+    paired: bool,
 ) -> Iterator[Draw]:
-    r"""Draw disjoint halves of the reference and as many showers of a candidate, several times.
+    r"""Draw equally many showers A of the reference, B of other Geant4 ones, C of a candidate.
 
     A distance between finite samples is never zero, so a candidate is read against a floor: the
-    distance between two disjoint sets A and B of `size` reference showers. The candidate's showers
-    C are as many as B's and are compared with the same A, hence a perfect generator's value
-    :math:`D(A, C)` has the distribution of the floor :math:`D(A, B)`. A and B do not depend on
-    the candidate, so candidates of one length share one floor.
+    distance between A and B. C has as many showers as B and is compared with the same A, hence a
+    perfect generator's value :math:`D(A, C)` has the distribution of the floor :math:`D(A, B)`. A
+    and B do not depend on the candidate, so candidates of one length share one floor.
 
     Args:
-        n_reference: showers of the reference, at least 2 `size`.
+        n_reference: showers of the reference, at least `size`, without `n_other` twice that.
         n_candidate: showers of the candidate, at least `size`.
+        n_other: showers of a second Geant4 sample that B is drawn from, at least `size`; without
+            one, A and B are disjoint halves of the reference.
         size: showers of each set.
         repeats: number of draws.
         seed: of the random numbers.
         paired: shower i of the candidate has the incident energy of shower i of the reference;
-            C then takes B's rows, so that it has B's incident energies.
+            where B is drawn from the reference, C then takes B's rows, so that it has B's incident
+            energies.
     """
     for repeat in range(repeats):
         rows = np.random.default_rng([seed, repeat]).permutation(n_reference)
-        first, rest = rows[:size], rows[size : 2 * size]
-        others = np.random.default_rng([seed, repeat, 1]).permutation(n_candidate)[:size]
-        yield Draw(first, rest, rest if paired else others, seed + repeat)
+        candidate = np.random.default_rng([seed, repeat, 1]).permutation(n_candidate)[:size]
+        if n_other is None:
+            other = rows[size : 2 * size]
+            candidate = other if paired else candidate
+        else:
+            other = np.random.default_rng([seed, repeat, 2]).permutation(n_other)[:size]
+        yield Draw(rows[:size], other, candidate, seed + repeat)

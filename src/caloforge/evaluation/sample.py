@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.evaluation.observables import CONVENTIONS, Floats, ShowerSource, join, stream
+from caloforge.evaluation.observables import (
+    CONVENTIONS,
+    Floats,
+    ShowerSource,
+    features,
+    join,
+    stream,
+)
 from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.showers import VoxelShowers
 
-__all__ = ["Profile", "Sample", "Spectrum", "spectrum_edges"]
+__all__ = ["Profile", "Sample", "Spectrum", "pack", "unpack"]
+
+N_EVENTS = 8  # showers kept for the event display
+EVENT_COLUMNS = ("energy_inc", "offset", *VoxelShowers.columns)
+SAMPLE_COLUMNS = ("energy_inc", "mean_shower", "mean_shower_error")
+TAKEN = ("calochallenge", "l2lflows")  # conventions that every sample is described in
 
 MAX_POSITIONS = 256  # a profile with more distinct positions is kept in this many equal bins
 COARSE_BINS = 49  # the CaloChallenge's bins of the voxel spectrum
@@ -66,12 +79,18 @@ class Spectrum:
         return np.add.reduceat(self.counts, starts, axis=1, dtype=np.float64)
 
 
-def spectrum_edges(lowest: float, highest: float) -> Floats:
-    """Borders of the bins of the voxel spectrum [MeV].
-
-    The CaloChallenge's 50 logarithmic borders from the threshold to the reference's highest voxel
-    energy, each bin cut into ten.
-    """
+def _spectrum_edges(reference: ShowerSource, threshold: float) -> Floats:
+    """Borders of the bins of the voxel spectrum [MeV], from the threshold to the highest energy."""
+    lowest, highest = threshold, 0.0
+    for batch in stream(reference, threshold):
+        highest = max(highest, float(batch.energy.max(initial=0)))
+        if threshold <= 0:
+            smallest = float(batch.energy.min(initial=np.inf))
+            lowest = min(lowest or np.inf, smallest)
+    if not highest > lowest:
+        raise ValueError(
+            f"the reference has no voxel above the threshold of {threshold} MeV: lower it"
+        )
     coarse = np.logspace(np.log10(lowest), np.log10(highest), COARSE_BINS + 1)
     steps = np.arange(FINE_PER_COARSE) / FINE_PER_COARSE
     inner = coarse[:-1, None] * (coarse[1:] / coarse[:-1])[:, None] ** steps
@@ -83,7 +102,8 @@ class Sample:
     """The observables of a sample of showers.
 
     Args:
-        geometry: the voxels.
+        source: the showers themselves, in memory or an open file.
+        threshold: read-out threshold [MeV]: voxels below it count as empty.
         energy_inc: incident energy [MeV], shape (n,).
         features: CaloChallenge features, see `features`; arrays (n,) or (n, layers).
         moments: L2LFlows observables, see `features`; arrays (n,).
@@ -95,8 +115,9 @@ class Sample:
         origin: where the showers come from, for the record.
     """
 
-    geometry: Geometry
-    energy_inc: NDArray[np.float32]
+    source: ShowerSource = field(repr=False)
+    threshold: float
+    energy_inc: NDArray[np.floating[Any]]
     features: Mapping[str, Floats]
     moments: Mapping[str, Floats]
     profiles: Mapping[str, Profile]
@@ -109,35 +130,59 @@ class Sample:
     def __len__(self) -> int:
         return len(self.energy_inc)
 
+    @property
+    def geometry(self) -> Geometry:
+        """The voxels."""
+        return self.source.geometry
+
+    def voxels(self) -> VoxelShowers:
+        """All showers in memory, without the voxels below the threshold."""
+        return self.source[:].above(self.threshold)
+
+    @cached_property
+    def caloclouds(self) -> dict[str, NDArray[Any]]:
+        """CaloClouds observables, see `features`; taken when they are first asked for."""
+        return features(self.source, "caloclouds", threshold=self.threshold)
+
     @classmethod
     def of(
         cls,
         showers: ShowerSource,
         *,
-        threshold: float,
-        edges: Floats,
-        event_energies: NDArray[Any],
+        threshold: float | None = None,
+        edges: Floats | None = None,
+        event_energies: NDArray[Any] | None = None,
     ) -> Sample:
         """Take the observables of showers in a stream.
 
         Args:
             showers: showers in memory, or an open file.
-            threshold: read-out threshold [MeV].
-            edges: borders of the voxel spectrum [MeV], see `spectrum_edges`.
-            event_energies: incident energies [MeV] for which the nearest shower is kept.
+            threshold: read-out threshold [MeV], by default the geometry's.
+            edges: borders of the voxel spectrum [MeV]. By default those that the sample has as a
+                reference: the CaloChallenge's 50 logarithmic borders from the threshold to its
+                highest voxel energy, each bin cut into ten.
+            event_energies: incident energies [MeV] for which the nearest shower is kept, by default
+                eight over the sample's range.
+
+        Raises:
+            ValueError: if borders are to be found and no voxel is above the threshold.
         """
         geometry, n = showers.geometry, len(showers)
+        threshold = geometry.threshold if threshold is None else threshold
+        edges = _spectrum_edges(showers, threshold) if edges is None else edges
+        if event_energies is None:
+            event_energies = _event_energies(np.asarray(showers.energy_inc))
         places = {name: _places(geometry, name) for name in _directions(geometry)}
         energy = {name: np.empty((n, len(p)), np.float32) for name, (p, _) in places.items()}
         n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
         counts = np.empty((n, len(edges) - 1), np.min_scalar_type(geometry.n_voxels))
         above, total = np.zeros((2, n)), np.zeros((2, geometry.n_voxels))
-        parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in CONVENTIONS}
+        parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in TAKEN}
         start = 0
         for batch in stream(showers, threshold):
             rows = slice(start, start + len(batch))
-            for name, compute in CONVENTIONS.items():
-                parts[name].append(compute(batch))
+            for name in TAKEN:
+                parts[name].append(CONVENTIONS[name](batch))
             for name, (_, number) in places.items():
                 energy[name][rows], hits = _profile(batch, number, len(n_hits[name]))
                 n_hits[name] += hits
@@ -145,7 +190,8 @@ class Sample:
             total += _voxel_sums(batch)
             start += len(batch)
         return cls(
-            geometry=geometry,
+            source=showers,
+            threshold=threshold,
             energy_inc=np.asarray(showers.energy_inc),
             features=join(parts["calochallenge"]),
             moments=join(parts["l2lflows"]),
@@ -159,6 +205,41 @@ class Sample:
             events=_nearest(showers, event_energies).above(threshold),
             origin=_origin(showers),
         )
+
+
+def pack(sample: Sample) -> dict[str, NDArray[Any]]:
+    """Everything but the showers themselves, as arrays by name; `unpack` turns them back."""
+    spectrum, events = sample.spectrum, sample.events
+    named = {
+        "features": sample.features,
+        "moments": sample.moments,
+        **{f"profiles/{name}": vars(profile) for name, profile in sample.profiles.items()},
+        "spectrum": vars(spectrum),
+        "events": {name: getattr(events, name) for name in EVENT_COLUMNS},
+        "sample": {name: getattr(sample, name) for name in SAMPLE_COLUMNS},
+    }
+    return {f"{group}/{k}": np.asarray(v) for group, part in named.items() for k, v in part.items()}
+
+
+def unpack(arrays: Mapping[str, NDArray[Any]], source: ShowerSource, threshold: float) -> Sample:
+    """The sample that `pack` was given, of the same showers."""
+    groups: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, values in arrays.items():
+        group, _, key = name.rpartition("/")
+        groups.setdefault(group, {})[key] = values
+    return Sample(
+        source=source,
+        threshold=threshold,
+        features=groups["features"],
+        moments=groups["moments"],
+        profiles={
+            name: Profile(**groups[f"profiles/{name}"]) for name in _directions(source.geometry)
+        },
+        spectrum=Spectrum(**groups["spectrum"]),
+        events=VoxelShowers(**groups["events"], geometry=source.geometry),
+        origin=_origin(source),
+        **groups["sample"],
+    )
 
 
 def _directions(geometry: Geometry) -> str:
@@ -201,7 +282,7 @@ def _count_voxels(showers: VoxelShowers, edges: Floats) -> tuple[NDArray[np.int6
     """Histogram of each shower's voxel energies; number and energy of those above the last edge."""
     n, k = len(showers), len(edges) - 1
     energy = showers.energy.astype(np.float64)
-    bins = find_bins(energy, edges)
+    bins = _find_logarithmic_bins(energy, edges)
     event = showers.event()
     inside, above = bins >= 0, energy > edges[-1]
     counts = np.bincount(event[inside] * k + bins[inside], minlength=n * k)
@@ -212,11 +293,29 @@ def _count_voxels(showers: VoxelShowers, edges: Floats) -> tuple[NDArray[np.int6
     return counts.reshape(n, k), np.asarray(beyond, dtype=np.float64)
 
 
+def _find_logarithmic_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
+    """As `find_bins` for borders of one ratio, without a search among hundreds of them."""
+    k = len(edges) - 1
+    step = np.log(edges[-1] / edges[0]) / k
+    with np.errstate(divide="ignore"):
+        guess = np.clip(np.log(values / edges[0]) / step, 0, k - 1).astype(np.int64)
+    # Rounding puts a value that lies on a border into the bin before or behind it.
+    guess += (values >= edges[guess + 1]) & (guess < k - 1)
+    guess -= (values < edges[guess]) & (guess > 0)
+    return np.where((values < edges[0]) | (values > edges[-1]), -1, guess)
+
+
 def find_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
     """Bin of each value as numpy's histogram has it: [a, b), the last one closed; -1 outside."""
     found = np.searchsorted(edges, values, side="right") - 1
     found = np.where(values == edges[-1], len(edges) - 2, found)
     return np.where((found < 0) | (found >= len(edges) - 1), -1, found)
+
+
+def _event_energies(energy_inc: NDArray[Any]) -> Floats:
+    """Incident energies for the event display, evenly over the sample's range on a log scale."""
+    lowest, highest = np.quantile(energy_inc, [0.02, 0.98])
+    return np.geomspace(float(lowest), float(highest), N_EVENTS)
 
 
 def _nearest(showers: ShowerSource, energies: NDArray[Any]) -> VoxelShowers:

@@ -1,7 +1,9 @@
-"""Scores of generated samples beside the floor: numbers, JSON, Markdown, a page."""
+"""Scores of generated samples beside the floor: numbers, JSON, CSV, Markdown, a page."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections.abc import Collection, Mapping
@@ -10,40 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from caloforge.data.replacing import replacing
+from caloforge.evaluation.comparison import Outputs
+from caloforge.evaluation.leaderboard import PublishedTable, published_table
+from caloforge.evaluation.quantities import QUANTITIES, Quantity, Toward, quantity
 from caloforge.evaluation.sample import Sample
 
-__all__ = ["TITLES", "Score", "Scores"]
+__all__ = ["Score", "Scores", "format_value"]
 
-# What a person calls each value, by metric and observable, in the order of the table.
-TITLES: dict[tuple[str, str], str] = {
-    ("classifier", "auc"): "AUC, nine shower observables",
-    ("classifier", "auc_layers"): "AUC, features of all layers",
-    ("classifier", "jsd"): "JSD, nine shower observables",
-    ("classifier", "jsd_layers"): "JSD, features of all layers",
-    ("wasserstein", "energy_ratio"): "Deposited / incident energy",
-    ("wasserstein", "occupancy"): "Occupancy",
-    ("wasserstein", "spectrum"): "Voxel energy spectrum",
-    ("wasserstein", "z_profile"): "Longitudinal profile",
-    ("wasserstein", "r_profile"): "Radial profile",
-    ("wasserstein", "x_profile"): "x profile",
-    ("wasserstein", "y_profile"): "y profile",
-    ("wasserstein", "z_mean"): "Centre in depth",
-    ("wasserstein", "x_mean"): "Centre in x",
-    ("wasserstein", "y_mean"): "Centre in y",
-    ("wasserstein", "z_std"): "Width in depth",
-    ("wasserstein", "x_std"): "Width in x",
-    ("wasserstein", "y_std"): "Width in y",
-    ("separation", "E_tot"): "Deposited / incident energy",
-    ("separation", "E_layer"): "Layer energies",
-    ("separation", "voxel"): "Voxel energy spectrum",
-    ("separation", "sparsity"): "Sparsity of layers",
-    ("separation", "EC_eta"): "Centre of layers in x",
-    ("separation", "EC_phi"): "Centre of layers in y",
-    ("separation", "EC_r"): "Centre of layers in r",
-    ("separation", "width_eta"): "Width of layers in x",
-    ("separation", "width_phi"): "Width of layers in y",
-    ("separation", "width_r"): "Width of layers in r",
-}
+
+CSV_FIELDS = (
+    *("metric", "observable", "layer", "candidate", "value", "error"),
+    *("floor", "floor_error", "n_showers", "comparable"),
+)
 
 
 @dataclass(frozen=True)
@@ -51,14 +31,15 @@ class Score:
     """One value of one candidate, and the floor to read it against.
 
     Args:
-        metric: "separation", "wasserstein" or "classifier".
+        metric: name of the metric.
         observable: what is compared; for layers the mean over them.
         candidate: name of the generated sample.
         value: mean over the draws.
         error: standard deviation over the draws.
-        floor: the same between disjoint halves of the reference.
+        floor: the same between the reference and as many other Geant4 showers.
         floor_error: its standard deviation over the draws.
         n_showers: showers of each set that was compared.
+        comparable: whether it may stand beside published values of this metric.
         layers: value of each layer, empty if the observable has no layers.
         floor_layers: floor of each layer.
     """
@@ -71,19 +52,46 @@ class Score:
     floor: float
     floor_error: float
     n_showers: int
+    comparable: bool = False
     layers: tuple[float, ...] = ()
     floor_layers: tuple[float, ...] = ()
 
     @property
+    def quantity(self) -> Quantity:
+        """What the value is."""
+        return quantity(self.metric, self.observable)
+
+    @property
     def title(self) -> str:
         """What a person calls the value."""
-        return TITLES.get((self.metric, self.observable), self.observable)
+        return self.quantity.label
+
+    @property
+    def scale(self) -> float:
+        """Factor that the value is shown with."""
+        return self.quantity.scale
+
+    @property
+    def toward(self) -> Toward:
+        """What is better: a low value, or one like the floor."""
+        return self.quantity.toward
 
     @property
     def excess(self) -> float:
-        """Distance from the floor in units of both spreads; NaN if there is none."""
+        """Distance from the floor on the bad side in units of both spreads; NaN if there is none.
+
+        Where a value on either side is bad, both count as above.
+        """
         spread = math.hypot(self.error, self.floor_error)
-        return (self.value - self.floor) / spread if spread > 0 else float("nan")
+        distance = self.value - self.floor
+        if self.toward == "floor":
+            distance = abs(distance)
+        return distance / spread if spread > 0 else float("nan")
+
+    def text(self, *, of_floor: bool = False) -> str:
+        """The value, or its floor, with the error, as it is shown."""
+        value, error = (self.floor, self.floor_error) if of_floor else (self.value, self.error)
+        return format_value(value * self.scale, error * self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +103,16 @@ class Scores:
         reference: observables of the reference.
         candidates: observables of the candidates, by name.
         provenance: what was compared, how, and with which versions.
+        outputs: calibrated outputs of the classifiers, by protocol and candidate.
+        timing: results of `caloforge bench`, by candidate.
     """
 
     values: tuple[Score, ...]
     reference: Sample = field(repr=False)
     candidates: Mapping[str, Sample] = field(repr=False)
     provenance: Mapping[str, Any] = field(repr=False)
+    outputs: Mapping[tuple[str, str], Outputs] = field(default_factory=dict, repr=False)
+    timing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: tuple[str, str, str]) -> Score:
         """The score of (metric, observable, candidate)."""
@@ -113,9 +125,10 @@ class Scores:
         )
 
     def rows(self) -> list[tuple[str, str, list[Score]]]:
-        """The table: metric, observable and one score a candidate, in the order of `TITLES`."""
-        keys = {(value.metric, value.observable) for value in self.values}
-        order = [key for key in TITLES if key in keys] + sorted(keys - set(TITLES))
+        """The table: metric, observable and one score a candidate, classifier tests first."""
+        keys = dict.fromkeys((value.metric, value.observable) for value in self.values)
+        order = [key for key in keys if key not in QUANTITIES]
+        order += [key for key in QUANTITIES if key in keys]
         return [
             (*key, [v for v in self.values if (v.metric, v.observable) == key]) for key in order
         ]
@@ -126,7 +139,12 @@ class Scores:
             {name: _json_number(value) for name, value in vars(score).items() if value != ()}
             for score in self.values
         ]
-        record = {"format_version": 1, "provenance": self.provenance, "scores": table}
+        record = {
+            "format_version": 2,
+            "provenance": self.provenance,
+            "scores": table,
+            "timing": self.timing,
+        }
         return json.dumps(record, indent=1, allow_nan=False, default=str)
 
     def save_json(self, path: str | Path) -> None:
@@ -134,18 +152,58 @@ class Scores:
         with replacing(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
-    def to_markdown(self) -> str:
-        """The table of scores beside the floor, for reading."""
+    def to_csv(self) -> str:
+        """A line for every value, and for every layer of a value that has layers."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n", extrasaction="ignore")
+        table.writeheader()
+        for score in self.values:
+            table.writerow({**vars(score), "layer": ""})
+            for layer, pair in enumerate(zip(score.layers, score.floor_layers, strict=True)):
+                of_layer = dict(zip(("value", "floor"), pair, strict=True))
+                empty = {"error": "", "floor_error": ""}
+                table.writerow({**vars(score), **empty, **of_layer, "layer": layer})
+        return text.getvalue()
+
+    def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:
+        """Write scores.json, scores.csv, scores.md and the page report.html into a folder.
+
+        Args:
+            folder: made where it does not exist.
+            figures: see `save_page`.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        table = self.to_markdown(published=True)
+        for name, text in (("csv", self.to_csv()), ("md", table), ("json", self.to_json())):
+            with replacing(target / f"scores.{name}") as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        self.save_page(target / "report.html", figures=figures)
+
+    def published(self) -> PublishedTable | None:
+        """The candidates beside the CaloChallenge's table; None for other geometries."""
+        return published_table(self.reference.geometry.name, self.values, list(self.candidates))
+
+    def to_markdown(self, *, published: bool = False) -> str:
+        """The table of scores beside the floor, for reading.
+
+        Args:
+            published: whether the CaloChallenge's table follows, see `published`.
+        """
         names = list(self.candidates)
         blocks = []
         for metric in dict.fromkeys(metric for metric, _, _ in self.rows()):
-            header = [metric.capitalize(), "floor", *names]
+            header = [metric, "floor", *names]
             lines = [header, ["---", *["---:"] * (len(names) + 1)]]
             for _, _, scores in (row for row in self.rows() if row[0] == metric):
-                floor = format_value(scores[0].floor, scores[0].floor_error)
-                values = [format_value(score.value, score.error) for score in scores]
+                floor = scores[0].text(of_floor=True)
+                values = [score.text() for score in scores]
                 lines.append([scores[0].title, floor, *values])
             blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        if self.timing:
+            blocks.append(_timing_table(self.timing))
+        if published and (table := self.published()):
+            blocks.append(_published_markdown(table))
         return "\n\n".join(blocks) + "\n"
 
     def __str__(self) -> str:
@@ -184,6 +242,36 @@ def format_value(value: float, error: float) -> str:
     exponent = math.floor(math.log10(error))
     digits = min(max(0, (1 if error / 10**exponent < 3.55 else 0) - exponent), 6)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def _timing_table(timing: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [["ms per shower", "device", "batch size", "time", "hardware"], ["---"] * 5]
+    for name, record in timing.items():
+        for row in record["rows"]:
+            device = row["device"] + (f", {row['threads']} threads" if row.get("threads") else "")
+            found = row["ms_per_shower"]
+            time = "–" if found is None else format_value(found, row["ms_per_shower_std"])
+            hardware = record["hardware"]["gpu" if row["device"] != "cpu" else "cpu"]
+            lines.append([name, device, str(row["batch_size"]), time, str(hardware)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _published_markdown(table: PublishedTable) -> str:
+    """The published table; values that may not be compared with it stand in brackets."""
+    lines = [["", *(title for title, _ in table.columns)]]
+    lines.append(["---", *["---:"] * len(table.columns)])
+    for row in table.rows:
+        own = row.kind != "published"
+        cells = [
+            "" if value is None else f"({value:.3g})" if own and not comparable else f"{value:.3g}"
+            for value, (_, comparable) in zip(row.values, table.columns, strict=True)
+        ]
+        lines.append([f"**{row.name}**" if own else row.name, *cells])
+    note = (
+        "CaloChallenge, published: other data, 100,000 showers and more. Values in brackets were "
+        "taken with another number of showers and may not be compared."
+    )
+    return note + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _json_number(value: Any) -> Any:

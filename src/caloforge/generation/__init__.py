@@ -1,5 +1,14 @@
-"""Generation: system, energies and seed to showers, in memory or streamed to disk."""
+"""Generation: system, energies and seed to showers, in memory or streamed to disk, and its time."""
 
 from caloforge.generation.production import GenerationProgress, generate, training_energies
+from caloforge.generation.timing import Timing, TimingProgress, TimingRow, time_generation
 
-__all__ = ["GenerationProgress", "generate", "training_energies"]
+__all__ = [
+    "GenerationProgress",
+    "Timing",
+    "TimingProgress",
+    "TimingRow",
+    "generate",
+    "time_generation",
+    "training_energies",
+]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from caloforge.evaluation.sample import Sample
 
-__all__ = ["event_display"]
+__all__ = ["event_display", "pack_array"]
 
 
 def event_display(samples: Mapping[str, Sample]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def event_display(samples: Mapping[str, Sample]) -> dict[str, Any]:
     energies = energies[energies > 0]
     across = max(float(np.abs(place["x"]).max()), float(np.abs(place["y"]).max())) * 1.05
     return {
-        "voxels": {name: _pack(values, "<f4") for name, values in place.items()},
+        "voxels": {name: pack_array(values, "<f4") for name, values in place.items()},
         "depth": [0.0, float(max(geometry.z)) * 1.03],
         "across": across,
         "energy_range": [float(energies.min()), float(energies.max())],
@@ -53,12 +53,13 @@ def _showers(sample: Sample, voxels: NDArray[Any]) -> list[dict[str, Any]]:
         {
             "energy_inc": float(shower.energy_inc[0]),
             "energy_dep": float(shower.total_energy()[0]),
-            "voxel": _pack(np.searchsorted(voxels, shower.index), "<u4"),
-            "energy": _pack(shower.energy, "<f4"),
+            "voxel": pack_array(np.searchsorted(voxels, shower.index), "<u4"),
+            "energy": pack_array(shower.energy, "<f4"),
         }
         for shower in events.batches(1)
     ]
 
 
-def _pack(values: NDArray[Any], kind: str) -> str:
+def pack_array(values: NDArray[Any], kind: str) -> str:
+    """The numbers of an array as text for the page."""
     return b64encode(values.astype(kind).tobytes()).decode("ascii")

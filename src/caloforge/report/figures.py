@@ -1,8 +1,8 @@
-"""Draw panels and average showers, in mplhep style."""
+"""Draw panels in mplhep style."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -12,17 +12,16 @@ import mplhep
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from PIL import Image
 
 from caloforge.evaluation.observables import Floats
-from caloforge.evaluation.sample import Sample
-from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.histograms import Histogram, content
-from caloforge.report.panels import Panel
+from caloforge.report.outputs import OutputPanel
+from caloforge.report.panel import Panel
 
-__all__ = ["COLOURS", "average_showers", "draw", "encode", "style"]
+__all__ = ["GEANT4", "draw", "draw_outputs", "encode", "encode_small", "line_of", "style"]
 
 GEANT4 = "#3c4350"
 # Petroff's ten colours, which stay apart for colour-blind eyes, without the greys.
@@ -31,7 +30,8 @@ COLOURS = (
     *("#1d4e89", "#92dadd"),
 )
 LINES = ("-", "--", ":")
-N_IMAGES = 5
+FEW = 8  # samples whose legend fits into the frame
+LONGEST = 30  # letters of a name that stand in a legend
 
 _STYLE: Any = {
     **mplhep.style.ROOT,
@@ -60,14 +60,21 @@ def style() -> Iterator[None]:
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """The file of a figure, such as "png" or "pdf"."""
+    """The file of a figure, such as "png" or "pdf", fit for print."""
     buffer = BytesIO()
     with style():
-        if kind == "png":  # savefig would lay everything out twice
-            canvas: Any = FigureCanvasAgg(figure)
-            canvas.print_png(buffer)
-        else:
-            figure.savefig(buffer, format=kind)
+        figure.savefig(buffer, format=kind, dpi=300)
+    return buffer.getvalue()
+
+
+def encode_small(figure: Figure) -> bytes:
+    """A PNG file of at most 256 colours, a third of the size of one with all of them."""
+    with style():
+        canvas: Any = FigureCanvasAgg(figure)
+        canvas.draw()
+    whole = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    buffer = BytesIO()
+    whole.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
@@ -80,49 +87,69 @@ def line_of(number: int) -> dict[str, Any]:
 
 
 def draw(panel: Panel) -> Figure:
-    """Draw a panel: Geant4 filled with its statistical band, candidates as steps, ratios below."""
+    """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below."""
     with style():
+        figure, right = _figure(list(panel.histograms))
         # Fixed margins: matplotlib would take longer to find them than to draw.
-        figure = Figure()
-        figure.subplots_adjust(left=0.165, right=0.975, bottom=0.125, top=0.975, hspace=0.08)
+        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
         (name, reference), *candidates = panel.histograms.items()
-        _draw_reference(upper, reference, name)
-        _draw_ratio(lower, reference, reference, GEANT4, band=True)
+        _draw_reference(upper, lower, reference, name)
         for number, (label, histogram) in enumerate(candidates):
-            mplhep.histplot(
-                histogram, ax=upper, yerr=False, flow="none", label=label, **line_of(number)
-            )
-            _draw_ratio(lower, histogram, reference, line_of(number)["color"])
+            value, error = content(histogram)
+            _draw_steps(upper, reference, value, error, line_of(number), label)
+            _draw_steps(lower, reference, *ratio_to(reference, histogram), line_of(number))
         _finish(panel, upper, lower, reference)
     return figure
 
 
-def _draw_reference(axes: Axes, histogram: Histogram, label: str) -> None:
+def _figure(names: Sequence[str]) -> tuple[Figure, float]:
+    """A figure with room for the legend, and where its frame ends: many names stand beside it."""
+    width, height = _STYLE["figure.figsize"]
+    room = 0.0
+    if len(names) > FEW:
+        room = 0.55 + 0.072 * min(max(map(len, names)), LONGEST)
+    figure = Figure(figsize=(width + room, height))
+    figure.subplots_adjust(bottom=0.125, top=0.975)
+    return figure, 0.975 * width / (width + room)
+
+
+def _legend(axes: Axes, n: int) -> None:
+    shape: dict[str, Any] = {"loc": "upper right", "fontsize": 10.5 if n < 6 else 9}
+    if n > FEW:
+        shape = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "fontsize": 8.5}
+    handles, labels = axes.get_legend_handles_labels()
+    short = [text if len(text) <= LONGEST else text[: LONGEST - 1] + "…" for text in labels]
+    axes.legend(handles, short, borderpad=0.3, labelspacing=0.25, handlelength=1.4, **shape)
+
+
+def _draw_reference(upper: Axes, lower: Axes, histogram: Histogram, label: str) -> None:
+    edges = histogram.axes[0].edges
     value, error = content(histogram)
-    edges = histogram.axes[0].edges
-    axes.stairs(value, edges, fill=True, color="#d9dce1", label=label)
-    axes.stairs(value, edges, color=GEANT4, linewidth=1.0)
-    axes.stairs(
-        value + error, edges, baseline=np.maximum(value - error, 0), fill=True, color="#9aa1ac"
-    )
+    upper.stairs(value, edges, fill=True, color="#d9dce1", label=label)
+    upper.stairs(value, edges, color=GEANT4, linewidth=1.0)
+    low = np.maximum(value - error, 0)
+    upper.stairs(value + error, edges, baseline=low, fill=True, color="#9aa1ac")
+    _, error = ratio_to(histogram, histogram)
+    error = np.nan_to_num(error)
+    lower.stairs(1 + error, edges, baseline=1 - error, fill=True, color="#d9dce1")
+    lower.axhline(1, color=GEANT4, linewidth=0.8)
 
 
-def _draw_ratio(
-    axes: Axes, histogram: Histogram, reference: Histogram, colour: str, *, band: bool = False
+def _draw_steps(
+    axes: Axes,
+    histogram: Histogram,
+    value: Floats,
+    error: Floats,
+    line: dict[str, Any],
+    label: str | None = None,
 ) -> None:
+    """A line of steps in the bins of a histogram, with the band of its error."""
     edges = histogram.axes[0].edges
-    ratio, error = ratio_to(reference, histogram)
-    if band:
-        error = np.nan_to_num(error)
-        axes.stairs(1 + error, edges, baseline=1 - error, fill=True, color="#d9dce1")
-        axes.axhline(1, color=GEANT4, linewidth=0.8)
-        return
-    axes.stairs(ratio, edges, baseline=None, color=colour, linewidth=1.0, alpha=0.6)
-    middle = np.sqrt(edges[1:] * edges[:-1]) if (edges > 0).all() else (edges[1:] + edges[:-1]) / 2
-    axes.errorbar(
-        middle, ratio, error, fmt="o", color=colour, markersize=2.2, elinewidth=0.8, linewidth=0
-    )
+    low, high = (np.nan_to_num(limit) for limit in (value - error, value + error))
+    axes.stairs(high, edges, baseline=low, fill=True, color=line["color"], alpha=0.22, linewidth=0)
+    baseline = None if label is None else 0
+    axes.stairs(value, edges, baseline=baseline, label=label, linewidth=1.3, **line)
 
 
 def ratio_to(reference: Histogram, histogram: Histogram) -> tuple[Floats, Floats]:
@@ -152,8 +179,8 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     own = (value + error).max()
     # A candidate that is far off may leave the frame, so that Geant4 stays visible.
     top = min(max(own, *(content(other)[0].max() for other in others)), 3 * own) or 1.0
-    n_lines = -(-len(panel.histograms) // (2 if len(panel.histograms) > 5 else 1))
-    room = 0.075 * n_lines + 0.04  # for the legend, as a fraction of the height
+    # Room for the legend, as a fraction of the height.
+    room = 0.075 * len(panel.histograms) + 0.04 if len(panel.histograms) <= FEW else 0.04
     if panel.log_y:
         positive = value[value > 0]
         bottom = positive.min() / 3 if len(positive) else top / 1e3
@@ -178,108 +205,50 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     lower.set_ylim(1 - half, 1 + half)
     lower.set_ylabel("ratio", loc="center")
     lower.yaxis.set_label_coords(-0.14, 0.5)
-    upper.legend(
-        ncols=2 if len(panel.histograms) > 5 else 1,
-        loc="upper right",
-        fontsize=10.5 if len(panel.histograms) < 12 else 7,
-        borderpad=0.3,
-        labelspacing=0.25,
-        handlelength=1.2,
-    )
+    _legend(upper, len(panel.histograms))
     for axes in (upper, lower):
         axes.label_outer()
 
 
-def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
-    """Mean energy per area in a few layers: the reference, the candidate, and their ratio.
-
-    The ratio of a voxel is left grey where its statistical error is above 0.3.
-    """
-    geometry, layers = reference.geometry, _layers_drawn(reference)
-    area = _areas(geometry)
-    density = [sample.mean_shower / area for sample in (reference, candidate)]
-    colours = _scale(density[0])
-    rows = (
-        (names[0], density[0], colours, r"MeV / mm$^2$"),
-        (names[1], density[1], colours, r"MeV / mm$^2$"),
-        ("ratio", _known_ratio(reference, candidate), _RATIO, f"{names[1]} / {names[0]}"),
-    )
+def draw_outputs(panel: OutputPanel) -> Figure:
+    """Draw a classifier's distributions: generated showers solid, Geant4's dotted."""
     with style():
-        figure = Figure(figsize=(2.25 * len(layers) + 0.9, 6.9), layout="constrained")
-        grid = figure.subplots(3, len(layers), squeeze=False, sharex="col", sharey="col")
-        for row, (name, values, (norm, colour_map), unit) in enumerate(rows):
-            for column, number in enumerate(layers):
-                axes, layer = grid[row, column], geometry.layers[number]
-                here = values[geometry.layer_slice(number)]
-                mesh = _draw_layer(axes, layer, here, norm, colour_map)
-                _finish_image(axes, row, column, number, geometry, name)
-            bar = figure.colorbar(mesh, ax=list(grid[row]), pad=0.01, aspect=16)
-            bar.set_label(unit, size=10)
-            bar.ax.tick_params(labelsize=9)
+        figure, right = _figure([*panel.histograms, "Geant4, same colour"] * 2)
+        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
+        axes = figure.subplots()
+        first = next(iter(panel.histograms.values()))[0]
+        axes.axvline(panel.no_difference, color=GEANT4, linewidth=0.8)
+        for name, (generated, reference) in panel.histograms.items():
+            line = line_of(panel.numbers[name])
+            for number, histogram in enumerate((generated, reference)):
+                value, error = content(histogram)
+                edges = histogram.axes[0].edges
+                low = np.maximum(value - error, 0)
+                high = value + error
+                axes.stairs(high, edges, baseline=low, fill=True, color=line["color"], alpha=0.15)
+                axes.stairs(
+                    value,
+                    edges,
+                    color=line["color"],
+                    linestyle="-" if number == 0 else ":",
+                    linewidth=1.3,
+                    label=name if number == 0 else None,
+                )
+        axes.stairs([], [0], color=GEANT4, linestyle=":", label="Geant4, same colour")
+        _finish_outputs(panel, axes, first)
     return figure
 
 
-_RATIO = Normalize(0.5, 1.5), "RdBu_r"
-
-
-def _known_ratio(reference: Sample, candidate: Sample) -> Floats:
-    """Ratio of the mean energies of each voxel, NaN where statistics do not tell it."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = candidate.mean_shower / reference.mean_shower
-        parts = (sample.mean_shower_error / sample.mean_shower for sample in (reference, candidate))
-        return np.where(np.hypot(*parts) < 0.3, ratio, np.nan)
-
-
-def _layers_drawn(sample: Sample) -> list[int]:
-    """Layers from the front to where 98 % of the energy lie in front."""
-    mean = sample.features["E_layer"].mean(axis=0)
-    last = int(np.searchsorted(np.cumsum(mean) / mean.sum(), 0.98))
-    return sorted({round(i) for i in np.linspace(0, last, N_IMAGES)})
-
-
-def _scale(density: Floats) -> tuple[Normalize, str]:
-    seen = density[density > 0]
-    return LogNorm(float(np.quantile(seen, 0.02)), float(seen.max())), "viridis"
-
-
-def _areas(geometry: Geometry) -> Floats:
-    """Area of each voxel [mm²], shape (n_voxels,)."""
-    return np.concatenate([_layer_areas(layer) for layer in geometry.layers])
-
-
-def _layer_areas(layer: Layer) -> Floats:
-    if isinstance(layer, PolarLayer):
-        rings = np.pi * np.diff(np.square(layer.r_edges)) / layer.n_alpha
-        return np.tile(rings, layer.n_alpha)
-    return np.outer(np.diff(layer.x_edges), np.diff(layer.y_edges)).ravel()
-
-
-def _draw_layer(axes: Axes, layer: Layer, values: Floats, norm: Normalize, colours: str) -> Any:
-    """Draw the voxels of a layer where they are, in x and y [mm]."""
-    axes.set_facecolor("#f1f2f4")
-    block = values.reshape(layer.shape)
-    if isinstance(layer, PolarLayer):
-        # Each bin in alpha is drawn as several, so that its outer border is round.
-        slices = -(-96 // layer.n_alpha)
-        alpha = np.linspace(-np.pi, np.pi, layer.n_alpha * slices + 1)
-        x = np.outer(np.cos(alpha), layer.r_edges)
-        y = np.outer(np.sin(alpha), layer.r_edges)
-        block = np.repeat(block, slices, axis=0)
-    else:
-        x, y = np.meshgrid(layer.x_edges, layer.y_edges, indexing="ij")
-    shown = np.ma.masked_invalid(np.where(block > 0, block, np.nan))
-    return axes.pcolormesh(x, y, shown, norm=norm, cmap=colours, rasterized=True)
-
-
-def _finish_image(
-    axes: Axes, row: int, column: int, layer: int, geometry: Geometry, name: str
-) -> None:
-    axes.set_aspect("equal")
-    axes.tick_params(labelsize=9, which="both", top=False, right=False, direction="out")
-    axes.minorticks_off()
-    if row == 0:
-        axes.set_title(f"layer {layer}, depth {geometry.z[layer]:.0f} mm", fontsize=10)
-    if row == 2:
-        axes.set_xlabel("x [mm]", fontsize=10, loc="center")
-    if column == 0:
-        axes.set_ylabel(f"{name}\ny [mm]", fontsize=10, loc="center")
+def _finish_outputs(panel: OutputPanel, axes: Axes, first: Histogram) -> None:
+    edges = first.axes[0].edges
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_xscale("log" if panel.log_x else "linear")
+    axes.set_yscale("log")
+    found = [content(histogram)[0] for pair in panel.histograms.values() for histogram in pair]
+    values = np.concatenate(found)
+    seen = values[values > 0]
+    if len(seen):
+        axes.set_ylim(seen.min() / 2, seen.max() * (seen.max() / seen.min()) ** 0.5)
+    axes.set_xlabel(first.axes[0].label)
+    axes.set_ylabel(panel.y_label)
+    _legend(axes, len(panel.histograms) + 1)

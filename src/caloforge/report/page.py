@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import re
+import shlex
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -18,34 +18,21 @@ from matplotlib.figure import Figure
 
 from caloforge.data.replacing import replacing
 from caloforge.evaluation.assessment import REFERENCE
-from caloforge.evaluation.scores import Score, Scores, format_value
+from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.scores import Scores
 from caloforge.report.display import event_display
-from caloforge.report.figures import average_showers, draw, encode, line_of
+from caloforge.report.explorer import explorer
+from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of
+from caloforge.report.images import average_showers, correlations
+from caloforge.report.outputs import output_panels
 from caloforge.report.panels import sections
+from caloforge.report.tables import groups, overview, timing_table
 from caloforge.units import GeV
 
 __all__ = ["save_page"]
 
-AT_FLOOR, FAR = 2.0, 5.0  # spreads above the floor at which a score counts as seen, as gross
 PARTICLES = {"e-": "Electrons", "e+": "Positrons", "gamma": "Photons", "pi+": "Charged pions"}
-GROUPS = {
-    "classifier": (
-        "Classifier",
-        "How often a small neural network that has seen both picks the Geant4 shower out of a pair "
-        "(AUC): 0.5 if it cannot tell, 1 if always. JSD is the same on a scale from 0 to 1. The "
-        "networks fit a CPU and small samples: do not compare with published AUCs.",
-    ),
-    "wasserstein": (
-        "Wasserstein distance",
-        "How far the distribution must be moved to become Geant4's, in standard deviations of "
-        "Geant4's.",
-    ),
-    "separation": (
-        "Separation power",
-        "Difference of histograms: 0 for the same shape, 1 for no overlap. Mean over the layers "
-        "where there are several.",
-    ),
-}
+FEW = 6  # candidates whose details are open from the start
 
 
 @dataclass(frozen=True)
@@ -89,41 +76,58 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        scores=scores,
         reference=REFERENCE,
         names=list(scores.candidates),
+        few=len(scores.candidates) <= FEW,
         colours={name: line_of(i)["color"] for i, name in enumerate(scores.candidates)},
         summary=_summary(scores),
-        verdicts=[_verdict(scores, name) for name in scores.candidates],
-        groups=list(_groups(scores)),
+        overview=overview(scores),
+        groups=list(groups(scores)),
+        published=scores.published(),
         sections=[
             (section, [keep(draw(panel), panel.name, panel.title) for panel in section.panels])
             for section in sections(samples)
         ],
-        averages=[
-            keep(
-                average_showers(scores.reference, sample, (REFERENCE, name)),
-                f"average_shower_{re.sub(r'[^0-9A-Za-z]+', '_', name).strip('_')}",
-                f"{REFERENCE} and {name}",
-            )
-            for name, sample in scores.candidates.items()
+        averages=_images(scores, average_showers, "average_shower", keep),
+        correlations=_images(scores, correlations, "correlations", keep),
+        outputs=[
+            keep(draw_outputs(panel), panel.name, panel.title)
+            for panel in output_panels(scores.outputs, list(scores.candidates))
         ],
+        timing=timing_table(scores.timing) if scores.timing else None,
+        explorer=_script_json(explorer(samples)),
         display=_script_json(event_display(samples)),
-        provenance=list(_flat(scores.provenance)),
+        provenance=[*_command(scores.provenance), *_flat(scores.provenance)],
         css=_static("page.css"),
-        script=_static("display.js"),
+        scripts=[_static(name) for name in ("tables.js", "explorer.js", "display.js")],
         plotly=_static("plotly-gl3d.min.js"),
     )
 
 
+def _images(
+    scores: Scores,
+    image: Callable[[Sample, Sample, tuple[str, str]], Figure],
+    name: str,
+    keep: Callable[[Figure, str, str], Drawn],
+) -> list[Drawn]:
+    """An image of Geant4 and each candidate; their numbers tell apart names that look alike."""
+    return [
+        keep(
+            image(scores.reference, sample, (REFERENCE, candidate)),
+            f"{name}_{number:02d}_{re.sub(r'[^0-9A-Za-z]+', '_', candidate).strip('_')}",
+            f"{REFERENCE} and {candidate}",
+        )
+        for number, (candidate, sample) in enumerate(scores.candidates.items(), 1)
+    ]
+
+
 def _keep(figure: Figure, name: str, title: str, *, folder: Path, kinds: Collection[str]) -> Drawn:
     """Encode a figure for the page, and write it beside the page in the formats asked for."""
-    png = encode(figure, "png")
     for kind in kinds:
         folder.mkdir(exist_ok=True)
         with replacing(folder / f"{name}.{kind}") as temporary:
-            temporary.write_bytes(png if kind == "png" else encode(figure, kind))
-    return Drawn(name, title, b64encode(png).decode("ascii"))
+            temporary.write_bytes(encode(figure, kind))
+    return Drawn(name, title, b64encode(encode_small(figure)).decode("ascii"))
 
 
 def _static(name: str) -> str:
@@ -146,71 +150,19 @@ def _summary(scores: Scores) -> str:
     )
 
 
-def _verdict(scores: Scores, name: str) -> tuple[str, str]:
-    """In words: how many scores are at their floor, and which is farthest above."""
-    mine = [value for value in scores.values if value.candidate == name]
-    known = [value for value in mine if math.isfinite(value.excess)]
-    at_floor = sum(_mark(value) == "floor" for value in mine)
-    text = f"{at_floor} of {sum(_mark(value) != 'unknown' for value in mine)} scores at their floor"
-    worst = max(known, key=lambda value: value.excess, default=None)
-    if worst and worst.excess >= AT_FLOOR:
-        group = GROUPS[worst.metric][0]
-        text += (
-            f"; farthest above: {worst.title} ({group}, {format_value(worst.value, worst.error)}"
-        )
-        text += f" with a floor of {format_value(worst.floor, worst.floor_error)})"
-    return name, text
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One score as it stands in the table."""
-
-    text: str
-    note: str
-    mark: str
-    best: bool
-
-
-def _groups(scores: Scores) -> Iterator[dict[str, Any]]:
-    """Rows of the table by metric, each cell marked by its distance from the floor."""
-    for metric, (title, text) in GROUPS.items():
-        rows = [
-            (
-                row[0].title,
-                format_value(row[0].floor, row[0].floor_error),
-                [_cell(score, row) for score in row],
-            )
-            for name, _, row in scores.rows()
-            if name == metric
-        ]
-        if rows:
-            sizes = sorted({v.n_showers for v in scores.values if v.metric == metric})
-            compared = f"{' or '.join(f'{n:,}' for n in sizes)} showers of each"
-            yield {"title": title, "text": text, "rows": rows, "compared": compared}
-
-
-def _mark(score: Score) -> str:
-    """How far above its floor a score is, in a word; a candidate that has no score is far."""
-    if math.isfinite(score.excess):
-        return "floor" if score.excess < AT_FLOOR else "seen" if score.excess < FAR else "far"
-    return "far" if math.isfinite(score.floor) and math.isnan(score.value) else "unknown"
-
-
-def _cell(score: Score, row: list[Score]) -> Cell:
-    known = [other.value for other in row if math.isfinite(other.value)]
-    mark = _mark(score)
-    times = score.value / score.floor if score.floor > 0 else float("nan")
-    scaled = score.metric != "classifier" and mark != "unknown" and math.isfinite(times)
-    missing = mark == "far" and math.isnan(score.value)
-    return Cell(
-        text="nothing in range" if missing else format_value(score.value, score.error),
-        note=f"× {times:.2g}" if scaled and times < 100 else f"× {times:,.0f}" if scaled else "",
-        mark=mark,
-        best=len(row) > 1
-        and score.value == min(known, default=None)
-        and any(other.excess >= AT_FLOOR for other in row),
-    )
+def _command(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The command line that takes these scores again, if every sample came from a file."""
+    origins = {"reference": provenance["reference"], **provenance["candidates"]}
+    if not all("file" in origin for origin in origins.values()):
+        return
+    words = ["caloforge", "evaluate", "--reference", provenance["reference"]["file"]]
+    if "file" in provenance.get("other", {}):
+        words += ["--other", provenance["other"]["file"]]
+    words += [f"{name}={origin['file']}" for name, origin in provenance["candidates"].items()]
+    words += ["--threshold", f"{provenance['threshold_MeV']:.10g}"]
+    words += [word for metric in provenance["metrics"] for word in ("--metric", metric)]
+    words += ["--seed", str(provenance["seed"]), "-o", "evaluation"]
+    yield "command", shlex.join(map(str, words))
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

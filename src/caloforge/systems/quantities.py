@@ -96,11 +96,11 @@ def _quantities(showers: VoxelShowers, names: Sequence[str]) -> Quantities:
     values: Quantities = {}
     for name in names:
         if name == "energy_inc":
-            values[name] = torch.from_numpy(np.array(showers.energy_inc))
+            values[name] = torch.from_numpy(showers.energy_inc.astype(np.float32))
         elif name == "layer_energies":
             values[name] = torch.from_numpy(showers.layer_energies().astype(np.float32))
         elif name == "showers":
-            values[name] = torch.from_numpy(showers.dense())
+            values[name] = torch.from_numpy(showers.dense().astype(np.float32, copy=False))
         else:
             layer = _layer_number(name, showers.geometry)
             assert layer is not None

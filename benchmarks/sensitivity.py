@@ -1,0 +1,145 @@
+"""Which metric sees which distortion of Geant4 showers, and from how many showers.
+
+    python benchmarks/sensitivity.py reference.h5 others.h5 -o benchmarks/results/sensitivity.json
+
+Half of `others` is the second Geant4 sample that the floor is taken with, the other half is
+distorted: once a little, once by 30 %. Energies are scaled; showers are made wider by moving the
+energy of each voxel, as a whole, to the ring where its stretched radius lies; in a noisy layer a
+share of the voxels fires, each with one to ten times the threshold; or every layer of every shower
+gets a gain of its own, so that layers know less of each other. Written are, for every score,
+the value, the floor and the distance between the two in units of both spreads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import caloforge as cf
+from caloforge.evaluation import DEFAULT_METRICS, SmallSampleWarning
+
+NOISY_LAYER = 10
+
+
+def scaled(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
+    """Every energy larger by a share."""
+    return dataclasses.replace(showers, energy=showers.energy * np.float32(1 + share))
+
+
+def wider(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
+    """Every radius larger by a share."""
+    rng = np.random.default_rng(1)
+    layer = showers.geometry.layers[0]
+    edges = np.asarray(layer.r_edges)
+    _, n_r = layer.shape
+    ring = showers.index.astype(np.int64) % n_r
+    radius = edges[ring] + rng.random(len(ring)) * (edges[ring + 1] - edges[ring])
+    moved = np.searchsorted(edges, radius * (1 + share), side="right") - 1
+    inside = moved < n_r
+    event, kept = showers.event()[inside], (showers.index - ring + moved)[inside]
+    counts = np.bincount(event, minlength=len(showers))
+    return dataclasses.replace(
+        showers,
+        offset=np.concatenate([[0], np.cumsum(counts)]),
+        index=kept,
+        energy=showers.energy[inside],
+    )
+
+
+def noisy(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
+    """A share of the voxels of one layer fires in every shower."""
+    rng = np.random.default_rng(2)
+    geometry, n = showers.geometry, len(showers)
+    voxels = np.arange(geometry.n_voxels)[geometry.layer_slice(NOISY_LAYER)]
+    fires = rng.random((n, len(voxels))) < share
+    event, place = np.nonzero(fires)
+    energy = geometry.threshold * rng.uniform(1, 10, len(event))
+    noise = cf.VoxelShowers(
+        showers.energy_inc,
+        np.concatenate([[0], np.cumsum(fires.sum(axis=1))]),
+        voxels[place],
+        energy.astype(np.float32),
+        geometry,
+    )
+    dense = showers.dense() + noise.dense()
+    return cf.VoxelShowers.from_dense(showers.energy_inc, dense, geometry)
+
+
+def independent(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
+    """Every layer of every shower has a gain of its own, Gaussian around 1."""
+    rng = np.random.default_rng(3)
+    n_layers = showers.geometry.n_layers
+    gain = rng.normal(1, share, (len(showers), n_layers)).clip(0.05)
+    cell = showers.event() * n_layers + showers.geometry.voxel_layer[showers.index]
+    energy = showers.energy * gain.ravel()[cell]
+    return dataclasses.replace(showers, energy=energy.astype(np.float32))
+
+
+DISTORTIONS = {
+    "3 % more energy": (scaled, 0.03),
+    "5 % wider": (wider, 0.05),
+    "one layer noisy, 3 %": (noisy, 0.03),
+    "layers fluctuate, 5 %": (independent, 0.05),
+    "30 % more energy": (scaled, 0.3),
+    "30 % wider": (wider, 0.3),
+    "one layer noisy, 30 %": (noisy, 0.3),
+    "layers fluctuate, 30 %": (independent, 0.3),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("others", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--metric", action="append", help="take only this metric")
+    asked = parser.parse_args()
+    reference, others = cf.read(asked.reference), cf.read(asked.others)
+    half = len(others) // 2
+    undistorted = others[half:]
+    candidates = {"none": undistorted}
+    candidates |= {
+        name: distort(undistorted, share) for name, (distort, share) in DISTORTIONS.items()
+    }
+    begin = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        scores = cf.evaluate(
+            reference,
+            candidates,
+            other=others[:half],
+            metrics=asked.metric or DEFAULT_METRICS,
+            progress=lambda step: print(f"{step.done}/{step.total} {step.task}", flush=True),
+        )
+    rows: list[dict[str, Any]] = [
+        {
+            "metric": value.metric,
+            "observable": value.observable,
+            "distortion": value.candidate,
+            "value": value.value,
+            "error": value.error,
+            "floor": value.floor,
+            "floor_error": value.floor_error,
+            "spreads": round(value.excess, 2),
+            "n_showers": value.n_showers,
+        }
+        for value in scores.values
+    ]
+    record = {
+        "reference": asked.reference.name,
+        "others": asked.others.name,
+        "seconds": round(time.perf_counter() - begin),
+        "rows": rows,
+    }
+    asked.output.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The command `bench`: how fast a trained generator is, and how much memory it takes."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from caloforge.cli.terminal import Quiet, Seed, console, out
+
+if TYPE_CHECKING:
+    from caloforge.generation import Timing
+
+__all__ = ["bench"]
+
+BUSY = 0.9  # share of a core below which other programs spoil a time
+
+
+def bench(
+    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    batch_sizes: Annotated[
+        str, typer.Option(help="Showers drawn at once, parted by commas.")
+    ] = "1,100,10000",
+    device: Annotated[
+        list[str] | None, typer.Option(help="cpu, the default, or cuda; twice to time both.")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of the CPU.")] = 1,
+    runs: Annotated[int, typer.Option(help="Runs, whose mean and spread are taken.")] = 10,
+    n: Annotated[
+        int | None, typer.Option("-n", help="Showers of a run; by default those of 5 seconds.")
+    ] = None,
+    limit: Annotated[
+        float, typer.Option(help="Seconds for one batch size; what takes longer is left out.")
+    ] = 600,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write it as JSON.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Quiet = False,
+) -> None:
+    """Time a trained generator by the protocol of the CaloChallenge.
+
+    Example: caloforge bench runs/l2l --batch-sizes 1,100,10000 -o timing.json
+    """
+    from caloforge.cli.progress import TimingDisplay
+    from caloforge.data import replacing
+    from caloforge.generation import time_generation
+
+    sizes, devices = _sizes(batch_sizes), device or ["cpu"]
+    display = TimingDisplay(console, "runs", len(sizes) * len(devices) * runs)
+    with ExitStack() as stack:
+        file = stack.enter_context(replacing(output)) if output else None
+        with display.live():
+            timing = time_generation(
+                run,
+                batch_sizes=sizes,
+                devices=devices,
+                threads=threads,
+                runs=runs,
+                n_showers=n,
+                seed=seed,
+                limit=limit,
+                progress=display,
+            )
+        if file:
+            file.write_text(timing.to_json())
+    if as_json:
+        out.print_json(timing.to_json())
+    else:
+        _print_table(timing)
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(
+            f"expected batch sizes parted by commas, such as 1,100,10000, got {text!r}"
+        ) from error
+
+
+def _print_table(timing: Timing) -> None:
+    from caloforge.evaluation.scores import format_value
+
+    machine = timing.hardware
+    table = Table(
+        "device",
+        title=f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
+        f"{sum(timing.parameters.values()):,} parameters",
+        caption=f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB"
+        + (f"; {machine['gpu']}" if machine["gpu"] else "")
+        + f"; PyTorch {timing.software['torch']}\n"
+        f"mean and standard deviation of {timing.rows[0].runs} runs",
+    )
+    for heading in ("batch size", "ms per shower", "showers/s", "peak memory [MB]", "showers/run"):
+        table.add_column(heading, justify="right")
+    for row in timing.rows:
+        device = f"cpu, {row.threads} thread{'s' * (row.threads > 1)}"
+        values = ["–"] * 4
+        if row.ms_per_shower is not None:
+            values = [
+                format_value(row.ms_per_shower, row.ms_per_shower_std or 0),
+                f"{1e3 / row.ms_per_shower:,.3g}",
+                f"{row.peak_memory_MB:,.0f}",
+                f"{row.n_showers:,}",
+            ]
+        table.add_row(device if row.device == "cpu" else row.device, f"{row.batch_size:,}", *values)
+    out.print(table)
+    for row in timing.rows:
+        which = f"{row.device}, batches of {row.batch_size:,}"
+        if row.reason:
+            out.print(f"{which}: not timed, {row.reason}")
+        elif row.device == "cpu" and row.cpu_share is not None and row.cpu_share < BUSY:
+            out.print(
+                f"{which}: timed too long, "
+                f"other programs left it {100 * row.cpu_share:.0f} % of a core"
+            )

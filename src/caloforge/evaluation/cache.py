@@ -1,0 +1,123 @@
+"""Results kept on disk, each under a hash of everything that it depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from caloforge.data.replacing import replacing
+from caloforge.evaluation.observables import ShowerSource, stream
+
+__all__ = ["Cache", "content_hash"]
+
+Result = TypeVar("Result")
+Arrays = dict[str, NDArray[Any]]
+
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
+ROOMS = ("evaluation", "geometry")  # whose code decides what a result is
+MODULES = ("showers.py",)
+
+
+class Cache:
+    """A folder of results.
+
+    Args:
+        folder: where they are kept; made when the first one is. None: nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def fetch(
+        self,
+        key: Mapping[str, Any],
+        compute: Callable[[], Result],
+        pack: Callable[[Result], Arrays],
+        unpack: Callable[[Arrays], Result],
+    ) -> Result:
+        """The result that is kept under the key, or that of `compute`, which is then kept.
+
+        Args:
+            key: what the result depends on beside the code and the libraries, as plain values.
+            compute: finds the result.
+            pack: turns it into arrays by name.
+            unpack: turns them back.
+        """
+        if self.folder is None:
+            return compute()
+        path = self.folder / f"{_hash_of({**key, 'code': _code_hash()})}.safetensors"
+        if path.is_file():
+            try:
+                return unpack(_load(path))
+            except (SafetensorError, KeyError, OSError):
+                pass  # damaged: found anew and replaced
+        result = compute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            _save(pack(result), temporary)
+        return result
+
+
+def _save(arrays: Arrays, path: Path) -> None:
+    order = {"names": json.dumps(list(arrays))}  # safetensors sorts them
+    packed = {name: np.asarray(values, order="C") for name, values in arrays.items()}
+    save_file(packed, path, metadata=order)
+
+
+def _load(path: Path) -> Arrays:
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in json.loads(file.metadata()["names"])}
+
+
+def content_hash(showers: ShowerSource) -> str:
+    """Hash of incident energies, voxel energies and geometry, wherever the showers are kept.
+
+    The same showers have the same hash in memory, in a file of either layout, under any name.
+    """
+    digest = hashlib.blake2b(json.dumps(showers.geometry.to_dict()).encode(), digest_size=16)
+    for batch in stream(showers, size=4096):
+        for values in (batch.energy_inc, np.diff(batch.offset), batch.index, batch.energy):
+            digest.update(np.ascontiguousarray(values).data)
+    return digest.hexdigest()
+
+
+def _hash_of(values: Mapping[str, Any]) -> str:
+    text = json.dumps(values, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@cache
+def _code_hash() -> str:
+    """Hash of the code that finds results and of the versions of the libraries that it calls."""
+    package = files("caloforge")
+    digest = hashlib.blake2b(digest_size=16)
+    for name in LIBRARIES:
+        digest.update(f"{name} {version(name)}\n".encode())
+    with_code = [package / name for name in MODULES]
+    for room in ROOMS:
+        with_code += _modules(package / room)
+    for module in with_code:
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+def _modules(folder: Any) -> list[Any]:
+    """The modules of a room and of the rooms in it, in a fixed order."""
+    found = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            found += _modules(entry)
+        elif entry.name.endswith(".py"):
+            found.append(entry)
+    return found

@@ -1,0 +1,58 @@
+"""The metrics by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from caloforge.evaluation.comparison import Metric
+from caloforge.evaluation.sample import Sample
+
+__all__ = ["DEFAULT_METRICS", "make_metric", "metric_names"]
+
+DISTANCES = ("separation", "wasserstein", "pearson", "fpd", "kpd", "prdc")
+DEFAULT_METRICS = (*DISTANCES, "small-shower", "small-layers", "small-voxels")
+
+
+def metric_names() -> tuple[str, ...]:
+    """Every metric: the distances, then the classifier tests."""
+    from caloforge.evaluation.classifiers import PROTOCOLS
+
+    return (*DISTANCES, *PROTOCOLS)
+
+
+def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
+    """The names without repetition.
+
+    Raises:
+        ValueError: for a metric that does not exist.
+    """
+    chosen = tuple(dict.fromkeys(names))
+    if unknown := [name for name in chosen if name not in metric_names()]:
+        raise ValueError(f"metrics must be among {', '.join(metric_names())}, got {unknown}")
+    return chosen
+
+
+def make_metric(name: str, reference: Sample) -> Metric:
+    """A metric, fitted to a reference."""
+    from caloforge.evaluation.metrics.correlation import LayerCorrelation
+    from caloforge.evaluation.metrics.neighbours import NearestNeighbours
+    from caloforge.evaluation.metrics.physics_distance import (
+        FrechetPhysicsDistance,
+        KernelPhysicsDistance,
+    )
+    from caloforge.evaluation.metrics.separation import Separation
+    from caloforge.evaluation.metrics.wasserstein import Wasserstein
+
+    distances: dict[str, type[Metric]] = {
+        "separation": Separation,
+        "wasserstein": Wasserstein,
+        "pearson": LayerCorrelation,
+        "fpd": FrechetPhysicsDistance,
+        "kpd": KernelPhysicsDistance,
+        "prdc": NearestNeighbours,
+    }
+    if name in distances:
+        return distances[name](reference, reference.threshold)
+    from caloforge.evaluation.classifiers import classifier_metric
+
+    return classifier_metric(name, reference, reference.threshold)

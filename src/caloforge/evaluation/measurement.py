@@ -1,0 +1,195 @@
+"""Take a metric on several draws of showers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.evaluation.comparison import Columns, Comparison, Draw, Metric, Outputs, draws
+from caloforge.evaluation.observables import Floats
+
+__all__ = ["Measured", "Plan", "Side", "measure"]
+
+Side = Literal["other", "candidate"]
+SIDES = ("reference", "candidate")  # of a classifier's outputs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often and on how many showers a metric is taken.
+
+    Args:
+        size: showers of each set.
+        n_reference: showers of the reference.
+        n_other: showers of a second Geant4 sample, None without one.
+        n_candidate: showers of the candidate.
+        repeats: number of draws.
+        seed: of the draws.
+        paired: whether the candidate has the reference's incident energies, shower by shower.
+        is_whole: whether a draw exhausts the reference, so that draws differ in their order alone:
+            the value is then that of one draw, the error the spread over random halves.
+    """
+
+    size: int
+    n_reference: int
+    n_other: int | None
+    n_candidate: int
+    repeats: int
+    seed: int
+    paired: bool
+    is_whole: bool
+
+    @classmethod
+    def of(
+        cls,
+        metric: Metric,
+        n_reference: int,
+        n_candidate: int,
+        *,
+        n_other: int | None,
+        seed: int,
+        paired: bool,
+    ) -> Plan:
+        """The largest sets of equally many showers that the samples and the metric allow."""
+        most = n_reference // 2 if n_other is None else min(n_reference, n_other)
+        size = min(most, n_candidate, metric.max_size or n_candidate)
+        is_whole = size == n_reference and metric.repeats > 1 and not metric.is_random
+        return cls(size, n_reference, n_other, n_candidate, metric.repeats, seed, paired, is_whole)
+
+    def draws(self) -> list[Draw]:
+        """The draws of showers."""
+        return list(
+            draws(
+                self.n_reference,
+                self.n_candidate,
+                n_other=self.n_other,
+                size=self.size,
+                repeats=self.repeats,
+                seed=self.seed,
+                paired=self.paired,
+            )
+        )
+
+    def settings(self, side: Side) -> dict[str, Any]:
+        """What the result depends on, as plain values; a floor does not depend on the candidate."""
+        settings = dict(vars(self))
+        if side == "other":
+            del settings["n_candidate"], settings["paired"]
+        return settings
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a metric found between two samples.
+
+    Args:
+        values: by observable, the value of every draw, shape (draws,) or (draws, layers).
+        errors: by observable, where it is not the spread between the draws.
+        outputs: a classifier's outputs of all draws, by protocol.
+    """
+
+    values: Mapping[str, Floats]
+    errors: Mapping[str, float] = field(default_factory=dict)
+    outputs: Mapping[str, Outputs] = field(default_factory=dict)
+
+    def summary(self, observable: str) -> tuple[float, float, tuple[float, ...]]:
+        """Mean over draws and layers, its error, and the mean of each layer.
+
+        Layers without a value are left out of the mean over layers.
+        """
+        found = self.values[observable]
+        means = _mean_over_layers(found)
+        error = self.errors.get(observable, _spread(means))
+        layers: tuple[float, ...] = ()
+        if found.ndim > 1:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+                layers = tuple(np.nanmean(found, axis=0).tolist())
+        return float(means.mean()), error, layers
+
+    def pack(self) -> dict[str, NDArray[Any]]:
+        """As arrays by name; `unpack` turns them back."""
+        arrays: dict[str, NDArray[Any]] = {f"values/{k}": v for k, v in self.values.items()}
+        arrays |= {f"errors/{k}": np.asarray(v, np.float64) for k, v in self.errors.items()}
+        for protocol, outputs in self.outputs.items():
+            arrays |= {f"outputs/{protocol}/{k}": v for k, v in vars(outputs).items()}
+        return arrays
+
+    @classmethod
+    def unpack(cls, arrays: Mapping[str, NDArray[Any]]) -> Measured:
+        """What `pack` was called on."""
+        groups: dict[str, dict[str, NDArray[Any]]] = {"values": {}, "errors": {}, "outputs": {}}
+        for name, array in arrays.items():
+            group, _, key = name.partition("/")
+            groups[group][key] = array
+        protocols = dict.fromkeys(key.rpartition("/")[0] for key in groups["outputs"])
+        return cls(
+            groups["values"],
+            {name: float(error) for name, error in groups["errors"].items()},
+            {
+                protocol: Outputs(*(groups["outputs"][f"{protocol}/{side}"] for side in SIDES))
+                for protocol in protocols
+            },
+        )
+
+
+def measure(
+    metric: Metric, reference: Columns, against: Columns, plan: Plan, side: Side
+) -> Measured:
+    """Take a metric on every draw of a plan.
+
+    Args:
+        metric: the metric.
+        reference: columns of the reference.
+        against: columns of a candidate or, for the floor, of the other Geant4 showers.
+        plan: which showers.
+        side: whether `against` is a candidate's or the other Geant4 showers'.
+    """
+    rows = [(draw.reference, getattr(draw, side), draw.seed) for draw in plan.draws()]
+
+    def compare(first: NDArray[np.int64], second: NDArray[np.int64], seed: int) -> Comparison:
+        return metric.compare(_take(reference, first), _take(against, second), seed)
+
+    if not plan.is_whole:
+        return _joined([compare(*draw) for draw in rows])
+    whole = compare(*rows[0])
+    half = plan.size // 2
+    halves = _joined([compare(first[:half], second[:half], seed) for first, second, seed in rows])
+    errors = {name: _spread(_mean_over_layers(found)) for name, found in halves.values.items()}
+    return Measured(_joined([whole]).values, {**errors, **whole.errors}, whole.outputs)
+
+
+def _take(columns: Columns, rows: NDArray[np.int64]) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _joined(found: list[Comparison]) -> Measured:
+    first = found[0]
+    return Measured(
+        {name: np.asarray([one.values[name] for one in found], float) for name in first.values},
+        {name: float(np.mean([one.errors[name] for one in found])) for name in first.errors},
+        {
+            name: Outputs(
+                *(
+                    np.concatenate([getattr(one.outputs[name], side) for one in found])
+                    for side in SIDES
+                )
+            )
+            for name in first.outputs
+        },
+    )
+
+
+def _mean_over_layers(found: Floats) -> Floats:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.asarray(np.nanmean(found.reshape(len(found), -1), axis=1))
+
+
+def _spread(means: Floats) -> float:
+    return float(means.std(ddof=1)) if len(means) > 1 else float("nan")

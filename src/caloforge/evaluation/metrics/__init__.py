@@ -1,0 +1,1 @@
+"""Distances between samples of showers, each in a module of its own."""

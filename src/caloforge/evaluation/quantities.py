@@ -1,0 +1,74 @@
+"""What a person calls each value, how it is shown, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["QUANTITIES", "Quantity", "quantity"]
+
+Toward = Literal["low", "floor"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A value that a metric gives.
+
+    Args:
+        title: what a person calls it.
+        scale: factor that it is shown with.
+        toward: what is better: a low value, or one like the floor, from which both ways are bad.
+    """
+
+    title: str
+    scale: float = 1.0
+    toward: Toward = "low"
+
+    @property
+    def label(self) -> str:
+        """The title with the scale."""
+        return self.title if self.scale == 1 else f"{self.title} × {self.scale:g}"
+
+
+_CLASSIFIER = {"auc": Quantity("AUC"), "jsd": Quantity("JSD")}
+
+# By metric and observable, in the order of the tables; classifier tests come first.
+QUANTITIES: dict[tuple[str, str], Quantity] = {
+    ("fpd", "fpd"): Quantity("Fréchet physics distance", 1e3),
+    ("kpd", "kpd"): Quantity("Kernel physics distance", 1e3),
+    ("prdc", "precision"): Quantity("Precision", toward="floor"),
+    ("prdc", "recall"): Quantity("Recall", toward="floor"),
+    ("prdc", "density"): Quantity("Density", toward="floor"),
+    ("prdc", "coverage"): Quantity("Coverage", toward="floor"),
+    ("pearson", "mean"): Quantity("Correlation of layers, mean difference"),
+    ("pearson", "max"): Quantity("Correlation of layers, largest difference"),
+    ("wasserstein", "energy_ratio"): Quantity("Deposited / incident energy"),
+    ("wasserstein", "occupancy"): Quantity("Occupancy"),
+    ("wasserstein", "spectrum"): Quantity("Voxel energy spectrum"),
+    ("wasserstein", "z_profile"): Quantity("Longitudinal profile"),
+    ("wasserstein", "r_profile"): Quantity("Radial profile"),
+    ("wasserstein", "x_profile"): Quantity("x profile"),
+    ("wasserstein", "y_profile"): Quantity("y profile"),
+    ("wasserstein", "z_mean"): Quantity("Centre in depth"),
+    ("wasserstein", "x_mean"): Quantity("Centre in x"),
+    ("wasserstein", "y_mean"): Quantity("Centre in y"),
+    ("wasserstein", "z_std"): Quantity("Width in depth"),
+    ("wasserstein", "x_std"): Quantity("Width in x"),
+    ("wasserstein", "y_std"): Quantity("Width in y"),
+    ("separation", "E_tot"): Quantity("Deposited / incident energy"),
+    ("separation", "E_layer"): Quantity("Layer energies"),
+    ("separation", "voxel"): Quantity("Voxel energy spectrum"),
+    ("separation", "sparsity"): Quantity("Sparsity of layers"),
+    ("separation", "EC_eta"): Quantity("Centre of layers in x"),
+    ("separation", "EC_phi"): Quantity("Centre of layers in y"),
+    ("separation", "EC_r"): Quantity("Centre of layers in r"),
+    ("separation", "width_eta"): Quantity("Width of layers in x"),
+    ("separation", "width_phi"): Quantity("Width of layers in y"),
+    ("separation", "width_r"): Quantity("Width of layers in r"),
+}
+
+
+def quantity(metric: str, observable: str) -> Quantity:
+    """The quantity of a metric's observable; every classifier test has an AUC and a JSD."""
+    known = QUANTITIES.get((metric, observable)) or _CLASSIFIER.get(observable)
+    return known or Quantity(observable)

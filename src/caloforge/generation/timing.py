@@ -1,0 +1,331 @@
+"""How long generation takes, and how much memory, by batch size."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import caloforge
+from caloforge.generation.production import training_energies
+from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
+from caloforge.systems.base import System, check_device
+from caloforge.training import RunFolder, load
+
+__all__ = ["Timing", "TimingProgress", "TimingRow", "time_generation"]
+
+FORMAT_VERSION = 1
+MEGABYTE = 1e6
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class TimingRow:
+    """Speed and memory at one batch size on one device.
+
+    Args:
+        device: where it was computed.
+        threads: threads of the CPU.
+        batch_size: showers drawn at once.
+        n_showers: showers of one run, 0 if none was timed.
+        runs: number of runs.
+        ms_per_shower: mean of the runs [ms], None if it could not be measured.
+        ms_per_shower_std: their population standard deviation [ms].
+        peak_memory_MB: highest memory [MB]: resident memory of the whole process on a CPU, memory
+            that PyTorch allocated on an accelerator.
+        cpu_share: processor time over wall-clock time; below 1 on a CPU where other programs took
+            the processor away, so that the times are too long.
+        reason: why it could not be measured.
+    """
+
+    device: str
+    threads: int
+    batch_size: int
+    n_showers: int
+    runs: int
+    ms_per_shower: float | None
+    ms_per_shower_std: float | None
+    peak_memory_MB: float | None  # noqa: N815 (a unit keeps its case)
+    cpu_share: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The time of generation, on one machine.
+
+    Args:
+        run: name of the run folder.
+        system: name of the system.
+        preset: its preset, None if its settings are those of no preset.
+        geometry: name of the geometry.
+        parameters: number of trainable parameters of each stage; generation uses all of them.
+        hardware: `cpu`, `cores`, `memory_GB`, `gpu`.
+        software: versions by package.
+        protocol: how it was measured, in one sentence.
+        rows: one for each device and batch size.
+    """
+
+    run: str
+    system: str
+    preset: str | None
+    geometry: str
+    parameters: Mapping[str, int]
+    hardware: Mapping[str, Any]
+    software: Mapping[str, str]
+    protocol: str
+    rows: tuple[TimingRow, ...]
+
+    def to_json(self) -> str:
+        """All of it as JSON; `from_dict` is the inverse."""
+        counts = self.parameters
+        values = {
+            "format_version": FORMAT_VERSION,
+            **asdict(self),
+            "parameters": {"total": sum(counts.values()), "stages": dict(counts)},
+        }
+        return json.dumps(values, indent=1)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Timing:
+        """A timing from what `to_json` wrote.
+
+        Raises:
+            ValueError: if the values are of another format.
+        """
+        known = dict(values)
+        version = known.pop("format_version", None)
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"expected a timing of format {FORMAT_VERSION}, got {version}: "
+                "measure it again with `caloforge bench`"
+            )
+        try:
+            known["parameters"] = known["parameters"]["stages"]
+            known["rows"] = tuple(TimingRow(**row) for row in known["rows"])
+            return cls(**known)
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"the timing is damaged ({error}): measure it again with `caloforge bench`"
+            ) from error
+
+
+@dataclass(frozen=True)
+class TimingProgress:
+    """How far a timing is.
+
+    Args:
+        device: of the row at work.
+        batch_size: of the row at work.
+        done: runs that are finished, those of earlier rows included.
+        n: runs of all rows.
+        ms_per_shower: of the last run [ms], None while a row warms up or if it was left out.
+    """
+
+    device: str
+    batch_size: int
+    done: int
+    n: int
+    ms_per_shower: float | None
+
+
+def time_generation(
+    run: str | Path,
+    *,
+    batch_sizes: Sequence[int] = (1, 100, 10_000),
+    devices: Sequence[str] = ("cpu",),
+    threads: int = 1,
+    runs: int = 10,
+    n_showers: int | None = None,
+    seed: int = 0,
+    limit: float = 600.0,
+    progress: Callable[[TimingProgress], None] | None = None,
+) -> Timing:
+    """Time the generation of a trained system by the protocol of the CaloChallenge.
+
+    The time per shower is the mean, and its spread the population standard deviation, of several
+    runs. A run goes from incident energies to showers in memory; it is one batch, or as many as
+    take 5 seconds. Incident energies are drawn from the spectrum of the training sample, anew for
+    every run. Every row is measured in a fresh process, which loads the system and warms up with
+    batches of 1, 1, 10, 100 … showers up to the batch size before the first run.
+
+    Example:
+        >>> timing = time_generation("runs/l2l", batch_sizes=(1, 100), devices=("cpu", "cuda"))
+        >>> timing.rows[0].ms_per_shower
+
+    A script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
+
+    Args:
+        run: the run folder of a trained system.
+        batch_sizes: showers drawn at once, one row each.
+        devices: "cpu" and "cuda".
+        threads: threads of the CPU.
+        runs: number of runs.
+        n_showers: showers of a run at least, in whole batches; by default those of 5 seconds.
+        seed: of the incident energies and the showers.
+        limit: seconds that one row may take. What would take longer gets shorter runs, and if
+            runs of one batch are still too long, a row without time that says so.
+        progress: called with a `TimingProgress` when a row begins, and after every run.
+
+    Returns:
+        The times, with all that is needed to compare them with others.
+
+    Raises:
+        ValueError: for a run folder that is not trained, an unknown device, or numbers that are
+            not positive.
+        FloatingPointError: if the system draws values that are not finite.
+
+    Source: CaloChallenge 2022 (arXiv:2410.21611), section on generation times.
+    """
+    _check(batch_sizes, devices, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
+    system = load(run)
+    training_energies(RunFolder(run).config(), 1, seed)  # fails here rather than in a process
+    cells = [
+        _Cell(str(run), device, threads, size, runs, n_showers, seed, limit)
+        for device in devices
+        for size in batch_sizes
+    ]
+    rows = []
+    for number, cell in enumerate(cells):
+        report = partial(_report, progress, cell, number * runs, len(cells) * runs)
+        report(0, None)
+        rows.append(_measure(cell, report))
+        if rows[-1].reason:
+            report(runs, None)
+    return Timing(
+        run=Path(run).resolve().name,
+        system=system.name,
+        preset=preset_of(system),
+        geometry=system.geometry.name,
+        parameters=system.n_parameters,
+        hardware=_hardware(devices),
+        software=_software(),
+        protocol=_protocol(runs),
+        rows=tuple(rows),
+    )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """What one row is to measure."""
+
+    run: str
+    device: str
+    threads: int
+    batch_size: int
+    runs: int
+    n_showers: int | None
+    seed: int
+    limit: float
+
+
+def _measure(cell: _Cell, report: Report) -> TimingRow:
+    """The row of a cell, measured in a process of its own."""
+    empty = TimingRow(cell.device, cell.threads, cell.batch_size, 0, cell.runs, None, None, None)
+    try:
+        with stopwatch(cell.run, cell.device, cell.threads) as watch:
+            n, times = timed_runs(
+                watch.seconds,
+                cell.batch_size,
+                runs=cell.runs,
+                limit=cell.limit,
+                n_showers=cell.n_showers,
+                seed=cell.seed,
+                report=report,
+            )
+            peak, share = watch.peak_memory(), watch.cpu_share()
+    except TooLongError as error:
+        return replace(empty, reason=str(error))
+    except (MemoryError, RuntimeError) as error:
+        return replace(empty, reason=_out_of_memory(error))
+    return replace(
+        empty,
+        n_showers=n,
+        ms_per_shower=float(np.mean(times)),
+        ms_per_shower_std=float(np.std(times)),
+        peak_memory_MB=peak / MEGABYTE,
+        cpu_share=share,
+    )
+
+
+def _out_of_memory(error: Exception) -> str:
+    """Say so if this is what the error is about, raise it again if not."""
+    if isinstance(error, BrokenProcessPool):
+        return "the process was killed, as happens where memory runs out"
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if known or "can't allocate memory" in str(error):  # the words of PyTorch on a CPU
+        return "out of memory"
+    raise error
+
+
+def _report(
+    progress: Callable[[TimingProgress], None] | None,
+    cell: _Cell,
+    before: int,
+    n: int,
+    done: int,
+    ms_per_shower: float | None,
+) -> None:
+    if progress is not None:
+        progress(TimingProgress(cell.device, cell.batch_size, before + done, n, ms_per_shower))
+
+
+def _check(batch_sizes: Sequence[int], devices: Sequence[str], **numbers: float | None) -> None:
+    if not batch_sizes or not devices:
+        raise ValueError("expected one batch size and one device or more, got none")
+    for device in devices:
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"expected the device cpu or cuda, got {device!r}")
+        check_device(device)
+    for name, value in {"batch size": min(batch_sizes), **numbers}.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive, got {value}")
+
+
+def preset_of(system: System) -> str | None:
+    """The preset that has the system's configuration."""
+    of_size = {size: system.preset(size, system.geometry) for size in system.sizes}
+    same = [size for size, config in of_size.items() if config == system.config]
+    return f"{system.name}/{same[0]}" if same else None
+
+
+def _hardware(devices: Sequence[str]) -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        # only x86 says its model there
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_GB": round(memory / GIGABYTE, 1),
+        "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
+    }
+
+
+def _software() -> dict[str, str]:
+    return {
+        "caloforge": caloforge.__version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }
+
+
+def _protocol(runs: int) -> str:
+    return (
+        f"Mean and population standard deviation of {runs} runs by the wall clock, from "
+        "incident energies to voxel showers above the threshold in memory, the energies drawn "
+        "from the spectrum of the training sample anew for every run, the loading of the model "
+        "excluded, after a warm-up with batches of 1, 1, 10, 100 and so on up to the batch size, "
+        "an accelerator synchronised before the clock is read, every row in a fresh process; peak "
+        "memory is the resident memory of that process on a CPU, and what PyTorch allocated on "
+        "an accelerator."
+    )

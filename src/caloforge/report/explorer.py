@@ -1,0 +1,57 @@
+"""Histograms of every layer, packed for the browser to draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from caloforge.report.display import pack_array
+from caloforge.report.figures import GEANT4, line_of
+from caloforge.report.histograms import content
+from caloforge.report.layers import LAYER_FEATURES, layer_panel, layers_of
+from caloforge.report.panel import Panel, Samples, reference_of
+
+__all__ = ["explorer"]
+
+DASHES = {"-": "solid", "--": "dash", ":": "dot"}
+
+
+def explorer(samples: Samples) -> dict[str, Any]:
+    """Collect the distributions of all features in all layers, as plain values for JSON.
+
+    Arrays are base64 of little-endian float32: borders of bins, and for each sample their contents
+    and errors.
+
+    Args:
+        samples: observables by name, Geant4 first.
+    """
+    geometry = reference_of(samples).geometry
+    lines = [line_of(number) for number in range(len(samples) - 1)]
+    return {
+        "names": list(samples),
+        "lines": [
+            {"color": GEANT4, "dash": "solid"},
+            *({"color": line["color"], "dash": DASHES[line["linestyle"]]} for line in lines),
+        ],
+        "features": [
+            {
+                "title": feature.title,
+                "unit": feature.unit,
+                "log": name == "E_layer",
+                "layers": [
+                    {"layer": layer, **_pack(layer_panel(samples, name, layer))}
+                    for layer in layers_of(geometry, name)
+                ],
+            }
+            for name, feature in LAYER_FEATURES.items()
+        ],
+    }
+
+
+def _pack(panel: Panel) -> dict[str, Any]:
+    histograms = list(panel.histograms.values())
+    contents = [content(histogram) for histogram in histograms]
+    return {
+        "edges": pack_array(histograms[0].axes[0].edges, "<f4"),
+        "values": [pack_array(value, "<f4") for value, _ in contents],
+        "errors": [pack_array(error, "<f4") for _, error in contents],
+    }

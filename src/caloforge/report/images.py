@@ -1,0 +1,156 @@
+"""Draw average showers and correlations of layers, in mplhep style."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from caloforge.evaluation.metrics.correlation import pearson
+from caloforge.evaluation.observables import Floats
+from caloforge.evaluation.sample import Sample
+from caloforge.geometry import Geometry, Layer, PolarLayer
+from caloforge.report.figures import style
+
+__all__ = ["average_showers", "correlations"]
+
+N_IMAGES = 5
+
+
+def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
+    """Mean energy per area in a few layers: the reference, the candidate, and their ratio.
+
+    The ratio of a voxel is left grey where its statistical error is above 0.3.
+    """
+    geometry, layers = reference.geometry, _layers_drawn(reference)
+    area = _areas(geometry)
+    density = [sample.mean_shower / area for sample in (reference, candidate)]
+    colours = _scale(density[0])
+    rows = (
+        (names[0], density[0], colours, r"MeV / mm$^2$"),
+        (names[1], density[1], colours, r"MeV / mm$^2$"),
+        ("ratio", _known_ratio(reference, candidate), _RATIO, f"{names[1]} / {names[0]}"),
+    )
+    with style():
+        figure = Figure(figsize=(2.25 * len(layers) + 0.9, 6.9), layout="constrained")
+        grid = figure.subplots(3, len(layers), squeeze=False, sharex="col", sharey="col")
+        for row, (name, values, (norm, colour_map), unit) in enumerate(rows):
+            for column, number in enumerate(layers):
+                axes, layer = grid[row, column], geometry.layers[number]
+                here = values[geometry.layer_slice(number)]
+                mesh = _draw_layer(axes, layer, here, norm, colour_map)
+                _finish_image(axes, row, column, number, geometry, name)
+            bar = figure.colorbar(mesh, ax=list(grid[row]), pad=0.01, aspect=16)
+            bar.set_label(unit, size=10)
+            bar.ax.tick_params(labelsize=9)
+    return figure
+
+
+_RATIO = Normalize(0.5, 1.5), "RdBu_r"
+
+
+def _known_ratio(reference: Sample, candidate: Sample) -> Floats:
+    """Ratio of the mean energies of each voxel, NaN where statistics do not tell it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = candidate.mean_shower / reference.mean_shower
+        parts = (sample.mean_shower_error / sample.mean_shower for sample in (reference, candidate))
+        return np.where(np.hypot(*parts) < 0.3, ratio, np.nan)
+
+
+def _layers_drawn(sample: Sample) -> list[int]:
+    """Layers from the front to where 98 % of the energy lie in front."""
+    mean = sample.features["E_layer"].mean(axis=0)
+    last = int(np.searchsorted(np.cumsum(mean) / mean.sum(), 0.98))
+    return sorted({round(i) for i in np.linspace(0, last, N_IMAGES)})
+
+
+def _scale(density: Floats) -> tuple[Normalize, str]:
+    seen = density[density > 0]
+    return LogNorm(float(np.quantile(seen, 0.02)), float(seen.max())), "viridis"
+
+
+def _areas(geometry: Geometry) -> Floats:
+    """Area of each voxel [mm²], shape (n_voxels,)."""
+    return np.concatenate([_layer_areas(layer) for layer in geometry.layers])
+
+
+def _layer_areas(layer: Layer) -> Floats:
+    if isinstance(layer, PolarLayer):
+        rings = np.pi * np.diff(np.square(layer.r_edges)) / layer.n_alpha
+        return np.tile(rings, layer.n_alpha)
+    return np.outer(np.diff(layer.x_edges), np.diff(layer.y_edges)).ravel()
+
+
+def _draw_layer(axes: Axes, layer: Layer, values: Floats, norm: Normalize, colours: str) -> Any:
+    """Draw the voxels of a layer where they are, in x and y [mm]."""
+    axes.set_facecolor("#f1f2f4")
+    block = values.reshape(layer.shape)
+    if isinstance(layer, PolarLayer):
+        # Each bin in alpha is drawn as several, so that its outer border is round.
+        slices = -(-96 // layer.n_alpha)
+        alpha = np.linspace(-np.pi, np.pi, layer.n_alpha * slices + 1)
+        x = np.outer(np.cos(alpha), layer.r_edges)
+        y = np.outer(np.sin(alpha), layer.r_edges)
+        block = np.repeat(block, slices, axis=0)
+    else:
+        x, y = np.meshgrid(layer.x_edges, layer.y_edges, indexing="ij")
+    shown = np.ma.masked_invalid(np.where(block > 0, block, np.nan))
+    return axes.pcolormesh(x, y, shown, norm=norm, cmap=colours, rasterized=True)
+
+
+def _finish_image(
+    axes: Axes, row: int, column: int, layer: int, geometry: Geometry, name: str
+) -> None:
+    axes.set_aspect("equal")
+    axes.tick_params(labelsize=9, which="both", top=False, right=False, direction="out")
+    axes.minorticks_off()
+    if row == 0:
+        axes.set_title(f"layer {layer}, depth {geometry.z[layer]:.0f} mm", fontsize=10)
+    if row == 2:
+        axes.set_xlabel("x [mm]", fontsize=10, loc="center")
+    if column == 0:
+        axes.set_ylabel(f"{name}\ny [mm]", fontsize=10, loc="center")
+
+
+def correlations(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
+    """Pearson correlation of layer energies: the reference, the candidate, and the difference."""
+    first, second = (pearson(sample.features["E_layer"]) for sample in (reference, candidate))
+    difference = second - first
+    half = _half_range(difference)
+    images = (
+        (names[0], first, Normalize(-1, 1), "correlation"),
+        (names[1], second, Normalize(-1, 1), "correlation"),
+        (
+            f"difference: mean {np.abs(difference).mean():.3f}, max {np.abs(difference).max():.3f}",
+            difference,
+            Normalize(-half, half),
+            f"{names[1]} − {names[0]}",
+        ),
+    )
+    borders = np.arange(len(first) + 1) - 0.5
+    with style():
+        figure = Figure(figsize=(12.2, 3.9), layout="constrained")
+        for axes, (title, matrix, norm, unit) in zip(figure.subplots(1, 3), images, strict=True):
+            mesh = axes.pcolormesh(
+                borders, borders, matrix, norm=norm, cmap="RdBu_r", rasterized=True
+            )
+            axes.set_aspect("equal")
+            axes.set_title(title, fontsize=10)
+            axes.tick_params(labelsize=9, which="both", top=False, right=False, direction="out")
+            axes.minorticks_off()
+            axes.set_xlabel("layer", fontsize=10, loc="center")
+            axes.set_ylabel("layer", fontsize=10, loc="center")
+            beyond = "both" if np.abs(matrix).max() > norm.vmax else "neither"
+            bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=18, extend=beyond)
+            bar.set_label(unit, size=10)
+            bar.ax.tick_params(labelsize=9)
+    return figure
+
+
+def _half_range(difference: Floats) -> float:
+    """Half the range of the colours: the smallest that holds 99 of 100 entries."""
+    needed = float(np.quantile(np.abs(difference), 0.99))
+    return next((half for half in (0.05, 0.1, 0.2, 0.5) if needed <= half), 1.0)

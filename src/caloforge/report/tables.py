@@ -1,0 +1,297 @@
+"""The tables of the page: scores beside their floor, the CaloChallenge's table, times."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from caloforge.evaluation.scores import Score, Scores, format_value
+
+__all__ = ["Cell", "Group", "Overview", "TimingTable", "groups", "overview", "timing_table"]
+
+AT_FLOOR, FAR = 2.0, 5.0  # spreads above the floor at which a score counts as seen, as gross
+AVERAGED = {"wasserstein": "Wasserstein", "separation": "Separation"}  # one column of the overview
+LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
+CLASSIFIER = "classifier"
+GROUPS = {
+    CLASSIFIER: (
+        "Classifiers",
+        "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
+        "if it cannot tell, 1 if always. JSD is the same on a scale from 0 to 1.",
+    ),
+    "fpd": (
+        "Fréchet physics distance",
+        "Distance of Gaussians of the shower features' means and covariances, extrapolated to "
+        "infinitely many showers.",
+    ),
+    "kpd": (
+        "Kernel physics distance",
+        "Maximum mean discrepancy of the shower features; it fluctuates around zero for equal "
+        "samples.",
+    ),
+    "prdc": (
+        "Precision, recall, density, coverage",
+        "Overlap of the two samples by nearest neighbours, all voxels taken. No direction is "
+        "better: the floor is what more Geant4 showers give.",
+    ),
+    "pearson": (
+        "Correlation of layer energies",
+        "Difference of Pearson's coefficients of every two layers.",
+    ),
+    "wasserstein": (
+        "Wasserstein distance",
+        "How far the distribution must be moved to become Geant4's, in standard deviations of "
+        "Geant4's.",
+    ),
+    "separation": (
+        "Separation power",
+        "Difference of histograms: 0 for the same shape, 1 for no overlap. Mean over the layers "
+        "where there are several.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score as it stands in a table.
+
+    Args:
+        text: value and error.
+        note: a few words in small print.
+        mark: "floor", "seen", "far" or "unknown".
+        best: whether it is the best of its row or column.
+        hint: its own floor, in words.
+        key: what columns are sorted by: the lower, the better.
+    """
+
+    text: str
+    note: str
+    mark: str
+    best: bool
+    hint: str
+    key: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores of one kind: a row for each, with its floor and a cell for every candidate."""
+
+    title: str
+    text: str
+    compared: str
+    rows: list[tuple[str, str, list[Cell]]]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The main scores: a row for each candidate.
+
+    Args:
+        columns: two lines of heading and the floor.
+        rows: name, scores at their floor, the score farthest above, and a cell for each column.
+    """
+
+    columns: list[tuple[str, str, str]]
+    rows: list[tuple[str, str, str, list[Cell]]]
+
+
+def overview(scores: Scores) -> Overview:
+    """The main scores of all candidates; metrics with many observables stand as their mean."""
+    names = list(scores.candidates)
+    columns, cells = [], []
+    for first, second, parts in _columns(scores):
+        whole = {name: _mean(own) for name, own in parts.items()}
+        floor = next(iter(whole.values())).text(of_floor=True)
+        columns.append((first, second, floor))
+        row = list(whole.values())
+        cells.append({name: _cell(score, row, parts[name]) for name, score in whole.items()})
+    none = Cell("–", "", "unknown", False, "not taken", math.inf)
+    rows = [
+        (name, *_verdict(scores, name), [column.get(name, none) for column in cells])
+        for name in names
+    ]
+    return Overview(columns, rows)
+
+
+def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]]:
+    """Heading of each column of the overview and the scores in it, by candidate."""
+    rows = scores.rows()
+    for metric, observable, row in rows:
+        if metric in AVERAGED:
+            together = [r for name, _, r in rows if name == metric]
+            if row is together[0]:
+                parts: dict[str, list[Score]] = {}
+                for score in (score for r in together for score in r):
+                    parts.setdefault(score.candidate, []).append(score)
+                yield AVERAGED[metric], f"mean of {len(together)}", parts
+        elif observable not in LEFT_OUT:
+            yield *_heading(row[0]), {score.candidate: [score] for score in row}
+
+
+def _heading(score: Score) -> tuple[str, str]:
+    if score.metric not in GROUPS:
+        return score.title, score.metric
+    if score.metric in ("fpd", "kpd"):
+        return score.metric.upper(), f"× {score.scale:g}"
+    return ("Correlation", "mean difference") if score.metric == "pearson" else (score.title, "")
+
+
+def _mean(parts: Sequence[Score]) -> Score:
+    """Mean of scores that have a floor; its error is at most the mean of theirs."""
+    known = [part for part in parts if math.isfinite(part.floor)] or parts
+
+    def mean(name: str) -> float:
+        return statistics.fmean(getattr(part, name) for part in known)
+
+    return dataclasses.replace(
+        known[0],
+        value=mean("value"),
+        error=mean("error"),
+        floor=mean("floor"),
+        floor_error=mean("floor_error"),
+    )
+
+
+def groups(scores: Scores) -> Iterator[Group]:
+    """All scores, each cell marked by its distance from the floor."""
+    rows = scores.rows()
+    for kind, (title, text) in GROUPS.items():
+        mine = [row for metric, _, row in rows if _kind(metric) == kind]
+        if not mine:
+            continue
+        if kind == CLASSIFIER:
+            text += " " + _protocols({row[0].metric: row[0] for row in mine})
+        sizes = sorted({score.n_showers for row in mine for score in row})
+        yield Group(
+            title,
+            text,
+            f"{' or '.join(f'{n:,}' for n in sizes)} showers of each",
+            [
+                (_row_title(row[0]), row[0].text(of_floor=True), [_cell(s, row, [s]) for s in row])
+                for row in mine
+            ],
+        )
+
+
+def _kind(metric: str) -> str:
+    return metric if metric in GROUPS else CLASSIFIER
+
+
+def _row_title(score: Score) -> str:
+    return score.title if score.metric in GROUPS else f"{score.title}, {score.metric}"
+
+
+def _protocols(found: Mapping[str, Score]) -> str:
+    """What the classifiers see, and whether their scores may stand beside published ones."""
+    from caloforge.evaluation import PROTOCOLS  # needs torch, so only where there are any
+
+    texts = []
+    for name, score in found.items():
+        seen = f" sees {PROTOCOLS[name].title}" if name in PROTOCOLS else ""
+        with_published = "comparable" if score.comparable else "not comparable"
+        texts.append(f"{name}{seen}; {with_published} with published scores.")
+    return " ".join(texts)
+
+
+def _verdict(scores: Scores, name: str) -> tuple[str, str]:
+    """In words: how many scores are at their floor, and which is farthest above."""
+    mine = [value for value in scores.values if value.candidate == name]
+    known = [value for value in mine if mark(value) != "unknown"]
+    at_floor = f"{sum(mark(value) == 'floor' for value in known)} of {len(known)}"
+    missing = [value for value in known if math.isnan(value.excess)]
+    worst = max(missing or known, key=lambda value: value.excess, default=None)
+    if worst is None or worst.excess < AT_FLOOR:
+        return at_floor, "–"
+    kind = AVERAGED.get(worst.metric)
+    return at_floor, f"{worst.title} ({kind})" if kind else _row_title(worst)
+
+
+def mark(score: Score) -> str:
+    """How far above its floor a score is, in a word; a candidate that has no score is far."""
+    if math.isfinite(score.excess):
+        return "floor" if score.excess < AT_FLOOR else "seen" if score.excess < FAR else "far"
+    return "far" if math.isfinite(score.floor) and math.isnan(score.value) else "unknown"
+
+
+def _distance(score: Score) -> float:
+    """What is better the lower it is."""
+    distance = abs(score.value - score.floor) if score.toward == "floor" else score.value
+    return math.inf if math.isnan(distance) else distance
+
+
+def _cell(score: Score, row: Sequence[Score], parts: Sequence[Score]) -> Cell:
+    """A score among those of all candidates; of several parts, the worst one marks it."""
+    marks = [mark(part) for part in parts]
+    worst = max(marks, key=("unknown", "floor", "seen", "far").index)
+    missing = worst == "far" and math.isnan(score.value)
+    lowest = min(_distance(other) for other in row)
+    above = any(other.excess >= AT_FLOOR for other in row)
+    return Cell(
+        text="nothing in range" if missing else score.text(),
+        note=f"{marks.count('floor')}/{len(marks)}" if len(marks) > 1 else _times_floor(score),
+        mark=worst,
+        best=len(row) > 1 and above and _distance(score) == lowest < math.inf,
+        hint=f"floor {score.text(of_floor=True)}, {score.n_showers:,} showers of each",
+        key=_distance(score),
+    )
+
+
+def _times_floor(score: Score) -> str:
+    """The score in floors, where it is a distance whose floor is well above zero."""
+    is_distance = score.metric in GROUPS and score.toward == "low"
+    if not (is_distance and score.floor > 2 * score.floor_error and math.isfinite(score.value)):
+        return ""
+    times = score.value / score.floor
+    return f"× {times:.2g}" if times < 100 else f"× {times:,.0f}"
+
+
+@dataclass(frozen=True)
+class TimingTable:
+    """Times of generation: a row for each candidate and device.
+
+    Args:
+        batch_sizes: a column for each.
+        rows: candidate, device, parameters, peak memory, and (time, hint) for each batch size.
+        notes: hardware and protocol, each once.
+    """
+
+    batch_sizes: list[int]
+    rows: list[tuple[str, str, str, str, list[tuple[str, str]]]]
+    notes: list[str]
+
+
+def timing_table(timing: Mapping[str, Mapping[str, Any]]) -> TimingTable:
+    """Times [ms per shower] by batch size, from the results of `caloforge bench` by candidate."""
+    sizes = sorted({row["batch_size"] for record in timing.values() for row in record["rows"]})
+    rows, notes = [], []
+    for name, record in timing.items():
+        by_device: dict[str, dict[int, Any]] = {}
+        for row in record["rows"]:
+            threads = row["threads"] if row["device"] == "cpu" else None
+            device = row["device"] + (f", threads: {threads}" if threads else "")
+            by_device.setdefault(device, {})[row["batch_size"]] = row
+        for device, found in by_device.items():
+            peaks = [row["peak_memory_MB"] for row in found.values() if row["peak_memory_MB"]]
+            peak = f"{max(peaks):,.0f} MB" if peaks else "–"
+            times = [_time(found.get(size)) for size in sizes]
+            rows.append((name, device, f"{record['parameters']['total']:,}", peak, times))
+        notes += [_hardware(record["hardware"]), record["protocol"]]
+    return TimingTable(sizes, rows, list(dict.fromkeys(notes)))
+
+
+def _time(row: Mapping[str, Any] | None) -> tuple[str, str]:
+    if row is None:
+        return "–", "not measured"
+    if row["ms_per_shower"] is None:
+        return "–", row.get("reason") or "not measured"
+    text = format_value(row["ms_per_shower"], row["ms_per_shower_std"])
+    return text, f"{row['runs']} runs of {row['n_showers']:,} showers"
+
+
+def _hardware(hardware: Mapping[str, Any]) -> str:
+    gpu = f"; {hardware['gpu']}" if hardware["gpu"] else ""
+    return f"{hardware['cpu']}, {hardware['cores']} cores, {hardware['memory_GB']:.0f} GB{gpu}."

@@ -1,0 +1,103 @@
+"""How many showers are compared, and where an error comes from."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caloforge.evaluation.comparison import Comparison, Outputs
+from caloforge.evaluation.measurement import Measured, Plan, measure
+
+
+class MeanDifference:
+    """Difference of the means of one column: its spread is known."""
+
+    name = "difference"
+    repeats = 40
+    max_size = None
+    is_random = False
+
+    def compare(self, reference, candidate, seed):
+        difference = float(candidate["x"].mean() - reference["x"].mean())
+        return Comparison({"x": difference, "layers": np.array([difference, np.nan])})
+
+
+def plan(metric, n_reference, n_candidate, n_other=None, paired=False):
+    return Plan.of(metric, n_reference, n_candidate, n_other=n_other, seed=0, paired=paired)
+
+
+def test_without_other_geant4_showers_halves_of_the_reference_are_compared():
+    metric = MeanDifference()
+    assert plan(metric, 101, 1000).size == 50
+    assert plan(metric, 1000, 30).size == 30
+    metric.max_size = 20
+    assert plan(metric, 1000, 1000).size == 20
+
+
+def test_with_other_geant4_showers_the_whole_reference_is_compared():
+    metric = MeanDifference()
+    assert plan(metric, 100, 1000, 500).size == 100
+    assert plan(metric, 100, 1000, 500).is_whole
+    assert plan(metric, 100, 1000, 80).size == 80
+    assert not plan(metric, 100, 1000, 80).is_whole
+    metric.is_random = True
+    assert not plan(metric, 100, 1000, 500).is_whole
+
+
+def test_the_error_of_a_whole_reference_is_that_of_its_statistics(rng):
+    """The mean of n numbers fluctuates by sigma / sqrt(n), that of two samples by sqrt(2) more."""
+    metric, n = MeanDifference(), 2000
+    reference, candidate = {"x": rng.normal(size=n)}, {"x": rng.normal(3, 1, n)}
+    found = measure(metric, reference, candidate, plan(metric, n, n, n), "candidate")
+    value, error, layers = found.summary("x")
+    assert value == pytest.approx(candidate["x"].mean() - reference["x"].mean(), rel=1e-12)
+    assert error == pytest.approx(np.sqrt(2 / n), rel=0.35)
+    assert layers == ()
+
+
+def test_the_value_of_halves_is_the_mean_over_draws_and_its_error_their_spread(rng):
+    metric, n = MeanDifference(), 400
+    reference, candidate = {"x": rng.normal(size=n)}, {"x": rng.normal(3, 1, n)}
+    drawn = plan(metric, n, n)
+    found = measure(metric, reference, candidate, drawn, "candidate")
+    by_hand = [
+        candidate["x"][draw.candidate].mean() - reference["x"][draw.reference].mean()
+        for draw in drawn.draws()
+    ]
+    assert found.summary("x")[:2] == pytest.approx((np.mean(by_hand), np.std(by_hand, ddof=1)))
+    floor = measure(metric, reference, reference, drawn, "other")
+    assert abs(floor.summary("x")[0]) < 4 * floor.summary("x")[1]
+
+
+def test_a_layer_without_a_value_is_left_out_of_the_mean():
+    found = Measured({"x": np.array([[1.0, np.nan], [3.0, np.nan]])})
+    value, error, layers = found.summary("x")
+    assert (value, error) == pytest.approx((2.0, np.sqrt(2)))
+    assert layers[0] == 2.0
+    assert np.isnan(layers[1])
+
+
+def test_an_error_that_the_metric_knows_is_kept():
+    assert Measured({"x": np.array([2.0])}, {"x": 0.3}).summary("x") == (2.0, 0.3, ())
+
+
+def test_what_was_measured_comes_back_from_its_arrays(rng):
+    found = Measured(
+        {"auc": rng.random(3), "E_layer": rng.random((3, 5))},
+        {"auc": 0.1},
+        {"small-shower": Outputs(rng.random(4), rng.random(6))},
+    )
+    back = Measured.unpack(found.pack())
+    assert back.errors == found.errors
+    for name, values in found.values.items():
+        np.testing.assert_array_equal(back.values[name], values)
+    np.testing.assert_array_equal(
+        back.outputs["small-shower"].candidate, found.outputs["small-shower"].candidate
+    )
+
+
+def test_the_floor_does_not_depend_on_the_candidate():
+    metric = MeanDifference()
+    one, other = plan(metric, 100, 70, 500), plan(metric, 100, 70, 500, paired=True)
+    assert one.settings("other") == other.settings("other")
+    assert one.settings("candidate") != other.settings("candidate")
