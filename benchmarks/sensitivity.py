@@ -1,9 +1,9 @@
 """Which metric sees which distortion of Geant4 showers, and from how many showers.
 
-    python benchmarks/sensitivity.py reference.h5 others.h5 -o benchmarks/results/sensitivity.json
+    python benchmarks/sensitivity.py train.h5 test.h5 -o benchmarks/results/sensitivity.json
 
-Half of `others` is the second Geant4 sample that the floor is taken with, the other half is
-distorted: once a little, once by 30 %. Energies are scaled; showers are made wider by moving the
+The showers of all files are mixed and parted into three: the reference, the second Geant4 sample
+that the floor is taken with, and a third that is distorted: once a little, once by 30 %. Energies are scaled; showers are made wider by moving the
 energy of each voxel, as a whole, to the ring where its stretched radius lies; in a noisy layer a
 share of the voxels fires, each with one to ten times the threshold; or every layer of every shower
 gets a gain of its own, so that layers know less of each other. Written are, for every score,
@@ -96,14 +96,13 @@ DISTORTIONS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("reference", type=Path)
-    parser.add_argument("others", type=Path)
+    parser.add_argument("sources", nargs="+", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--metric", action="append", help="take only this metric")
     asked = parser.parse_args()
-    reference, others = cf.read(asked.reference), cf.read(asked.others)
-    half = len(others) // 2
-    undistorted = others[half:]
+    showers = cf.VoxelShowers.concatenate([cf.read(path) for path in asked.sources])
+    order, n = np.random.default_rng(0).permutation(len(showers)), len(showers) // 3
+    reference, other, undistorted = (showers[order[i * n : (i + 1) * n]] for i in range(3))
     candidates = {"none": undistorted}
     candidates |= {
         name: distort(undistorted, share) for name, (distort, share) in DISTORTIONS.items()
@@ -114,7 +113,7 @@ def main() -> None:
         scores = cf.evaluate(
             reference,
             candidates,
-            other=others[:half],
+            other=other,
             metrics=asked.metric or DEFAULT_METRICS,
             progress=lambda step: print(f"{step.done}/{step.total} {step.task}", flush=True),
         )
@@ -133,8 +132,7 @@ def main() -> None:
         for value in scores.values
     ]
     record = {
-        "reference": asked.reference.name,
-        "others": asked.others.name,
+        "showers_of": [path.name for path in asked.sources],
         "seconds": round(time.perf_counter() - begin),
         "rows": rows,
     }

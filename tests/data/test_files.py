@@ -96,6 +96,29 @@ def test_a_file_follows_the_published_form(few, tmp_path):
         assert np.array_equal(file["showers"][:], few.dense())
 
 
+def test_negative_energies_of_other_generators_are_refused_or_clipped(few, tmp_path):
+    path, dense = tmp_path / "official.h5", few.dense().reshape(3, -1)
+    empty = np.flatnonzero(dense[1] == 0)[0]
+    dense[1, empty] = -0.5
+    with h5py.File(path, "w") as file:
+        file["incident_energies"], file["showers"] = few.energy_inc[:, None], dense
+    with pytest.raises(data.ShowerFileError, match=r"must not be negative.*-0\.5"):
+        data.read(path, few.geometry)
+    with data.open_showers(path, few.geometry, clip_negative=True) as file:
+        with pytest.warns(data.ShowerFileWarning, match="negative voxel energies"):
+            clipped = file[:]
+        assert_same(clipped, few)
+        assert_same(file[:1], few[:1])  # no warning where nothing is negative
+    dense[1, empty] = np.nan
+    with h5py.File(path, "a") as file:
+        file["showers"][...] = dense
+    with (
+        data.open_showers(path, few.geometry, clip_negative=True) as file,
+        pytest.raises(data.ShowerFileError, match="finite"),
+    ):
+        file[:]
+
+
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_calochallenge_files_of_others_are_read(dtype, flat, few, tmp_path):

@@ -101,3 +101,11 @@ def test_the_floor_does_not_depend_on_the_candidate():
     one, other = plan(metric, 100, 70, 500), plan(metric, 100, 70, 500, paired=True)
     assert one.settings("other") == other.settings("other")
     assert one.settings("candidate") != other.settings("candidate")
+
+
+def test_a_whole_reference_meets_as_many_draws_of_a_larger_sample_as_of_halves(rng):
+    metric, n = MeanDifference(), 100
+    reference, large = {"x": rng.normal(size=n)}, {"x": rng.normal(size=5 * n)}
+    drawn = plan(metric, n, 5 * n, n)
+    assert len(measure(metric, reference, large, drawn, "candidate").values["x"]) == 40
+    assert len(measure(metric, reference, reference, drawn, "other").values["x"]) == 1

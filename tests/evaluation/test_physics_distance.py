@@ -8,11 +8,13 @@ from scipy.linalg import sqrtm
 from scipy.optimize import curve_fit
 
 import caloforge as cf
-from caloforge.evaluation import Sample, features, high_level
+from caloforge.evaluation import Sample, SmallSampleWarning, features, high_level
 from caloforge.evaluation.metrics import physics_distance
-from caloforge.evaluation.metrics.physics_distance import (
+from caloforge.evaluation.metrics.high_level import (
     FrechetPhysicsDistance,
     KernelPhysicsDistance,
+)
+from caloforge.evaluation.metrics.physics_distance import (
     fpd,
     fpd_of_subsets,
     frechet_distance,
@@ -20,6 +22,7 @@ from caloforge.evaluation.metrics.physics_distance import (
     polynomial_mmd,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 QUICK = {"min_samples": 1000, "max_samples": 2000, "num_batches": 2, "num_points": 3}
 
 
@@ -171,7 +174,7 @@ def test_large_samples_are_compared_as_published(bundled, monkeypatch, metric, p
     distance = metric(sample, sample.threshold)
     assert distance.is_comparable(50_000)
     assert not distance.is_comparable(49_999)
-    monkeypatch.setattr(physics_distance, "PUBLISHED_SIZE", 30)
+    monkeypatch.setattr("caloforge.evaluation.metrics.high_level.PUBLISHED_SIZE", 30)
     columns = distance.columns(sample)["features"][:, ::20]
     sides = [{"features": columns[start::2]} for start in (0, 1)]
     found, expected = distance.compare(*sides, seed=7), published(columns[::2], columns[1::2])
@@ -214,3 +217,11 @@ def test_what_cannot_be_compared_is_refused():
         kpd(x, np.full((9, 2), np.nan))
     with pytest.raises(ValueError, match="a line needs three or more sizes"):
         fpd(x, x, num_points=2)
+
+
+def test_batches_larger_than_the_samples_are_pointed_out(rng):
+    x, y = rng.normal(size=(2, 400, 3))
+    with pytest.warns(SmallSampleWarning, match="batches of 1000 showers are drawn from 400"):
+        fpd(x, y, **QUICK)
+    with pytest.warns(SmallSampleWarning, match="batches of 500"):
+        kpd(x, y, batch_size=500)

@@ -15,6 +15,7 @@ from caloforge.report.histograms import (
     range_of,
     variance_of_std,
 )
+from caloforge.report.layers import layer_panel
 from caloforge.report.panels import sections
 
 
@@ -85,12 +86,45 @@ def test_every_observable_of_the_comparison_has_a_panel_with_all_samples(samples
         "profile_r",
         "voxel_spectrum",
         "occupancy",
-        "occupancy_by_layer",
+        "sparsity_by_layer",
+        "empty_by_layer",
         "centre_x_by_layer",
         "width_y_by_layer",
     } <= panels.keys()
     assert sum(name.startswith("layer_energy_") for name in panels) == 6
     assert all(len(panel.histograms) == len(samples) for panel in panels.values())
+
+
+def test_a_layer_panel_counts_the_showers_that_have_energy_there(samples):
+    for layer in (0, 25, 44):
+        for feature in ("EC_eta", "width_r"):
+            panel = layer_panel(samples, feature, layer)
+            for name, sample in samples.items():
+                histogram = panel.histograms[name]
+                inside = (content(histogram)[0] * histogram.axes[0].widths).sum()
+                seen = (sample.features["E_layer"][:, layer] > 0).mean()
+                assert seen - max(0.03 * seen, 2.5 / len(sample)) <= inside <= seen + 1e-12
+
+
+def test_every_sparsity_has_a_bin_and_every_bin_as_many_sparsities(samples):
+    n_voxels = 16 * 9
+    for layer in (0, 10, 44):
+        histogram = layer_panel(samples, "sparsity", layer).histograms["Geant4"]
+        edges = histogram.axes[0].edges
+        assert (content(histogram)[0] * np.diff(edges)).sum() == pytest.approx(1, abs=3e-3)
+        possible = np.arange(n_voxels + 1) / n_voxels
+        in_bins, _ = np.histogram(possible[possible > edges[0]], edges)
+        assert len(set(in_bins[edges[:-1] > 0])) == 1
+        assert edges[-2] < 1 < edges[-1]
+
+
+def test_the_panels_of_sparsity_and_emptiness_show_the_means(samples):
+    panels = {panel.name: panel for section in sections(samples) for panel in section.panels}
+    for name, sample in samples.items():
+        value, _ = content(panels["sparsity_by_layer"].histograms[name])
+        np.testing.assert_allclose(value, sample.features["sparsity"].mean(axis=0))
+        value, _ = content(panels["empty_by_layer"].histograms[name])
+        np.testing.assert_allclose(value, (sample.features["sparsity"] == 1).mean(axis=0))
 
 
 def test_the_longitudinal_panel_shows_the_mean_layer_energies(samples):

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from caloforge.report.display import event_display
-from caloforge.report.figures import average_showers, draw
+from caloforge.report.explorer import explorer
+from caloforge.report.figures import draw, encode, encode_small
+from caloforge.report.images import average_showers, correlations
 from caloforge.report.panels import sections
 
 BROWSER = (
@@ -65,6 +67,19 @@ PROBE = """
     document.getElementById(id).value = value;
     document.getElementById(id).dispatchEvent(new Event("input", { bubbles: true }));
   };
+  const histogram = () => ({
+    title: document.getElementById("histogram").layout.xaxis.title.text,
+    sum: document.getElementById("histogram").data[2].y.reduce((a, b) => a + b),
+  });
+  const first = histogram();
+  turn("feature", "3");
+  turn("layer", "20");
+  const names = () =>
+    [...document.querySelectorAll("#overview tr.candidate th")].map((th) => th.textContent.trim());
+  const order = [names()];
+  document.querySelector('button[data-column="1"]').click();
+  order.push(names());
+  seen.push({ what: "explorer", first, then: histogram(), order });
   await look("start");
   turn("event", "7");
   await look("event");
@@ -123,11 +138,22 @@ def test_the_name_of_a_candidate_cannot_break_the_page(text):
 def test_every_figure_is_also_written_for_a_paper(page, samples):
     folder = page.with_name(f"{page.stem}_figures")
     names = {panel.name for section in sections(samples) for panel in section.panels}
-    for kind, signature in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
-        files = {path.stem: path for path in folder.glob(f"*.{kind}")}
-        assert names <= files.keys()
-        assert len(files) == len(names) + 2  # an average shower a candidate
-        assert all(path.read_bytes().startswith(signature) for path in files.values())
+    files = {path.stem: path for path in folder.glob("*.pdf")}
+    assert names <= files.keys()
+    # For each candidate an average shower and correlations; outputs and weights.
+    assert len(files) == len(names) + 2 * 2 + 2
+    assert all(path.read_bytes().startswith(b"%PDF") for path in files.values())
+
+
+def test_figures_for_print_are_sharp_and_those_of_the_page_small(samples):
+    figure = draw(next(iter(sections(samples))).panels[0])
+    printed, small = encode(figure, "png"), encode_small(figure)
+    assert printed.startswith(b"\x89PNG")
+    assert small.startswith(b"\x89PNG")
+    width = int.from_bytes(printed[16:20], "big")
+    assert width == pytest.approx(5 * 300, abs=1)
+    assert len(small) < 40_000
+    assert b"/FontFile2" in encode(figure, "pdf")  # fonts are embedded, as outlines
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(scores, page, tmp_path):
@@ -167,7 +193,7 @@ def test_showers_shown_together_have_like_incident_energy(samples):
 def test_the_ratio_of_average_showers_is_that_of_the_energies(samples):
     names = "Geant4", list(samples)[2]
     figure = average_showers(samples[names[0]], samples[names[1]], names)
-    meshes = [axes.collections[0] for axes in figure.axes[10:15]]
+    meshes = [axes.collections[0] for axes in figure.axes[12:17]]
     ratios = np.ma.concatenate([mesh.get_array().ravel() for mesh in meshes])
     assert ratios.count() > 500
     energies = [samples[name].features["E_tot"].mean() for name in names]
@@ -175,13 +201,56 @@ def test_the_ratio_of_average_showers_is_that_of_the_energies(samples):
     assert np.ma.median(ratios) == pytest.approx(expected, rel=0.05)
 
 
+def test_the_correlations_are_those_of_the_layers_and_so_is_their_difference(samples):
+    names = "Geant4", list(samples)[2]
+    figure = correlations(samples[names[0]], samples[names[1]], names)
+    first, second, difference = (axes.collections[0].get_array() for axes in figure.axes[:3])
+    energies = [samples[name].features["E_layer"] for name in names]
+    expected = [np.corrcoef(energy[:, 5], energy[:, 20])[0, 1] for energy in energies]
+    assert first[5, 20] == pytest.approx(expected[0])
+    assert second[20, 5] == pytest.approx(expected[1])
+    np.testing.assert_allclose(difference, second - first)
+    assert f"max {np.abs(difference).max():.3f}" in figure.axes[2].get_title()
+
+
+def test_the_explorer_holds_the_histograms_of_every_layer(samples):
+    data = explorer(samples)
+    energy = next(feature for feature in data["features"] if feature["title"] == "Energy")
+    assert [found["layer"] for found in energy["layers"]] == list(range(45))
+    found = energy["layers"][12]
+    edges = np.frombuffer(b64decode(found["edges"]), "<f4").astype(float)
+    for number, sample in enumerate(samples.values()):
+        density = np.frombuffer(b64decode(found["values"][number]), "<f4")
+        counts = density * np.diff(np.log10(edges)) * len(sample)
+        expected, _ = np.histogram(sample.features["E_layer"][:, 12], edges)
+        np.testing.assert_allclose(counts, expected, atol=0.1)
+    json.dumps(data, allow_nan=False)
+
+
 def test_a_panel_draws_every_sample_and_its_ratio(samples):
     section = next(iter(sections(samples)))
     upper, lower = draw(section.panels[0]).axes
     labels = [text.get_text() for text in upper.get_legend().get_texts()]
-    assert labels == list(samples)
+    assert labels[:2] == list(samples)[:2]
+    assert labels[2] == list(samples)[2][:29] + "…"  # so that a long name leaves room for the rest
     assert lower.get_ylabel() == "ratio"
     assert upper.get_xlim() == lower.get_xlim()
+
+
+def test_of_twenty_candidates_each_has_its_line_beside_the_frame(twenty):
+    section = next(iter(sections({"Geant4": twenty.reference, **twenty.candidates})))
+    figure = draw(section.panels[0])
+    upper = figure.axes[0]
+    legend = upper.get_legend()
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["Geant4", *twenty.candidates]
+    lines = {(line.get_color(), line.get_linestyle()) for line in legend.legend_handles[1:]}
+    assert len(lines) == 20
+    figure.canvas.draw()
+    box, frame = legend.get_window_extent(), upper.get_window_extent()
+    assert box.x0 >= frame.x1
+    assert box.x1 <= figure.bbox.x1
+    assert box.y0 >= figure.bbox.y0
 
 
 def open_in_browser(chromium, path, folder):
@@ -194,6 +263,19 @@ def open_in_browser(chromium, path, folder):
         check=True,
     )
     return run.stdout, [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+
+
+def worries(console):
+    return [line for line in console if re.search(r"Uncaught|Error|error|Failed|Refused", line)]
+
+
+@pytest.mark.slow
+def test_a_page_of_twenty_candidates_loads(chromium, page_of_twenty, tmp_path):
+    document, console = open_in_browser(chromium, page_of_twenty, tmp_path / "profile")
+    assert not worries(console)
+    for number in range(20):
+        assert f'<option value="candidate {number}">' in document
+        assert f'data-unformatted="candidate {number}"' in document  # in the legend of the explorer
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +292,7 @@ def probed(chromium, text, tmp_path_factory):
 
 def test_the_browser_has_nothing_to_complain_about(probed):
     _, console = probed
-    worries = [line for line in console if re.search(r"Uncaught|Error|error|Failed|Refused", line)]
-    assert not worries
+    assert not worries(console)
 
 
 def test_the_display_draws_both_showers(probed):
@@ -240,3 +321,21 @@ def test_both_showers_turn_together(probed):
     looks, _ = probed
     assert looks["turned"]["reference"]["eye"] == looks["turned"]["candidate"]["eye"] == 2
     assert looks["start"]["candidate"]["eye"] != 2
+
+
+def test_the_explorer_shows_the_feature_and_layer_that_are_chosen(probed):
+    looks, _ = probed
+    first, then = looks["explorer"]["first"], looks["explorer"]["then"]
+    assert first["title"] == "Energy of layer 11 [MeV]"
+    assert then["title"] == "Centre in y of layer 20 [mm]"
+    assert first["sum"] > 0
+    assert then["sum"] > 0
+    assert first["sum"] != then["sum"]
+
+
+def test_the_overview_is_sorted_by_the_column_that_is_clicked(probed, scores):
+    looks, _ = probed
+    before, after = looks["explorer"]["order"]
+    assert before == list(scores.candidates)
+    key = "pearson", "mean"
+    assert after == sorted(before, key=lambda name: scores[(*key, name)].value)

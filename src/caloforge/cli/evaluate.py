@@ -63,7 +63,7 @@ def evaluate(
     display = EvaluationDisplay(console)
     with ExitStack() as stack:
         files = {
-            name: stack.enter_context(cf.open_showers(path, geometry))
+            name: stack.enter_context(cf.open_showers(path, geometry, clip_negative=True))
             for name, path in _named(candidates).items()
         }
         truth = stack.enter_context(cf.open_showers(reference, geometry))

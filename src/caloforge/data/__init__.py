@@ -13,6 +13,7 @@ from caloforge.data.replacing import replacing
 from caloforge.data.showerfile import (
     ShowerFile,
     ShowerFileError,
+    ShowerFileWarning,
     ShowerWriter,
     VoxelFile,
     VoxelWriter,
@@ -22,6 +23,7 @@ __all__ = [
     "Parts",
     "ShowerFile",
     "ShowerFileError",
+    "ShowerFileWarning",
     "ShowerWriter",
     "VoxelFile",
     "VoxelWriter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike
 from caloforge.data.showerfile import (
     COMPRESSION,
     ShowerFileError,
+    ShowerFileWarning,
     VoxelFile,
     VoxelWriter,
     extend,
@@ -25,9 +27,15 @@ _BLOCK = 1 << 23  # numbers of dense showers held at a time, 32 MB in float32
 
 
 class CaloChallengeFile(VoxelFile):
-    """A CaloChallenge file, read slice by slice, in float32 or float64."""
+    """A CaloChallenge file, read slice by slice, in float32 or float64.
+
+    Attributes:
+        clip_negative: whether negative voxel energies, which some generators draw, are read as 0,
+            with one warning; else they are refused.
+    """
 
     geometry: Geometry
+    clip_negative: bool = False
 
     # The official files are cut into chunks of many showers and few voxels: one run of showers
     # touches hundreds of them, and the next run the same ones.
@@ -50,9 +58,16 @@ class CaloChallengeFile(VoxelFile):
         )
 
     def _read_block(self, start: int, stop: int) -> VoxelShowers:
-        return VoxelShowers.from_dense(
-            self._read_incident(start, stop), self._showers[start:stop], self.geometry
-        )
+        block = self._showers[start:stop]
+        if self.clip_negative and (block < 0).any():
+            # One text for the whole file, so that it is shown once.
+            warnings.warn(
+                f"{self.path} has negative voxel energies, which are read as 0",
+                ShowerFileWarning,
+                stacklevel=2,
+            )
+            block = np.maximum(block, 0)  # NaN stays, and is refused
+        return VoxelShowers.from_dense(self._read_incident(start, stop), block, self.geometry)
 
 
 class CaloChallengeWriter(VoxelWriter):

@@ -33,20 +33,31 @@ def _contents(path: str | Path) -> str:
         )
 
 
-def open_showers(path: str | Path, geometry: Geometry | str | None = None) -> VoxelFile:
+def open_showers(
+    path: str | Path, geometry: Geometry | str | None = None, *, clip_negative: bool = False
+) -> VoxelFile:
     """Open a file of voxel showers to read it in a stream.
 
     Args:
         path: a CaloChallenge or sparse HDF5 file.
         geometry: the voxels or the name of a preset; needed only where the file does not say.
+        clip_negative: read negative voxel energies of a CaloChallenge file as 0, with a warning;
+            else they are refused.
 
     Raises:
         ShowerFileError: if the file is missing, truncated, of another layout or geometry.
+
+    Warns:
+        ShowerFileWarning: where negative energies are clipped.
     """
     contents = _contents(path)
     if contents == "points":
         raise ShowerFileError(f"{path} holds point clouds: use open_points or read_points")
-    return (SparseFile if contents == "voxels" else CaloChallengeFile)(path, geometry)
+    if contents == "voxels":
+        return SparseFile(path, geometry)
+    file = CaloChallengeFile(path, geometry)
+    file.clip_negative = clip_negative
+    return file
 
 
 def open_points(path: str | Path) -> PointFile:

@@ -17,7 +17,14 @@ from numpy.typing import DTypeLike, NDArray
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
 from caloforge.showers import Floats, PointShowers, VoxelShowers, check_energies
 
-__all__ = ["ShowerFile", "ShowerFileError", "ShowerWriter", "VoxelFile", "VoxelWriter"]
+__all__ = [
+    "ShowerFile",
+    "ShowerFileError",
+    "ShowerFileWarning",
+    "ShowerWriter",
+    "VoxelFile",
+    "VoxelWriter",
+]
 
 Showers = TypeVar("Showers", VoxelShowers, PointShowers)
 
@@ -27,6 +34,10 @@ COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "sh
 
 class ShowerFileError(ValueError):
     """A file of showers cannot be read as asked; the file itself is never changed."""
+
+
+class ShowerFileWarning(UserWarning):
+    """Something in a file of showers was not read as it stands."""
 
 
 class _OpenFile:

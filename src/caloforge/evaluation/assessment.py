@@ -63,8 +63,8 @@ def evaluate(
 
     Without a second Geant4 sample, n is half of the reference or all of the candidate, whichever
     is less. With one, the whole reference is compared, as in published tables; where a draw then
-    exhausts the reference, the value is that of all showers and its error the standard deviation
-    over random halves (delete-half jackknife).
+    exhausts the reference, the error is the standard deviation over random halves of each draw
+    (delete-half jackknife).
 
     Args:
         reference: Geant4 showers, in memory or an open file, which is read in a stream.

@@ -35,11 +35,11 @@ def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
 def make_metric(name: str, reference: Sample) -> Metric:
     """A metric, fitted to a reference."""
     from caloforge.evaluation.metrics.correlation import LayerCorrelation
-    from caloforge.evaluation.metrics.neighbours import NearestNeighbours
-    from caloforge.evaluation.metrics.physics_distance import (
+    from caloforge.evaluation.metrics.high_level import (
         FrechetPhysicsDistance,
         KernelPhysicsDistance,
     )
+    from caloforge.evaluation.metrics.neighbours import NearestNeighbours
     from caloforge.evaluation.metrics.separation import Separation
     from caloforge.evaluation.metrics.wasserstein import Wasserstein
 

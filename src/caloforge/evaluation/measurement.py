@@ -31,8 +31,8 @@ class Plan:
         repeats: number of draws.
         seed: of the draws.
         paired: whether the candidate has the reference's incident energies, shower by shower.
-        is_whole: whether a draw exhausts the reference, so that draws differ in their order alone:
-            the value is then that of one draw, the error the spread over random halves.
+        is_whole: whether a draw exhausts the reference, so that the spread between draws knows
+            nothing of its fluctuation: the error is then the spread over random halves.
     """
 
     size: int
@@ -157,11 +157,13 @@ def measure(
 
     if not plan.is_whole:
         return _joined([compare(*draw) for draw in rows])
-    whole = compare(*rows[0])
+    # Draws that exhaust both samples differ in their order alone: one is enough.
+    available = plan.n_candidate if side == "candidate" else plan.n_other
+    whole = _joined([compare(*draw) for draw in (rows if available != plan.size else rows[:1])])
     half = plan.size // 2
     halves = _joined([compare(first[:half], second[:half], seed) for first, second, seed in rows])
     errors = {name: _spread(_mean_over_layers(found)) for name, found in halves.values.items()}
-    return Measured(_joined([whole]).values, {**errors, **whole.errors}, whole.outputs)
+    return Measured(whole.values, {**errors, **whole.errors}, whole.outputs)
 
 
 def _take(columns: Columns, rows: NDArray[np.int64]) -> Columns:

@@ -95,10 +95,11 @@ def draw(panel: Panel) -> Figure:
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
         (name, reference), *candidates = panel.histograms.items()
         _draw_reference(upper, lower, reference, name)
+        strength = 0.22 if len(candidates) < FEW else 0.07
         for number, (label, histogram) in enumerate(candidates):
-            value, error = content(histogram)
-            _draw_steps(upper, reference, value, error, line_of(number), label)
-            _draw_steps(lower, reference, *ratio_to(reference, histogram), line_of(number))
+            line = line_of(number)
+            _draw_steps(upper, histogram, content(histogram), line, strength, label)
+            _draw_steps(lower, histogram, ratio_to(reference, histogram), line, strength)
         _finish(panel, upper, lower, reference)
     return figure
 
@@ -139,15 +140,16 @@ def _draw_reference(upper: Axes, lower: Axes, histogram: Histogram, label: str) 
 def _draw_steps(
     axes: Axes,
     histogram: Histogram,
-    value: Floats,
-    error: Floats,
+    known: tuple[Floats, Floats],
     line: dict[str, Any],
+    strength: float,
     label: str | None = None,
 ) -> None:
-    """A line of steps in the bins of a histogram, with the band of its error."""
-    edges = histogram.axes[0].edges
+    """Values in the bins of a histogram as steps, in a band of their errors so strong."""
+    edges, (value, error) = histogram.axes[0].edges, known
     low, high = (np.nan_to_num(limit) for limit in (value - error, value + error))
-    axes.stairs(high, edges, baseline=low, fill=True, color=line["color"], alpha=0.22, linewidth=0)
+    band = {"color": line["color"], "alpha": strength, "linewidth": 0}
+    axes.stairs(high, edges, baseline=low, fill=True, **band)
     baseline = None if label is None else 0
     axes.stairs(value, edges, baseline=baseline, label=label, linewidth=1.3, **line)
 

@@ -35,15 +35,21 @@ def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]
         ("ratio", _known_ratio(reference, candidate), _RATIO, f"{names[1]} / {names[0]}"),
     )
     with style():
-        figure = Figure(figsize=(2.25 * len(layers) + 0.9, 6.9), layout="constrained")
-        grid = figure.subplots(3, len(layers), squeeze=False, sharex="col", sharey="col")
+        # Fixed margins: matplotlib would take longer to find them than to draw.
+        n, width = len(layers), 2.25 * len(layers) + 1.7
+        figure = Figure(figsize=(width, 6.9))
+        figure.subplots_adjust(
+            left=0.75 / width, right=1 - 0.75 / width, bottom=0.075, top=0.955, hspace=0.06
+        )
+        ratios = [1.0] * n + [0.05]
+        grid = figure.subplots(3, n + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
         for row, (name, values, (norm, colour_map), unit) in enumerate(rows):
             for column, number in enumerate(layers):
                 axes, layer = grid[row, column], geometry.layers[number]
                 here = values[geometry.layer_slice(number)]
                 mesh = _draw_layer(axes, layer, here, norm, colour_map)
                 _finish_image(axes, row, column, number, geometry, name)
-            bar = figure.colorbar(mesh, ax=list(grid[row]), pad=0.01, aspect=16)
+            bar = figure.colorbar(mesh, cax=grid[row, -1])
             bar.set_label(unit, size=10)
             bar.ax.tick_params(labelsize=9)
     return figure
@@ -109,6 +115,7 @@ def _finish_image(
     axes.minorticks_off()
     if row == 0:
         axes.set_title(f"layer {layer}, depth {geometry.z[layer]:.0f} mm", fontsize=10)
+    axes.tick_params(labelbottom=row == 2, labelleft=column == 0)
     if row == 2:
         axes.set_xlabel("x [mm]", fontsize=10, loc="center")
     if column == 0:
@@ -132,7 +139,8 @@ def correlations(reference: Sample, candidate: Sample, names: tuple[str, str]) -
     )
     borders = np.arange(len(first) + 1) - 0.5
     with style():
-        figure = Figure(figsize=(12.2, 3.9), layout="constrained")
+        figure = Figure(figsize=(12.2, 3.7))
+        figure.subplots_adjust(left=0.045, right=0.95, bottom=0.1, top=0.94, wspace=0.2)
         for axes, (title, matrix, norm, unit) in zip(figure.subplots(1, 3), images, strict=True):
             mesh = axes.pcolormesh(
                 borders, borders, matrix, norm=norm, cmap="RdBu_r", rasterized=True

@@ -79,7 +79,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         reference=REFERENCE,
         names=list(scores.candidates),
         few=len(scores.candidates) <= FEW,
-        colours={name: line_of(i)["color"] for i, name in enumerate(scores.candidates)},
+        keys={name: _key(number) for number, name in enumerate(scores.candidates)},
         summary=_summary(scores),
         overview=overview(scores),
         groups=list(groups(scores)),
@@ -102,6 +102,14 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         scripts=[_static(name) for name in ("tables.js", "explorer.js", "display.js")],
         plotly=_static("plotly-gl3d.min.js"),
     )
+
+
+def _key(number: int) -> str:
+    """Background of a candidate's mark in tables: its colour, striped where its line is."""
+    line = line_of(number)
+    if line["linestyle"] == "-":
+        return str(line["color"])
+    return f"repeating-linear-gradient(135deg, {line['color']} 0 3px, #fff 3px 5px)"
 
 
 def _images(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,14 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import svdvals
 from scipy.optimize import curve_fit
 
-from caloforge.evaluation.comparison import Columns, Comparison, Metric
-from caloforge.evaluation.observables import Floats, high_level
-from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.comparison import SmallSampleWarning
+from caloforge.evaluation.observables import Floats
 
 __all__ = [
     "Distance",
-    "FrechetPhysicsDistance",
-    "KernelPhysicsDistance",
     "fpd",
     "fpd_of_subsets",
     "frechet_distance",
@@ -26,7 +23,6 @@ __all__ = [
     "polynomial_mmd",
 ]
 
-PUBLISHED_SIZE = 50_000  # showers of each sample that JetNet asks for; the largest batch of FPD
 KERNEL_SIZE = 10_000  # showers of each batch of KPD
 KERNEL_BLOCK = 1024  # rows: a block of the kernel's matrix has 8 MB, which stay in the cache
 
@@ -78,11 +74,17 @@ def fpd(
         ValueError: for features that are not finite or do not fit together, or sizes that no line
             can be fitted through.
 
+    Warns:
+        SmallSampleWarning: for less showers than the smallest batches have.
+
     Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``.
     """
     rng = np.random.default_rng(seed)
+    first, second = _normalise(reference, candidate)
+    _warn_of_few(min(len(first), len(second)), min_samples)
     return _extrapolate(
-        *_normalise(reference, candidate),
+        first,
+        second,
         sizes=_batch_sizes(min_samples, max_samples, num_points),
         num_batches=num_batches,
         draw=lambda n, size: rng.choice(n, size=size),
@@ -157,9 +159,13 @@ def kpd(
     Raises:
         ValueError: for features that are not finite or do not fit together.
 
+    Warns:
+        SmallSampleWarning: for less showers than a batch has.
+
     Source: JetNet 0.2.5, ``kpd``, with the CaloChallenge's ``batch_size``.
     """
     first, second = _normalise(reference, candidate)
+    _warn_of_few(min(len(first), len(second)), batch_size)
     found = []
     for i in range(num_batches):
         rng = np.random.default_rng(seed + 1000 * i)
@@ -189,6 +195,17 @@ def polynomial_mmd(reference: ArrayLike, candidate: ArrayLike) -> float:
     """
     first, second = _normalise(reference, candidate)
     return _unbiased_mmd(first, np.ones(len(first)), second, np.ones(len(second)))
+
+
+def _warn_of_few(n: int, batch_size: int) -> None:
+    if n < batch_size:
+        warnings.warn(
+            f"batches of {batch_size} showers are drawn from {n}: most are drawn repeatedly, and "
+            "the distance is that of these showers rather than of what they are drawn from; read "
+            "it beside the floor of two Geant4 samples as small",
+            SmallSampleWarning,
+            stacklevel=3,
+        )
 
 
 def _normalise(reference: ArrayLike, candidate: ArrayLike) -> tuple[Floats, Floats]:
@@ -326,74 +343,3 @@ def _kernel_sum(x: Floats, x_weights: Floats, y: Floats, y_weights: Floats) -> f
 
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + KERNEL_BLOCK) for start in range(0, n, KERNEL_BLOCK))
-
-
-class _HighLevelDistance(Metric):
-    """A distance of the CaloChallenge's list of high-level features."""
-
-    repeats = 5
-
-    def __init__(self, reference: Sample, threshold: float) -> None:
-        """Nothing is fitted to the whole reference."""
-
-    def columns(self, sample: Sample) -> Columns:
-        """The CaloChallenge's list of features, shape (n, columns)."""
-        return {"features": high_level(sample.energy_inc, sample.features)}
-
-    def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
-        """The distance; with the error of its own where it is the published one."""
-        first, second = (np.asarray(side["features"]) for side in (reference, candidate))
-        if self.is_comparable(min(len(first), len(second))):
-            found = self.published(first, second)
-            return Comparison({self.name: found.value}, {self.name: found.error})
-        return Comparison({self.name: self.of_few(first, second, seed)})
-
-    @abstractmethod
-    def published(self, reference: Floats, candidate: Floats) -> Distance: ...
-
-    @abstractmethod
-    def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float: ...
-
-    def is_comparable(self, size: int) -> bool:
-        """JetNet asks for 50,000 showers, so that its largest batches are not mostly repeats.
-
-        The floor falls as 1/n still: the published one is for 100,000.
-        """
-        return size >= PUBLISHED_SIZE
-
-
-class FrechetPhysicsDistance(_HighLevelDistance):
-    """Fréchet distance of the CaloChallenge's high-level features (FPD).
-
-    From 50,000 showers of each sample on it is taken with the published settings and seed, see
-    `fpd`. Fewer are extrapolated to infinitely many with `fpd_of_subsets`: drawn with replacement,
-    the 362 features of 800 Geant4 showers of dataset 2 would be 1.2 from those of 800 others, and
-    of 3,000 0.26, against 0.04 and 0.003 from subsets. It sees shapes: 30 % of the voxels a bin
-    further out are 0.2 away, but 30 % more energy only 0.01, as the logarithm of a layer's energy
-    is divided by that of an empty layer.
-    """
-
-    name = "fpd"
-
-    def published(self, reference: Floats, candidate: Floats) -> Distance:
-        return fpd(reference, candidate)
-
-    def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float:
-        return fpd_of_subsets(reference, candidate, seed=seed).value
-
-
-class KernelPhysicsDistance(_HighLevelDistance):
-    """Maximum mean discrepancy of the CaloChallenge's high-level features (KPD).
-
-    From 50,000 showers of each sample on it is taken with the published settings and seed, see
-    `kpd`. Of fewer, the first 10,000 are compared once without repeats, see `polynomial_mmd`: a
-    shower drawn twice is nearest to itself, which would count as a distance.
-    """
-
-    name = "kpd"
-
-    def published(self, reference: Floats, candidate: Floats) -> Distance:
-        return kpd(reference, candidate)
-
-    def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float:
-        return polynomial_mmd(reference[:KERNEL_SIZE], candidate[:KERNEL_SIZE])

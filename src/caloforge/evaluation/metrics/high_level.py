@@ -1,0 +1,94 @@
+"""Fréchet and kernel physics distance of the CaloChallenge's high-level features, as metrics."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+
+from caloforge.evaluation.comparison import Columns, Comparison, Metric
+from caloforge.evaluation.metrics.physics_distance import (
+    KERNEL_SIZE,
+    Distance,
+    fpd,
+    fpd_of_subsets,
+    kpd,
+    polynomial_mmd,
+)
+from caloforge.evaluation.observables import Floats, high_level
+from caloforge.evaluation.sample import Sample
+
+__all__ = ["FrechetPhysicsDistance", "KernelPhysicsDistance"]
+
+PUBLISHED_SIZE = 50_000  # showers of each sample that JetNet asks for; the largest batch of FPD
+
+
+class _HighLevelDistance(Metric):
+    """A distance of the CaloChallenge's list of high-level features."""
+
+    repeats = 5
+
+    def __init__(self, reference: Sample, threshold: float) -> None:
+        """Nothing is fitted to the whole reference."""
+
+    def columns(self, sample: Sample) -> Columns:
+        """The CaloChallenge's list of features, shape (n, columns)."""
+        return {"features": high_level(sample.energy_inc, sample.features)}
+
+    def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
+        """The distance; with the error of its own where it is the published one."""
+        first, second = (np.asarray(side["features"]) for side in (reference, candidate))
+        if self.is_comparable(min(len(first), len(second))):
+            found = self.published(first, second)
+            return Comparison({self.name: found.value}, {self.name: found.error})
+        return Comparison({self.name: self.of_few(first, second, seed)})
+
+    @abstractmethod
+    def published(self, reference: Floats, candidate: Floats) -> Distance: ...
+
+    @abstractmethod
+    def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float: ...
+
+    def is_comparable(self, size: int) -> bool:
+        """JetNet asks for 50,000 showers, so that its largest batches are not mostly repeats.
+
+        The floor falls as 1/n still: the published one is for 100,000.
+        """
+        return size >= PUBLISHED_SIZE
+
+
+class FrechetPhysicsDistance(_HighLevelDistance):
+    """Fréchet distance of the CaloChallenge's high-level features (FPD).
+
+    From 50,000 showers of each sample on it is taken with the published settings and seed, see
+    `fpd`. Fewer are extrapolated to infinitely many with `fpd_of_subsets`: drawn with replacement,
+    the 362 features of 800 Geant4 showers of dataset 2 would be 1.2 from those of 800 others, and
+    of 3,000 0.26, against 0.04 and 0.003 from subsets. It sees shapes: 30 % of the voxels a bin
+    further out are 0.2 away, but 30 % more energy only 0.01, as the logarithm of a layer's energy
+    is divided by that of an empty layer.
+    """
+
+    name = "fpd"
+
+    def published(self, reference: Floats, candidate: Floats) -> Distance:
+        return fpd(reference, candidate)
+
+    def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float:
+        return fpd_of_subsets(reference, candidate, seed=seed).value
+
+
+class KernelPhysicsDistance(_HighLevelDistance):
+    """Maximum mean discrepancy of the CaloChallenge's high-level features (KPD).
+
+    From 50,000 showers of each sample on it is taken with the published settings and seed, see
+    `kpd`. Of fewer, the first 10,000 are compared once without repeats, see `polynomial_mmd`: a
+    shower drawn twice is nearest to itself, which would count as a distance.
+    """
+
+    name = "kpd"
+
+    def published(self, reference: Floats, candidate: Floats) -> Distance:
+        return kpd(reference, candidate)
+
+    def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float:
+        return polynomial_mmd(reference[:KERNEL_SIZE], candidate[:KERNEL_SIZE])

@@ -1,0 +1,107 @@
+"""The tables say what the scores say: which is best, how far from the floor, what was not taken."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from caloforge.evaluation.scores import Score, Scores
+from caloforge.report.tables import groups, overview, timing_table
+
+
+def make(scores, **rows):
+    """Scores of (value, error) by "metric__observable" for candidates a, b, c; the floor is 1."""
+    values = [
+        Score(*row.split("__"), name, *pair, 1.0, 0.1, 500)
+        for row, pairs in rows.items()
+        for name, pair in zip("abc", pairs, strict=True)
+    ]
+    sample = scores.reference
+    return Scores(tuple(values), sample, dict.fromkeys("abc", sample), scores.provenance)
+
+
+def cells(scores):
+    return {title: row for group in groups(scores) for title, _, row in group.rows}
+
+
+def test_of_distances_the_lowest_is_best(scores):
+    row = cells(make(scores, wasserstein__occupancy=[(2, 0.1), (1.2, 0.1), (9, 0.1)]))["Occupancy"]
+    assert [cell.best for cell in row] == [False, True, False]
+    assert [cell.mark for cell in row] == ["far", "floor", "far"]
+    assert [cell.note for cell in row] == ["× 2", "× 1.2", "× 9"]
+
+
+def test_of_what_has_no_direction_the_nearest_to_the_floor_is_best(scores):
+    row = cells(make(scores, prdc__density=[(0.5, 0.1), (1.1, 0.1), (1.4, 0.1)]))["Density"]
+    assert [cell.best for cell in row] == [False, True, False]
+    assert [cell.mark for cell in row] == ["seen", "floor", "seen"]
+    assert [cell.key for cell in row] == pytest.approx([0.5, 0.1, 0.4])
+
+
+def test_none_is_best_where_all_are_at_the_floor(scores):
+    row = cells(make(scores, wasserstein__occupancy=[(1.1, 0.1)] * 3))["Occupancy"]
+    assert not any(cell.best for cell in row)
+
+
+def test_a_candidate_without_a_value_is_far_and_never_best(scores):
+    pairs = [(math.nan, math.nan), (2, 0.1), (3, 0.1)]
+    table = make(scores, wasserstein__occupancy=pairs)
+    row = cells(table)["Occupancy"]
+    assert [cell.mark for cell in row] == ["far", "far", "far"]
+    assert [cell.best for cell in row] == [False, True, False]
+    assert row[0].text == "nothing in range"
+    assert overview(table).rows[0][2] == "Occupancy (Wasserstein)"
+
+
+def test_scores_are_shown_with_their_scale(scores):
+    table = make(scores, fpd__fpd=[(0.002, 0.001), (0.02, 0.001), (0.2, 0.001)])
+    row = cells(table)["Fréchet physics distance × 1000"]
+    assert [cell.text for cell in row] == ["2.0 ± 1.0", "20.0 ± 1.0", "200.0 ± 1.0"]
+
+
+def test_a_protocol_that_the_page_does_not_know_has_its_rows(scores):
+    auc = [(0.5, 0.1), (0.8, 0.1), (0.99, 0.1)]
+    table = make(scores, somebodys__auc=auc, somebodys__jsd=auc)
+    assert set(cells(table)) == {"AUC, somebodys", "JSD, somebodys"}
+    assert [column[:2] for column in overview(table).columns] == [("AUC", "somebodys")]
+
+
+def test_the_overview_shows_the_mean_and_the_worst_mark_of_a_metric(scores):
+    table = make(
+        scores,
+        separation__E_tot=[(1, 0.1), (1, 0.1), (5, 0.1)],
+        separation__voxel=[(1, 0.3), (9, 0.3), (1, 0.3)],
+    )
+    found = overview(table)
+    assert found.columns == [("Separation", "mean of 2", "1.00 ± 0.10")]
+    (first,), (second,), (third,) = (row[3] for row in found.rows)
+    assert [first.text, second.text, third.text] == ["1.00 ± 0.20", "5.00 ± 0.20", "3.00 ± 0.20"]
+    assert [cell.mark for cell in (first, second, third)] == ["floor", "far", "far"]
+    assert [cell.note for cell in (first, second, third)] == ["2/2", "1/2", "1/2"]
+    assert first.best
+    assert [row[1] for row in found.rows] == ["2 of 2", "1 of 2", "1 of 2"]
+    assert found.rows[1][2] == "Voxel energy spectrum (Separation)"
+
+
+def test_every_candidate_has_a_row_and_every_cell_its_column(twenty):
+    found = overview(twenty)
+    assert [row[0] for row in found.rows] == list(twenty.candidates)
+    assert {len(row[3]) for row in found.rows} == {len(found.columns)}
+
+
+def test_a_candidate_that_a_metric_was_not_taken_of_has_an_empty_cell(scores):
+    whole = make(scores, fpd__fpd=[(1, 0.1)] * 3)
+    part = dataclasses.replace(whole, values=whole.values[:2])
+    assert [row[3][0].text != "–" for row in overview(part).rows] == [True, True, False]
+
+
+def test_times_stand_by_device_and_batch_size_and_say_why_one_is_missing(timing):
+    table = timing_table({"mine": timing})
+    assert table.batch_sizes == [1, 10000]
+    cpu, gpu = table.rows
+    assert cpu[:4] == ("mine", "cpu, threads: 1", "1,234,567", "812 MB")
+    assert cpu[4] == [("812.4 ± 3.1", "10 runs of 1,000 showers"), ("–", "would take an hour")]
+    assert gpu[4][1] == ("–", "not measured")
+    assert table.notes == ["Some CPU, 8 cores, 32 GB; Some GPU.", "Mean and spread of ten runs."]
