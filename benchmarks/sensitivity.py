@@ -3,11 +3,12 @@
     python benchmarks/sensitivity.py train.h5 test.h5 -o benchmarks/results/sensitivity.json
 
 The showers of all files are mixed and parted into three: the reference, the second Geant4 sample
-that the floor is taken with, and a third that is distorted: once a little, once by 30 %. Energies are scaled; showers are made wider by moving the
-energy of each voxel, as a whole, to the ring where its stretched radius lies; in a noisy layer a
-share of the voxels fires, each with one to ten times the threshold; or every layer of every shower
-gets a gain of its own, so that layers know less of each other. Written are, for every score,
-the value, the floor and the distance between the two in units of both spreads.
+that the floor is taken with, and a third that is distorted: once a little, once by 30 %. Energies
+are scaled; showers are made wider by moving the energy of each voxel, as a whole, to the ring where
+its stretched radius lies; in a noisy layer a share of the voxels fires, each with one to ten times
+the threshold; or every layer of every shower gets a gain of its own, so that layers know less of
+each other. Written are, for every score, the value, the floor and the distance between the two in
+units of both spreads.
 """
 
 from __future__ import annotations

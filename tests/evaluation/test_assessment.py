@@ -256,6 +256,16 @@ def test_progress_counts_every_step(reference):
     assert steps[-1].task == "separation of b"
 
 
+def test_progress_of_a_classifier_counts_runs_and_epochs(reference):
+    steps = []
+    candidates = {"a": reference[:50]}
+    cf.evaluate(reference[:100], candidates, metrics=["small-shower"], progress=steps.append)
+    done = [step.done for step in steps]
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(3)
+    assert steps[-1].task == "small-shower of a, run 10 of 10, epoch 30 of 30"
+
+
 def test_showers_in_double_precision_are_compared_with_those_in_single(reference):
     double = dataclasses.replace(reference, energy=reference.energy.astype(np.float64))
     found = cf.evaluate(reference, {"double": double}, metrics=["separation"])

@@ -101,11 +101,14 @@ class Counted:
         from caloforge.evaluation import assessment
 
         self.calls: list[str] = []
+        self.stop_after = -1
         measure, of = assessment.measure, Sample.of
 
-        def counted_measure(metric, *args):
+        def counted_measure(metric, *args, **kwargs):
+            if len(self.calls) == self.stop_after:
+                raise KeyboardInterrupt
             self.calls.append(metric.name)
-            return measure(metric, *args)
+            return measure(metric, *args, **kwargs)
 
         def counted_of(*args, **kwargs):
             self.calls.append("sample")
@@ -138,6 +141,20 @@ def test_one_more_candidate_costs_only_itself(electrons, tmp_path, monkeypatch):
     for one, other in zip(first.values, again.values, strict=True):
         assert dataclasses.replace(other, candidate="one") == one
     assert [v for v in third.values if v.candidate == "one"] == list(first.values)
+
+
+def test_an_interrupted_classifier_test_goes_on_with_the_next_run(electrons, tmp_path, monkeypatch):
+    counted = Counted(monkeypatch)
+    counted.stop_after = 2 + 7  # two samples, five runs of the floor and two of the candidate
+    settings = {"metrics": ["small-shower"], "cache": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(electrons, {"one": electrons[::-1]}, **settings)
+    counted.since()
+    counted.stop_after = -1
+    resumed = evaluate(electrons, {"one": electrons[::-1]}, **settings)
+    assert counted.since() == ["small-shower"] * 3
+    fresh = evaluate(electrons, {"one": electrons[::-1]}, metrics=["small-shower"])
+    assert resumed.values == fresh.values
 
 
 def test_outputs_of_classifiers_are_kept_as_well(electrons, tmp_path):

@@ -36,9 +36,9 @@ FEW_SHOWERS = 1000
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """How far an evaluation is: steps done, steps in all, what is at work."""
+    """How far an evaluation is: steps done and parts of one, steps in all, what is at work."""
 
-    done: int
+    done: float
     total: int
     task: str
 
@@ -127,12 +127,25 @@ class _Steps:
 
     total: int
     progress: Callable[[EvaluationProgress], None] | None
-    done: int = 0
+    begun: int = 0
+    task: str = ""
+    run: int = 0
+    runs: int = 1
 
     def begin(self, task: str) -> None:
+        """The next step begins."""
+        self.begun, self.task = self.begun + 1, task
+        self._tell(0, task)
+
+    def train(self, epoch: int, epochs: int) -> None:
+        """An epoch of one of several runs of a step is done."""
+        share = (self.run + epoch / epochs) / self.runs
+        run = f"run {self.run + 1} of {self.runs}, epoch {epoch} of {epochs}"
+        self._tell(share, f"{self.task}, {run}")
+
+    def _tell(self, share: float, task: str) -> None:
         if self.progress is not None:
-            self.progress(EvaluationProgress(self.done, self.total, task))
-        self.done += 1
+            self.progress(EvaluationProgress(self.begun - 1 + share, self.total, task))
 
 
 @dataclass
@@ -188,7 +201,7 @@ class _Assessment:
         candidates: Mapping[str, Sample],
     ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Any]]]:
         """Scores of one metric, candidate by candidate; a floor is taken once for each size."""
-        metric = make_metric(name, reference)
+        metric = make_metric(name, reference, self.steps.train)
         columns = _Columns(metric)
         for candidate, sample in candidates.items():
             self.steps.begin(f"{name} of {candidate}")
@@ -211,7 +224,10 @@ class _Assessment:
     def _measured(
         self, columns: _Columns, plan: Plan, reference: Sample, against: Sample, side: Side
     ) -> Measured:
-        """What the metric finds between the reference and another sample, over all draws."""
+        """What the metric finds between the reference and another sample, over all draws.
+
+        A metric that trains is kept draw by draw, as one run may take an hour.
+        """
         key = {
             "result": columns.metric.name,
             "reference": self._hash(reference.source),
@@ -220,12 +236,31 @@ class _Assessment:
             "side": side,
             **plan.settings(side),
         }
-        return self.cache.fetch(
-            key,
-            lambda: measure(columns.metric, columns.of(reference), columns.of(against), plan, side),
-            Measured.pack,
-            Measured.unpack,
-        )
+
+        def take(number: int | None) -> Measured:
+            return self.cache.fetch(
+                {**key, "draw": number},
+                lambda: measure(
+                    columns.metric,
+                    columns.of(reference),
+                    columns.of(against),
+                    plan,
+                    side,
+                    number=number,
+                ),
+                Measured.pack,
+                Measured.unpack,
+            )
+
+        if not columns.metric.is_random:
+            return take(None)
+        parts = []
+        for number in range(plan.repeats):
+            # Of the runs of a step, the floor's come first.
+            behind = plan.repeats if side == "candidate" else 0
+            self.steps.run, self.steps.runs = behind + number, 2 * plan.repeats
+            parts.append(take(number))
+        return Measured.concatenate(parts)
 
 
 class _Columns:

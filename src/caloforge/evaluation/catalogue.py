@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from caloforge.evaluation.comparison import Metric
 from caloforge.evaluation.sample import Sample
@@ -32,8 +32,17 @@ def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
     return chosen
 
 
-def make_metric(name: str, reference: Sample) -> Metric:
-    """A metric, fitted to a reference."""
+def make_metric(
+    name: str, reference: Sample, progress: Callable[[int, int], None] | None = None
+) -> Metric:
+    """A metric, fitted to a reference.
+
+    Args:
+        name: one of `metric_names`.
+        reference: Geant4 showers.
+        progress: called by a classifier test after each epoch of a run, with its number, counted
+            from 1, and the number of epochs.
+    """
     from caloforge.evaluation.metrics.correlation import LayerCorrelation
     from caloforge.evaluation.metrics.high_level import (
         FrechetPhysicsDistance,
@@ -55,4 +64,4 @@ def make_metric(name: str, reference: Sample) -> Metric:
         return distances[name](reference, reference.threshold)
     from caloforge.evaluation.classifiers import classifier_metric
 
-    return classifier_metric(name, reference, reference.threshold)
+    return classifier_metric(name, reference, reference.threshold, progress=progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -112,6 +112,24 @@ class Measured:
                 layers = tuple(np.nanmean(found, axis=0).tolist())
         return float(means.mean()), error, layers
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Measured]) -> Measured:
+        """The draws of several parts as one."""
+        first = parts[0]
+        return cls(
+            {name: np.concatenate([part.values[name] for part in parts]) for name in first.values},
+            {name: float(np.mean([part.errors[name] for part in parts])) for name in first.errors},
+            {
+                name: Outputs(
+                    *(
+                        np.concatenate([getattr(part.outputs[name], side) for part in parts])
+                        for side in SIDES
+                    )
+                )
+                for name in first.outputs
+            },
+        )
+
     def pack(self) -> dict[str, NDArray[Any]]:
         """As arrays by name; `unpack` turns them back."""
         arrays: dict[str, NDArray[Any]] = {f"values/{k}": v for k, v in self.values.items()}
@@ -139,9 +157,15 @@ class Measured:
 
 
 def measure(
-    metric: Metric, reference: Columns, against: Columns, plan: Plan, side: Side
+    metric: Metric,
+    reference: Columns,
+    against: Columns,
+    plan: Plan,
+    side: Side,
+    *,
+    number: int | None = None,
 ) -> Measured:
-    """Take a metric on every draw of a plan.
+    """Take a metric on every draw of a plan, or on one of them.
 
     Args:
         metric: the metric.
@@ -149,8 +173,11 @@ def measure(
         against: columns of a candidate or, for the floor, of the other Geant4 showers.
         plan: which showers.
         side: whether `against` is a candidate's or the other Geant4 showers'.
+        number: which draw; None: all of them.
     """
     rows = [(draw.reference, getattr(draw, side), draw.seed) for draw in plan.draws()]
+    if number is not None:
+        rows = rows[number : number + 1]
 
     def compare(first: NDArray[np.int64], second: NDArray[np.int64], seed: int) -> Comparison:
         return metric.compare(_take(reference, first), _take(against, second), seed)
@@ -171,19 +198,15 @@ def _take(columns: Columns, rows: NDArray[np.int64]) -> Columns:
 
 
 def _joined(found: list[Comparison]) -> Measured:
-    first = found[0]
-    return Measured(
-        {name: np.asarray([one.values[name] for one in found], float) for name in first.values},
-        {name: float(np.mean([one.errors[name] for one in found])) for name in first.errors},
-        {
-            name: Outputs(
-                *(
-                    np.concatenate([getattr(one.outputs[name], side) for one in found])
-                    for side in SIDES
-                )
+    return Measured.concatenate(
+        [
+            Measured(
+                {name: np.asarray([value], np.float64) for name, value in one.values.items()},
+                one.errors,
+                one.outputs,
             )
-            for name in first.outputs
-        },
+            for one in found
+        ]
     )
 
 

@@ -15,7 +15,7 @@ from caloforge.evaluation.observables import (
     Floats,
     ShowerSource,
     features,
-    join,
+    put,
     stream,
 )
 from caloforge.geometry import CartesianLayer, Geometry
@@ -177,12 +177,12 @@ class Sample:
         n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
         counts = np.empty((n, len(edges) - 1), np.min_scalar_type(geometry.n_voxels))
         above, total = np.zeros((2, n)), np.zeros((2, geometry.n_voxels))
-        parts: dict[str, list[dict[str, Floats]]] = {name: [] for name in TAKEN}
+        taken: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in TAKEN}
         start = 0
         for batch in stream(showers, threshold):
             rows = slice(start, start + len(batch))
             for name in TAKEN:
-                parts[name].append(CONVENTIONS[name](batch))
+                put(taken[name], CONVENTIONS[name](batch), start, n)
             for name, (_, number) in places.items():
                 energy[name][rows], hits = _profile(batch, number, len(n_hits[name]))
                 n_hits[name] += hits
@@ -193,8 +193,8 @@ class Sample:
             source=showers,
             threshold=threshold,
             energy_inc=np.asarray(showers.energy_inc),
-            features=join(parts["calochallenge"]),
-            moments=join(parts["l2lflows"]),
+            features=taken["calochallenge"],
+            moments=taken["l2lflows"],
             profiles={
                 name: Profile(position, energy[name], n_hits[name])
                 for name, (position, _) in places.items()

@@ -215,7 +215,7 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
 def draw_outputs(panel: OutputPanel) -> Figure:
     """Draw a classifier's distributions: generated showers solid, Geant4's dotted."""
     with style():
-        figure, right = _figure([*panel.histograms, "Geant4, same colour"] * 2)
+        figure, right = _figure([*panel.histograms, "Geant4, same colour"])
         figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
         axes = figure.subplots()
         first = next(iter(panel.histograms.values()))[0]
@@ -250,7 +250,8 @@ def _finish_outputs(panel: OutputPanel, axes: Axes, first: Histogram) -> None:
     values = np.concatenate(found)
     seen = values[values > 0]
     if len(seen):
-        axes.set_ylim(seen.min() / 2, seen.max() * (seen.max() / seen.min()) ** 0.5)
+        room = 0.06 * (len(panel.histograms) + 1) + 0.04  # for the legend
+        axes.set_ylim(seen.min() / 2, seen.max() * (seen.max() / seen.min()) ** (room / (1 - room)))
     axes.set_xlabel(first.axes[0].label)
     axes.set_ylabel(panel.y_label)
     _legend(axes, len(panel.histograms) + 1)

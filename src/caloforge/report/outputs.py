@@ -57,11 +57,12 @@ def output_panels(
         names = [name for name in numbers if (protocol, name) in outputs]
         for part in _parts(names):
             found = {name: outputs[protocol, name] for name in part}
-            suffix = "" if part == names else f"_{names.index(part[0]) // IN_ONE_PANEL + 1}"
+            number = names.index(part[0]) // IN_ONE_PANEL + 1
+            suffix, which = ("", "") if part == names else (f"_{number}", f", part {number}")
             here = {name: numbers[name] for name in part}
             yield OutputPanel(
                 f"outputs_{protocol}{suffix}",
-                f"Outputs, {protocol}",
+                f"Outputs, {protocol}{which}",
                 "1/N dN/dC",
                 _histograms(found, np.linspace(0, 1 + 1e-9, 41), "C, probability of Geant4"),
                 here,
@@ -74,7 +75,7 @@ def output_panels(
             }
             yield OutputPanel(
                 f"weights_{protocol}{suffix}",
-                f"Weights, {protocol}",
+                f"Weights, {protocol}{which}",
                 r"1/N dN/d$\,\log_{10} w$",
                 _histograms(weights, weight_edges(weights), "w = C / (1 − C)", log=True),
                 here,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import svdvals
 from scipy.optimize import curve_fit
+from threadpoolctl import threadpool_limits
 
 from caloforge.evaluation.comparison import SmallSampleWarning
 from caloforge.evaluation.observables import Floats
@@ -246,12 +247,15 @@ def _extrapolate(
     # A common shift changes no distance, and covariances about the origin then lose no digits.
     centre = first.mean(axis=0)
     first, second = first - centre, second - centre
-    distances = [
-        frechet_distance(
-            *_moments(first, draw(len(first), size)), *_moments(second, draw(len(second), size))
-        )
-        for size in sizes.repeat(num_batches).tolist()
-    ]
+    # Matrices of some hundred columns are too small for threads, which wait for each other longer
+    # than they work, above all where other processes run.
+    with threadpool_limits(limits=1, user_api="blas"):
+        distances = [
+            frechet_distance(
+                *_moments(first, draw(len(first), size)), *_moments(second, draw(len(second), size))
+            )
+            for size in sizes.repeat(num_batches).tolist()
+        ]
     means = np.reshape(distances, (len(sizes), num_batches)).mean(axis=1)
     found, covariance = curve_fit(_line, 1 / sizes, means, bounds=([0, 0], [np.inf, np.inf]))
     return Distance(float(found[0]), float(np.sqrt(covariance[0, 0])))

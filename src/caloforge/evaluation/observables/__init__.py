@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ __all__ = [
     "alpha_layers",
     "features",
     "high_level",
-    "join",
+    "put",
     "stream",
 ]
 
@@ -103,10 +103,23 @@ def features(
     if convention not in CONVENTIONS:
         raise ValueError(f"convention must be one of {sorted(CONVENTIONS)}, got {convention!r}")
     compute = CONVENTIONS[convention]
-    parts = [compute(batch) for batch in stream(showers, threshold)] or [compute(showers[:])]
-    return {name: column.astype(dtype, copy=False) for name, column in join(parts).items()}
+    columns: dict[str, NDArray[Any]] = {}
+    start = 0
+    for batch in stream(showers, threshold):
+        put(columns, compute(batch), start, len(showers), dtype)
+        start += len(batch)
+    return columns or {name: x.astype(dtype) for name, x in compute(showers[:]).items()}
 
 
-def join(parts: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
-    """Join the observables of successive runs of showers."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def put(
+    columns: dict[str, NDArray[Any]],
+    part: Mapping[str, Floats],
+    start: int,
+    n: int,
+    dtype: DTypeLike = np.float64,
+) -> None:
+    """Put the observables of a run of showers into columns of n rows, made with the first run."""
+    for name, values in part.items():
+        if name not in columns:
+            columns[name] = np.empty((n, *values.shape[1:]), dtype)
+        columns[name][start : start + len(values)] = values

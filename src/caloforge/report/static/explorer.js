@@ -52,7 +52,7 @@
     const frame = { showline: true, mirror: true, linecolor: "#3c4350", ticks: "inside", zeroline: false, gridcolor: "#eef0f3" };
     const narrow = element("histogram").clientWidth < 640;
     return {
-      margin: { l: 62, r: 12, t: 10, b: 50 }, font: { size: 13 }, uirevision: "keep",
+      margin: { l: 62, r: 12, t: 10, b: 50 }, font: { size: 13 }, uirevision: "keep", autosize: true,
       legend: narrow ? { orientation: "h", y: -0.14 } : { x: 1.01, y: 0.94 },
       xaxis: {
         ...frame, title: { text: `${feature.title} of layer ${layer}${unit}` }, anchor: "y2",
