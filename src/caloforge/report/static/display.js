@@ -56,7 +56,7 @@
   const size = 1.35 / stretch;
   const distance = element("scene-reference").clientWidth < 460 ? 1.3 : 1.1;
   const layout = () => ({
-    margin: { l: 0, r: 16, t: 0, b: 0 }, uirevision: "keep", font: { size: 11 },
+    margin: { l: 0, r: 36, t: 0, b: 0 }, uirevision: "keep", font: { size: 11 },
     paper_bgcolor: "#ffffff",
     scene: {
       xaxis: axis("depth [mm]", data.depth), yaxis: axis("x [mm]", across), zaxis: axis("y [mm]", across),
