@@ -141,7 +141,9 @@ def test_train_generate_evaluate(
     assert result.code == 0, result.err
     assert "SmallSampleWarning" in result.err
     assert {p.name for p in (tmp_path / "eval").iterdir()} == {
+        "cache",
         "report.html",
+        "scores.csv",
         "scores.json",
         "scores.md",
     }

@@ -150,8 +150,14 @@ def test_timing_stands_in_the_table(scores):
     assert "| one | cuda | 10000 | – | a GPU |" in text
 
 
-def test_everything_is_saved_into_a_folder(scores, tmp_path):
-    pytest.importorskip("matplotlib")
-    scores.save(tmp_path / "new" / "eval")
+def test_everything_is_saved_into_a_folder(scores, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        cf.evaluation.Scores,
+        "save_page",
+        lambda self, path, *, figures: (path.touch(), drawn.extend(figures)),
+    )
+    scores.save(tmp_path / "new" / "eval", figures=["pdf"])
+    assert drawn == ["pdf"]
     names = {path.name for path in (tmp_path / "new" / "eval").iterdir()}
     assert names == {"scores.json", "scores.csv", "scores.md", "report.html"}

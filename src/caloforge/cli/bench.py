@@ -87,7 +87,6 @@ def _print_table(timing: Timing) -> None:
 
     machine = timing.hardware
     table = Table(
-        "device",
         title=f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
         f"{sum(timing.parameters.values()):,} parameters",
         caption=f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB"
@@ -95,8 +94,9 @@ def _print_table(timing: Timing) -> None:
         + f"; PyTorch {timing.software['torch']}\n"
         f"mean and standard deviation of {timing.rows[0].runs} runs",
     )
-    for heading in ("batch size", "ms per shower", "showers/s", "peak memory [MB]", "showers/run"):
-        table.add_column(heading, justify="right")
+    table.add_column("device", no_wrap=True)
+    for heading in ("batch", "ms per shower", "showers/s", "peak MB", "showers/run"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in timing.rows:
         device = f"cpu, {row.threads} thread{'s' * (row.threads > 1)}"
         values = ["–"] * 4

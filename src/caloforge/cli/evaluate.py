@@ -97,5 +97,5 @@ def _named(texts: list[str]) -> dict[str, Path]:
         name, _, path = text.rpartition("=")
         files[name or Path(path).stem] = Path(path)
     if len(files) < len(texts):
-        raise ValueError("two files have one name: write name=path to tell them apart")
+        raise ValueError("two candidates have one name: write name=path to tell them apart")
     return files
