@@ -27,6 +27,7 @@ import caloforge as cf
 from caloforge.evaluation import DEFAULT_METRICS, SmallSampleWarning
 
 NOISY_LAYER = 10
+SEEN = 3  # spreads above the floor
 
 
 def scaled(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
@@ -95,6 +96,24 @@ DISTORTIONS = {
 }
 
 
+def table(record: dict[str, Any]) -> str:
+    """For each metric and distortion the spreads of the observable that sees it best."""
+    rows = record["rows"]
+    distortions = dict.fromkeys(row["distortion"] for row in rows)
+    lines = [["", *distortions], ["---", *["---:"] * len(distortions)]]
+    for metric in dict.fromkeys(row["metric"] for row in rows):
+        cells = []
+        for distortion in distortions:
+            found = max(
+                row["spreads"]
+                for row in rows
+                if (row["metric"], row["distortion"]) == (metric, distortion)
+            )
+            cells.append(f"**{found:.0f}**" if found >= SEEN else f"{found:.1f}")
+        lines.append([f"`{metric}`", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sources", nargs="+", type=Path)
@@ -138,6 +157,7 @@ def main() -> None:
         "rows": rows,
     }
     asked.output.write_text(json.dumps(record, indent=1) + "\n")
+    print(table(record))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from caloforge.evaluation.catalogue import DEFAULT_METRICS, metric_names
 from caloforge.evaluation.comparison import EvaluationWarning, Outputs, SmallSampleWarning
 from caloforge.evaluation.leaderboard import leaderboard
 from caloforge.evaluation.metrics.correlation import correlation_difference, pearson
-from caloforge.evaluation.metrics.neighbours import prdc
+from caloforge.evaluation.metrics.neighbours import prdc, voxel_features
 from caloforge.evaluation.metrics.physics_distance import fpd, kpd
 from caloforge.evaluation.metrics.separation import separation_power, separation_powers
 from caloforge.evaluation.metrics.wasserstein import wasserstein, wasserstein_batches
@@ -54,6 +54,7 @@ __all__ = [
     "prdc",
     "separation_power",
     "separation_powers",
+    "voxel_features",
     "wasserstein",
     "wasserstein_batches",
 ]

@@ -101,14 +101,16 @@ def evaluate(
         _Steps(1 + (other is not None) + len(candidates) * (1 + len(chosen)), progress),
     )
     sample = work.sample(reference, REFERENCE, threshold)
+    # All at once, so that what does not fit the geometry is refused before hours of work.
+    made = [make_metric(name, sample, work.steps.train) for name in chosen]
     second = None if other is None else work.sample(other, "other Geant4", sample.threshold, sample)
     samples = {
         name: work.sample(showers, name, sample.threshold, sample)
         for name, showers in candidates.items()
     }
     scores, outputs = [], {}
-    for name in chosen:
-        for value, protocols in work.scores(name, sample, second, samples):
+    for metric in made:
+        for value, protocols in work.scores(metric, sample, second, samples):
             scores += value
             outputs.update(protocols)
     origins = {
@@ -195,16 +197,15 @@ class _Assessment:
 
     def scores(
         self,
-        name: str,
+        metric: Metric,
         reference: Sample,
         other: Sample | None,
         candidates: Mapping[str, Sample],
     ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Any]]]:
         """Scores of one metric, candidate by candidate; a floor is taken once for each size."""
-        metric = make_metric(name, reference, self.steps.train)
         columns = _Columns(metric)
         for candidate, sample in candidates.items():
-            self.steps.begin(f"{name} of {candidate}")
+            self.steps.begin(f"{metric.name} of {candidate}")
             plan = Plan.of(
                 metric,
                 len(reference),
