@@ -252,18 +252,23 @@ app.command()(bench)
 @app.command()
 def info(
     preset: Annotated[str, typer.Argument(help="System and preset, or a run folder.")],
-    geometry: Annotated[str, typer.Option(help="Geometry of the preset.")] = "calochallenge-2",
+    geometry: Annotated[
+        str | None,
+        typer.Option(help="By default the preset's own, or calochallenge-2."),
+    ] = None,
     as_json: Quiet = False,
 ) -> None:
     """Show a preset or a trained run: geometry, stages, parameters.
 
     Example: caloforge info l2lflows/small --json
     """
-    from caloforge.systems.registry import config_to_dict
+    from caloforge.systems.registry import config_to_dict, default_geometry
     from caloforge.training import RunFolder
 
     folder = RunFolder(preset)
-    system = folder.build() if folder.exists else cf.build(preset, geometry)
+    system = (
+        folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
+    )
     counts = system.n_parameters
     facts = {
         "preset": preset,

@@ -293,7 +293,12 @@ def _check(batch_sizes: Sequence[int], devices: Sequence[str], **numbers: float 
 
 def preset_of(system: System) -> str | None:
     """The preset that has the system's configuration."""
-    of_size = {size: system.preset(size, system.geometry) for size in system.sizes}
+    fitting = [
+        size
+        for size in system.sizes
+        if system.homes.get(size, system.geometry.name) == system.geometry.name
+    ]
+    of_size = {size: system.preset(size, system.geometry) for size in fitting}
     same = [size for size, config in of_size.items() if config == system.config]
     return f"{system.name}/{same[0]}" if same else None
 

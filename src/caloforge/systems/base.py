@@ -114,6 +114,7 @@ class System(ABC):
     Attributes:
         name: name of the system, such as "l2lflows".
         sizes: names of its presets.
+        homes: geometries of those presets that are for one alone.
         config: the configuration.
         geometry: the voxels.
         seed: of its initial weights.
@@ -123,6 +124,7 @@ class System(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
+    homes: ClassVar[Mapping[str, str]] = {}
     seed: int = 0
 
     def __init__(self, config: Any, geometry: Geometry) -> None:

@@ -36,9 +36,15 @@ def presets() -> tuple[str, ...]:
     return tuple(f"{name}/{size}" for name in _HOMES for size in _system_class(name).sizes)
 
 
+def default_geometry(preset: str) -> str:
+    """The geometry that a preset is shown for: its own, or calochallenge-2 where it fits many."""
+    name, _, size = preset.partition("/")
+    return _system_class(name).homes.get(size, "calochallenge-2")
+
+
 def build(
     preset: str,
-    geometry: Geometry | str,
+    geometry: Geometry | str | None = None,
     *,
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
@@ -47,7 +53,8 @@ def build(
 
     Args:
         preset: system and preset, such as "l2lflows/small".
-        geometry: the voxels, or the name of a geometry preset.
+        geometry: the voxels, or the name of a geometry preset; may be left out where the preset is
+            for one geometry alone.
         seed: of the initial weights and permutations; the global random state is not touched.
         overrides: values that differ from the preset, by dotted name, such as
             {"layers.recipe.epochs": 3}.
@@ -56,9 +63,14 @@ def build(
         ValueError: for an unknown preset, a geometry that the system cannot take, or overrides
             that do not fit; every wrong one is named.
     """
-    voxels = geometry_preset(geometry) if isinstance(geometry, str) else geometry
     name, _, size = preset.partition("/")
     system_class = _system_class(name)
+    wanted = system_class.homes.get(size) if geometry is None else geometry
+    if wanted is None:
+        raise ValueError(
+            f"{preset} fits many geometries: say which, such as geometry='calochallenge-2'"
+        )
+    voxels = geometry_preset(wanted) if isinstance(wanted, str) else wanted
     config = system_class.preset(size, voxels)
     values = config_to_dict(config)
     misplaced = [_override(values, key, value) for key, value in (overrides or {}).items()]

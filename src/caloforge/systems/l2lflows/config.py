@@ -1,4 +1,4 @@
-"""Configuration of Convolutional L2LFlows, and its presets."""
+"""Configuration of Convolutional L2LFlows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import ClassVar
 
 from pydantic import ConfigDict
 
-from caloforge.geometry import Geometry
 from caloforge.systems.recipe import Recipe
 from caloforge.units import keV
 
-__all__ = ["SIZES", "EnergyFlow", "L2LFlowsConfig", "LayerFlow", "preset"]
-
-SIZES = ("small", "tiny")
+__all__ = ["EnergyFlow", "L2LFlowsConfig", "LayerFlow"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,11 @@ class LayerFlow:
     Args:
         recipe: training (table 8).
         squeeze: tile that is stacked into channels, (alpha, r) or (x, y) (table 5).
-        down_sampling: kernels of the U-Net's down-sampling (table 6).
+        down_sampling: kernels of the U-Net's down-sampling, (alpha, r) or (x, y); table 6 gives
+            them as (r, alpha).
+        padding: empty bins added behind each axis of a layer, (alpha, r) or (x, y), so that squeeze
+            and down-sampling divide it; they are noised like empty voxels and cut off what is
+            generated.
         channels: feature maps of the U-Net's scales, finest first (table 6; the wider coarse scales
             follow from the number of parameters in table 9).
         blocks: coupling blocks, each with activation norm and 1x1 convolution (table 5).
@@ -77,6 +78,7 @@ class LayerFlow:
     recipe: Recipe
     squeeze: tuple[int, int]
     down_sampling: tuple[tuple[int, int], ...]
+    padding: tuple[int, int] = (0, 0)
     channels: tuple[int, ...] = (32, 64, 128)
     blocks: int = 8
     bins: int = 10
@@ -111,81 +113,3 @@ class L2LFlowsConfig:
     rescale: bool = False
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-
-def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
-    """The configuration of a preset for any regular geometry.
-
-    Raises:
-        ValueError: for an unknown preset or an irregular geometry.
-    """
-    if size not in SIZES:
-        raise ValueError(f"no preset 'l2lflows/{size}'; there are {', '.join(SIZES)}")
-    if not geometry.is_regular:
-        raise ValueError(
-            f"l2lflows needs a regular geometry, {geometry.name} has layers of different shapes "
-            f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
-        )
-    squeeze, down_sampling = _scales(*geometry.shape[1:])
-    if size == "tiny":
-        return L2LFlowsConfig(
-            energies=EnergyFlow(
-                recipe=Recipe(epochs=40, batch_size=256, learning_rate=3e-3), blocks=4, hidden=48
-            ),
-            layers=LayerFlow(
-                recipe=Recipe(epochs=3, batch_size=64, learning_rate=8e-3, gradient_clip=100.0),
-                squeeze=squeeze,
-                down_sampling=down_sampling[:1],
-                channels=(8, 16),
-                blocks=4,
-                bins=8,
-                embedding_channels=4,
-                warm_start=True,
-                first_epochs=6,
-            ),
-            rescale=True,
-        )
-    return L2LFlowsConfig(
-        energies=EnergyFlow(
-            recipe=Recipe(epochs=120, batch_size=256, learning_rate=1e-3, ema=0.99)
-        ),
-        layers=LayerFlow(
-            recipe=Recipe(
-                epochs=5, batch_size=64, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
-            ),
-            squeeze=squeeze,
-            down_sampling=down_sampling,
-            channels=(16, 32, 48),
-            blocks=4,
-            bins=8,
-            warm_start=True,
-            first_epochs=16,
-        ),
-        rescale=True,
-    )
-
-
-def _scales(a: int, b: int) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
-    """Squeeze and two down-samplings that divide a layer of a x b voxels.
-
-    The squeeze makes 4 channels where it can: 2 x 2, else 4 or 2 along one axis.
-    """
-    tiles = ((2, 2), (4, 1), (1, 4), (2, 1), (1, 2))
-    fitting = [tile for tile in tiles if a % tile[0] == 0 and b % tile[1] == 0]
-    if not fitting:
-        raise ValueError(
-            f"l2lflows squeezes layers by 2 or 4, which divides neither axis of {a} x {b}: "
-            "choose a read-out with an even number of bins along one axis"
-        )
-    squeeze = fitting[0]
-    size = [a // squeeze[0], b // squeeze[1]]
-    steps = []
-    for _ in range(2):
-        step = (_smallest_factor(size[0]), _smallest_factor(size[1]))
-        size = [size[0] // step[0], size[1] // step[1]]
-        steps.append(step)
-    return squeeze, tuple(steps)
-
-
-def _smallest_factor(number: int) -> int:
-    return next((factor for factor in range(2, number + 1) if number % factor == 0), 1)

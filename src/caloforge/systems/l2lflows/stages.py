@@ -121,8 +121,9 @@ class LayerStage(Stage):
         self.own = layer_name(layer)
         self.reads = ("energy_inc", "layer_energies", *self.previous)
         self.writes = (self.own,)
-        shape = geometry.layer_shapes[layer]
-        self.flow = layer_flow(config, shape, len(self.previous), cyclic=self.cyclic)
+        self.shape = geometry.layer_shapes[layer]
+        a, b = (size + more for size, more in zip(self.shape, config.padding, strict=True))
+        self.flow = layer_flow(config, (a, b), len(self.previous), cyclic=self.cyclic)
         self.voxels = self._voxel_transform()
         self.previous_voxels = self._voxel_transform() if self.previous else None
         self.energy_inc = _incident_condition()
@@ -166,7 +167,7 @@ class LayerStage(Stage):
         conditions = [self.energy_inc(quantities["energy_inc"]), self.layer_energy(energy)]
         images = [c[:, None, None].expand(-1, *self.flow.shape[1:]) for c in conditions]
         if self.previous_voxels is not None:
-            previous = torch.stack([quantities[name] for name in self.previous], 1)
+            previous = self._pad(torch.stack([quantities[name] for name in self.previous], 1))
             return torch.cat([self.previous_voxels(previous), torch.stack(images, 1)], 1)
         return torch.stack(images, 1)
 
@@ -176,15 +177,27 @@ class LayerStage(Stage):
         if self.config.rotation and self.cyclic:
             layers = rotate(layers, axis=2, rng=rng)
         config = self.config
+        layers = self._pad(layers)
         filled = fill_zeros(layers, median=config.fill_median, decades=config.fill_decades, rng=rng)
-        noised = add_uniform(filled, width=config.noise_width, rng=rng)
+        padded = add_uniform(filled, width=config.noise_width, rng=rng)
+        noised = self._cut(padded)
         own = noised[:, -1]
         # the layer's energy as the read-out sees it: noise included, what is below threshold not
         energies = quantities["layer_energies"].clone()
         energies[:, self.layer] = torch.where(own >= self.threshold, own, 0.0).sum((1, 2))
         seen = {**quantities, "layer_energies": energies}
         seen.update({name: noised[:, i] for i, name in enumerate(self.previous)})
-        return {"x": self.voxels(own)[:, None], "context": self.context(seen)}
+        return {"x": self.voxels(padded[:, -1])[:, None], "context": self.context(seen)}
+
+    def _pad(self, layers: Tensor) -> Tensor:
+        """With the empty bins that make tiles fit."""
+        more_a, more_b = self.config.padding
+        return torch.nn.functional.pad(layers, (0, more_b, 0, more_a))
+
+    def _cut(self, layers: Tensor) -> Tensor:
+        """Without them."""
+        a, b = self.shape
+        return layers[..., :a, :b]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a voxel."""
@@ -200,4 +213,4 @@ class LayerStage(Stage):
     ) -> Quantities:
         context = self.context(quantities)
         x = self.flow.sample(len(context), context, rng=rng)[:, 0]
-        return {**quantities, self.own: self.voxels.inverse(x)}
+        return {**quantities, self.own: self.voxels.inverse(self._cut(x))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry
 from caloforge.systems.base import SamplingOptions, System
-from caloforge.systems.l2lflows.config import SIZES, L2LFlowsConfig, preset
+from caloforge.systems.l2lflows.config import L2LFlowsConfig
+from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
 from caloforge.systems.l2lflows.stages import EnergyStage, LayerStage
 from caloforge.systems.quantities import Quantities, layer_name
 
@@ -27,6 +29,7 @@ class L2LFlows(System):
     name: ClassVar[str] = "l2lflows"
     Config: ClassVar[type[Any]] = L2LFlowsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: L2LFlowsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
