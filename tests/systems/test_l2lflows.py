@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from caloforge.data import read
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.systems import Recipe, SamplingOptions, ShowerQuantities, System, build
 from caloforge.systems.l2lflows.config import EnergyFlow, LayerFlow
 from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
 from caloforge.systems.l2lflows.presets import HOMES, preset
+from caloforge.systems.l2lflows.stages import LayerStage
 from caloforge.systems.l2lflows.system import rescale
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
@@ -230,6 +233,37 @@ def test_a_round_trip_of_real_showers_in_single_precision(
         assert float(error.quantile(0.99)) < 1e-5
         assert float(error.max()) < 1e-3
         assert not torch.allclose(z.flatten(), batch["x"].flatten(), atol=0.01)
+
+
+@pytest.mark.parametrize("layer", [0, 12])
+@pytest.mark.parametrize(
+    ("size", "showers"),
+    [
+        ("paper-ild", "photons-10-100GeV_ild-30"),
+        ("paper-calochallenge-3", "electrons-1-100GeV_calochallenge-3"),
+    ],
+)
+def test_flows_of_the_paper_return_every_voxel_in_single_precision(
+    size: str, showers: str, layer: int, shared_data: Path
+) -> None:
+    sample = read(shared_data / f"{showers}_test.h5")[:48]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        stage = LayerStage(preset(size, sample.geometry).layers, sample.geometry, layer)
+    quantities = ShowerQuantities(sample, (*stage.reads, *stage.writes))
+    rng = torch.Generator().manual_seed(0)
+    stage.fit(quantities, {}, rng)
+    for weights in stage.flow.parameters():  # couplings start as the identity: away from there
+        if weights.ndim == 4:
+            noise = torch.randn(weights.shape, generator=rng)
+            weights.data += 0.1 * noise / weights.shape[1] ** 0.5
+    x = stage.eval().batch(quantities.take(torch.arange(16)), {}, rng)
+    with torch.no_grad():
+        context = stage.flow._embed(x["context"])
+        z, _ = stage.flow.bijection(x["x"], context)
+        back, _ = stage.flow.bijection.inverse(z, context)
+    assert float((back - x["x"]).abs().max()) < 1e-4
+    assert float((z - x["x"].reshape(z.shape)).abs().mean()) > 0.3
 
 
 # ---------------------------------------------------------------- post-processing
