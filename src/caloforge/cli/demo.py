@@ -92,7 +92,7 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
         "evaluate": time.monotonic() - made,
         "total": time.monotonic() - begin,
     }
-    (output / "timing.json").write_text(json.dumps({k: round(v, 1) for k, v in seconds.items()}))
+    (output / "seconds.json").write_text(json.dumps({k: round(v, 1) for k, v in seconds.items()}))
     console.print(
         f"trained in {seconds['train']:.0f} s, generated {len(test) / seconds['generate']:.0f} "
         f"showers/s, evaluated in {seconds['evaluate']:.0f} s; {seconds['total']:.0f} s in all"
