@@ -143,6 +143,14 @@ def test_one_more_candidate_costs_only_itself(electrons, tmp_path, monkeypatch):
     assert [v for v in third.values if v.candidate == "one"] == list(first.values)
 
 
+def test_candidates_of_one_length_share_a_floor_that_is_taken_once(electrons, monkeypatch):
+    counted = Counted(monkeypatch)
+    candidates = {"one": electrons, "two": electrons[::-1], "shorter": electrons[:60]}
+    evaluate(electrons, candidates, metrics=["separation"])
+    # three candidates, the floor of 120 showers and that of 60
+    assert counted.since() == ["sample"] * 4 + ["separation"] * 5
+
+
 def test_an_interrupted_classifier_test_goes_on_with_the_next_run(electrons, tmp_path, monkeypatch):
     counted = Counted(monkeypatch)
     counted.stop_after = 2 + 7  # two samples, five runs of the floor and two of the candidate

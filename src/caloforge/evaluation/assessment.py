@@ -204,6 +204,7 @@ class _Assessment:
     ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Any]]]:
         """Scores of one metric, candidate by candidate; a floor is taken once for each size."""
         columns = _Columns(metric)
+        floors: dict[tuple[Any, ...], Measured] = {}
         for candidate, sample in candidates.items():
             self.steps.begin(f"{metric.name} of {candidate}")
             plan = Plan.of(
@@ -214,7 +215,12 @@ class _Assessment:
                 seed=self.seed,
                 paired=np.array_equal(reference.energy_inc, sample.energy_inc),
             )
-            floor = self._measured(columns, plan, reference, other or reference, "other")
+            draws = tuple(plan.settings("other").values())
+            if draws not in floors:
+                floors[draws] = self._measured(
+                    columns, plan, reference, other or reference, "other"
+                )
+            floor = floors[draws]
             found = self._measured(columns, plan, reference, sample, "candidate")
             scores = [
                 _score(metric, observable, candidate, found, floor, plan.size)

@@ -71,7 +71,6 @@ _RANGES_1_BACK = {
     "width_r": (0.0, 1500.0),
 }
 _BACK_LAYERS = (12, 13, 14)
-BY_LAYER = ("E_layer", *_RANGES_23, "sparsity")
 
 
 def bin_edges(
