@@ -106,6 +106,34 @@ def test_above_keeps_what_reaches_the_threshold(made, threshold):
     assert len(above) == len(energy_inc)
 
 
+def test_a_core_holds_the_middle_of_real_showers(shared_data):
+    whole = data.read(shared_data / "photons-10-100GeV_ild-30_test.h5")[:40]
+    core, outside = whole.crop(geometry_preset("ild-core"))
+    assert core.geometry == geometry_preset("ild-core")
+    assert np.array_equal(core.energy_inc, whole.energy_inc)
+    assert np.array_equal(core.dense(), whole.dense()[:, :, 10:20, 10:20])
+    assert outside == pytest.approx(1 - core.total_energy() / whole.total_energy())
+    assert 0.05 < outside.mean() < 0.1  # five cells are somewhat more than a Moliere radius
+
+
+def test_a_core_of_empty_showers_loses_nothing():
+    geometry = geometry_preset("ild-30")
+    empty = VoxelShowers.from_dense([1e4, 2e4], np.zeros((2, geometry.n_voxels)), geometry)
+    core, outside = empty.crop(geometry.crop(2, 2))
+    assert core.offset.tolist() == [0, 0, 0]
+    assert outside.tolist() == [0.0, 0.0]
+
+
+def test_voxels_that_are_not_the_middle_are_refused(shared_data):
+    whole = geometry_preset("ild-30")
+    showers = VoxelShowers.from_dense([1e4], np.ones((1, whole.n_voxels)), whole)
+    shifted = dataclasses.replace(whole.crop(10, 10), z=tuple(z + 1 for z in whole.z))
+    with pytest.raises(ValueError, match=r"not the middle of ild-30: .*geometry.crop\(10, 10\)"):
+        showers.crop(shifted)
+    with pytest.raises(ValueError, match="no place in the middle of 30 x 30"):
+        showers.crop(geometry_preset("calochallenge-2"))
+
+
 def test_a_voxel_at_the_threshold_survives_as_float32():
     # Just above the float32 number that is nearest to it.
     threshold = np.float64(geometry_preset("calochallenge-2").threshold)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caloforge.geometry import Geometry
+from caloforge.geometry import Coarsening, Geometry
 
 __all__ = ["Floats", "PointShowers", "VoxelShowers", "check_energies"]
 
@@ -283,9 +283,63 @@ class VoxelShowers(_RaggedShowers):
         """Energy of all voxels [MeV], shape (n,)."""
         return _sums(self.event(), self.energy, len(self))
 
+    def crop(self, geometry: Geometry) -> tuple[VoxelShowers, NDArray[np.float64]]:
+        """The core of the showers, and what is lost with the rest.
+
+        Example:
+            >>> core, outside = showers.crop(geometry_preset("ild-core"))
+            >>> print(f"{outside.mean():.1%} of the energy lies outside")
+
+        Args:
+            geometry: the core, as `Geometry.crop` makes it.
+
+        Returns:
+            The showers in the voxels of the core, and the share of each shower's energy that lies
+            outside, shape (n,), 0 for an empty shower.
+
+        Raises:
+            ValueError: if the geometry is not the middle of that of the showers.
+        """
+        n_x, n_y = geometry.layer_shapes[0]
+        if self.geometry.crop(n_x, n_y, name=geometry.name) != geometry:
+            raise ValueError(
+                f"{geometry.name} is not the middle of {self.geometry.name}: make the core with "
+                f"showers.geometry.crop({n_x}, {n_y})"
+            )
+        middle = self.geometry.find_voxels(geometry.voxel_layer, geometry.voxel_x, geometry.voxel_y)
+        place = np.full(self.geometry.n_voxels, -1)
+        place[middle] = np.arange(geometry.n_voxels)
+        voxel = place[self.index]
+        inside = voxel >= 0
+        core = dataclasses.replace(self._where(inside), index=voxel[inside], geometry=geometry)
+        whole = self.total_energy()
+        lost = whole - core.total_energy()
+        return core, np.divide(lost, whole, out=np.zeros(len(self)), where=whole > 0)
+
+    def coarsen(self, coarsening: Coarsening) -> VoxelShowers:
+        """The same showers in coarse voxels, each with the energy of its fine ones.
+
+        Example:
+            >>> coarse = showers.coarsen(Coarsening(showers.geometry, (5, 2, 1)))
+
+        Raises:
+            ValueError: if the coarsening is of another geometry.
+        """
+        if coarsening.fine != self.geometry:
+            raise ValueError(
+                f"the coarsening is of {coarsening.fine.name}, the showers are of "
+                f"{self.geometry.name}: make it from showers.geometry"
+            )
+        return dataclasses.replace(
+            self, index=coarsening.coarse_index[self.index], geometry=coarsening.geometry
+        )
+
     def above(self, threshold: float) -> VoxelShowers:
         """The same showers without the voxels below a threshold [MeV]; equal to it survives."""
-        kept = self.energy >= self.energy.dtype.type(threshold)  # compared as stored
+        return self._where(self.energy >= self.energy.dtype.type(threshold))  # compared as stored
+
+    def _where(self, kept: NDArray[np.bool_]) -> VoxelShowers:
+        """The same showers with some of their entries."""
         counted = np.concatenate([[0], np.cumsum(kept)])
         return dataclasses.replace(
             self, offset=counted[self.offset], index=self.index[kept], energy=self.energy[kept]

@@ -68,6 +68,19 @@ def test_cartesian_radii_are_measured_from_the_impact_point():
     assert CELLS.radii() == pytest.approx(np.hypot(*CELLS.centres()))
 
 
+def test_the_middle_cells_keep_their_borders():
+    layer = CartesianLayer(range(-3, 4), (-4.0, -2.0, 0.0, 5.0))
+    assert layer.crop(2, 1) == CartesianLayer((-1, 0, 1), (-2, 0))
+    assert layer.crop(*layer.shape) == layer
+
+
+@pytest.mark.parametrize("size", [(3, 3), (2, 2), (8, 3), (0, 1), (6, 5), (-2, 1)])
+def test_cells_that_have_no_place_in_the_middle_are_refused(size):
+    layer = CartesianLayer(range(-3, 4), (-4.0, -2.0, 0.0, 5.0))
+    with pytest.raises(ValueError, match=r"no place in the middle of 6 x 3: choose numbers that"):
+        layer.crop(*size)
+
+
 @pytest.mark.parametrize("edges", [(), (1.0,), (0.0, 0.0), (0.0, 2.0, 1.0), (0.0, float("nan"))])
 def test_edges_must_increase(edges):
     with pytest.raises(ValueError, match=r"r_edges must be at least two increasing numbers \[mm\]"):

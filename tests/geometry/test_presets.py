@@ -38,6 +38,7 @@ XML = """<Bins><Bin pid="22" name="photon">
         ("calochallenge-2", 6480, 45, 0.5e-3 / 0.033),
         ("calochallenge-3", 40500, 45, 0.5e-3 / 0.033),
         ("ild-30", 27000, 30, 0.1),
+        ("ild-core", 3000, 30, 0.1),
     ],
 )
 def test_published_numbers(name, n_voxels, n_layers, threshold):
@@ -58,6 +59,7 @@ def test_regular_presets_are_blocks_of_layer_alpha_r_or_layer_x_y():
         "calochallenge-2": (45, 16, 9),
         "calochallenge-3": (45, 50, 18),
         "ild-30": (30, 30, 30),
+        "ild-core": (30, 10, 10),
     }
 
 
@@ -101,6 +103,13 @@ def test_ild_cells_are_five_millimetres_around_a_common_corner():
     for edges in (geometry.layers[0].x_edges, geometry.layers[0].y_edges):
         assert np.diff(edges) == pytest.approx(5.0)
         assert edges[15] == 0.0
+
+
+def test_the_core_of_the_ild_is_ten_cells_around_the_impact_point():
+    core, whole = geometry_preset("ild-core"), geometry_preset("ild-30")
+    assert core.layers[0].x_edges == core.layers[0].y_edges == whole.layers[0].x_edges[10:21]
+    assert core.layers[0].x_edges[0] == -25.0
+    assert (core.z, core.threshold) == (whole.z, whole.threshold)
 
 
 def test_an_unknown_preset_is_answered_with_the_known_ones():

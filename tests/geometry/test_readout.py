@@ -96,6 +96,22 @@ def test_an_irregular_geometry_has_no_shape():
         _ = MIXED.shape
 
 
+def test_a_core_is_the_middle_of_every_layer():
+    whole = geometry_preset("ild-30")
+    core = whole.crop(4, 2)
+    assert core.name == "ild-30-4x2"
+    assert core.shape == (30, 4, 2)
+    assert (core.z, core.threshold, core.particle) == (whole.z, whole.threshold, whole.particle)
+    assert np.abs(core.voxel_x).max() == 7.5
+    assert np.abs(core.voxel_y).max() == 2.5
+    assert whole.crop(4, 2, name="core").name == "core"
+
+
+def test_polar_bins_have_no_core():
+    with pytest.raises(ValueError, match="cut out of cartesian cells, calochallenge-2 has polar"):
+        geometry_preset("calochallenge-2").crop(4, 4)
+
+
 def test_plain_form_survives_json(geometry):
     plain = json.loads(json.dumps(geometry.to_dict()))
     assert Geometry.from_dict(plain) == geometry

@@ -1,12 +1,14 @@
 """Geometry of the read-out: layers of polar bins or cartesian cells, frozen and comparable."""
 
 from caloforge.geometry.calochallenge import read_calochallenge_xml
+from caloforge.geometry.coarse import Coarsening
 from caloforge.geometry.layers import CartesianLayer, Layer, PolarLayer
 from caloforge.geometry.presets import geometry_preset, geometry_presets, ild_silicon_depths
 from caloforge.geometry.readout import Geometry
 
 __all__ = [
     "CartesianLayer",
+    "Coarsening",
     "Geometry",
     "Layer",
     "PolarLayer",

@@ -117,6 +117,22 @@ class CartesianLayer:
         """Distance [mm] of the centre of each cell from (0, 0), shape (n_voxels,)."""
         return np.hypot(*self.centres())
 
+    def crop(self, n_x: int, n_y: int) -> CartesianLayer:
+        """The middle n_x x n_y cells.
+
+        Raises:
+            ValueError: if so many cells cannot lie in the middle.
+        """
+        wanted = (n_x, n_y)
+        margins = [size - kept for size, kept in zip(self.shape, wanted, strict=True)]
+        if min(wanted) < 1 or any(margin < 0 or margin % 2 for margin in margins):
+            raise ValueError(
+                f"{n_x} x {n_y} cells have no place in the middle of {self.shape[0]} x "
+                f"{self.shape[1]}: choose numbers that are no larger, and even or odd as those are"
+            )
+        x, y = (margin // 2 for margin in margins)
+        return CartesianLayer(self.x_edges[x : x + n_x + 1], self.y_edges[y : y + n_y + 1])
+
     def find(self, x: Floats, y: Floats) -> Integers:
         """Index within the layer of the cell that holds each point (x, y) [mm], -1 outside."""
         i_x, i_y = _find_bins(self.x_edges, x), _find_bins(self.y_edges, y)

@@ -96,12 +96,18 @@ def _ild_30() -> Geometry:
     )
 
 
+def _ild_core() -> Geometry:
+    # the 10 x 10 cells around the impact point (L2LFlows, arXiv:2302.11594)
+    return _ild_30().crop(10, 10, name="ild-core")
+
+
 _PRESETS: dict[str, Callable[[], Geometry]] = {
     "calochallenge-1-photons": lambda: _calochallenge_1("gamma"),
     "calochallenge-1-pions": lambda: _calochallenge_1("pi+"),
     "calochallenge-2": lambda: _calochallenge_23(2, 16, 4.65 * mm),
     "calochallenge-3": lambda: _calochallenge_23(3, 50, 2.325 * mm),
     "ild-30": _ild_30,
+    "ild-core": _ild_core,
 }
 
 

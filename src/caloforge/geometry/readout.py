@@ -180,6 +180,29 @@ class Geometry:
         start = self.offsets[np.where(known, numbers, 0)]
         return np.where(known & (local >= 0), start + local, -1)
 
+    def crop(self, n_x: int, n_y: int, *, name: str | None = None) -> Geometry:
+        """The core of the showers: the middle n_x x n_y cells of every layer.
+
+        Args:
+            n_x: cells along x.
+            n_y: cells along y.
+            name: name of the core, by default that of the whole with the number of cells behind it.
+
+        Raises:
+            ValueError: for polar layers, or if so many cells cannot lie in the middle.
+        """
+        layers: list[Layer] = []
+        for layer in self.layers:
+            if isinstance(layer, PolarLayer):
+                raise ValueError(
+                    f"a core is cut out of cartesian cells, {self.name} has polar bins: read those "
+                    "of small r instead"
+                )
+            layers.append(layer.crop(n_x, n_y))
+        return dataclasses.replace(
+            self, name=name or f"{self.name}-{n_x}x{n_y}", layers=tuple(layers)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; a run of equal layers is written once."""
         layers: list[dict[str, Any]] = []
