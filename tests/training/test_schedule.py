@@ -49,14 +49,48 @@ def test_cosine_is_half_way_in_the_middle() -> None:
     assert rates == pytest.approx([1.0, quarter, 0.6, 1.2 - quarter, 0.2])
 
 
+def test_triangular_rises_falls_and_is_annihilated() -> None:
+    """SuperCalo, section III B: 18 epochs up, 18 down, 4 further down by a factor of ten."""
+    course = recipe(
+        schedule="triangular",
+        learning_rate=1e-3,
+        initial_learning_rate=2e-5,
+        final_learning_rate=2e-6,
+        annihilation=0.1,
+    )
+    rates = [learning_rate(course, epoch, 41) for epoch in range(41)]
+    assert rates[0] == pytest.approx(2e-5)
+    assert rates[9] == pytest.approx((2e-5 + 1e-3) / 2)
+    assert rates[18] == pytest.approx(1e-3)
+    assert rates[36] == pytest.approx(2e-5)
+    assert rates[38] == pytest.approx((2e-5 + 2e-6) / 2)
+    assert rates[40] == pytest.approx(2e-6)
+
+
+def test_triangular_cycles_lose_height() -> None:
+    """SuperCalo, section IV: cycles of 10 epochs, the maximum 20 % lower each time."""
+    course = recipe(
+        schedule="triangular",
+        learning_rate=2e-3,
+        initial_learning_rate=5e-5,
+        cycles=4,
+        cycle_decay=0.8,
+    )
+    rates = [learning_rate(course, epoch, 41) for epoch in range(41)]
+    assert rates[5::10] == pytest.approx([2e-3 * 0.8**k for k in range(4)])
+    assert rates[::10] == pytest.approx([5e-5] * 5)
+
+
 def test_constant_stays() -> None:
     assert {learning_rate(recipe(schedule="constant"), step, 7) for step in range(7)} == {3e-3}
 
 
-@pytest.mark.parametrize("schedule", ["one-cycle", "exponential", "cosine", "constant"])
+@pytest.mark.parametrize(
+    "schedule", ["one-cycle", "exponential", "cosine", "triangular", "constant"]
+)
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_short_courses_stay_positive_and_below_the_maximum(schedule: str, steps: int) -> None:
-    course = recipe(schedule=schedule, final_learning_rate=1e-6)
+    course = recipe(schedule=schedule, initial_learning_rate=1e-5, final_learning_rate=1e-6)
     for step in range(steps):
         assert 0 < learning_rate(course, step, steps) <= 3e-3
 

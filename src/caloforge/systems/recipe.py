@@ -20,8 +20,15 @@ class Recipe:
         learning_rate: the highest learning rate.
         schedule: course of the learning rate over the steps. "one-cycle" rises from 1/25 of the
             maximum and falls to 1e-4 of its start (arXiv:1708.07120), "exponential" and "cosine"
-            fall from the maximum to `final_learning_rate`.
-        final_learning_rate: where "exponential" and "cosine" end.
+            fall from the maximum to `final_learning_rate`, "triangular" rises from
+            `initial_learning_rate` to the maximum and falls back, in straight lines, `cycles`
+            times (arXiv:1506.01186), and then on to `final_learning_rate`.
+        initial_learning_rate: where the cycles of "triangular" begin and end.
+        final_learning_rate: where "exponential", "cosine" and "triangular" end.
+        cycles: cycles of "triangular".
+        cycle_decay: maximum of a cycle of "triangular" in units of that before it.
+        annihilation: share of the steps behind the cycles of "triangular", in which the learning
+            rate falls on to `final_learning_rate`.
         weight_decay: decoupled weight decay (AdamW, arXiv:1711.05101).
         gradient_clip: largest L2 norm of the gradient, None for no limit.
         ema: decay a step of the exponential moving average of the weights, None for none.
@@ -33,8 +40,12 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float
-    schedule: Literal["one-cycle", "exponential", "cosine", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "exponential", "cosine", "triangular", "constant"] = "one-cycle"
+    initial_learning_rate: float = 0.0
     final_learning_rate: float = 0.0
+    cycles: int = 1
+    cycle_decay: float = 1.0
+    annihilation: float = 0.0
     weight_decay: float = 0.0
     gradient_clip: float | None = None
     ema: float | None = None
@@ -54,6 +65,11 @@ class Recipe:
             raise ValueError(f"validation must be a share between 0 and 1, got {self.validation}")
         if self.schedule == "exponential" and not self.final_learning_rate > 0:
             raise ValueError("an exponential schedule needs a positive final_learning_rate")
+        if self.cycles < 1 or not 0 <= self.annihilation < 1:
+            raise ValueError(
+                "a triangular schedule needs 1 cycle or more and a share of annihilation between "
+                f"0 and 1, got {self.cycles} and {self.annihilation}"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ValueError(f"ema must be a decay between 0 and 1, or None, got {self.ema}")
         for name in ("gradient_clip", "patience"):

@@ -28,9 +28,23 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
             return _cosine(highest, lowest, course)
         case "exponential":
             return float(highest * (lowest / highest) ** course)
+        case "triangular":
+            return _triangular(recipe, course)
         case "constant":
             return highest
 
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+def _triangular(recipe: Recipe, course: float) -> float:
+    lowest, share = recipe.initial_learning_rate, 1 - recipe.annihilation
+    if course > share:
+        fallen = (course - share) / recipe.annihilation
+        return lowest + (recipe.final_learning_rate - lowest) * fallen
+    cycle, position = divmod(course / share * recipe.cycles, 1)
+    if cycle == recipe.cycles:  # the end of the last one
+        return lowest
+    highest = recipe.learning_rate * recipe.cycle_decay**cycle
+    return float(lowest + (highest - lowest) * (1 - abs(2 * position - 1)))
