@@ -86,8 +86,10 @@ def test_info_as_json_counts_parameters(caloforge: Command) -> None:
     facts = json.loads(result.out)
     assert facts["preset"] == "l2lflows/tiny"
     assert facts["geometry"] == "ild-30"
-    counts = cf.build("l2lflows/tiny", "ild-30").n_parameters
-    assert facts["parameters"] == {"total": sum(counts.values()), "stages": counts}
+    system = cf.build("l2lflows/tiny", "ild-30")
+    for name in ("parameters", "sequential_passes"):
+        counts = system.n_parameters if name == "parameters" else system.sequential_passes
+        assert facts[name] == {"total": sum(counts.values()), "stages": counts}
 
 
 def test_info_as_a_table(caloforge: Command) -> None:
@@ -95,7 +97,10 @@ def test_info_as_a_table(caloforge: Command) -> None:
     assert result.code == 0
     total = sum(cf.build("l2lflows/tiny", "calochallenge-2").n_parameters.values())
     assert f"{total:,}" in result.out
-    assert "layer_44" in result.out
+    rows = [[cell.strip() for cell in line.split("│")] for line in result.out.splitlines()]
+    passes = {row[1]: row[3] for row in rows if len(row) > 3}
+    assert passes["layer_44"] == "4"  # one for each block
+    assert passes["energies"] == "180"  # one for each layer in each of four blocks
 
 
 def test_info_of_a_run(run: Path, caloforge: Command) -> None:
@@ -208,6 +213,7 @@ def test_bench_as_a_table(
             preset="l2lflows/tiny",
             geometry="slab",
             parameters={"energies": 1000, "layer_00": 234},
+            sequential_passes=4_180,
             hardware={"cpu": "Abacus", "cores": 2, "memory_GB": 25.3, "gpu": "Sundial"},
             software={"caloforge": "1", "torch": "2.9", "python": "3.11"},
             protocol="as ever",
@@ -226,7 +232,7 @@ def test_bench_as_a_table(
     assert asked["batch_sizes"] == [1, 10_000]
     assert asked["devices"] == ["cpu", "cuda"]
     assert asked["threads"] == 4
-    for text in ("l2lflows/tiny for slab, 1,234 parameters", "Abacus, 2 cores, 25 GB; Sundial"):
+    for text in ("1,234 parameters, 4,180 passes in a row", "Abacus, 2 cores, 25 GB; Sundial"):
         assert text in result.out
     timed = next(line for line in result.out.splitlines() if "4 threads" in line)
     assert [cell.strip() for cell in timed.split("│")[2:-1]] == ["1", "312 ± 5", "3.2", "376", "3"]

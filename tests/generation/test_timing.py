@@ -273,6 +273,7 @@ def test_a_trained_system_is_timed(timing: Timing, run: Path) -> None:
     assert 0 < row.cpu_share < 1.1  # of one thread
     system = cf.load(run)
     assert timing.parameters == system.n_parameters
+    assert timing.sequential_passes == sum(system.sequential_passes.values())
     assert (timing.run, timing.system, timing.geometry) == ("slab", "l2lflows", "slab")
     assert timing.preset is None  # smaller than any preset
     assert "2 runs" in timing.protocol
@@ -302,6 +303,8 @@ def test_json_and_back(timing: Timing) -> None:
     counts = timing.parameters
     assert values["parameters"] == {"total": sum(counts.values()), "stages": counts}
     assert values["rows"][0]["ms_per_shower"] == timing.rows[0].ms_per_shower
+    del values["sequential_passes"]  # as in the first files
+    assert Timing.from_dict(values).rows == timing.rows
 
 
 @pytest.mark.parametrize(

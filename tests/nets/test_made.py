@@ -58,19 +58,30 @@ def test_outputs_see_the_context(
 
 
 @EACH
-def test_the_outputs_of_one_feature_are_those_of_all(
+def test_feature_by_feature_the_outputs_are_those_of_one_pass(
     features: int, multiplier: int, hidden: int, hidden_layers: int, context: int
 ) -> None:
     net = made(features, multiplier, hidden, hidden_layers, context)
     x, given = inputs(features, context)
     together = net(x, given)
     assert together.shape == (len(x), multiplier, features)
-    for i in range(features):
-        torch.testing.assert_close(net(x, given, only=i), together[:, :, i], rtol=1e-12, atol=1e-12)
-        unknown = torch.where(torch.arange(features) < i, x, torch.nan).nan_to_num(1e3)
-        torch.testing.assert_close(
-            net(unknown, given, only=i), together[:, :, i], rtol=1e-9, atol=1e-9
-        )
+    steps = net.stepwise().begin(len(x), given)
+    for i, feature in enumerate(x.unbind(1)):
+        torch.testing.assert_close(steps.outputs().T, together[:, :, i], rtol=1e-12, atol=1e-12)
+        steps.append(feature)
+
+
+def test_steps_give_outputs_in_the_order_that_is_wanted() -> None:
+    net = made(6, 3, 10, 1, 0)
+    x, _ = inputs(6, 0)
+    every, some = net.stepwise(), net.stepwise(torch.tensor([2, -1, 0]))
+    first, second = every.begin(len(x), None), some.begin(len(x), None)
+    for feature in x.unbind(1):
+        all_of_them = first.outputs()
+        expected = torch.stack([all_of_them[2], torch.zeros(len(x)).double(), all_of_them[0]])
+        torch.testing.assert_close(second.outputs(), expected, rtol=1e-12, atol=1e-12)
+        first.append(feature)
+        second.append(feature)
 
 
 def test_outputs_begin_at_zero() -> None:

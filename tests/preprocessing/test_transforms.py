@@ -70,6 +70,21 @@ def test_slope_is_that_of_autograd(name: str, voxels: Tensor) -> None:
     torch.testing.assert_close(transform.log_slope(inside), slope.log(), rtol=1e-9, atol=1e-9)
 
 
+def test_a_logit_has_no_slope_where_its_inverse_never_comes() -> None:
+    """The inverse reaches alpha / (1 - 2 alpha) beyond 0 and 1; up to there the border's slope
+    holds."""
+    transform = Logit(1e-2)
+    beyond = 0.01 / 0.98
+    reached = transform.inverse(torch.tensor([-60.0, 60.0], dtype=torch.float64))
+    torch.testing.assert_close(reached, torch.tensor([-beyond, 1 + beyond], dtype=torch.float64))
+    x = torch.tensor([-beyond - 1e-9, -0.01, 0, 1, 1.01, 1 + beyond + 1e-9], dtype=torch.float64)
+    border = math.log(0.98 / (0.01 * 0.99))
+    expected = [-math.inf, border, border, border, border, -math.inf]
+    torch.testing.assert_close(
+        transform.log_slope(x), torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=0
+    )
+
+
 @EACH
 def test_state_survives_json(name: str, voxels: Tensor) -> None:
     transform, x = fitted(name, voxels)

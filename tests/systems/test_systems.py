@@ -140,11 +140,15 @@ def test_an_unknown_system_or_preset_is_refused() -> None:
 
 
 def test_overrides_reach_the_configuration() -> None:
-    overrides = {"layers.recipe.epochs": 3, "layers.recipe.learning_rate": "1e-4", "rescale": False}
+    overrides = {
+        "layers.recipe.epochs": 3,
+        "layers.recipe.learning_rate": "1e-4",
+        "rescale": "none",
+    }
     config = build("l2lflows/tiny", "ild-30", overrides=overrides).config
     assert config.layers.recipe.epochs == 3
     assert config.layers.recipe.learning_rate == 1e-4  # YAML reads 1e-4 as text
-    assert config.rescale is False
+    assert config.rescale == "none"
     default = build("l2lflows/tiny", "ild-30").config
     assert config.energies == default.energies
 
@@ -163,7 +167,7 @@ def test_all_wrong_overrides_are_named_at_once() -> None:
     text = str(raised.value)
     for expected in (
         r"'layers.recipe.epoch': expected one of epochs, batch_size",
-        r"'layer.blocks': the configuration has energies, layers, rescale",
+        r"'layer.blocks': the configuration has energies, layers, rescale, spectrum",
         r"'rescale.on'",
         r"energies.blocks: .* integer.*'many'",
         r"layers.recipe.schedule: .*one-cycle.*'zigzag'",

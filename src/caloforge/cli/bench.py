@@ -88,7 +88,8 @@ def _print_table(timing: Timing) -> None:
     machine = timing.hardware
     table = Table(
         title=f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
-        f"{sum(timing.parameters.values()):,} parameters",
+        f"{sum(timing.parameters.values()):,} parameters"
+        + (f", {timing.sequential_passes:,} passes in a row" if timing.sequential_passes else ""),
         caption=f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB"
         + (f"; {machine['gpu']}" if machine["gpu"] else "")
         + f"; PyTorch {timing.software['torch']}\n"

@@ -131,7 +131,9 @@ def train(
     showers = cf.read(data, geometry)
     settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
     system = cf.build(preset, showers.geometry, seed=seed, overrides=settings)
-    display = TrainingDisplay(console, len(stage or system.stages))
+    display = TrainingDisplay(
+        console, len(stage) if stage else len(system.stages) + len(system.calibrations)
+    )
     with display.live():
         cf.train(
             system,
@@ -243,6 +245,8 @@ def generate(
             progress=display,
         )
     console.print(f"{output}: {len(energies)} showers, {output.stat().st_size / 1e6:.1f} MB")
+    if system.n_redrawn:
+        console.print(f"{system.n_redrawn} unphysical draws were rejected and drawn anew")
 
 
 app.command()(evaluate)
@@ -258,7 +262,8 @@ def info(
     ] = None,
     as_json: Quiet = False,
 ) -> None:
-    """Show a preset or a trained run: geometry, stages, parameters.
+    """Show a preset or a trained run: geometry, stages, parameters, and how many network passes
+    have to follow each other to draw a shower.
 
     Example: caloforge info l2lflows/small --json
     """
@@ -269,22 +274,26 @@ def info(
     system = (
         folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
     )
-    counts = system.n_parameters
+    counts, passes = system.n_parameters, system.sequential_passes
     facts = {
         "preset": preset,
         "system": system.name,
         "geometry": system.geometry.name,
         "parameters": {"total": sum(counts.values()), "stages": counts},
+        "sequential_passes": {"total": sum(passes.values()), "stages": passes},
         "config": config_to_dict(system.config),
     }
     if as_json:
         out.print_json(json.dumps(facts))
         return
-    table = Table("stage", "parameters", "reads", title=f"{preset} for {system.geometry.name}")
+    table = Table("stage", title=f"{preset} for {system.geometry.name}")
+    for heading in ("parameters", "passes"):
+        table.add_column(heading, justify="right")
+    table.add_column("reads")
     for name, stage in system.stages.items():
-        table.add_row(name, f"{counts[name]:,}", ", ".join(stage.reads))
+        table.add_row(name, f"{counts[name]:,}", f"{passes[name]:,}", ", ".join(stage.reads))
     table.add_section()
-    table.add_row("total", f"{sum(counts.values()):,}", "")
+    table.add_row("total", f"{sum(counts.values()):,}", f"{sum(passes.values()):,}", "")
     out.print(table)
 
 

@@ -126,7 +126,7 @@ class TrainingDisplay(_Display):
 
     Args:
         console: where to draw.
-        stages: number of stages.
+        stages: number of stages and calibrations.
     """
 
     def __init__(self, console: Console, stages: int) -> None:
@@ -138,6 +138,10 @@ class TrainingDisplay(_Display):
     def __call__(self, progress: TrainingProgress) -> None:
         """Show it."""
         name = progress.stage
+        note = f"{progress.showers_per_second:.0f} showers/s"
+        if not math.isnan(progress.loss):
+            losses = f"loss {progress.loss:.3f}, validation {progress.validation:.3f}"
+            note = f"{losses}, {note}"
         if progress.finished:
             self.finished.add(name)
             self.active.pop(name, None)
@@ -153,14 +157,9 @@ class TrainingDisplay(_Display):
             self.progress.update(
                 self.lines[name],  # type: ignore[arg-type]
                 completed=progress.step,
-                note=f"loss {progress.loss:.3f}, validation {progress.validation:.3f}, "
-                f"{progress.showers_per_second:.0f} showers/s",
+                note=note,
             )
-        self.show(
-            len(self.finished) + sum(self.active.values()),
-            f"{name}: loss {progress.loss:.3f}, validation {progress.validation:.3f}, "
-            f"{progress.showers_per_second:.0f} showers/s",
-        )
+        self.show(len(self.finished) + sum(self.active.values()), f"{name}: {note}")
 
 
 def _clock(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from caloforge.flows.autoregressive import SplineMADE
 from caloforge.flows.base import Bijection, Chain, Flow
 from caloforge.flows.coupling import SplineCoupling
-from caloforge.flows.linear import ActNorm, Convolution1x1, Permutation, Squeeze
+from caloforge.flows.linear import ActNorm, Convolution1x1, Flatten, Permutation, Squeeze
 from caloforge.flows.spline import Spline
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Bijection",
     "Chain",
     "Convolution1x1",
+    "Flatten",
     "Flow",
     "Permutation",
     "Spline",

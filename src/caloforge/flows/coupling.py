@@ -6,9 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.flows.base import Bijection
+from caloforge.flows.knots import KnotTable
+from caloforge.flows.prepared import Inverse
 from caloforge.flows.spline import Spline
+from caloforge.nets import UNet
 
 __all__ = ["SplineCoupling"]
+
+# Pixels that a prepared coupling takes at once on a CPU: so few that its feature maps stay in the
+# caches, so many that the calls of operators do not count.
+PIXELS = 5000
 
 
 class SplineCoupling(Bijection):
@@ -32,6 +39,10 @@ class SplineCoupling(Bijection):
         self.network = network
         self.spline = spline
 
+    @property
+    def sequential_passes(self) -> int:
+        return 1
+
     def _raw(self, kept: Tensor, context: Tensor | None) -> Tensor:
         seen = kept if context is None else torch.cat([kept, context], 1)
         # in mixed precision the network alone computes in half precision
@@ -49,3 +60,39 @@ class SplineCoupling(Bijection):
         kept, changed = z[:, : self.n_kept], z[:, self.n_kept :]
         image, log_slope = self.spline.inverse(changed, self._raw(kept, context), dim=2)
         return torch.cat([kept, image], 1), log_slope.flatten(1).sum(1)
+
+    def prepared(self) -> Inverse:
+        if not isinstance(self.network, UNet):
+            return super().prepared()
+        table = KnotTable(self.spline, next(self.network.parameters()))
+        # of element (channel, pixel) row r lies in output r * channels + channel
+        n_changed = self.network.channels_out // self.spline.n_parameters
+        first = self.spline.n_parameters * torch.arange(n_changed)
+        rows = table.rows[:, None]
+        network = self.network.folded(torch.where(rows < 0, -1, rows + first).flatten())
+
+        def inverse(z: Tensor, context: Tensor | None) -> Tensor:
+            n, channels, height, width = z.shape
+            flat = z.transpose(0, 1).reshape(channels, -1)
+            kept, changed = flat.split([self.n_kept, channels - self.n_kept])
+            seen = kept.t()
+            if context is not None:
+                context = context.permute(0, 2, 3, 1).reshape(n * height * width, -1)
+                seen = torch.cat([seen, context], 1)
+            images = seen.reshape(n, height, width, -1)
+            at_once = max(1, PIXELS // (height * width)) if z.is_cpu else n
+            pieces = zip(
+                images.split(at_once), changed.split(at_once * height * width, 1), strict=True
+            )
+            mapped = [_mapped(table, network(seen), changed) for seen, changed in pieces]
+            x = torch.cat([kept, mapped[0] if len(mapped) == 1 else torch.cat(mapped, 1)])
+            return x.view(channels, n, height, width).transpose(0, 1)
+
+        return inverse
+
+
+def _mapped(table: KnotTable, raw: Tensor, changed: Tensor) -> Tensor:
+    """Splines of raw (n, height, width, row and channel) inverted on changed (channel, pixel)."""
+    knots = raw.reshape(changed.shape[1], -1).t().contiguous()
+    mapped = table.inverse(changed.reshape(-1), knots.view(table.n_rows, -1))
+    return mapped.view_as(changed)

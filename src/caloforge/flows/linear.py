@@ -1,13 +1,16 @@
-"""Linear bijections: activation norm, 1x1 convolution, permutation, squeeze."""
+"""Linear bijections: activation norm, 1x1 convolution, permutation, flatten, squeeze."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from caloforge.flows.base import Bijection
+from caloforge.flows.prepared import ChannelMap, Inverse
 
-__all__ = ["ActNorm", "Convolution1x1", "Permutation", "Squeeze"]
+__all__ = ["ActNorm", "Convolution1x1", "Flatten", "Permutation", "Squeeze"]
 
 
 class ActNorm(Bijection):
@@ -32,6 +35,10 @@ class ActNorm(Bijection):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return (z - self.shift) * (-self.log_scale).exp(), -self._log_det(z)
+
+    def prepared(self) -> Inverse:
+        scale = (-self.log_scale.detach()).exp().flatten()
+        return ChannelMap(scale.diag(), -(scale * self.shift.detach().flatten())[:, None])
 
     def initialise(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         std, mean = torch.std_mean(x, dim=(0, 2, 3), keepdim=True)
@@ -84,15 +91,22 @@ class Convolution1x1(Bijection):
             z = nn.functional.conv2d(x, matrix[:, :, None, None], self.bias)
         return z, self._log_det(x)
 
+    def _inverse_matrix(self) -> Tensor:
+        lower, upper = self._factors()
+        identity = torch.eye(len(self.bias), dtype=lower.dtype, device=lower.device)
+        below = torch.linalg.solve_triangular(lower, identity, upper=False, unitriangular=True)
+        matrix: Tensor = torch.linalg.solve_triangular(upper, below, upper=True)
+        return matrix[:, self.permutation]
+
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with torch.autocast(z.device.type, enabled=False):
-            lower, upper = self._factors()
-            identity = torch.eye(len(self.bias), dtype=z.dtype, device=z.device)
-            below = torch.linalg.solve_triangular(lower, identity, upper=False, unitriangular=True)
-            matrix = torch.linalg.solve_triangular(upper, below, upper=True)
-            matrix = matrix[:, self.permutation]
-            x = nn.functional.conv2d(z - self.bias[:, None, None], matrix[:, :, None, None])
+            matrix = self._inverse_matrix()[:, :, None, None]
+            x = nn.functional.conv2d(z - self.bias[:, None, None], matrix)
         return x, -self._log_det(z)
+
+    def prepared(self) -> Inverse:
+        matrix = self._inverse_matrix().detach()
+        return ChannelMap(matrix, -(matrix @ self.bias.detach())[:, None])
 
 
 class Permutation(Bijection):
@@ -113,6 +127,31 @@ class Permutation(Bijection):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return z[:, torch.argsort(self.order)], z.new_zeros(len(z))
+
+    def prepared(self) -> Inverse:
+        order = torch.argsort(self.order)
+        return lambda z, context: z.index_select(1, order)
+
+
+class Flatten(Bijection):
+    """Lays the elements of x (n, *shape) in a row z (n, D), the last axis fastest.
+
+    Args:
+        shape: shape of x without the batch.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x.flatten(1), x.new_zeros(len(x))
+
+    def latent_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (math.prod(shape),)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z.reshape(len(z), *self.shape), z.new_zeros(len(z))
 
 
 class Squeeze(Bijection):

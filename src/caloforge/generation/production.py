@@ -139,6 +139,7 @@ def generate(
     sizes = [min(size, len(energies) - part * size) for part in wanted]
     report = _Reporter(progress, len(energies), before=len(energies) - sum(sizes))
     kept: list[VoxelShowers] = []
+    redrawn_before = system.n_redrawn
     for part in wanted:
         made: list[VoxelShowers] = []
         for batch in system.stream(
@@ -157,6 +158,9 @@ def generate(
             parts.save(part, VoxelShowers.concatenate(made))
     if parts is None:
         return VoxelShowers.concatenate(kept)
+    if len(wanted) == n_parts and system.n_redrawn > redrawn_before:
+        # a resumed job knows the draws of its last run alone
+        attributes = {"n_redrawn": system.n_redrawn - redrawn_before, **(attributes or {})}
     facts = {
         "generator": f"caloforge {caloforge.__version__}, {system.name}",
         "particle": system.geometry.particle,
@@ -197,6 +201,8 @@ def _weights_hash(system: System) -> str:
         digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
         for value in stage.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    for calibration in system.calibrations.values():
+        digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
     return digest.hexdigest()
 
 

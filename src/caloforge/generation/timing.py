@@ -73,6 +73,8 @@ class Timing:
         software: versions by package.
         protocol: how it was measured, in one sentence.
         rows: one for each device and batch size.
+        sequential_passes: network passes that follow each other to draw a shower, which a batch
+            shares; None in files that do not say it.
     """
 
     run: str
@@ -84,6 +86,7 @@ class Timing:
     software: Mapping[str, str]
     protocol: str
     rows: tuple[TimingRow, ...]
+    sequential_passes: int | None = None
 
     def to_json(self) -> str:
         """All of it as JSON; `from_dict` is the inverse."""
@@ -211,6 +214,7 @@ def time_generation(
         software=_software(),
         protocol=_protocol(runs),
         rows=tuple(rows),
+        sequential_passes=sum(system.sequential_passes.values()),
     )
 
 

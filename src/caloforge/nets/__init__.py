@@ -1,6 +1,8 @@
 """Plain networks, ignorant of calorimeters."""
 
+from caloforge.nets.folded import fold, is_foldable
 from caloforge.nets.made import MADE
+from caloforge.nets.preparable import Preparable
 from caloforge.nets.unet import SameConv2d, UNet
 
-__all__ = ["MADE", "SameConv2d", "UNet"]
+__all__ = ["MADE", "Preparable", "SameConv2d", "UNet", "fold", "is_foldable"]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from caloforge.nets.folded import Images, Upsampling, fold
+
 __all__ = ["SameConv2d", "UNet"]
 
 
@@ -50,6 +52,7 @@ class UNet(nn.Module):
         channels: channels of each scale, finest first.
         down_sampling: kernel (height, width) of each step to a coarser scale, one less than scales.
         cyclic: whether the height wraps around.
+        last_kernel: size of the last convolution's kernel.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class UNet(nn.Module):
         down_sampling: Sequence[tuple[int, int]],
         *,
         cyclic: bool,
+        last_kernel: int = 3,
     ) -> None:
         super().__init__()
         if len(down_sampling) != len(channels) - 1:
@@ -67,6 +71,7 @@ class UNet(nn.Module):
                 f"{len(channels)} scales need {len(channels) - 1} down-sampling kernels, "
                 f"got {len(down_sampling)}"
             )
+        self.channels_out = channels_out
         self.encode = nn.ModuleList()
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -74,11 +79,11 @@ class UNet(nn.Module):
         width = channels_in
         for i, kernel in enumerate(down_sampling):
             fine, coarse = channels[i], channels[i + 1]
-            last = channels_out if i == 0 else fine
-            self.encode.append(_block(width, fine, fine, cyclic=cyclic, final=False))
+            self.encode.append(_block(width, fine, fine, cyclic=cyclic))
             self.down.append(nn.Conv2d(fine, coarse, kernel, stride=kernel))
             self.up.append(nn.ConvTranspose2d(coarse, fine, kernel, stride=kernel))
-            self.decode.append(_block(2 * fine, fine, last, cyclic=cyclic, final=i == 0))
+            ending = (channels_out, last_kernel) if i == 0 else (fine, None)
+            self.decode.append(_block(2 * fine, fine, *ending, cyclic=cyclic))
             width = coarse
         self.activation = nn.LeakyReLU()
         head = self.decode[0][-1]  # type: ignore[index]
@@ -95,16 +100,48 @@ class UNet(nn.Module):
             x = self.decode[i](torch.cat([skips[i], self.up[i](x)], 1))
         return x
 
+    def folded(self, outputs: Tensor | None = None) -> Images:
+        """The net as sampling runs it: on images with channels last, with its present weights.
+
+        Args:
+            outputs: which outputs are wanted, in which order, -1 for zeros; all by default.
+        """
+        wanted = [outputs, *[None] * (len(self.decode) - 1)]
+        encode = [fold(block.children()) for block in self.encode]
+        down = [fold([layer, self.activation]) for layer in self.down]
+        up = [Upsampling(layer) for layer in self.up]  # type: ignore[arg-type]
+        decode = [
+            fold(block.children(), some) for block, some in zip(self.decode, wanted, strict=True)
+        ]
+
+        def run(x: Tensor) -> Tensor:
+            skips = []
+            for step, smaller in zip(encode, down, strict=True):
+                x = step(x)
+                skips.append(x)
+                x = smaller(x)
+            for i in reversed(range(len(skips))):
+                x = decode[i](up[i].beside(skips[i], x))
+            return x
+
+        return run
+
 
 def _block(
-    channels_in: int, channels: int, channels_out: int, *, cyclic: bool, final: bool
+    channels_in: int,
+    channels: int,
+    channels_out: int,
+    last_kernel: int | None = None,
+    *,
+    cyclic: bool,
 ) -> nn.Sequential:
+    """Two convolutions; without norm and activation behind the second where it is the last."""
     layers: list[nn.Module] = [
         SameConv2d(channels_in, channels, cyclic=cyclic),
         nn.BatchNorm2d(channels),
         nn.LeakyReLU(),
-        SameConv2d(channels, channels_out, cyclic=cyclic),
+        SameConv2d(channels, channels_out, last_kernel or 3, cyclic=cyclic),
     ]
-    if not final:
+    if last_kernel is None:
         layers += [nn.BatchNorm2d(channels_out), nn.LeakyReLU()]
     return nn.Sequential(*layers)

@@ -1,6 +1,8 @@
-"""Preprocessing: invertible transforms, and the noise that training adds."""
+"""Preprocessing: invertible transforms, and the noise and symmetries that training uses."""
 
-from caloforge.preprocessing.noise import add_gaussian, add_uniform, fill_zeros, rotate
+from caloforge.preprocessing.filling import FillNoise
+from caloforge.preprocessing.noise import add_gaussian, add_uniform, fill_zeros
+from caloforge.preprocessing.symmetry import check_centred, reflect, rotate
 from caloforge.preprocessing.transforms import (
     Chain,
     Log,
@@ -12,6 +14,7 @@ from caloforge.preprocessing.transforms import (
 
 __all__ = [
     "Chain",
+    "FillNoise",
     "Log",
     "LogEnergy",
     "Logit",
@@ -19,6 +22,8 @@ __all__ = [
     "Transform",
     "add_gaussian",
     "add_uniform",
+    "check_centred",
     "fill_zeros",
+    "reflect",
     "rotate",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["add_gaussian", "add_uniform", "fill_zeros", "rotate"]
+__all__ = ["add_gaussian", "add_uniform", "fill_zeros"]
 
 
 def fill_zeros(energy: Tensor, *, median: float, decades: float, rng: torch.Generator) -> Tensor:
@@ -31,22 +31,3 @@ def add_gaussian(energy: Tensor, *, mean: float, std: float, rng: torch.Generato
     """Add Gaussian noise, mean and standard deviation in MeV; the sum stays non-negative."""
     noise = torch.randn(energy.shape, generator=rng, device=energy.device, dtype=energy.dtype)
     return (energy + mean + std * noise).clamp_min(0)
-
-
-def rotate(layers: Tensor, *, axis: int, rng: torch.Generator) -> Tensor:
-    """Rotate each shower by a random number of bins along a cyclic axis.
-
-    Perpendicular showers without a magnetic field have no preferred azimuth
-    (Convolutional L2LFlows, section 3.3).
-
-    Args:
-        layers: voxel energies, shape (n, ...); all of one shower turn together.
-        axis: the axis that wraps around, counted with the batch.
-        rng: source of the angles.
-    """
-    bins = layers.shape[axis]
-    shift = torch.randint(bins, (len(layers), 1), generator=rng, device=layers.device)
-    source = (torch.arange(bins, device=layers.device) - shift) % bins
-    shape = [len(layers)] + [1] * (layers.ndim - 1)
-    shape[axis] = bins
-    return layers.gather(axis, source.reshape(shape).expand_as(layers))

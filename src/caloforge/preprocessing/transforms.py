@@ -97,14 +97,16 @@ class ScaleByMax(Transform):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("maximum", torch.tensor(math.nan), persistent=False)
+        self._is_fitted = False  # known without asking the device
 
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         largest = max(float(batch.max()) for batch in batches())
         # a layer that no training shower reaches has nothing to scale by
         self.maximum.fill_(largest if largest > 0 else 1.0)
+        self._is_fitted = True
 
     def _scale(self) -> Tensor:
-        if torch.isnan(self.maximum):
+        if not self._is_fitted:
             raise RuntimeError("ScaleByMax is not fitted: call fit on the training split first")
         return self.maximum
 
@@ -122,6 +124,7 @@ class ScaleByMax(Transform):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.maximum.fill_(state["maximum"])
+        self._is_fitted = True
 
 
 class Log(Transform):
@@ -172,8 +175,15 @@ class Logit(Transform):
         return (torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)
 
     def log_slope(self, x: Tensor) -> Tensor:
+        """log |dz/dx|, minus infinity where no z comes back as x.
+
+        What `forward` moves to the border has the slope of the border, as far as `inverse` reaches
+        beyond it: alpha / (1 - 2 alpha).
+        """
         u = self._inner(x)
-        return math.log(1 - 2 * self.alpha) - u.log() - (-u).log1p()
+        slope = math.log(1 - 2 * self.alpha) - u.log() - (-u).log1p()
+        beyond = self.alpha / (1 - 2 * self.alpha)
+        return slope.masked_fill((x <= -beyond) | (x >= 1 + beyond), -math.inf)
 
 
 class LogEnergy(Transform):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 from caloforge.geometry import Geometry
+from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
 from caloforge.showers import VoxelShowers
+from caloforge.systems.arguments import batch_rng, check_device, incident_energies
+from caloforge.systems.calibration import Calibration
+from caloforge.systems.likelihood import LogDensity, Noise, log_density
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
 
@@ -36,7 +41,7 @@ class SamplingOptions:
     postprocess: bool = True
 
 
-class Stage(nn.Module, ABC):
+class Stage(Preparable, ABC):
     """One trainable network and the preprocessing it was fitted with.
 
     A stage never owns another: the frozen stages of `needs` are handed in as `upstream`.
@@ -81,6 +86,47 @@ class Stage(nn.Module, ABC):
     ) -> Quantities:
         """Draw: the given quantities and the stage's own `writes`."""
 
+    def prepare(self) -> None:
+        """Into eval mode, with what sampling needs of the weights computed, see `Preparable`."""
+        self.eval()
+        for module in self.modules():
+            if isinstance(module, Preparable) and module is not self:
+                module.prepare()
+        self._prepared = True
+
+    @property
+    @abstractmethod
+    def sequential_passes(self) -> int:
+        """Passes through networks, one after the other, that a draw takes.
+
+        A batch shares them, so that they rule the time of small batches.
+        """
+
+    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
+        """With the noise that gives what the stage writes a density; by default none."""
+        return quantities
+
+    def noise(self) -> Noise | None:
+        """What an empty entry of `writes` holds after `add_noise`; by default nothing known."""
+        return None
+
+    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
+        """Log-density of what the stage writes, given what it reads; only flows have one.
+
+        Args:
+            quantities: with the noise of all stages, in MeV.
+            upstream: the stages of `needs`.
+            rng: for what a network sees beside them, such as padding.
+
+        Returns:
+            In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
+            for what the stage cannot draw.
+
+        Raises:
+            NotImplementedError: for stages that have none.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no density: only flows have one")
+
     def transforms(self) -> dict[str, Any]:
         """State of every fitted transform, by attribute, in JSON's types."""
         return {
@@ -119,6 +165,8 @@ class System(ABC):
         geometry: the voxels.
         seed: of its initial weights.
         stages: the stages, in sampling order.
+        calibrations: what is fitted after training, in the order in which it is applied.
+        n_redrawn: draws that a stage rejected since the system was built or loaded.
     """
 
     name: ClassVar[str]
@@ -131,6 +179,8 @@ class System(ABC):
         self.config = config
         self.geometry = geometry
         self.stages: dict[str, Stage] = {}
+        self.calibrations: dict[str, Calibration] = {}
+        self.n_redrawn = 0
 
     @classmethod
     @abstractmethod
@@ -151,9 +201,33 @@ class System(ABC):
 
     def to(self, device: torch.device | str) -> System:
         """Move all stages to a device."""
-        for stage in self.stages.values():
-            stage.to(device)
+        there = torch.empty(0, device=device)
+        for part in (*self.stages.values(), *self.calibrations.values()):
+            ready = isinstance(part, Stage) and part.is_prepared
+            if not ready or next(part.parameters(), there).device != there.device:
+                part.to(device)  # which drops what was prepared
         return self
+
+    def calibrate(
+        self,
+        showers: VoxelShowers,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        """Fit what is fitted after training, on showers that are drawn for it and discarded.
+
+        Args:
+            showers: the training sample.
+            seed: of what is drawn.
+            device: where to compute.
+            progress: called with the name of a calibration, showers done and showers wanted.
+        """
+        for name, calibration in self.calibrations.items():
+            if not calibration.is_fitted:
+                counted = None if progress is None else partial(progress, name)
+                calibration.fit(self, showers, seed=seed, device=device, progress=counted)
 
     @property
     def n_parameters(self) -> dict[str, int]:
@@ -163,7 +237,12 @@ class System(ABC):
             for name, stage in self.stages.items()
         }
 
-    @torch.no_grad()
+    @property
+    def sequential_passes(self) -> dict[str, int]:
+        """Passes through networks, one after the other, that each stage takes to draw."""
+        return {name: stage.sequential_passes for name, stage in self.stages.items()}
+
+    @torch.inference_mode()
     def draw(
         self,
         energy_inc: ArrayLike,
@@ -190,14 +269,23 @@ class System(ABC):
             if stage.training:
                 stage.eval()
             quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
-            if not all(torch.isfinite(quantities[written]).all() for written in stage.writes):
+        self._check_finite(quantities)
+        if "redrawn" in quantities:
+            self.n_redrawn += int(quantities["redrawn"].sum())
+        showers = self.assemble(quantities, chosen).flatten(1)
+        showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
+        return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
+
+    def _check_finite(self, quantities: Quantities) -> None:
+        # by sums and for all stages at once: an accelerator waits for what Python decides on
+        written = [(name, key) for name, stage in self.stages.items() for key in stage.writes]
+        sums = torch.stack([quantities[key].sum() for _, key in written])
+        for (name, _), finite in zip(written, torch.isfinite(sums).tolist(), strict=True):
+            if not finite:
                 raise FloatingPointError(
                     f"the stage {name} drew values that are not finite: its training diverged, or "
                     "the incident energies lie far outside those it was trained on"
                 )
-        showers = self.assemble(quantities, chosen).flatten(1)
-        showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
-        return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
 
     def stream(
         self,
@@ -226,6 +314,9 @@ class System(ABC):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.to(check_device(device))
+        for stage in self.stages.values():
+            if not stage.is_prepared:
+                stage.prepare()
         for number, start in enumerate(range(0, len(energies), batch_size), first):
             rng = batch_rng(seed, number, device)
             part = energies[start : start + batch_size]
@@ -259,37 +350,47 @@ class System(ABC):
         )
         return VoxelShowers.concatenate(list(batches))
 
+    def log_prob(
+        self,
+        showers: VoxelShowers,
+        *,
+        draws: int = 10,
+        seed: int = 0,
+        batch_size: int = 100,
+        device: torch.device | str = "cpu",
+    ) -> LogDensity:
+        """Log-density of showers given their incident energies, `log_prob(showers).total`.
 
-def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
-    """Incident energies [MeV] as showers hold them, shape (n,).
+        The joint density of layer energies and voxels [MeV^-1 each] as the flows draw them, before
+        post-processing and threshold. Empty voxels and layers have no density of their own: as in
+        training they are filled with noise n, and all else is blurred by it. The value is
 
-    Raises:
-        ValueError: if they are not positive numbers in one dimension.
-    """
-    energies = np.asarray(energy_inc, dtype=np.float32)
-    if energies.ndim != 1:
-        raise ValueError(f"energy_inc must be energies [MeV] of shape (n,), got {energies.shape}")
-    wrong = np.flatnonzero(~(np.isfinite(energies) & (energies > 0)))
-    if wrong.size:
-        raise ValueError(
-            "energy_inc must be positive, finite energies [MeV], "
-            f"got {energies[wrong[0]]} at entry {wrong[0]}"
+            < log p(showers + n | energy_inc) >,   log p = sum over stages of log p(writes | reads)
+
+        averaged over draws of the noise: what training maximises. (The log of <p> would be that of
+        the luckiest draw, as thousands of voxels are noise.) It is minus infinity for energies
+        that the flows cannot draw, larger than any that they were trained on. The same seed, device
+        and batch size give the same values.
+
+        Args:
+            showers: showers of the system's geometry.
+            draws: draws of the noise.
+            seed: every batch draws from its own generator, derived from the seed and its number.
+            batch_size: showers looked at at once.
+            device: where to compute.
+
+        Returns:
+            The density by stage, and the error that the finite number of draws leaves.
+
+        Raises:
+            ValueError: for showers of another geometry or none at all, and for systems with stages
+                that have no density.
+            FloatingPointError: if a stage gives densities that are no numbers.
+        """
+        stages = self.stages.items()
+        without = [name for name, stage in stages if type(stage).log_prob is Stage.log_prob]
+        if without:
+            raise ValueError(f"{self.name} has no density: {', '.join(without)} are no flows")
+        return log_density(
+            self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )
-    return energies
-
-
-def batch_rng(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The generator of one batch: independent of all others, so that any batch can be redone."""
-    state = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
-
-
-def check_device(device: torch.device | str) -> str:
-    """The same device, if it can be had.
-
-    Raises:
-        ValueError: for an accelerator that is not there.
-    """
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"PyTorch sees no accelerator for the device {device!r}: use 'cpu'")
-    return str(device)

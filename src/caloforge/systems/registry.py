@@ -12,7 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.systems.base import System
 
-__all__ = ["build", "build_from_config", "config_to_dict", "presets", "system_names"]
+__all__ = [
+    "build",
+    "build_from_config",
+    "config_to_dict",
+    "presets",
+    "read_config",
+    "system_names",
+]
 
 # Where each system lives; imported only when it is asked for.
 _HOMES = {"l2lflows": ("caloforge.systems.l2lflows", "L2LFlows")}
@@ -89,15 +96,24 @@ def build_from_config(
         ValueError: for values that do not fit; every wrong one is named.
     """
     system_class = _system_class(name)
-    problems = _problems(system_class, config)
-    if problems:
-        raise ValueError(_do_not_fit(name, problems))
-    checked = TypeAdapter(system_class.Config).validate_python(config)
+    checked = read_config(name, config)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # that of the CPU alone
         system = system_class(checked, geometry)
     system.seed = seed
     return system
+
+
+def read_config(name: str, values: Mapping[str, Any]) -> Any:
+    """The configuration that `config_to_dict` wrote; settings newer than it have their defaults.
+
+    Raises:
+        ValueError: for values that do not fit; every wrong one is named.
+    """
+    system_class = _system_class(name)
+    if problems := _problems(system_class, values):
+        raise ValueError(_do_not_fit(name, problems))
+    return TypeAdapter(system_class.Config).validate_python(values)
 
 
 def _problems(system_class: type[System], config: Any) -> list[str]:

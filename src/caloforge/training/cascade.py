@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ from caloforge.data import open_showers
 from caloforge.showers import VoxelShowers
 from caloforge.systems.base import System, check_device
 from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.registry import config_to_dict
+from caloforge.systems.registry import config_to_dict, read_config
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
 
@@ -44,7 +46,7 @@ def train(
     resume: bool = False,
     progress: Report | None = None,
 ) -> System:
-    """Train the stages of a system and keep them in a run folder.
+    """Train the stages of a system, calibrate it, and keep both in a run folder.
 
     Example:
         >>> system = cf.build("l2lflows/tiny", showers.geometry)
@@ -63,7 +65,7 @@ def train(
         progress: called with a `TrainingProgress` now and then.
 
     Returns:
-        The system, with the best weights of all stages that are trained.
+        The system, with the best weights of all stages that are trained; calibrated, if all are.
 
     Raises:
         ValueError: for showers of another geometry, unknown stages, or a run folder that is in
@@ -93,6 +95,8 @@ def train(
     else:
         for name in _in_order(system, wanted):
             _train_stage(system, sample, folder, name, seed, place, progress)
+    if all(folder.stage(name).is_trained for name in system.stages):
+        _calibrate(system, sample, folder, seed, place, progress)
     return system
 
 
@@ -123,6 +127,8 @@ def _begin(
     if not resume:
         raise ValueError(f"{folder.path} holds a run already: resume it, or choose another folder")
     before = folder.config()
+    if before["system"] == system.name:  # with the settings that are newer than the run
+        before["config"] = config_to_dict(read_config(system.name, before["config"]))
     same = {
         "system": (before["system"], system.name),
         "config": (before["config"], config_to_dict(system.config)),
@@ -183,6 +189,29 @@ def _train_stage(
         device=device,
         report=progress,
     ).run()
+
+
+def _calibrate(
+    system: System,
+    sample: VoxelShowers,
+    folder: RunFolder,
+    seed: int,
+    device: str,
+    progress: Report | None,
+) -> None:
+    """Fit what is fitted on the trained system, unless that was done before."""
+    for name, calibration in system.calibrations.items():
+        folder.load_calibration(name, calibration)
+    begin = time.monotonic()
+
+    def report(name: str, done: int, n: int) -> None:
+        if progress is not None:
+            rate = done / max(1e-9, time.monotonic() - begin)
+            progress(TrainingProgress(name, done, n, math.nan, math.nan, rate, done == n))
+
+    system.calibrate(sample, seed=seed, device=device, progress=report)
+    for name, calibration in system.calibrations.items():
+        folder.save_calibration(name, calibration)
 
 
 # ---------------------------------------------------------------- several processes

@@ -18,6 +18,7 @@ import caloforge
 from caloforge.data import replacing
 from caloforge.geometry import Geometry
 from caloforge.systems.base import Stage, System
+from caloforge.systems.calibration import Calibration
 from caloforge.systems.registry import build_from_config, config_to_dict
 
 __all__ = ["RunFolder", "StageFolder", "load"]
@@ -115,7 +116,7 @@ class StageFolder:
 
 
 class RunFolder:
-    """A folder that holds one trained system: `config.yaml` and `stages/<name>/…`.
+    """A folder that holds one trained system: `config.yaml`, `stages/<name>/…`, `calibration/…`.
 
     Args:
         path: the folder.
@@ -132,6 +133,32 @@ class RunFolder:
     def stage(self, name: str) -> StageFolder:
         """The folder of a stage."""
         return StageFolder(self.path / "stages" / name)
+
+    def save_calibration(self, name: str, calibration: Calibration) -> None:
+        """Keep what was fitted after training."""
+        path = self._calibration(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(path, calibration.state())
+
+    def load_calibration(self, name: str, calibration: Calibration) -> bool:
+        """Load what `save_calibration` wrote; returns whether there is any.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        path = self._calibration(name)
+        if not path.exists():
+            return False
+        try:
+            calibration.load_state(json.loads(path.read_text()))
+        except (OSError, *_MALFORMED) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}): remove it and resume the training"
+            ) from error
+        return True
+
+    def _calibration(self, name: str) -> Path:
+        return self.path / "calibration" / f"{name}.json"
 
     def create(self, system: System, **facts: Any) -> None:
         """Begin a run: write the complete configuration.
@@ -197,6 +224,12 @@ def load(run: str | Path) -> System:
     for name, stage in system.stages.items():
         folder.stage(name).load_weights(stage)
         stage.eval()
+    for name, calibration in system.calibrations.items():
+        if not folder.load_calibration(name, calibration):
+            raise ValueError(
+                f"{run} lacks its calibration {name!r}, which is fitted behind the last stage: "
+                "resume the training"
+            )
     return system
 
 

@@ -1,6 +1,11 @@
-"""Convolutional L2LFlows (Buss et al., arXiv:2405.20407)."""
+"""L2LFlows, convolutional (arXiv:2405.20407) or masked autoregressive (arXiv:2302.11594)."""
 
-from caloforge.systems.l2lflows.config import EnergyFlow, L2LFlowsConfig, LayerFlow
+from caloforge.systems.l2lflows.config import (
+    ConvolutionalFlow,
+    EnergyFlow,
+    L2LFlowsConfig,
+    MaskedFlow,
+)
 from caloforge.systems.l2lflows.system import L2LFlows
 
-__all__ = ["EnergyFlow", "L2LFlows", "L2LFlowsConfig", "LayerFlow"]
+__all__ = ["ConvolutionalFlow", "EnergyFlow", "L2LFlows", "L2LFlowsConfig", "MaskedFlow"]

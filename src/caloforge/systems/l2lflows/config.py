@@ -1,16 +1,24 @@
-"""Configuration of Convolutional L2LFlows."""
+"""Configuration of L2LFlows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
 from caloforge.systems.recipe import Recipe
 from caloforge.units import keV
 
-__all__ = ["EnergyFlow", "L2LFlowsConfig", "LayerFlow"]
+__all__ = [
+    "ConvolutionalFlow",
+    "EnergyFlow",
+    "L2LFlowsConfig",
+    "LayerFlow",
+    "MaskedFlow",
+    "SpectrumFit",
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class EnergyFlow:
         alpha: of the modified logit (B.3); the splines act on [logit(alpha), logit(1 - alpha)].
         noise_mean: mean of the Gaussian noise on layer energies [MeV] (table 4).
         noise_std: its standard deviation [MeV] (table 4).
+        largest_ratio: layer energies whose sum exceeds so many incident energies are drawn anew,
+            None to keep all (section 3.1 has 2.6 for dataset 3).
     """
 
     recipe: Recipe
@@ -38,30 +48,22 @@ class EnergyFlow:
     alpha: float = 1e-6
     noise_mean: float = 1 * keV
     noise_std: float = 0.2 * keV
+    largest_ratio: float | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """A causal flow, one for each layer (Convolutional L2LFlows, tables 5 to 8).
+    """What the flows of all kinds that draw a layer share (Convolutional L2LFlows, tables 5 and 8).
 
     Args:
         recipe: training (table 8).
-        squeeze: tile that is stacked into channels, (alpha, r) or (x, y) (table 5).
-        down_sampling: kernels of the U-Net's down-sampling, (alpha, r) or (x, y); table 6 gives
-            them as (r, alpha).
-        padding: empty bins added behind each axis of a layer, (alpha, r) or (x, y), so that squeeze
-            and down-sampling divide it; they are noised like empty voxels and cut off what is
-            generated.
-        channels: feature maps of the U-Net's scales, finest first (table 6; the wider coarse scales
-            follow from the number of parameters in table 9).
-        blocks: coupling blocks, each with activation norm and 1x1 convolution (table 5).
+        blocks: spline blocks (table 5).
         bins: spline bins: the parameters of table 9 are those of 10, not of table 5's 8.
         bound: the splines act on [-bound, bound] (table 5).
         minimum: minimum of bin width, height and derivative.
         previous_layers: number of earlier layers that condition the flow (section 3.2).
-        embedding_channels: channels of the embedding network (table 7).
         alpha: of the modified logit (B.5).
         floor: added to the scaled voxel energy before the logarithm (B.5).
         fill_median: median of the log-normal fill of empty voxels [MeV] (table 8).
@@ -73,19 +75,17 @@ class LayerFlow:
             flow from scratch, so that all can be trained at once.
         first_epochs: epochs of the layer that has no neighbour to start from.
         rotation: rotate showers at random in training where an axis is cyclic (section 3.3).
+        reflection: mirror showers at random in training, along alpha, or along x, y and their
+            diagonal: for showers that enter perpendicularly at a corner or the middle of the
+            central cells, without a magnetic field. The paper does not.
     """
 
     recipe: Recipe
-    squeeze: tuple[int, int]
-    down_sampling: tuple[tuple[int, int], ...]
-    padding: tuple[int, int] = (0, 0)
-    channels: tuple[int, ...] = (32, 64, 128)
     blocks: int = 8
     bins: int = 10
     bound: float = 15.0
     minimum: float = 1e-3
     previous_layers: int = 5
-    embedding_channels: int = 8
     alpha: float = 1e-2
     floor: float = 1e-7
     fill_median: float = 1 * keV
@@ -94,22 +94,112 @@ class LayerFlow:
     warm_start: bool = False
     first_epochs: int | None = None
     rotation: bool = True
+    reflection: bool = False
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionalFlow(LayerFlow):
+    """Couplings on images, set by U-Nets (Convolutional L2LFlows, tables 5 to 7).
+
+    Args:
+        kind: tells it from the other kinds in a stored configuration.
+        squeeze: tile that is stacked into channels, (alpha, r) or (x, y) (table 5).
+        down_sampling: kernels of the U-Net's down-sampling, (alpha, r) or (x, y); table 6 gives
+            them as (r, alpha).
+        padding: empty bins added behind each axis of a layer, (alpha, r) or (x, y), so that squeeze
+            and down-sampling divide it; they are noised like empty voxels and cut off what is
+            generated.
+        channels: feature maps of the U-Net's scales, finest first (table 6; the wider coarse scales
+            follow from the number of parameters in table 9).
+        last_kernel: size of the U-Net's last convolution, which has most of the work.
+        embedding_channels: channels of the embedding network (table 7).
+        position: add a learned image to the embedded context. The paper does not; its third, widest
+            scale sees the whole layer.
+    """
+
+    kind: Literal["convolutional"] = "convolutional"
+    squeeze: tuple[int, int]
+    down_sampling: tuple[tuple[int, int], ...]
+    padding: tuple[int, int] = (0, 0)
+    channels: tuple[int, ...] = (32, 64, 128)
+    last_kernel: int = 3
+    embedding_channels: int = 8
+    position: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskedFlow(LayerFlow):
+    """MADE blocks on the voxels of a layer in a row (L2LFlows, arXiv:2302.11594).
+
+    Published are spline blocks, one flow a layer and the five earlier layers that condition it
+    (abstract), and a summary network that reduces these (talk of T. Buss, 23 March 2023). The
+    sizes are ours, and so is the choice that both energies go round the summary network.
+
+    Args:
+        kind: tells it from the other kinds in a stored configuration.
+        hidden: width of a MADE's hidden layers.
+        hidden_layers: hidden layers of a MADE.
+        summary_hidden: width of the hidden layer of the summary network.
+        summary: features that the summary network keeps of the earlier layers.
+    """
+
+    kind: Literal["masked"] = "masked"
+    hidden: int = 128
+    hidden_layers: int = 1
+    summary_hidden: int = 128
+    summary: int = 64
+
+    padding: ClassVar[tuple[int, int]] = (0, 0)  # any layer fits
+
+
+_KINDS = {"convolutional": ConvolutionalFlow, "masked": MaskedFlow}
+
+
+def _of_its_kind(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """A layer flow of the class that `kind` names: what is wrong is told of that class alone.
+
+    Run folders older than the second kind do not name it.
+    """
+    if not isinstance(value, Mapping):
+        return validate(value)
+    kind = value.get("kind", "convolutional")
+    if kind not in _KINDS:
+        raise ValueError(f"kind must be {' or '.join(_KINDS)}")
+    return TypeAdapter(_KINDS[kind]).validate_python(value)
+
+
+@dataclass(frozen=True)
+class SpectrumFit:
+    """How the map of the voxel energy spectrum is fitted (Convolutional L2LFlows, appendix C).
+
+    Args:
+        showers: most showers to draw, and to take of the training sample.
+        bins: bins of equal width in the logarithm of the energy.
+    """
+
+    showers: int = 100_000
+    bins: int = 128
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class L2LFlowsConfig:
-    """Convolutional L2LFlows: an energy flow and one causal flow for each layer.
+    """L2LFlows: an energy flow and one causal flow for each layer.
 
     Args:
         energies: the energy distribution flow.
         layers: the causal flows, all alike.
-        rescale: scale the voxels of each layer to its sampled energy (section 3.4).
+        rescale: which voxels of a layer are scaled to its sampled energy (section 3.4): "voxels"
+            all, as published, "hits" those above the threshold, "none" no rescaling.
+        spectrum: map the voxel energy spectrum onto Geant4's (appendix C), None for no map.
     """
 
     energies: EnergyFlow
-    layers: LayerFlow
-    rescale: bool = False
+    layers: Annotated[ConvolutionalFlow | MaskedFlow, WrapValidator(_of_its_kind)]
+    rescale: Literal["none", "hits", "voxels"] = "none"
+    spectrum: SpectrumFit | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -13,14 +13,13 @@ from caloforge.flows import (
     Chain,
     Convolution1x1,
     Flow,
-    Permutation,
     Spline,
     SplineCoupling,
-    SplineMADE,
     Squeeze,
 )
 from caloforge.nets import SameConv2d, UNet
-from caloforge.systems.l2lflows.config import EnergyFlow, LayerFlow
+from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow, MaskedFlow
+from caloforge.systems.l2lflows.masked import masked_blocks, masked_flow
 
 __all__ = ["energy_flow", "layer_flow"]
 
@@ -29,16 +28,32 @@ def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
     """The energy distribution flow: MADE blocks with random permutations between (section 3.1)."""
     bound = math.log((1 - config.alpha) / config.alpha)
     spline = Spline(config.bins, bound, config.minimum)
-    chain: list[Bijection] = []
-    for block in range(config.blocks):
-        if block:
-            chain.append(Permutation(torch.randperm(n_layers)))
-        chain.append(SplineMADE(n_layers, 1, config.hidden, config.hidden_layers, spline))
-    return Flow(Chain(chain), (n_layers,))
+    return Flow(masked_blocks(config, n_layers, 1, spline), (n_layers,))
 
 
-def layer_flow(config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cyclic: bool) -> Flow:
-    """One causal flow (figure 3).
+def layer_flow(
+    config: ConvolutionalFlow | MaskedFlow, shape: tuple[int, int], n_previous: int, *, cyclic: bool
+) -> Flow:
+    """The flow of a layer, of the kind that its configuration asks for.
+
+    Args:
+        config: its configuration.
+        shape: bins of the layer.
+        n_previous: number of earlier layers in the context.
+        cyclic: whether the first axis of the layer wraps around.
+
+    Raises:
+        ValueError: if squeeze and down-sampling do not divide the layer.
+    """
+    if isinstance(config, MaskedFlow):
+        return masked_flow(config, shape, n_previous)
+    return convolutional_flow(config, shape, n_previous, cyclic=cyclic)
+
+
+def convolutional_flow(
+    config: ConvolutionalFlow, shape: tuple[int, int], n_previous: int, *, cyclic: bool
+) -> Flow:
+    """One causal flow of couplings (figure 3); see `layer_flow`.
 
     Args:
         config: its configuration.
@@ -68,17 +83,20 @@ def layer_flow(config: LayerFlow, shape: tuple[int, int], n_previous: int, *, cy
             config.channels,
             config.down_sampling,
             cyclic=cyclic,
+            last_kernel=config.last_kernel,
         )
         chain += [
             ActNorm(channels),
             Convolution1x1(_channel_order(block, channels)),
             SplineCoupling(channels, network, spline),
         ]
-    embedding = (
+    embedding: nn.Module = (
         EmbeddingNetwork(n_previous + 2, config.embedding_channels, config.squeeze, cyclic=cyclic)
         if n_previous
         else Spread(size)
     )
+    if config.position:
+        embedding = Positioned(embedding, (n_context, *size))
     return Flow(Chain(chain), (1, *shape), embedding)
 
 
@@ -123,3 +141,24 @@ class Spread(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         return context[:, :, :1, :1].expand(-1, -1, *self.size)
+
+
+class Positioned(nn.Module):
+    """Adds a learned image to the embedded context, so that a bin is known from its position.
+
+    Convolutions know the middle of a layer from the showers in the layers before it alone. Where
+    these are empty, as in front of a photon that converts late, hits would land anywhere.
+
+    Args:
+        embedding: gives the context, shape (n, *shape).
+        shape: channels, height and width of the embedded context.
+    """
+
+    def __init__(self, embedding: nn.Module, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.position = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, context: Tensor) -> Tensor:
+        embedded: Tensor = self.embedding(context) + self.position
+        return embedded

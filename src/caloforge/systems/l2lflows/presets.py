@@ -1,12 +1,17 @@
-"""The presets of Convolutional L2LFlows: small ones for any geometry, the published ones."""
+"""The presets of L2LFlows: small and masked ones for any geometry, the published ones."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from caloforge.geometry import Geometry, geometry_preset
-from caloforge.systems.l2lflows.config import EnergyFlow, L2LFlowsConfig, LayerFlow
+from caloforge.systems.l2lflows.config import (
+    ConvolutionalFlow,
+    EnergyFlow,
+    L2LFlowsConfig,
+    MaskedFlow,
+    SpectrumFit,
+)
 from caloforge.systems.recipe import Recipe
 
 __all__ = ["HOMES", "SIZES", "preset"]
@@ -16,7 +21,7 @@ HOMES = {
     "paper-calochallenge-3": "calochallenge-3",
     "paper-calochallenge-2": "calochallenge-2",
 }
-SIZES = ("small", "tiny", *HOMES)
+SIZES = ("small", "tiny", "maf", *HOMES)
 
 # Down-sampling of the published U-Nets (table 6). That of dataset 2, which the paper does not
 # treat, is ours: squeezing by 2 cannot act on 9 radial bins, so that they are padded to 12.
@@ -25,6 +30,8 @@ _SCALES: dict[str, dict[str, Any]] = {
     "paper-calochallenge-3": {"down_sampling": ((5, 3), (5, 3))},
     "paper-calochallenge-2": {"down_sampling": ((2, 1), (4, 3)), "padding": (0, 3)},
 }
+
+_SMALL_ENERGIES = EnergyFlow(recipe=Recipe(epochs=50, batch_size=64, learning_rate=1e-3, ema=0.99))
 
 
 def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
@@ -47,13 +54,15 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
         )
     if size in HOMES:
         return _paper(size)
+    if size == "maf":
+        return _masked(*geometry.shape[1:])
     squeeze, down_sampling = _scales(*geometry.shape[1:])
     if size == "tiny":
         return L2LFlowsConfig(
             energies=EnergyFlow(
                 recipe=Recipe(epochs=40, batch_size=256, learning_rate=3e-3), blocks=4, hidden=48
             ),
-            layers=LayerFlow(
+            layers=ConvolutionalFlow(
                 recipe=Recipe(epochs=3, batch_size=64, learning_rate=8e-3, gradient_clip=100.0),
                 squeeze=squeeze,
                 down_sampling=down_sampling[:1],
@@ -64,25 +73,55 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
                 warm_start=True,
                 first_epochs=6,
             ),
-            rescale=True,
+            rescale="hits",
         )
     return L2LFlowsConfig(
-        energies=EnergyFlow(
-            recipe=Recipe(epochs=120, batch_size=256, learning_rate=1e-3, ema=0.99)
-        ),
-        layers=LayerFlow(
+        energies=_SMALL_ENERGIES,
+        layers=ConvolutionalFlow(
             recipe=Recipe(
-                epochs=5, batch_size=64, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
+                epochs=3, batch_size=32, learning_rate=2e-3, gradient_clip=100.0, ema=0.98
             ),
             squeeze=squeeze,
-            down_sampling=down_sampling,
-            channels=(16, 32, 48),
+            # A third scale and a last convolution of 3 x 3 make the likelihood of a layer no
+            # better, and twice the work.
+            down_sampling=down_sampling[:1],
+            channels=(16, 32),
+            last_kernel=1,
+            # the middle of polar bins is a border, which convolutions see; that of cells is not
+            position=geometry.cyclic_axis is None,
             blocks=4,
             bins=8,
             warm_start=True,
-            first_epochs=16,
+            first_epochs=20,
         ),
-        rescale=True,
+        rescale="hits",
+        spectrum=SpectrumFit(),
+    )
+
+
+def _masked(a: int, b: int) -> L2LFlowsConfig:
+    """The masked autoregressive flows of the first L2LFlows; all of their sizes are ours.
+
+    Every hidden unit sets the splines of all voxels, so that larger layers get fewer units.
+    """
+    return L2LFlowsConfig(
+        energies=_SMALL_ENERGIES,
+        layers=MaskedFlow(
+            # talk of T. Buss, 2023: training upscaled flows is unstable without a limit to the
+            # gradient, and gains from a schedule of the learning rate
+            recipe=Recipe(
+                epochs=12, batch_size=64, learning_rate=5e-3, gradient_clip=2.0, ema=0.98
+            ),
+            blocks=4,
+            bins=8,
+            bound=6.0,
+            hidden=128 if a * b <= 256 else 64,
+            reflection=True,
+            warm_start=True,
+            first_epochs=30,
+        ),
+        rescale="hits",
+        spectrum=None,  # the talk has it, but it is fitted on thousands of drawn showers
     )
 
 
@@ -96,7 +135,8 @@ def _paper(size: str) -> L2LFlowsConfig:
             learning_rate=1e-3,  # table 4
             schedule="exponential",  # table 4
             final_learning_rate=1e-6,  # table 4
-        )
+        ),
+        largest_ratio=None if is_ild else 2.6,  # section 3.1
     )
     recipe = Recipe(
         epochs=200 if is_ild else 800,  # table 8
@@ -108,8 +148,9 @@ def _paper(size: str) -> L2LFlowsConfig:
     )
     return L2LFlowsConfig(
         energies=energies,
-        layers=replace(LayerFlow(recipe, squeeze=(2, 2), **_SCALES[size]), rotation=not is_ild),
-        rescale=is_ild,  # section 3.4
+        layers=ConvolutionalFlow(recipe, squeeze=(2, 2), rotation=not is_ild, **_SCALES[size]),
+        rescale="voxels" if is_ild else "none",  # section 3.4
+        spectrum=SpectrumFit() if is_ild else None,  # appendix C
     )
 
 

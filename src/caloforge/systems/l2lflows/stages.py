@@ -11,24 +11,29 @@ from torch import Tensor
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import (
     Chain,
+    FillNoise,
     Log,
     LogEnergy,
     Logit,
     ScaleByMax,
     add_gaussian,
     add_uniform,
+    check_centred,
     fill_zeros,
+    reflect,
     rotate,
 )
 from caloforge.systems.base import Batch, SamplingOptions, Stage, Upstream
-from caloforge.systems.l2lflows.config import EnergyFlow, LayerFlow
+from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
+from caloforge.systems.likelihood import Noise
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.units import GeV
 
 __all__ = ["EnergyStage", "LayerStage"]
 
 FIRST_BATCH = 512  # showers that set the activation norms
+REDRAWS = 100  # of layer energies that are too high
 
 
 def _incident_condition() -> LogEnergy:
@@ -60,6 +65,10 @@ class EnergyStage(Stage):
         self.layer_energies = Chain(ScaleByMax(), Logit(config.alpha))  # B.2, B.3
         self.energy_inc = _incident_condition()
 
+    @property
+    def sequential_passes(self) -> int:
+        return self.flow.bijection.sequential_passes
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.layer_energies.fit(lambda: (q["layer_energies"] for q in sample.batches()))
 
@@ -69,13 +78,23 @@ class EnergyStage(Stage):
         return condition[:, None]
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        noised = add_gaussian(
-            quantities["layer_energies"],
-            mean=self.config.noise_mean,
-            std=self.config.noise_std,
-            rng=rng,
-        )
+        noised = self.add_noise(quantities, rng)["layer_energies"]
         return {"x": self.layer_energies(noised), "context": self.context(quantities)}
+
+    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
+        energies, config = quantities["layer_energies"], self.config
+        noised = add_gaussian(energies, mean=config.noise_mean, std=config.noise_std, rng=rng)
+        return {**quantities, "layer_energies": noised}
+
+    def noise(self) -> Noise:
+        return torch.distributions.Normal(self.config.noise_mean, self.config.noise_std)
+
+    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
+        energies = quantities["layer_energies"]
+        exact = energies.double()
+        x = self.layer_energies(exact).to(energies.dtype)
+        density = self.flow.log_prob(x, self.context(quantities))
+        return density.double() + self.layer_energies.log_slope(exact).sum(1)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a layer."""
@@ -89,9 +108,28 @@ class EnergyStage(Stage):
         options: SamplingOptions,
     ) -> Quantities:
         context = self.context(quantities)
+        energies = self._draw(context, rng)
+        drawn = {**quantities, "layer_energies": energies}
+        if self.config.largest_ratio is None:
+            return drawn
+        largest = self.config.largest_ratio * quantities["energy_inc"]
+        redrawn = torch.zeros_like(largest, dtype=torch.int64)
+        for _ in range(REDRAWS):
+            # NaN is not above: it stays, and is reported
+            above = (energies.sum(1) > largest).nonzero()[:, 0]
+            if len(above) == 0:
+                return {**drawn, "redrawn": redrawn}
+            energies[above] = self._draw(context[above], rng)
+            redrawn[above] += 1
+        raise FloatingPointError(
+            f"{len(above)} of {len(energies)} showers still deposit more than "
+            f"{self.config.largest_ratio} times their incident energy after {REDRAWS} draws: the "
+            "energy flow diverged, or the incident energies lie far outside those it was trained on"
+        )
+
+    def _draw(self, context: Tensor, rng: torch.Generator) -> Tensor:
         x = self.flow.sample(len(context), context, rng=rng)
-        energies = self.layer_energies.inverse(x).clamp_min(0)
-        return {**quantities, "layer_energies": energies}
+        return self.layer_energies.inverse(x).clamp_min(0)
 
 
 class LayerStage(Stage):
@@ -106,7 +144,9 @@ class LayerStage(Stage):
         layer: number of the layer.
     """
 
-    def __init__(self, config: LayerFlow, geometry: Geometry, layer: int) -> None:
+    def __init__(
+        self, config: ConvolutionalFlow | MaskedFlow, geometry: Geometry, layer: int
+    ) -> None:
         super().__init__()
         self.config = config
         self.layer = layer
@@ -132,7 +172,13 @@ class LayerStage(Stage):
     def _voxel_transform(self) -> Chain:
         return Chain(ScaleByMax(), Log(self.config.floor), Logit(self.config.alpha))  # B.4, B.5
 
+    @property
+    def sequential_passes(self) -> int:
+        return self.flow.bijection.sequential_passes
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        if self.config.reflection or (self.config.rotation and self.cyclic):
+            check_centred((q[self.own] for q in sample.batches()), cyclic=self.cyclic)
         self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))
@@ -174,12 +220,8 @@ class LayerStage(Stage):
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         names = (*self.previous, self.own)
         layers = torch.stack([quantities[name] for name in names], 1)
-        if self.config.rotation and self.cyclic:
-            layers = rotate(layers, axis=2, rng=rng)
-        config = self.config
-        layers = self._pad(layers)
-        filled = fill_zeros(layers, median=config.fill_median, decades=config.fill_decades, rng=rng)
-        padded = add_uniform(filled, width=config.noise_width, rng=rng)
+        layers = self._augment(layers, rng)
+        padded = self._noised(self._pad(layers), rng)
         noised = self._cut(padded)
         own = noised[:, -1]
         # the layer's energy as the read-out sees it: noise included, what is below threshold not
@@ -188,6 +230,42 @@ class LayerStage(Stage):
         seen = {**quantities, "layer_energies": energies}
         seen.update({name: noised[:, i] for i, name in enumerate(self.previous)})
         return {"x": self.voxels(padded[:, -1])[:, None], "context": self.context(seen)}
+
+    def _noised(self, layers: Tensor, rng: torch.Generator) -> Tensor:
+        """With noise in every voxel, those without energy filled before."""
+        config = self.config
+        filled = fill_zeros(layers, median=config.fill_median, decades=config.fill_decades, rng=rng)
+        return add_uniform(filled, width=config.noise_width, rng=rng)
+
+    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
+        return {**quantities, self.own: self._noised(quantities[self.own], rng)}
+
+    def noise(self) -> FillNoise:
+        config = self.config
+        return FillNoise(config.fill_median, config.fill_decades, config.noise_width)
+
+    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
+        """Of the layer's own voxels: padded bins hold noise whose density is divided out.
+
+        That leaves, on average over the noise, a lower bound of the density of the voxels alone.
+        """
+        own = quantities[self.own]
+        is_own = self._pad(torch.ones_like(own)) > 0
+        voxels = torch.where(is_own, self._pad(own), self._noised(self._pad(0 * own), rng))
+        exact = voxels.double()
+        x = self.voxels(exact).to(own.dtype)[:, None]
+        density = self.flow.log_prob(x, self.context(quantities))
+        slope = self.voxels.log_slope(exact)
+        slope = torch.where(is_own, slope, slope - self.noise().log_prob(exact))
+        return density.double() + slope.sum((1, 2))
+
+    def _augment(self, layers: Tensor, rng: torch.Generator) -> Tensor:
+        """Turned and mirrored at random, as the symmetry of the showers allows."""
+        if self.config.rotation and self.cyclic:
+            layers = rotate(layers, axis=2, rng=rng)
+        if self.config.reflection:
+            layers = reflect(layers, axes=(2,) if self.cyclic else (2, 3), rng=rng)
+        return layers
 
     def _pad(self, layers: Tensor) -> Tensor:
         """With the empty bins that make tiles fit."""

@@ -1,0 +1,57 @@
+"""What is fitted on a trained system, and then belongs to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from caloforge.showers import VoxelShowers
+
+if TYPE_CHECKING:
+    from caloforge.systems.base import System
+
+__all__ = ["Calibration", "Counted"]
+
+Counted = Callable[[int, int], None]
+"""Called with the showers that are done and those that are wanted."""
+
+
+class Calibration(nn.Module, ABC):
+    """A correction of drawn showers that is fitted on showers drawn without it.
+
+    Attributes:
+        is_fitted: whether `fit` was called or a run folder loaded; only then it is applied.
+    """
+
+    is_fitted: bool = False
+
+    @abstractmethod
+    def fit(
+        self,
+        system: System,
+        showers: VoxelShowers,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Counted | None = None,
+    ) -> None:
+        """Draw showers from a trained system and fit to them; they are discarded then.
+
+        Args:
+            system: the system, trained.
+            showers: its training sample.
+            seed: of what is drawn.
+            device: where to compute.
+            progress: told now and then how far it is.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """What was fitted, in JSON's types."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`; the calibration counts as fitted then."""

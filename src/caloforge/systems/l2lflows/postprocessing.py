@@ -1,0 +1,164 @@
+"""Post-processing of drawn layers: their energies, and the voxel energy spectrum."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from caloforge.showers import VoxelShowers
+from caloforge.systems.base import System
+from caloforge.systems.calibration import Calibration, Counted
+from caloforge.systems.l2lflows.config import SpectrumFit
+
+__all__ = ["SpectrumMap", "rescale"]
+
+
+def rescale(
+    showers: Tensor, layer_energies: Tensor, threshold: float, which: Literal["hits", "voxels"]
+) -> Tensor:
+    """Scale each layer to its sampled energy and mask what is empty (section 3.4).
+
+    With x_(1) >= x_(2) >= … the voxels of a layer and S_k the sum of the first k, the most voxels
+    are kept that lie above the threshold when they share the layer's energy:
+
+        largest k with x_(k) E_i / S_k >= threshold, then x -> x E_i / S_k for these, 0 for the rest
+
+    (the rule of arXiv:2302.11594, appendix B.3). A layer energy below the threshold empties the
+    layer; an empty layer stays empty.
+
+    Args:
+        showers: voxel energies [MeV], shape (n, n_layers, a, b).
+        layer_energies: energy of each layer [MeV], shape (n, n_layers).
+        threshold: read-out threshold [MeV].
+        which: "voxels" as published: a voxel below the threshold may be lifted above it.
+            "hits": voxels below the threshold are emptied first, and none is lifted.
+    """
+    flat = showers.flatten(2)
+    if which == "hits":
+        flat = torch.where(flat < threshold, 0.0, flat)
+    descending = flat.sort(2, descending=True).values
+    sums = descending.cumsum(2)
+    scaled = descending * layer_energies[..., None] / sums.clamp_min(torch.finfo(sums.dtype).tiny)
+    # scaled falls with k, so that those above the threshold come first
+    n_kept = (scaled >= threshold).sum(2, keepdim=True)
+    last = (n_kept - 1).clamp_min(0)
+    total, smallest = sums.gather(2, last), descending.gather(2, last)
+    kept = (flat >= smallest) & (n_kept > 0)
+    rescaled = torch.where(kept, flat * layer_energies[..., None] / total, 0.0)
+    return torch.where(flat.isnan(), flat, rescaled).reshape(showers.shape)
+
+
+class SpectrumMap(Calibration):
+    """Maps the spectrum of drawn voxels onto that of the training sample (appendix C).
+
+    f = Q^-1 o P, with P and Q the cumulative distributions of drawn and of Geant4's voxel energies
+    above the threshold (C.3), in the logarithm of the energy: equally many of both are sorted, the
+    pairs averaged in bins of equal width, and a cubic spline is laid through the means. The spline
+    is a monotone one (Fritsch and Carlson), so that no order of energies is ever exchanged; behind
+    the last mean it goes on as a straight line.
+
+    Args:
+        config: showers and bins of the fit.
+        threshold: read-out threshold [MeV], which is mapped onto itself.
+    """
+
+    knots: Tensor
+    coefficients: Tensor
+
+    def __init__(self, config: SpectrumFit, threshold: float) -> None:
+        super().__init__()
+        self.config = config
+        self.threshold = threshold
+        self.means: list[list[float]] = []
+        self.register_buffer("knots", torch.zeros(0), persistent=False)
+        self.register_buffer("coefficients", torch.zeros(0), persistent=False)
+
+    def fit(
+        self,
+        system: System,
+        showers: VoxelShowers,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Counted | None = None,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        chosen = rng.permutation(len(showers))[: self.config.showers]
+        sample = showers[np.sort(chosen)]
+        drawn: list[NDArray[Any]] = []
+        done = 0
+        for batch in system.stream(sample.energy_inc, seed=seed, device=device):
+            drawn.append(batch.energy)
+            done += len(batch)
+            if progress is not None:
+                progress(done, len(sample))
+        self.fit_energies(np.concatenate(drawn), sample.energy, rng)
+
+    def fit_energies(
+        self, drawn: NDArray[Any], geant4: NDArray[Any], rng: np.random.Generator
+    ) -> None:
+        """Fit to voxel energies.
+
+        Args:
+            drawn: energies of drawn voxels [MeV], any number.
+            geant4: energies of Geant4's voxels [MeV], any number.
+            rng: chooses equally many of both.
+
+        Raises:
+            ValueError: if fewer than two energies of one of them lie above the threshold.
+        """
+        log_drawn, log_geant4 = (
+            np.log(values[values >= self.threshold].astype(np.float64))
+            for values in (drawn, geant4)
+        )
+        n = min(len(log_drawn), len(log_geant4))
+        if n < 2:
+            raise ValueError(
+                f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, got "
+                f"{len(log_drawn)} drawn and {len(log_geant4)} of Geant4: train longer, or set "
+                "spectrum to null"
+            )
+        x = np.sort(rng.choice(log_drawn, n, replace=False))
+        y = np.sort(rng.choice(log_geant4, n, replace=False))
+        edges = np.linspace(np.log(self.threshold), x[-1], self.config.bins + 1)
+        number = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, self.config.bins - 1)
+        entries = np.bincount(number, minlength=self.config.bins)
+        filled = entries > 0
+        means = [
+            np.bincount(number, values, self.config.bins)[filled] / entries[filled]
+            for values in (x, y)
+        ]
+        self.load_state({"means": np.stack(means, 1).tolist()})
+
+    def forward(self, energy: Tensor) -> Tensor:
+        """Map voxel energies [MeV] of any shape; those below the threshold become 0."""
+        x = energy.clamp_min(self.threshold).log()
+        k = torch.bucketize(x, self.knots[1:-1], right=True)
+        offset = x - self.knots[k]
+        inside = offset.clamp_max(self.knots[-1] - self.knots[k])
+        cubic, square, slope, value = self.coefficients[:, k]
+        y = ((cubic * inside + square) * inside + slope) * inside + value
+        end_slope = (3 * cubic * inside + 2 * square) * inside + slope
+        y = y + end_slope * (offset - inside)
+        return torch.where(energy < self.threshold, 0.0, y.exp())
+
+    def state(self) -> dict[str, Any]:
+        return {"means": self.means}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.means = [[float(x), float(y)] for x, y in state["means"]]
+        border = np.log(self.threshold)
+        inner = [mean for mean in self.means if mean[0] > border]
+        x, y = np.asarray([[border, border], *inner]).T
+        # rounding aside, both rise; a flat pair would stop the interpolation
+        spline = PchipInterpolator(x, np.maximum.accumulate(y))
+        self.knots = torch.as_tensor(spline.x, dtype=torch.float32, device=self.knots.device)
+        self.coefficients = torch.as_tensor(
+            spline.c, dtype=torch.float32, device=self.coefficients.device
+        )
+        self.is_fitted = True

@@ -1,0 +1,170 @@
+"""Densities of showers: the joint density of all stages, averaged over the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caloforge.showers import VoxelShowers
+from caloforge.systems.arguments import batch_rng, check_device, incident_energies
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+
+if TYPE_CHECKING:
+    from caloforge.systems.base import Stage, System
+
+__all__ = ["LogDensity", "Noise", "log_density"]
+
+
+class Noise(Protocol):
+    """The distribution of noise, such as one of `torch.distributions`."""
+
+    def log_prob(self, value: Tensor, /) -> Tensor:
+        """Log-density element by element."""
+
+    def entropy(self) -> Any:
+        """Minus the mean of the log-density, one number."""
+
+
+@dataclass(frozen=True, eq=False)
+class LogDensity:
+    """Log-densities of showers; see `System.log_prob`.
+
+    Args:
+        stages: log-density of what each stage writes, given what it reads, shape (n,) each: that of
+            the noise-filled shower, in MeV^-1 for each of its energies.
+        noise: the part of it that is the known log-density of the noise in empty entries, shape
+            (n,) each: the same number for every one of them.
+        error: standard error of `total` from the finite number of draws, shape (n,); NaN where it
+            is not known, for one draw or a density of zero.
+    """
+
+    stages: Mapping[str, NDArray[np.float64]]
+    noise: Mapping[str, NDArray[np.float64]]
+    error: NDArray[np.float64]
+
+    @property
+    def total(self) -> NDArray[np.float64]:
+        """Log-density of the noise-filled shower given its incident energy, shape (n,)."""
+        total: NDArray[np.float64] = np.sum(list(self.stages.values()), axis=0)
+        return total
+
+    @property
+    def sparse(self) -> dict[str, NDArray[np.float64]]:
+        """Log-density of the shower without the noise, by stage, shape (n,) each.
+
+        Empty entries count with their probability, the others with their density [MeV^-1]:
+        `stages` less `noise`, which is a lower bound of it (Flow++, arXiv:1902.00275, section 3.1).
+        """
+        return {name: self.stages[name] - self.noise[name] for name in self.stages}
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[LogDensity]) -> LogDensity:
+        """Join the densities of batches of showers, in order.
+
+        Raises:
+            ValueError: if there is nothing to join.
+        """
+        if not parts:
+            raise ValueError("there are no showers to take the density of")
+
+        def joined(of: Iterable[Mapping[str, NDArray[np.float64]]]) -> dict[str, Any]:
+            columns = list(of)
+            return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+
+        return cls(
+            joined(part.stages for part in parts),
+            joined(part.noise for part in parts),
+            np.concatenate([part.error for part in parts]),
+        )
+
+
+@torch.no_grad()
+def log_density(
+    system: System,
+    showers: VoxelShowers,
+    *,
+    draws: int,
+    seed: int,
+    batch_size: int,
+    device: torch.device | str,
+) -> LogDensity:
+    """Log-densities of showers; see `System.log_prob`.
+
+    Raises:
+        ValueError: for showers of another geometry or none at all, or numbers below 1.
+        FloatingPointError: if a stage gives densities that are no numbers.
+    """
+    if showers.geometry != system.geometry:
+        raise ValueError(
+            f"the showers are of {showers.geometry.name}, the system draws those of "
+            f"{system.geometry.name}: project the showers into its voxels"
+        )
+    if min(draws, batch_size) < 1:
+        raise ValueError(f"draws and batch_size must be 1 or more, got {draws} and {batch_size}")
+    incident_energies(showers.energy_inc)
+    system.to(check_device(device))
+    for stage in system.stages.values():
+        stage.eval()
+    written = (name for stage in system.stages.values() for name in stage.writes)
+    # made dense batch by batch: a long sample need not fit into memory
+    sample = ShowerQuantities(showers, ("energy_inc", *written), budget=0)
+    parts = []
+    for number, batch in enumerate(sample.batches(batch_size)):
+        quantities = {name: values.to(device) for name, values in batch.items()}
+        parts.append(_batch(system, quantities, draws, batch_rng(seed, number, device)))
+    return LogDensity.concatenate(parts)
+
+
+def _batch(system: System, quantities: Quantities, draws: int, rng: torch.Generator) -> LogDensity:
+    """Of one batch.
+
+    The noise in empty entries, most of a shower, makes most of the scatter between draws. Its own
+    log-density is known, and so is the mean of it: what a draw has above that mean is subtracted
+    (a control variate), which leaves the average as it is and takes nearly all of the scatter.
+    """
+    drawn = torch.stack([_one_draw(system, quantities, rng) for _ in range(draws)])
+    stages = dict(zip(system.stages, drawn.mean(0).cpu().numpy(), strict=True))
+    if broken := [name for name, density in stages.items() if np.isnan(density).any()]:
+        raise FloatingPointError(
+            f"the stages {', '.join(broken)} give densities that are no numbers: their training "
+            "diverged, or the incident energies lie far outside those they were trained on"
+        )
+    total = drawn.sum(1)
+    error = total.std(0) / draws**0.5 if draws > 1 else torch.full_like(total[0], torch.nan)
+    noise = {name: _mean_noise(stage, quantities) for name, stage in system.stages.items()}
+    return LogDensity(stages, noise, error.cpu().numpy())
+
+
+def _one_draw(system: System, quantities: Quantities, rng: torch.Generator) -> Tensor:
+    """Of one draw of the noise, less the control variate, shape (n_stages, n)."""
+    noised = quantities
+    for stage in system.stages.values():
+        noised = stage.add_noise(noised, rng)
+    rows = []
+    for name, stage in system.stages.items():
+        density = stage.log_prob(noised, system.upstream(name), rng).double()
+        if noise := stage.noise():
+            for written in stage.writes:
+                surplus = noise.log_prob(noised[written].double()) + noise.entropy()
+                density = density - _sum(surplus.where(quantities[written] == 0, 0.0))
+        rows.append(density)
+    return torch.stack(rows)
+
+
+def _mean_noise(stage: Stage, quantities: Quantities) -> NDArray[np.float64]:
+    """Mean log-density of the noise in empty entries of what a stage writes, shape (n,)."""
+    entropy = noise.entropy() if (noise := stage.noise()) else 0.0
+    n_empty = torch.stack([_sum(quantities[written] == 0) for written in stage.writes]).sum(0)
+    mean: NDArray[np.float64] = (-entropy * n_empty.double()).cpu().numpy()
+    return mean
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Over all entries of each shower, shape (n,)."""
+    return values.reshape(len(values), -1).sum(1)

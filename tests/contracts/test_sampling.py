@@ -1,0 +1,88 @@
+"""Systems prepare their stages once and sample the same showers from then on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import caloforge as cf
+from caloforge.systems import System
+from caloforge.systems.base import batch_rng
+
+ENERGIES = np.full(6, 2e4, dtype=np.float32)
+
+
+@pytest.fixture
+def system(run: Path) -> System:
+    return cf.load(run)
+
+
+def showers(system: System, seed: int = 1) -> np.ndarray:
+    return system.generate(ENERGIES, seed=seed, batch_size=4).dense()
+
+
+def test_the_first_generation_prepares_every_stage(system: System) -> None:
+    assert not any(stage.is_prepared for stage in system.stages.values())
+    first = showers(system)
+    kept = [stage.flow._prepared for stage in system.stages.values()]
+    assert all(stage.is_prepared for stage in system.stages.values())
+    assert np.array_equal(showers(system), first)
+    # the second one has found everything ready
+    for stage, prepared in zip(system.stages.values(), kept, strict=True):
+        assert stage.flow._prepared is prepared
+
+
+def test_prepared_or_not_a_seed_gives_the_same_showers(system: System) -> None:
+    rng = batch_rng(1, 0)
+    plain = system.draw(ENERGIES[:4], rng=rng).dense()
+    assert not any(stage.is_prepared for stage in system.stages.values())
+    prepared = showers(system)[:4]
+    both = (plain > 0) & (prepared > 0)  # rounding may lift a voxel above the threshold
+    assert np.count_nonzero((plain > 0) != (prepared > 0)) <= 1e-3 * plain.size
+    np.testing.assert_allclose(prepared[both], plain[both], rtol=2e-2)
+    assert np.median(np.abs(prepared[both] / plain[both] - 1)) < 1e-4
+    assert not np.allclose(showers(system, seed=2)[:4], plain)
+
+
+def test_training_mode_is_left_and_weights_that_changed_are_seen(system: System) -> None:
+    before = showers(system)
+    for stage in system.stages.values():
+        stage.train()
+        for parameter in stage.parameters():
+            parameter.data.mul_(1.05)
+    after = showers(system)
+    assert not np.allclose(before, after)
+    assert not any(stage.training for stage in system.stages.values())
+
+
+def test_a_system_that_lies_there_already_stays_prepared(system: System) -> None:
+    showers(system)
+    system.to("cpu")
+    assert all(stage.is_prepared for stage in system.stages.values())
+    next(iter(system.stages.values())).to(torch.float32)  # as if it were moved
+    assert not next(iter(system.stages.values())).is_prepared
+    showers(system)
+    assert all(stage.is_prepared for stage in system.stages.values())
+
+
+def test_preparing_changes_neither_weights_nor_their_number(system: System) -> None:
+    counts = system.n_parameters
+    before = {name: stage.state_dict() for name, stage in system.stages.items()}
+    showers(system)
+    assert system.n_parameters == counts
+    for name, stage in system.stages.items():
+        state = stage.state_dict()
+        assert state.keys() == before[name].keys()
+        assert all(torch.equal(value, before[name][key]) for key, value in state.items())
+
+
+def test_the_first_stage_that_draws_nan_is_named(system: System) -> None:
+    """Though all are drawn before it is noticed, and NaN spreads to the later ones."""
+    names = list(system.stages)
+    next(system.stages[names[2]].parameters()).data.fill_(math.nan)
+    with pytest.raises(FloatingPointError, match=f"the stage {names[2]} drew values"):
+        showers(system)

@@ -1,0 +1,260 @@
+"""Post-processing of L2LFlows: layer energies, the voxel spectrum, rejected layer energies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import caloforge as cf
+from caloforge.showers import VoxelShowers
+from caloforge.systems import SamplingOptions
+from caloforge.systems.l2lflows.config import SpectrumFit
+from caloforge.systems.l2lflows.postprocessing import SpectrumMap, rescale
+from caloforge.training import RunFolder
+
+# ---------------------------------------------------------------- layer energies
+
+
+def test_rescaling_hits_lifts_no_voxel_above_the_threshold() -> None:
+    showers = torch.tensor([[[[1.0, 3.0]], [[0.06, 2.0]], [[0.0, 0.0]]]])
+    wanted = torch.tensor([[8.0, 8.0, 5.0]])
+    expected = torch.tensor([[[[2.0, 6.0]], [[0.0, 8.0]], [[0.0, 0.0]]]])
+    torch.testing.assert_close(rescale(showers, wanted, 0.1, "hits"), expected)
+
+
+def test_rescaling_voxels_lifts_them_as_published() -> None:
+    showers = torch.tensor([[[[0.06, 2.0]]]])
+    scaled = rescale(showers, torch.tensor([[8.0]]), 0.1, "voxels")
+    torch.testing.assert_close(scaled, showers * 8 / 2.06)
+
+
+def test_rescaling_masks_what_falls_below_the_threshold_and_shares_its_energy() -> None:
+    # scaled by 1 / 4.15 the smallest would fall to 0.036: the other two share the energy
+    showers = torch.tensor([[[[0.15, 3.0, 1.0]]]])
+    expected = torch.tensor([[[[0.0, 0.75, 0.25]]]])
+    for which in ("hits", "voxels"):
+        torch.testing.assert_close(rescale(showers, torch.tensor([[1.0]]), 0.1, which), expected)
+
+
+@pytest.mark.parametrize("which", ["hits", "voxels"])
+def test_rescaling_empties_a_layer_below_the_threshold(which: str) -> None:
+    showers = torch.tensor([[[[1.0, 3.0]]]])
+    assert not rescale(showers, torch.tensor([[0.05]]), 0.1, which).any()
+
+
+@pytest.mark.parametrize("which", ["hits", "voxels"])
+def test_rescaling_keeps_nan(which: str) -> None:
+    showers = torch.tensor([[[[float("nan"), 3.0]]]])
+    assert torch.isnan(rescale(showers, torch.tensor([[3.0]]), 0.1, which)).any()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    energies=st.lists(st.floats(0, 100, width=32), min_size=1, max_size=12),
+    wanted=st.floats(0, 1000, width=32),
+    which=st.sampled_from(["hits", "voxels"]),
+)
+def test_rescaling_keeps_order_threshold_and_layer_energy(
+    energies: list[float], wanted: float, which: str
+) -> None:
+    layer = torch.tensor(energies)[None, None, None, :]
+    scaled = rescale(layer, torch.tensor([[wanted]]), 0.1, which)[0, 0, 0]
+    assert not ((scaled > 0) & (scaled < 0.1)).any()
+    hit = scaled[scaled > 0]
+    if len(hit):
+        assert float(hit.sum()) == pytest.approx(wanted, rel=1e-5)
+        emptied = layer[0, 0, 0][scaled == 0]
+        assert not len(emptied) or emptied.max() <= layer[0, 0, 0][scaled > 0].min()
+
+
+# ---------------------------------------------------------------- voxel spectrum
+
+
+def spectrum_map(
+    drawn: np.ndarray, geant4: np.ndarray, threshold: float = 0.1, bins: int = 128
+) -> SpectrumMap:
+    fitted = SpectrumMap(SpectrumFit(bins=bins), threshold)
+    fitted.fit_energies(drawn, geant4, np.random.default_rng(0))
+    return fitted
+
+
+def test_the_spectrum_map_of_a_power_law_is_known() -> None:
+    """Pareto tails E^-a above the threshold: P(E) = 1 - (E / t)^-a, so f(E) = t (E / t)^(a / b)."""
+    threshold, a, b = 0.1, 2.0, 1.6
+    quantiles = (np.arange(200_000) + 0.5) / 200_000
+    drawn, geant4 = (threshold * (1 - quantiles) ** (-1 / power) for power in (a, b))
+    fitted = spectrum_map(drawn, geant4, threshold)
+    energy = torch.tensor([0.05, 0.1, 0.2, 0.5, 1.0, 3.0])
+    expected = torch.where(energy < threshold, 0.0, threshold * (energy / threshold) ** (a / b))
+    torch.testing.assert_close(fitted(energy), expected, rtol=2e-3, atol=0)
+
+
+def test_the_map_of_a_sample_onto_itself_is_the_identity(bundled: VoxelShowers) -> None:
+    energies = bundled[:300].energy
+    threshold = bundled.geometry.threshold
+    mapped = spectrum_map(energies, energies, threshold)(torch.from_numpy(energies))
+    np.testing.assert_allclose(mapped.numpy(), energies, rtol=1e-4)
+
+
+def test_a_distorted_spectrum_is_mapped_back(bundled: VoxelShowers) -> None:
+    """On showers that were not fitted, as close as two halves of Geant4."""
+    threshold = bundled.geometry.threshold
+    parts = [bundled[i : i + 500].energy.astype(np.float64) for i in (0, 500, 1000)]
+    geant4, fitted_on, new = parts
+    fitted_on, new = (threshold * (e / threshold) ** 1.05 for e in (fitted_on, new))
+    fitted = spectrum_map(fitted_on, geant4, threshold)
+    mapped = fitted(torch.from_numpy(new)).numpy()
+    before, after = (stats.ks_2samp(geant4, e).statistic for e in (new, mapped))
+    assert before > 0.02
+    assert after < 0.006
+
+
+def test_the_map_is_monotone_and_stays_above_the_threshold(bundled: VoxelShowers) -> None:
+    drawn, geant4 = bundled[:20].energy ** 1.2, bundled[20:40].energy
+    fitted = spectrum_map(drawn, geant4, bundled.geometry.threshold)
+    energy = torch.logspace(-3, 7, 20_000, dtype=torch.float64)  # far behind the largest drawn
+    mapped = fitted(energy)
+    assert (mapped.diff() >= 0).all()
+    assert torch.isfinite(mapped).all()
+    assert not ((mapped > 0) & (mapped < bundled.geometry.threshold * (1 - 1e-6))).any()
+
+
+def test_the_state_of_a_map_is_plain_numbers(bundled: VoxelShowers) -> None:
+    fitted = spectrum_map(bundled[:20].energy ** 1.1, bundled[20:40].energy)
+    other = SpectrumMap(SpectrumFit(), fitted.threshold)
+    assert not other.is_fitted
+    other.load_state(json.loads(json.dumps(fitted.state())))
+    energy = torch.logspace(-1, 3, 100)
+    assert other.is_fitted
+    assert torch.equal(other(energy), fitted(energy))
+
+
+def test_a_map_needs_hits() -> None:
+    with pytest.raises(ValueError, match="got 0 drawn and 2 of Geant4"):
+        spectrum_map(np.array([0.01]), np.array([1.0, 2.0]))
+
+
+# ---------------------------------------------------------------- the run folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(run: Path, slab: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained run with a spectrum map, which resuming fits."""
+    folder = tmp_path_factory.mktemp("runs") / "calibrated"
+    shutil.copytree(run, folder)
+    text = (folder / "config.yaml").read_text()
+    assert text.count("spectrum: null") == 1
+    (folder / "config.yaml").write_text(
+        text.replace("spectrum: null", "spectrum: {showers: 200, bins: 32}")
+    )
+    with pytest.raises(ValueError, match="lacks its calibration 'spectrum'"):
+        cf.load(folder)
+    seen = []
+    system = RunFolder(folder).build()
+    cf.train(system, slab, run=folder, seed=4, resume=True, progress=seen.append)
+    assert [p.stage for p in seen] == ["spectrum", "spectrum"]
+    assert [(p.step, p.steps, p.finished) for p in seen] == [(100, 200, False), (200, 200, True)]
+    return folder
+
+
+def test_a_run_keeps_its_calibration(calibrated: Path, run: Path, slab: VoxelShowers) -> None:
+    """Loaded from the folder alone; it changes the spectrum and nothing else."""
+    system, plain = cf.load(calibrated), cf.load(run)
+    mapped, before = (s.generate(slab.energy_inc[:50], seed=1) for s in (system, plain))
+    assert np.array_equal(mapped.index, before.index)
+    expected = system.calibrations["spectrum"](torch.from_numpy(before.energy)).numpy()
+    np.testing.assert_allclose(mapped.energy, expected, rtol=1e-5)
+    assert not np.allclose(mapped.energy, before.energy, rtol=0.01)
+    raw, raw_before = (
+        s.generate(slab.energy_inc[:50], seed=1, options=SamplingOptions(postprocess=False))
+        for s in (system, plain)
+    )
+    assert np.array_equal(raw.energy, raw_before.energy)
+
+
+def test_the_spectrum_map_brings_the_spectrum_closer(
+    calibrated: Path, run: Path, slab: VoxelShowers
+) -> None:
+    new = slab.energy_inc[200:]
+    mapped, before = (cf.load(r).generate(new, seed=5) for r in (calibrated, run))
+    distances = [stats.ks_2samp(slab.energy, s.energy).statistic for s in (before, mapped)]
+    assert distances[0] > 0.05  # a tiny flow after two epochs
+    assert distances[1] < 0.4 * distances[0]
+
+
+def test_a_fitted_calibration_is_not_fitted_again(calibrated: Path, slab: VoxelShowers) -> None:
+    before = (calibrated / "calibration" / "spectrum.json").read_bytes()
+    seen = []
+    system = RunFolder(calibrated).build()
+    cf.train(system, slab, run=calibrated, seed=4, resume=True, progress=seen.append)
+    assert seen == []
+    assert (calibrated / "calibration" / "spectrum.json").read_bytes() == before
+    assert system.calibrations["spectrum"].is_fitted
+
+
+def test_a_damaged_calibration_is_refused(calibrated: Path, tmp_path: Path) -> None:
+    shutil.copytree(calibrated, tmp_path / "run")
+    (tmp_path / "run" / "calibration" / "spectrum.json").write_text('{"means": [[1]]}')
+    with pytest.raises(ValueError, match=r"spectrum.json is damaged.*resume the training"):
+        cf.load(tmp_path / "run")
+
+
+# ---------------------------------------------------------------- rejected layer energies
+
+
+def test_layer_energies_above_the_limit_are_drawn_anew(run: Path, slab: VoxelShowers) -> None:
+    quantities = {"energy_inc": torch.full((200,), float(np.quantile(slab.energy_inc, 0.8)))}
+    stage = cf.load(run).stages["energies"]
+
+    def draw(largest: float | None) -> dict[str, torch.Tensor]:
+        stage.config = dataclasses.replace(stage.config, largest_ratio=largest)
+        rng = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            return stage.sample(quantities, {}, rng, SamplingOptions())
+
+    before = draw(None)
+    ratio = before["layer_energies"].sum(1) / quantities["energy_inc"]
+    largest = float(ratio.quantile(0.8))
+    after = draw(largest)
+    new_ratio = after["layer_energies"].sum(1) / quantities["energy_inc"]
+    rejected = ratio > largest
+    assert "redrawn" not in before
+    assert int(rejected.sum()) == 40
+    assert (new_ratio <= largest).all()
+    assert torch.equal(after["redrawn"] > 0, rejected)
+    kept = ~rejected
+    assert torch.equal(after["layer_energies"][kept], before["layer_energies"][kept])
+    with pytest.raises(FloatingPointError, match="200 of 200 showers still deposit"):
+        draw(0.0)
+
+
+def test_rejected_draws_are_counted_in_the_file(
+    run: Path, slab: VoxelShowers, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    text = config.read_text()
+    assert "largest_ratio: null" in text
+    energies = np.full(60, np.quantile(slab.energy_inc, 0.8))
+    free = cf.load(run).generate(energies, seed=2)
+    limit = float(np.quantile(free.total_energy() / free.energy_inc, 0.7))
+    config.write_text(text.replace("largest_ratio: null", f"largest_ratio: {limit}"))
+    system = cf.load(tmp_path / "run")
+    file = cf.generate(system, energies, seed=2, output=tmp_path / "fake.h5")
+    assert system.n_redrawn > 0
+    with cf.open_showers(file) as showers:
+        assert showers.attributes["n_redrawn"] == system.n_redrawn
+        ratio = showers[:].total_energy() / showers.energy_inc
+    assert ratio.max() <= limit * (1 + 1e-5)
+    cf.generate(cf.load(run), energies, seed=2, output=tmp_path / "free.h5")
+    with cf.open_showers(tmp_path / "free.h5") as showers:
+        assert "n_redrawn" not in showers.attributes
