@@ -181,6 +181,24 @@ def test_a_run_keeps_its_calibration(calibrated: Path, run: Path, slab: VoxelSho
     assert np.array_equal(raw.energy, raw_before.energy)
 
 
+def test_rescaling_behind_the_map_keeps_the_layer_energies(
+    calibrated: Path, run: Path, slab: VoxelShowers, tmp_path: Path
+) -> None:
+    """Those that were drawn, to which the showers without a map are scaled too."""
+    shutil.copytree(calibrated, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    text = config.read_text()
+    assert text.count("spectrum: {showers: 200, bins: 32}") == 1
+    config.write_text(text.replace("bins: 32}", "bins: 32, rescale: true}"))
+    once, twice, plain = (
+        cf.load(r).generate(slab.energy_inc[:50], seed=1)
+        for r in (calibrated, tmp_path / "run", run)
+    )
+    wanted = plain.layer_energies()
+    np.testing.assert_allclose(twice.layer_energies(), wanted, rtol=1e-5)
+    assert not np.allclose(once.layer_energies(), wanted, rtol=0.01)
+
+
 def test_the_spectrum_map_brings_the_spectrum_closer(
     calibrated: Path, run: Path, slab: VoxelShowers
 ) -> None:

@@ -177,10 +177,13 @@ class SpectrumFit:
     Args:
         showers: most showers to draw, and to take of the training sample.
         bins: bins of equal width in the logarithm of the energy.
+        rescale: scale the layers to their energies once more behind the map, which changes their
+            sums. The paper does not.
     """
 
     showers: int = 100_000
     bins: int = 128
+    rescale: bool = False
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -95,7 +95,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
             first_epochs=20,
         ),
         rescale="hits",
-        spectrum=SpectrumFit(),
+        spectrum=SpectrumFit(rescale=True),
     )
 
 

@@ -49,10 +49,15 @@ class L2LFlows(System):
         showers = torch.stack(layers, 1)
         if not options.postprocess:
             return showers
-        if self.config.rescale != "none":
-            threshold = self.geometry.threshold
-            showers = rescale(showers, quantities["layer_energies"], threshold, self.config.rescale)
-        for calibration in self.calibrations.values():
-            if calibration.is_fitted:
-                showers = calibration(showers)
-        return showers
+        showers = self._rescale(showers, quantities)
+        spectrum = self.calibrations.get("spectrum")
+        if spectrum is None or not spectrum.is_fitted:
+            return showers
+        mapped: Tensor = spectrum(showers)
+        return self._rescale(mapped, quantities) if self.config.spectrum.rescale else mapped
+
+    def _rescale(self, showers: Tensor, quantities: Quantities) -> Tensor:
+        if self.config.rescale == "none":
+            return showers
+        threshold, energies = self.geometry.threshold, quantities["layer_energies"]
+        return rescale(showers, energies, threshold, self.config.rescale)
