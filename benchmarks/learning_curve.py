@@ -1,4 +1,4 @@
-"""Learning curve of a run: what an epoch more of every stage gains, from the logs of the run folder.
+"""Learning curve of a run: what each further epoch gains, from the logs of the run folder.
 
     python benchmarks/learning_curve.py runs/l2l -o benchmarks/results/learning_curve.json
 
