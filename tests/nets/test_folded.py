@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from caloforge.nets import SameConv2d, UNet, fold, folded, is_foldable
+from caloforge.nets import Offset, SameConv2d, UNet, fold, folded, is_foldable
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 
@@ -86,6 +86,14 @@ def test_what_was_folded_keeps_its_weights() -> None:
     state = {key: value.clone() for key, value in net.state_dict().items()}
     assert torch.equal(run(x), before)
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+def test_an_offset_is_added_behind_the_last_convolution() -> None:
+    net = trained_like(nn.Sequential(SameConv2d(2, 3), nn.LeakyReLU(), Offset((3, 4, 5))))
+    net[-1].image.data += torch.arange(60.0).reshape(3, 4, 5)
+    x = image(2, 4, 5, 2)
+    assert is_foldable(net)
+    torch.testing.assert_close(fold(list(net))(x).permute(0, 3, 1, 2), net(x.permute(0, 3, 1, 2)))
 
 
 def test_what_cannot_be_folded_is_known() -> None:

@@ -297,6 +297,22 @@ def test_every_channel_meets_a_spline_in_two_blocks(squeeze: tuple[int, int], se
     assert moved == set(range(channels))
 
 
+@pytest.mark.parametrize("n_previous", [0, 3])
+def test_cells_know_their_position_where_all_else_is_the_same(n_previous: int) -> None:
+    """Polar bins have a border in the middle of the shower, which convolutions see."""
+    assert preset("small", geometry_preset("ild-30")).layers.position
+    assert not preset("small", geometry_preset("calochallenge-2")).layers.position
+    context = torch.zeros(1, n_previous + 2, 30, 30)
+    for position in (False, True):
+        flow = layer_flow(
+            dataclasses.replace(ILD, position=position), (30, 30), n_previous, cyclic=False
+        )
+        if position:
+            flow.embedding[-1].image.data[:, 7, 7] = 1.0
+        inner = flow.embedding(context)[0, :, 4:11, 4:11]  # away from the borders
+        assert torch.equal(inner[:, 3, 3], inner[:, 0, 0]) is not position
+
+
 def test_a_warm_start_takes_the_neighbour_over(bundled: VoxelShowers) -> None:
     """All weights of the same shape, the order of the channels too; the transforms are its own."""
     overrides = {"layers.warm_start": True, "layers.first_epochs": 9, "layers.recipe.epochs": 2}

@@ -13,6 +13,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+from caloforge.nets.offset import Offset
+
 __all__ = ["Images", "Upsampling", "fold", "is_foldable", "pick"]
 
 Images = Callable[[Tensor], Tensor]
@@ -28,13 +30,13 @@ def is_foldable(module: nn.Module | None) -> bool:
     """Whether `fold` takes a module."""
     return isinstance(module, nn.Sequential) and all(
         (isinstance(layer, nn.Conv2d) and (_is_tiling(layer) or _keeps_size(layer)))
-        or isinstance(layer, nn.BatchNorm2d | nn.LeakyReLU)
+        or isinstance(layer, nn.BatchNorm2d | nn.LeakyReLU | Offset)
         for layer in module
     )
 
 
 def fold(layers: Iterable[nn.Module], outputs: Tensor | None = None) -> Images:
-    """Convolutions, batch norms in eval mode and leaky ReLUs as one function of images.
+    """Convolutions, batch norms in eval mode, leaky ReLUs and offsets as one function of images.
 
     A norm behind a convolution scales its weights: with s = gamma / sqrt(var + eps),
     W' = s W and b' = s (b - mean) + beta.
@@ -48,6 +50,9 @@ def fold(layers: Iterable[nn.Module], outputs: Tensor | None = None) -> Images:
     left = list(layers)[::-1]
     while left:
         layer = left.pop()
+        if isinstance(layer, Offset):
+            steps.append(layer.image.detach().permute(1, 2, 0).contiguous().add)
+            continue
         assert isinstance(layer, nn.Conv2d)
         assert layer.bias is not None
         weight, bias, slope = layer.weight.detach(), layer.bias.detach(), 1.0

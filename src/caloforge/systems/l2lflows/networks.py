@@ -17,7 +17,7 @@ from caloforge.flows import (
     SplineCoupling,
     Squeeze,
 )
-from caloforge.nets import SameConv2d, UNet
+from caloforge.nets import Offset, SameConv2d, UNet
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow, MaskedFlow
 from caloforge.systems.l2lflows.masked import masked_blocks, masked_flow
 
@@ -90,13 +90,13 @@ def convolutional_flow(
             Convolution1x1(_channel_order(block, channels)),
             SplineCoupling(channels, network, spline),
         ]
-    embedding: nn.Module = (
+    embedding = (
         EmbeddingNetwork(n_previous + 2, config.embedding_channels, config.squeeze, cyclic=cyclic)
         if n_previous
-        else Spread(size)
+        else nn.Sequential(Spread(size))
     )
     if config.position:
-        embedding = Positioned(embedding, (n_context, *size))
+        embedding.append(Offset((n_context, *size)))
     return Flow(Chain(chain), (1, *shape), embedding)
 
 
@@ -141,24 +141,3 @@ class Spread(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         return context[:, :, :1, :1].expand(-1, -1, *self.size)
-
-
-class Positioned(nn.Module):
-    """Adds a learned image to the embedded context, so that a bin is known from its position.
-
-    Convolutions know the middle of a layer from the showers in the layers before it alone. Where
-    these are empty, as in front of a photon that converts late, hits would land anywhere.
-
-    Args:
-        embedding: gives the context, shape (n, *shape).
-        shape: channels, height and width of the embedded context.
-    """
-
-    def __init__(self, embedding: nn.Module, shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.position = nn.Parameter(torch.zeros(shape))
-
-    def forward(self, context: Tensor) -> Tensor:
-        embedded: Tensor = self.embedding(context) + self.position
-        return embedded

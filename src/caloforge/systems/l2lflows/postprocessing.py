@@ -41,16 +41,28 @@ def rescale(
     flat = showers.flatten(2)
     if which == "hits":
         flat = torch.where(flat < threshold, 0.0, flat)
-    descending = flat.sort(2, descending=True).values
-    sums = descending.cumsum(2)
-    scaled = descending * layer_energies[..., None] / sums.clamp_min(torch.finfo(sums.dtype).tiny)
+    total = flat.sum(2)
+    factor = layer_energies / total.clamp_min(torch.finfo(total.dtype).tiny)
+    smallest = torch.where(flat > 0, flat, torch.inf).amin(2)
+    rescaled = flat * factor[..., None]
+    # most layers keep all their hits, and need no order of them; NaN is not above
+    masked = ~((total > 0) & (smallest * factor >= threshold))
+    rescaled[masked] = _share_of_largest(flat[masked], layer_energies[masked], threshold)
+    return rescaled.reshape(showers.shape)
+
+
+def _share_of_largest(layers: Tensor, energies: Tensor, threshold: float) -> Tensor:
+    """`rescale` of single layers, shape (n, a b), to their energies, shape (n,)."""
+    descending = layers.sort(1, descending=True).values
+    sums = descending.cumsum(1)
+    scaled = descending * energies[:, None] / sums.clamp_min(torch.finfo(sums.dtype).tiny)
     # scaled falls with k, so that those above the threshold come first
-    n_kept = (scaled >= threshold).sum(2, keepdim=True)
+    n_kept = (scaled >= threshold).sum(1, keepdim=True)
     last = (n_kept - 1).clamp_min(0)
-    total, smallest = sums.gather(2, last), descending.gather(2, last)
-    kept = (flat >= smallest) & (n_kept > 0)
-    rescaled = torch.where(kept, flat * layer_energies[..., None] / total, 0.0)
-    return torch.where(flat.isnan(), flat, rescaled).reshape(showers.shape)
+    total, smallest = sums.gather(1, last), descending.gather(1, last)
+    kept = (layers >= smallest) & (n_kept > 0)
+    rescaled = torch.where(kept, layers * energies[:, None] / total, 0.0)
+    return torch.where(layers.isnan(), layers, rescaled)
 
 
 class SpectrumMap(Calibration):
@@ -137,15 +149,21 @@ class SpectrumMap(Calibration):
 
     def forward(self, energy: Tensor) -> Tensor:
         """Map voxel energies [MeV] of any shape; those below the threshold become 0."""
-        x = energy.clamp_min(self.threshold).log()
+        mapped = torch.zeros_like(energy)
+        hit = ~(energy < self.threshold)  # NaN stays NaN
+        mapped[hit] = self._mapped(energy[hit].log()).exp()
+        return mapped
+
+    def _mapped(self, x: Tensor) -> Tensor:
+        """The spline at logarithms of energies, shape (n,)."""
         k = torch.bucketize(x, self.knots[1:-1], right=True)
         offset = x - self.knots[k]
         inside = offset.clamp_max(self.knots[-1] - self.knots[k])
         cubic, square, slope, value = self.coefficients[:, k]
         y = ((cubic * inside + square) * inside + slope) * inside + value
         end_slope = (3 * cubic * inside + 2 * square) * inside + slope
-        y = y + end_slope * (offset - inside)
-        return torch.where(energy < self.threshold, 0.0, y.exp())
+        mapped: Tensor = y + end_slope * (offset - inside)
+        return mapped
 
     def state(self) -> dict[str, Any]:
         return {"means": self.means}

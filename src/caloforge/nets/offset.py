@@ -1,0 +1,25 @@
+"""A learned image that says where a pixel lies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Offset"]
+
+
+class Offset(nn.Module):
+    """Adds a learned image, so that a pixel is known from its position.
+
+    Convolutions know where a pixel lies from what they see around it alone.
+
+    Args:
+        shape: channels, height and width of x (n, *shape).
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.image = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.image
