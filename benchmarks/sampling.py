@@ -7,6 +7,9 @@ One thread, from incident energies to showers in memory, in a fresh process for 
 `caloforge bench` does; but the fastest of several runs counts, which a busy machine disturbs least.
 Weights are random, on which the time does not depend; the transforms are fitted to a few showers of
 the file, which says the geometry. The parts are those of one more run in this process.
+
+With `--against` another preset draws in turn with this one, both in this process, so that what
+disturbs the machine disturbs both: how many times longer it takes.
 """
 
 from __future__ import annotations
@@ -161,6 +164,26 @@ def parts(system: System, energies: np.ndarray, batch_size: int, runs: int) -> d
     return {name: round(value, 2) for name, value in sorted(fastest.items())}
 
 
+def in_turn(
+    system: System, other: System, energies: np.ndarray, size: int, runs: int
+) -> dict[str, float]:
+    """Fastest ms per shower of both, drawn in turn, and their ratio, of processor time."""
+    chosen = np.resize(energies, size)
+    fastest = [np.inf, np.inf]
+    for run in range(runs + 1):  # the first prepares the flows and warms up
+        for i, drawn in enumerate((system, other)):
+            begin = time.process_time()
+            drawn.generate(chosen, seed=run, batch_size=size)
+            if run:
+                fastest[i] = min(fastest[i], 1e3 * (time.process_time() - begin) / size)
+    own, against = fastest
+    return {
+        "ms_per_shower": round(own, 2),
+        "ms_per_shower_against": round(against, 2),
+        "ratio": round(against / own, 2),
+    }
+
+
 @contextmanager
 def clocked(system: System, clock: Parts) -> Iterator[None]:
     """Every part tells the clock when it runs."""
@@ -183,7 +206,9 @@ def clocked(system: System, clock: Parts) -> Iterator[None]:
         UNet.folded = folded  # type: ignore[method-assign]
 
 
-def measure(preset: str, path: Path, sizes: list[int], runs: int, limit: float) -> dict[str, Any]:
+def measure(
+    preset: str, path: Path, sizes: list[int], runs: int, limit: float, against: str | None
+) -> dict[str, Any]:
     with cf.open_showers(path) as file:
         showers = file[:N_FITTED]
     system = untrained(preset, showers)
@@ -196,6 +221,11 @@ def measure(preset: str, path: Path, sizes: list[int], runs: int, limit: float) 
         row["beside_ms"] = {name: ms[size] for name, ms in beside if size in ms}
         if "reason" not in row:
             row["ms_by_part"] = parts(system, showers.energy_inc, size, runs)
+    if against is not None:
+        other = untrained(against, showers)
+        for row in rows:
+            turns = in_turn(system, other, showers.energy_inc, row["batch_size"], runs)
+            row["in_turn"] = {"against": against, **turns}
     counts = system.n_parameters
     return {
         "preset": preset,
@@ -212,6 +242,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", default="1,10,100,1000")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--limit", type=float, default=600, help="seconds for one batch size")
+    parser.add_argument("--against", help="a preset to draw in turn with it")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -219,7 +250,14 @@ def main() -> None:
     results = {
         "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        **measure(arguments.preset, arguments.showers, sizes, arguments.runs, arguments.limit),
+        **measure(
+            arguments.preset,
+            arguments.showers,
+            sizes,
+            arguments.runs,
+            arguments.limit,
+            arguments.against,
+        ),
     }
     text = json.dumps(results, indent=1)
     print(text)

@@ -176,3 +176,36 @@ def run(
     system = cf.build("l2lflows/tiny", slab.geometry, seed=4, overrides=small)
     cf.train(system, slab, run=folder, seed=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_supercalo() -> dict[str, object]:
+    """Settings that make supercalo/tiny train in a second a stage."""
+    return {
+        "energies.blocks": 2,
+        "energies.hidden": 12,
+        "energies.recipe.epochs": 2,
+        "energies.recipe.batch_size": 64,
+        "coarse.blocks": 2,
+        "coarse.hidden": 8,
+        "coarse.recipe.epochs": 2,
+        "upsample.blocks": 2,
+        "upsample.hidden": 12,
+        "upsample.recipe.epochs": 1,
+    }
+
+
+@pytest.fixture(scope="session")
+def supercalo_run(
+    bundled: VoxelShowers,
+    small_supercalo: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The run folder of a SuperCalo trained on 200 bundled showers with seed 4; copy it to change
+    it."""
+    import caloforge as cf
+
+    folder = tmp_path_factory.mktemp("runs") / "supercalo"
+    system = cf.build("supercalo/tiny", bundled.geometry, seed=4, overrides=small_supercalo)
+    cf.train(system, bundled[:200], run=folder, seed=4)
+    return folder

@@ -26,6 +26,7 @@ _HOMES = {
     "read_points": "caloforge.data",
     "simulate": "caloforge.simulation",
     "train": "caloforge.training",
+    "upsample": "caloforge.generation",
     "write": "caloforge.data",
 }
 
@@ -48,13 +49,14 @@ __all__ = [
     "read_points",
     "simulate",
     "train",
+    "upsample",
     "write",
 ]
 
 if TYPE_CHECKING:
     from caloforge.data import open_showers, read, read_points, write
     from caloforge.evaluation import evaluate
-    from caloforge.generation import generate
+    from caloforge.generation import generate, upsample
     from caloforge.geometry import Geometry, geometry_preset, geometry_presets
     from caloforge.showers import PointShowers, VoxelShowers
     from caloforge.simulation import Fixed, LogUniform, Uniform, simulate

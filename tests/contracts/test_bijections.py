@@ -25,12 +25,14 @@ from caloforge.flows import (
     SplineCoupling,
     SplineMADE,
     Squeeze,
+    vector_stack,
 )
 from caloforge.flows.prepared import Inverse
-from caloforge.nets import UNet
+from caloforge.nets import MLP, UNet
 from caloforge.systems import Recipe
-from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow, MaskedFlow
-from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
+from caloforge.systems.energies import EnergyFlow, energy_flow
+from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
+from caloforge.systems.l2lflows.networks import layer_flow
 
 Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 SPLINE = Spline(bins=6, bound=6.0)
@@ -94,6 +96,40 @@ CASES = {
     "SplineCoupling": Case(lambda: _coupling(False), (4, 4, 3), (3, 4, 3)),
     "SplineCoupling, cyclic": Case(lambda: _coupling(True), (4, 4, 3), (3, 4, 3)),
     "SplineMADE": Case(lambda: SplineMADE(6, 2, 24, 1, SPLINE), (6,), (2,)),
+    "SplineCoupling of vectors": Case(
+        lambda: SplineCoupling(7, MLP(3 + 2, 4 * SPLINE.n_parameters, 24, 1), SPLINE), (7,), (2,)
+    ),
+    "masked stack": Case(
+        lambda: vector_stack(
+            "masked",
+            6,
+            2,
+            blocks=3,
+            hidden=24,
+            hidden_layers=2,
+            spline=SPLINE,
+            orders=("reverse", "random"),
+        ),
+        (6,),
+        (2,),
+        single_tolerance=1e-4,
+        tail_tolerance=1e-2,
+    ),
+    "coupling stack": Case(
+        lambda: vector_stack(
+            "coupling",
+            7,
+            2,
+            blocks=4,
+            hidden=24,
+            hidden_layers=2,
+            spline=SPLINE,
+            orders=("reverse",),
+        ),
+        (7,),
+        (2,),
+        single_tolerance=1e-4,
+    ),
     "Chain": Case(_chain, (1, 4, 4)),
     "layer flow, first layer": Case(
         lambda: _layer_flow(0), (1, 16, 9), (2, 16, 9), single_tolerance=3e-5

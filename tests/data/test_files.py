@@ -239,3 +239,56 @@ def test_a_file_takes_showers_of_its_own_geometry_alone(layout, few, tmp_path):
     ):
         writer.append(dataclasses.replace(few, geometry=finer))
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- columns beside the showers
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+def test_a_number_for_each_shower_comes_back(layout, dtype, few, tmp_path):
+    column = np.array([0, 0, 1], dtype=dtype)
+    path = tmp_path / "a.h5"
+    with data.create(path, few.geometry, layout=layout, columns={"coarse_shower": column}) as file:
+        for batch in few.batches(2):
+            file.append(batch)
+    assert_same(data.read(path), few)
+    with data.open_showers(path) as file:
+        again = file.column("coarse_shower")
+        assert again.dtype == dtype
+        assert again.tolist() == [0, 0, 1]
+        assert file.column("fine_shower") is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"group": np.arange(2)},
+            r"'group' needs a name of its own and 3 numbers, got shape \(2,\)",
+        ),
+        ({"group": np.zeros((3, 1))}, r"got shape \(3, 1\)"),
+        ({"incident_energies": np.arange(3)}, "'incident_energies' needs a name of its own"),
+        ({"voxels": np.arange(3)}, "'voxels' needs a name of its own"),
+    ],
+)
+def test_columns_that_fit_no_showers_leave_no_file(columns, message, few, tmp_path):
+    with (
+        pytest.raises(ValueError, match=message),
+        data.create(tmp_path / "a.h5", few.geometry, columns=columns) as file,
+    ):
+        file.append(few)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_column_of_another_shape_is_no_column(few, tmp_path):
+    path = tmp_path / "a.h5"
+    data.write(path, few)
+    with h5py.File(path, "a") as file:
+        file["group"] = np.arange(2)
+        file.create_group("notes")
+    with data.open_showers(path) as file:
+        with pytest.raises(data.ShowerFileError, match=r"group must have shape \(3,\), got \(2,\)"):
+            file.column("group")
+        with pytest.raises(data.ShowerFileError, match="notes"):
+            file.column("notes")

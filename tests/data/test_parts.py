@@ -147,3 +147,13 @@ def test_a_job_needs_a_folder_and_a_part(tmp_path):
 def test_there_is_no_part_beyond_the_last(output, few, part):
     with pytest.raises(ValueError, match=f"part must lie in 0 … 1, got {part}"):
         data.Parts(output, 2, REQUEST).save(part, few)
+
+
+def test_a_job_without_parts_may_be_abandoned(output, few):
+    parts = data.Parts(output, 2, REQUEST)
+    parts.abandon()
+    assert list(output.parent.iterdir()) == []
+    parts = data.Parts(output, 2, REQUEST)
+    parts.save(1, few)
+    parts.abandon()
+    assert data.Parts(output, 2, REQUEST, resume=True).missing() == [0]

@@ -99,6 +99,7 @@ def test_joined_showers_follow_each_other(electrons):
         ("moments-linear", 9),
         ("caloclouds", 25),
         ("correlations", 1 + 49 + 4 * 9),
+        ("layers", 362 + 4 * 9 + 3 * 44),
     ],
 )
 def test_lists_have_the_published_length(electrons, name, n_inputs):

@@ -9,7 +9,7 @@ import caloforge as cf
 from caloforge.evaluation import separation_power, separation_powers
 from caloforge.evaluation.metrics.separation import Separation, bin_edges
 from caloforge.evaluation.observables import features
-from caloforge.evaluation.sample import _find_logarithmic_bins, find_bins
+from caloforge.evaluation.spectrum import find_bins, find_logarithmic_bins
 
 
 def test_equal_shapes_have_separation_0_and_disjoint_ones_1():
@@ -97,4 +97,4 @@ def test_logarithmic_bins_are_those_of_a_search(rng):
     edges = np.geomspace(0.015, 312.5, 491)
     values = np.concatenate([edges, np.nextafter(edges, 0), np.nextafter(edges, 1e9)])
     values = np.concatenate([values, 10 ** rng.uniform(-3, 4, 10_000)])
-    np.testing.assert_array_equal(_find_logarithmic_bins(values, edges), find_bins(values, edges))
+    np.testing.assert_array_equal(find_logarithmic_bins(values, edges), find_bins(values, edges))

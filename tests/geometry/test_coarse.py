@@ -142,3 +142,10 @@ def test_irregular_geometries_and_foreign_showers_are_refused(bundled: VoxelShow
         Coarsening(geometry_preset("calochallenge-1-photons"), (1, 1, 1))
     with pytest.raises(ValueError, match="the coarsening is of ild-30"):
         bundled[:2].coarsen(ILD)
+
+
+def test_the_nearest_coarsening_divides_every_axis() -> None:
+    fine = geometry_preset("calochallenge-3")  # 45 layers of 50 alpha and 18 r
+    assert Coarsening.nearest(fine, (5, 2, 1)).factors == (5, 2, 1)
+    assert Coarsening.nearest(fine, (4, 4, 4)).factors == (3, 5, 3)  # of two as near the smaller
+    assert Coarsening.nearest(fine, (100, 1, 1)).factors == (45, 1, 1)

@@ -55,6 +55,7 @@ def test_norms_and_activations_are_folded_into_convolutions(kernel: int, cyclic:
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("many", [0, 10**9], ids=["in place", "laid out"])
 @pytest.mark.parametrize("cyclic", [True, False])
+@pytest.mark.parametrize("last_kernels", [(1, 1), (3, 1), (3, 3)])
 @pytest.mark.parametrize(
     ("size", "down", "channels"),
     [((4, 9), ((2, 3),), (4, 6)), ((6, 1), ((3, 1), (2, 1)), (4, 6, 8))],
@@ -63,12 +64,13 @@ def test_a_folded_unet_is_the_unet(
     size: tuple[int, int],
     down: tuple[tuple[int, int], ...],
     channels: tuple[int, ...],
+    last_kernels: tuple[int, int],
     cyclic: bool,
     many: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(folded, "MANY_WEIGHTS", many)
-    net = trained_like(UNet(3, 5, channels, down, cyclic=cyclic))
+    net = trained_like(UNet(3, 5, channels, down, cyclic=cyclic, last_kernels=last_kernels))
     assert isinstance(net, UNet)
     x = image(2, 3, *size)
     y = net.folded()(x.permute(0, 2, 3, 1))
@@ -76,6 +78,16 @@ def test_a_folded_unet_is_the_unet(
     some = net.folded(torch.tensor([4, -1, 0]))(x.permute(0, 2, 3, 1))
     torch.testing.assert_close(some[..., [0, 2]], y[..., [4, 0]], **EXACT)
     assert not some[..., 1].any()
+
+
+@pytest.mark.parametrize("slope", [0.3, 1.0])
+def test_a_last_convolution_of_pixels_lays_channel_by_channel(slope: float) -> None:
+    """The same values; what takes them as rows needs no copy."""
+    net = trained_like(nn.Sequential(nn.Conv2d(3, 4, 1), nn.LeakyReLU(slope)))
+    x = image(2, 3, 4, 5)
+    y = fold(list(net))(x.permute(0, 2, 3, 1))
+    torch.testing.assert_close(y.permute(0, 3, 1, 2), net(x), **EXACT)
+    assert y.flatten(0, 2).t().is_contiguous()
 
 
 def test_what_was_folded_keeps_its_weights() -> None:

@@ -56,7 +56,7 @@ def test_geant4_showers_are_centred(bundled: VoxelShowers, shared_data: Path) ->
 def test_showers_that_lean_are_refused(bundled: VoxelShowers, shared_data: Path) -> None:
     electrons = torch.from_numpy(bundled.dense())[:, 12].clone()
     electrons[:, :8] *= 1.2
-    with pytest.raises(ValueError, match=r"spread aside: switch it off with layers.rotation=false"):
+    with pytest.raises(ValueError, match=r"spread aside: switch off rotation and reflection"):
         check_centred([electrons], cyclic=True)
     photons = torch.from_numpy(cf.read(shared_data / "photons-10-100GeV_ild-30_test.h5").dense())
     with pytest.raises(ValueError, match="showers that enter perpendicularly"):
@@ -66,3 +66,5 @@ def test_showers_that_lean_are_refused(bundled: VoxelShowers, shared_data: Path)
 def test_few_or_empty_showers_are_not_judged() -> None:
     check_centred([torch.zeros(5, 4, 4)], cyclic=False)
     check_centred([torch.tensor([[[1.0, 0.0]]])], cyclic=True)
+    # the same bin by chance, which looks like no spread at all
+    check_centred([torch.tensor([[[1.0, 0.0]], [[2.0, 0.0]], [[0.0, 0.0]]])], cyclic=False)

@@ -10,6 +10,7 @@ from caloforge.report.histograms import (
     content,
     distribution,
     of_bins,
+    of_counts,
     of_spectrum,
     per_bin,
     range_of,
@@ -140,3 +141,14 @@ def test_the_radial_panel_integrates_to_the_mean_deposited_energy(samples):
         histogram = panels["profile_r"].histograms[name]
         energy = (content(histogram)[0] * histogram.axes[0].widths).sum()
         assert energy == pytest.approx(sample.features["E_tot"].mean(), rel=1e-5)
+
+
+def test_the_error_of_a_share_is_the_spread_between_showers():
+    """Ten entries of a shower that are all alike count as one shower, not as ten entries."""
+    counts = np.array([[10, 0], [0, 10], [10, 0], [0, 10]])
+    value, error = content(of_counts(counts, np.array([0, 0.5, 1.0]), "x"))
+    assert value.tolist() == [1, 1]
+    # Each shower is 5 entries off of 40 in all: sqrt(4 · 25) / 40, over the width of half.
+    assert error.tolist() == pytest.approx([0.5, 0.5])
+    alike = np.full((4, 2), 5)
+    assert content(of_counts(alike, np.array([0, 0.5, 1.0]), "x"))[1].tolist() == [0, 0]

@@ -15,7 +15,9 @@ from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, encode, encode_small
 from caloforge.report.images import average_showers, correlations
+from caloforge.report.interlayer import rho_panels
 from caloforge.report.panels import sections
+from caloforge.report.rings import ring_panels
 
 BROWSER = (
     "--headless",
@@ -140,6 +142,7 @@ def test_every_figure_is_also_written_for_a_paper(page, samples):
     names = {panel.name for section in sections(samples) for panel in section.panels}
     files = {path.stem: path for path in folder.glob("*.pdf")}
     assert names <= files.keys()
+    names |= {panel.name for panel in (*ring_panels(samples), *rho_panels(samples))}
     # For each candidate an average shower and correlations; outputs and weights.
     assert len(files) == len(names) + 2 * 2 + 2
     assert all(path.read_bytes().startswith(b"%PDF") for path in files.values())

@@ -13,8 +13,9 @@ from caloforge.data import read
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.systems import Recipe, SamplingOptions, ShowerQuantities, System, build
-from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow
-from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
+from caloforge.systems.energies import EnergyFlow, energy_flow
+from caloforge.systems.l2lflows.config import ConvolutionalFlow
+from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.l2lflows.presets import HOMES, preset
 from caloforge.systems.l2lflows.stages import LayerStage
 from caloforge.training import load
@@ -69,6 +70,22 @@ def test_the_presets_of_the_paper_have_the_published_size(
         counts = build(f"l2lflows/{name}").n_parameters
     assert counts.pop("energies") == energies
     assert sum(counts.values()) == layers
+
+
+@pytest.mark.parametrize(("embed_tiles", "reached"), [(False, [1, 2, 3, 4]), (True, [2, 3, 4])])
+def test_an_embedding_of_tiles_sees_a_voxel_through_its_tile_alone(
+    embed_tiles: bool, reached: list[int]
+) -> None:
+    """One 3 x 3 convolution of tiles behind; another one of voxels before takes it further."""
+    config = dataclasses.replace(DATASET_3, embed_tiles=embed_tiles)
+    torch.manual_seed(0)
+    embedding = layer_flow(config, (50, 18), 5, cyclic=True).embedding
+    context = torch.zeros(2, 7, 50, 18)
+    context[1, 3, 0, 6] = 1.0  # in the left column of tile 3
+    plain, other = embedding(context)
+    changed = (plain != other).any(0)
+    assert changed.any(0).nonzero()[:, 0].tolist() == reached
+    assert {0, 1, 24} <= set(changed.any(1).nonzero()[:, 0].tolist())
 
 
 @pytest.mark.parametrize("size", HOMES)

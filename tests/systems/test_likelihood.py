@@ -16,7 +16,8 @@ from caloforge.geometry import PolarLayer
 from caloforge.preprocessing import FillNoise
 from caloforge.showers import VoxelShowers
 from caloforge.systems import Quantities, ShowerQuantities, Stage, System, build
-from caloforge.systems.l2lflows.stages import EnergyStage, LayerStage
+from caloforge.systems.energies import EnergyStage
+from caloforge.systems.l2lflows.stages import LayerStage
 
 LAYERS = slice(16, 19)
 

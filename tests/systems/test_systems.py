@@ -12,7 +12,7 @@ import caloforge as cf
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.systems import ShowerQuantities, System, build, presets, system_names
-from caloforge.systems.base import batch_rng
+from caloforge.systems.arguments import batch_rng
 from caloforge.systems.registry import build_from_config, config_to_dict
 
 TINY = [name for name in presets() if name.endswith("/tiny")]

@@ -15,7 +15,8 @@ from rich.table import Table
 import caloforge as cf
 from caloforge.cli.bench import bench
 from caloforge.cli.evaluate import evaluate
-from caloforge.cli.terminal import Quiet, Seed, console, out
+from caloforge.cli.generate import generate, upsample
+from caloforge.cli.terminal import Quiet, Resume, Seed, console, out
 
 __all__ = ["app", "main"]
 
@@ -30,14 +31,20 @@ app = typer.Typer(
 INTERRUPTED = 130  # exit code that typer turns Ctrl-C into
 
 Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]
 
 
 def _vector(text: str) -> tuple[float, float, float]:
     values = [float(part) for part in text.split(",")]
     if len(values) != 3:
-        raise ValueError(f"expected three numbers x,y,z, got {text!r}")
+        raise ValueError(f"expected three numbers such as 1,2,3, got {text!r}")
     return values[0], values[1], values[2]
+
+
+def _factors(text: str) -> tuple[int, int, int]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 3 or not all(map(str.isdecimal, parts)):
+        raise ValueError(f"expected three whole numbers such as 5,2,1, got {text!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])
 
 
 @app.command()
@@ -101,6 +108,32 @@ def simulate(
             f"{path}: {len(file)} showers of {file.attributes['particle']}, "
             f"{path.stat().st_size / 1e6:.1f} MB, deposited / incident energy {ratio:.3f}"
         )
+
+
+@app.command()
+def coarsen(
+    showers: Annotated[Path, typer.Argument(help="A file of showers.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    factors: Annotated[
+        str, typer.Option(help="Voxels in a coarse one: layers, then alpha,r or x,y.")
+    ] = "5,2,1",
+    geometry: Annotated[str | None, typer.Option(help="Where the file does not say.")] = None,
+) -> None:
+    """Sum neighbouring voxels into coarse ones, to train a generator of coarse showers.
+
+    Example: caloforge coarsen train.h5 --factors 5,2,1 -o coarse.h5
+    """
+    from caloforge.data import create
+    from caloforge.geometry import Coarsening
+
+    with cf.open_showers(showers, geometry) as file:
+        coarsening = Coarsening(file.geometry, _factors(factors))
+        with create(output, coarsening.geometry, attributes=file.attributes) as writer:
+            for batch in file.batches(1000):
+                writer.append(batch.coarsen(coarsening))
+    console.print(
+        f"{output}: {coarsening.n_coarse} voxels of {coarsening.n_fine}, {coarsening.geometry.name}"
+    )
 
 
 @app.command()
@@ -189,66 +222,8 @@ def _training_summary(run: Path, stages: list[str]) -> None:
         )
 
 
-@app.command()
-def generate(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
-    n: Annotated[int | None, typer.Option("-n", help="Number of showers.")] = None,
-    energy: Annotated[
-        str | None,
-        typer.Option(help="Spectrum as for simulate; by default the training sample's."),
-    ] = None,
-    like: Annotated[
-        Path | None, typer.Option(help="Take the incident energies of this file.")
-    ] = None,
-    seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Showers drawn at once.")] = 100,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    postprocess: Annotated[bool, typer.Option(help="The system's post-processing.")] = True,
-    resume: Resume = False,
-) -> None:
-    """Generate showers from a trained generator.
-
-    Example: caloforge generate runs/l2l -n 100000 -o fake.h5
-    """
-    import numpy as np
-
-    from caloforge.cli.progress import GenerationDisplay
-    from caloforge.generation import training_energies
-    from caloforge.simulation import EnergySpectrum
-    from caloforge.systems import SamplingOptions
-    from caloforge.training import RunFolder
-
-    if (like is None) == (n is None):
-        raise ValueError("give either -n, a number of showers, or --like, a file of energies")
-    system = cf.load(run)
-    if like is not None:
-        with cf.open_showers(like, system.geometry) as file:
-            energies = file.energy_inc
-    elif energy is not None:
-        rng = np.random.default_rng(seed)
-        energies = EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
-    else:
-        energies = training_energies(RunFolder(run).config(), n or 0, seed)
-    display = GenerationDisplay(console, "showers", len(energies))
-    with display.live():
-        cf.generate(
-            system,
-            energies,
-            seed=seed,
-            output=output,
-            attributes={"run": run.name},
-            batch_size=batch_size,
-            device=device,
-            options=SamplingOptions(postprocess=postprocess),
-            resume=resume,
-            progress=display,
-        )
-    console.print(f"{output}: {len(energies)} showers, {output.stat().st_size / 1e6:.1f} MB")
-    if system.n_redrawn:
-        console.print(f"{system.n_redrawn} unphysical draws were rejected and drawn anew")
-
-
+app.command()(generate)
+app.command()(upsample)
 app.command()(evaluate)
 app.command()(bench)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.replacing import replacing
@@ -90,6 +90,7 @@ def create(
     *,
     layout: Layout = "sparse",
     attributes: Mapping[str, Any] | None = None,
+    columns: Mapping[str, NDArray[Any]] | None = None,
     mantissa_bits: int | None = None,
     dtype: DTypeLike = np.float32,
 ) -> Iterator[VoxelWriter]:
@@ -100,6 +101,7 @@ def create(
         geometry: the voxels.
         layout: "sparse" for storage, "calochallenge" for exchange.
         attributes: written to the root of the file.
+        columns: a number for each shower, by name, shape (n,); see `ShowerFile.column`.
         mantissa_bits: round energies to so many bits (sparse layout only), see `SparseWriter`.
         dtype: precision of the energies, float32 or float64.
 
@@ -120,6 +122,8 @@ def create(
         )
         with writer:
             yield writer
+            for name, values in (columns or {}).items():
+                writer.set_column(name, values)
 
 
 def write(

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from caloforge.data.files import create, open_showers, write
 from caloforge.data.replacing import replacing
 from caloforge.showers import VoxelShowers
@@ -96,8 +98,19 @@ class Parts:
         """Write a part, complete or not at all."""
         write(self.path(part), showers)
 
-    def assemble(self, attributes: Mapping[str, Any], *, mantissa_bits: int | None = None) -> Path:
-        """Join all parts in order into the output, in a stream, and remove them.
+    def abandon(self) -> None:
+        """Remove the folder of a job that has no finished part: nothing is there to resume."""
+        if len(self.missing()) == self.n_parts:
+            shutil.rmtree(self.folder)
+
+    def assemble(
+        self,
+        attributes: Mapping[str, Any],
+        *,
+        columns: Mapping[str, NDArray[Any]] | None = None,
+        mantissa_bits: int | None = None,
+    ) -> Path:
+        """Join all parts in order into the output, in a stream, and remove them; see `create`.
 
         Raises:
             ValueError: if parts are missing.
@@ -111,7 +124,11 @@ class Parts:
         with open_showers(self.path(0)) as first:
             geometry = first.geometry
         with create(
-            self.output, geometry, attributes=attributes, mantissa_bits=mantissa_bits
+            self.output,
+            geometry,
+            attributes=attributes,
+            columns=columns,
+            mantissa_bits=mantissa_bits,
         ) as writer:
             for batch in self._stream():
                 writer.append(batch)

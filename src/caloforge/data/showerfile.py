@@ -127,6 +127,22 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
             check_energies("energy_inc", energies)
             return energies
 
+    def column(self, name: str) -> NDArray[Any] | None:
+        """A number for each shower that was written beside them, shape (n,); None if not there.
+
+        Raises:
+            ShowerFileError: if it has another shape or is damaged.
+        """
+        if name not in self._file:
+            return None
+        with self._blaming(name):
+            values = np.asarray(self._dataset(name))
+            if values.shape != (len(self),):
+                raise ShowerFileError(
+                    f"{self.path}: {name} must have shape ({len(self)},), got {values.shape}"
+                )
+            return values
+
     @contextmanager
     def _blaming(self, part: str) -> Iterator[None]:
         """Whatever goes wrong in here is said of this part of this file."""
@@ -232,6 +248,19 @@ class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
         """Write showers behind those already written."""
         self._append(showers)
         extend(self._incident, showers.energy_inc[:, None])
+
+    def set_column(self, name: str, values: NDArray[Any]) -> None:
+        """Write a number for each shower, shape (n,), beside all showers.
+
+        Raises:
+            ValueError: if the numbers are not as many as the showers, or the name is taken.
+        """
+        if name in self._file or values.shape != self._incident.shape[:1]:
+            raise ValueError(
+                f"column {name!r} needs a name of its own and {self._incident.shape[0]} numbers, "
+                f"got shape {values.shape} beside {', '.join(self._file)}"
+            )
+        self._file.create_dataset(name, data=values, **COMPRESSION)
 
     @abstractmethod
     def _append(self, showers: Showers) -> None:

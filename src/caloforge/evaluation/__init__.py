@@ -14,32 +14,53 @@ from caloforge.evaluation.metrics.neighbours import prdc, voxel_features
 from caloforge.evaluation.metrics.physics_distance import fpd, kpd
 from caloforge.evaluation.metrics.separation import separation_power, separation_powers
 from caloforge.evaluation.metrics.wasserstein import wasserstein, wasserstein_batches
-from caloforge.evaluation.observables import features, high_level
+from caloforge.evaluation.observables import (
+    features,
+    high_level,
+    inter_layer_correlation,
+    transverse_groups,
+)
+from caloforge.evaluation.rings import RingSpectra, ring_spectra
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
 
 # What needs torch, imported on first use.
-_HOMES = {"PROTOCOLS", "Protocol", "classifier_weights", "classify"}
+_HOMES = {
+    "ADJACENT",
+    "PROTOCOLS",
+    "AdjacentAUC",
+    "Protocol",
+    "adjacent_layer_auc",
+    "classifier_weights",
+    "classify",
+}
 
 if TYPE_CHECKING:
     from caloforge.evaluation.classifiers import (
+        ADJACENT,
         PROTOCOLS,
+        AdjacentAUC,
         Protocol,
+        adjacent_layer_auc,
         classifier_weights,
         classify,
     )
 
 __all__ = [
+    "ADJACENT",
     "DEFAULT_METRICS",
     "PROTOCOLS",
+    "AdjacentAUC",
     "EvaluationProgress",
     "EvaluationWarning",
     "Outputs",
     "Protocol",
+    "RingSpectra",
     "Sample",
     "Score",
     "Scores",
     "SmallSampleWarning",
+    "adjacent_layer_auc",
     "classifier_weights",
     "classify",
     "correlation_difference",
@@ -47,13 +68,16 @@ __all__ = [
     "features",
     "fpd",
     "high_level",
+    "inter_layer_correlation",
     "kpd",
     "leaderboard",
     "metric_names",
     "pearson",
     "prdc",
+    "ring_spectra",
     "separation_power",
     "separation_powers",
+    "transverse_groups",
     "voxel_features",
     "wasserstein",
     "wasserstein_batches",

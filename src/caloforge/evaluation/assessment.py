@@ -302,6 +302,8 @@ def _score(
         comparable=metric.is_comparable(size),
         layers=layers,
         floor_layers=floor_layers,
+        layer_errors=found.layer_errors(observable),
+        floor_layer_errors=floor.layer_errors(observable),
     )
 
 

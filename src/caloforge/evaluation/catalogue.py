@@ -14,10 +14,10 @@ DEFAULT_METRICS = (*DISTANCES, "small-shower", "small-layers", "small-voxels")
 
 
 def metric_names() -> tuple[str, ...]:
-    """Every metric: the distances, then the classifier tests."""
-    from caloforge.evaluation.classifiers import PROTOCOLS
+    """Every metric: the distances, the classifier tests, those of a few adjacent layers."""
+    from caloforge.evaluation.classifiers import ADJACENT, PROTOCOLS
 
-    return (*DISTANCES, *PROTOCOLS)
+    return (*DISTANCES, *PROTOCOLS, *ADJACENT)
 
 
 def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
@@ -62,6 +62,7 @@ def make_metric(
     }
     if name in distances:
         return distances[name](reference, reference.threshold)
-    from caloforge.evaluation.classifiers import classifier_metric
+    from caloforge.evaluation.classifiers import ADJACENT, adjacent_metric, classifier_metric
 
-    return classifier_metric(name, reference, reference.threshold, progress=progress)
+    make = adjacent_metric if name in ADJACENT else classifier_metric
+    return make(name, reference, reference.threshold, progress=progress)

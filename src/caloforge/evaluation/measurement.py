@@ -112,6 +112,13 @@ class Measured:
                 layers = tuple(np.nanmean(found, axis=0).tolist())
         return float(means.mean()), error, layers
 
+    def layer_errors(self, observable: str) -> tuple[float, ...]:
+        """Standard deviation of each layer over the draws, empty for a single one."""
+        found = self.values[observable]
+        if found.ndim == 1 or len(found) == 1:
+            return ()
+        return tuple(found.std(axis=0, ddof=1).tolist())
+
     @classmethod
     def concatenate(cls, parts: Sequence[Measured]) -> Measured:
         """The draws of several parts as one."""

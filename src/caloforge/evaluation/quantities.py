@@ -30,7 +30,13 @@ class Quantity:
         return self.title if self.scale == 1 else f"{self.title} × {self.scale:g}"
 
 
-_CLASSIFIER = {"auc": Quantity("AUC"), "jsd": Quantity("JSD")}
+_CLASSIFIER = {
+    "auc": Quantity("AUC"),
+    "jsd": Quantity("JSD"),
+    "auc_1": Quantity("AUC of one layer"),
+    "auc_2": Quantity("AUC of two adjacent layers"),
+    "auc_3": Quantity("AUC of three adjacent layers"),
+}
 
 # By metric and observable, in the order of the tables; classifier tests come first.
 QUANTITIES: dict[tuple[str, str], Quantity] = {
@@ -69,6 +75,6 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
 
 
 def quantity(metric: str, observable: str) -> Quantity:
-    """The quantity of a metric's observable; every classifier test has an AUC and a JSD."""
+    """The quantity of a metric's observable; classifier tests have AUC and JSD."""
     known = QUANTITIES.get((metric, observable)) or _CLASSIFIER.get(observable)
     return known or Quantity(observable)

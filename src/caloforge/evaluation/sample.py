@@ -14,14 +14,22 @@ from caloforge.evaluation.observables import (
     CONVENTIONS,
     Floats,
     ShowerSource,
+    count_rho,
     features,
     put,
     stream,
 )
+from caloforge.evaluation.rings import RingSpectra, count_rings, voxels_of_rings
+from caloforge.evaluation.spectrum import (
+    Spectrum,
+    count_voxels,
+    find_logarithmic_bins,
+    spectrum_edges,
+)
 from caloforge.geometry import CartesianLayer, Geometry
 from caloforge.showers import VoxelShowers
 
-__all__ = ["Profile", "Sample", "Spectrum", "pack", "unpack"]
+__all__ = ["Profile", "Sample", "pack", "unpack"]
 
 N_EVENTS = 8  # showers kept for the event display
 EVENT_COLUMNS = ("energy_inc", "offset", *VoxelShowers.columns)
@@ -29,8 +37,6 @@ SAMPLE_COLUMNS = ("energy_inc", "mean_shower", "mean_shower_error")
 TAKEN = ("calochallenge", "l2lflows")  # conventions that every sample is described in
 
 MAX_POSITIONS = 256  # a profile with more distinct positions is kept in this many equal bins
-COARSE_BINS = 49  # the CaloChallenge's bins of the voxel spectrum
-FINE_PER_COARSE = 10  # narrower bins that the Wasserstein distance of the spectrum is taken on
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,51 +59,6 @@ class Profile:
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
-    """Voxel energies of each shower, in fine logarithmic bins.
-
-    Args:
-        edges: borders of the bins [MeV], shape (k + 1,); every tenth is one of the CaloChallenge's.
-        counts: voxels of each shower in each bin, shape (n, k).
-        n_above: voxels above the last border, shape (n,).
-        excess: sum of their energies beyond the last border [MeV], shape (n,).
-    """
-
-    edges: Floats
-    counts: NDArray[np.unsignedinteger[Any]]
-    n_above: Floats
-    excess: Floats
-
-    @property
-    def coarse_edges(self) -> Floats:
-        """Borders of the CaloChallenge's bins [MeV], shape (50,)."""
-        return self.edges[::FINE_PER_COARSE]
-
-    def coarse(self) -> Floats:
-        """Voxels of each shower in the CaloChallenge's bins, shape (n, 49)."""
-        starts = np.arange(0, self.counts.shape[1], FINE_PER_COARSE)
-        return np.add.reduceat(self.counts, starts, axis=1, dtype=np.float64)
-
-
-def _spectrum_edges(reference: ShowerSource, threshold: float) -> Floats:
-    """Borders of the bins of the voxel spectrum [MeV], from the threshold to the highest energy."""
-    lowest, highest = threshold, 0.0
-    for batch in stream(reference, threshold):
-        highest = max(highest, float(batch.energy.max(initial=0)))
-        if threshold <= 0:
-            smallest = float(batch.energy.min(initial=np.inf))
-            lowest = min(lowest or np.inf, smallest)
-    if not highest > lowest:
-        raise ValueError(
-            f"the reference has no voxel above the threshold of {threshold} MeV: lower it"
-        )
-    coarse = np.logspace(np.log10(lowest), np.log10(highest), COARSE_BINS + 1)
-    steps = np.arange(FINE_PER_COARSE) / FINE_PER_COARSE
-    inner = coarse[:-1, None] * (coarse[1:] / coarse[:-1])[:, None] ** steps
-    return np.append(inner.ravel(), coarse[-1])
-
-
-@dataclass(frozen=True, eq=False)
 class Sample:
     """The observables of a sample of showers.
 
@@ -109,6 +70,8 @@ class Sample:
         moments: L2LFlows observables, see `features`; arrays (n,).
         profiles: profiles by direction: "z" and "r", for cartesian layers "x" and "y" as well.
         spectrum: voxel energies.
+        rings: voxel energies in the rings of each layer.
+        rho: correlations of adjacent layers, see `count_rho`; arrays (n, bins).
         mean_shower: mean energy of each voxel [MeV], shape (n_voxels,).
         mean_shower_error: its statistical error [MeV], shape (n_voxels,).
         events: a few showers for the event display.
@@ -122,6 +85,8 @@ class Sample:
     moments: Mapping[str, Floats]
     profiles: Mapping[str, Profile]
     spectrum: Spectrum
+    rings: RingSpectra
+    rho: Mapping[str, NDArray[Any]]
     mean_shower: Floats
     mean_shower_error: Floats
     events: VoxelShowers
@@ -169,15 +134,19 @@ class Sample:
         """
         geometry, n = showers.geometry, len(showers)
         threshold = geometry.threshold if threshold is None else threshold
-        edges = _spectrum_edges(showers, threshold) if edges is None else edges
+        edges = spectrum_edges(showers, threshold) if edges is None else edges
         if event_energies is None:
             event_energies = _event_energies(np.asarray(showers.energy_inc))
         places = {name: _places(geometry, name) for name in _directions(geometry)}
         energy = {name: np.empty((n, len(p)), np.float32) for name, (p, _) in places.items()}
         n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
-        counts = np.empty((n, len(edges) - 1), np.min_scalar_type(geometry.n_voxels))
+        k, small = len(edges) - 1, np.min_scalar_type(geometry.n_voxels)
+        counts = np.empty((n, k), small)
         above, total = np.zeros((2, n)), np.zeros((2, geometry.n_voxels))
         taken: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in TAKEN}
+        rho: dict[str, NDArray[Any]] = {}
+        n_ring_voxels = voxels_of_rings(geometry)
+        in_rings = np.zeros((*n_ring_voxels.shape, k), np.int64)
         start = 0
         for batch in stream(showers, threshold):
             rows = slice(start, start + len(batch))
@@ -186,7 +155,10 @@ class Sample:
             for name, (_, number) in places.items():
                 energy[name][rows], hits = _profile(batch, number, len(n_hits[name]))
                 n_hits[name] += hits
-            counts[rows], above[:, rows] = _count_voxels(batch, edges)
+            put(rho, count_rho(batch), start, n, small)
+            bins = find_logarithmic_bins(batch.energy, edges)
+            counts[rows], above[:, rows] = count_voxels(batch, bins, edges)
+            in_rings += count_rings(batch, bins, k)
             total += _voxel_sums(batch)
             start += len(batch)
         return cls(
@@ -200,6 +172,8 @@ class Sample:
                 for name, (position, _) in places.items()
             },
             spectrum=Spectrum(edges, counts, *above),
+            rings=RingSpectra(edges, in_rings, n * n_ring_voxels),
+            rho=rho,
             mean_shower=total[0] / n,
             mean_shower_error=np.sqrt((total[1] / n - (total[0] / n) ** 2).clip(0) / n),
             events=_nearest(showers, event_energies).above(threshold),
@@ -215,6 +189,8 @@ def pack(sample: Sample) -> dict[str, NDArray[Any]]:
         "moments": sample.moments,
         **{f"profiles/{name}": vars(profile) for name, profile in sample.profiles.items()},
         "spectrum": vars(spectrum),
+        "rings": vars(sample.rings),
+        "rho": sample.rho,
         "events": {name: getattr(events, name) for name in EVENT_COLUMNS},
         "sample": {name: getattr(sample, name) for name in SAMPLE_COLUMNS},
     }
@@ -236,6 +212,8 @@ def unpack(arrays: Mapping[str, NDArray[Any]], source: ShowerSource, threshold: 
             name: Profile(**groups[f"profiles/{name}"]) for name in _directions(source.geometry)
         },
         spectrum=Spectrum(**groups["spectrum"]),
+        rings=RingSpectra(**groups["rings"]),
+        rho=groups.get("rho", {}),
         events=VoxelShowers(**groups["events"], geometry=source.geometry),
         origin=_origin(source),
         **groups["sample"],
@@ -276,40 +254,6 @@ def _profile(showers: VoxelShowers, number: NDArray[np.int64], k: int) -> tuple[
     energy = np.bincount(key, weights=showers.energy, minlength=len(showers) * k)
     n_hits = np.bincount(place[showers.energy > 0], minlength=k).astype(np.float64)
     return np.asarray(energy, np.float64).reshape(-1, k), n_hits
-
-
-def _count_voxels(showers: VoxelShowers, edges: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Histogram of each shower's voxel energies; number and energy of those above the last edge."""
-    n, k = len(showers), len(edges) - 1
-    energy = showers.energy.astype(np.float64)
-    bins = _find_logarithmic_bins(energy, edges)
-    event = showers.event()
-    inside, above = bins >= 0, energy > edges[-1]
-    counts = np.bincount(event[inside] * k + bins[inside], minlength=n * k)
-    beyond = [
-        np.bincount(event[above], minlength=n),
-        np.bincount(event[above], weights=energy[above] - edges[-1], minlength=n),
-    ]
-    return counts.reshape(n, k), np.asarray(beyond, dtype=np.float64)
-
-
-def _find_logarithmic_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
-    """As `find_bins` for borders of one ratio, without a search among hundreds of them."""
-    k = len(edges) - 1
-    step = np.log(edges[-1] / edges[0]) / k
-    with np.errstate(divide="ignore"):
-        guess = np.clip(np.log(values / edges[0]) / step, 0, k - 1).astype(np.int64)
-    # Rounding puts a value that lies on a border into the bin before or behind it.
-    guess += (values >= edges[guess + 1]) & (guess < k - 1)
-    guess -= (values < edges[guess]) & (guess > 0)
-    return np.where((values < edges[0]) | (values > edges[-1]), -1, guess)
-
-
-def find_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
-    """Bin of each value as numpy's histogram has it: [a, b), the last one closed; -1 outside."""
-    found = np.searchsorted(edges, values, side="right") - 1
-    found = np.where(values == edges[-1], len(edges) - 2, found)
-    return np.where((found < 0) | (found >= len(edges) - 1), -1, found)
 
 
 def _event_energies(energy_inc: NDArray[Any]) -> Floats:

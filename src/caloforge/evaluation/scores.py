@@ -42,6 +42,8 @@ class Score:
         comparable: whether it may stand beside published values of this metric.
         layers: value of each layer, empty if the observable has no layers.
         floor_layers: floor of each layer.
+        layer_errors: standard deviation of each layer over the draws, empty for a single one.
+        floor_layer_errors: the same of the floor.
     """
 
     metric: str
@@ -55,6 +57,8 @@ class Score:
     comparable: bool = False
     layers: tuple[float, ...] = ()
     floor_layers: tuple[float, ...] = ()
+    layer_errors: tuple[float, ...] = ()
+    floor_layer_errors: tuple[float, ...] = ()
 
     @property
     def quantity(self) -> Quantity:
@@ -159,10 +163,16 @@ class Scores:
         table.writeheader()
         for score in self.values:
             table.writerow({**vars(score), "layer": ""})
-            for layer, pair in enumerate(zip(score.layers, score.floor_layers, strict=True)):
-                of_layer = dict(zip(("value", "floor"), pair, strict=True))
-                empty = {"error": "", "floor_error": ""}
-                table.writerow({**vars(score), **empty, **of_layer, "layer": layer})
+            unknown = ("",) * len(score.layers)
+            columns = {
+                "value": score.layers,
+                "error": score.layer_errors or unknown,
+                "floor": score.floor_layers,
+                "floor_error": score.floor_layer_errors or unknown,
+            }
+            for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
+                found = dict(zip(columns, of_layer, strict=True))
+                table.writerow({**vars(score), **found, "layer": layer})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:

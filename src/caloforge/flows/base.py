@@ -152,9 +152,16 @@ class Flow(Preparable):
 
         The same from a prepared flow, up to rounding, but faster and without gradients.
         """
+        return self.decode(self.draw_latent(n, rng=rng), context)
+
+    def draw_latent(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Draw n points of latent space, shape (n, *latent shape)."""
         weight = next(self.bijection.parameters())
         shape = self.bijection.latent_shape(self.shape)
-        z = torch.randn(n, *shape, generator=rng, device=weight.device, dtype=weight.dtype)
+        return torch.randn(n, *shape, generator=rng, device=weight.device, dtype=weight.dtype)
+
+    def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """x = f^-1(z | context), shape (n, *shape): the points that `sample` draws from z."""
         if self._prepared is None:
             x, _ = self.bijection.inverse(z, self._embed(context))
             return x

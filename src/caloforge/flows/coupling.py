@@ -1,6 +1,8 @@
-"""Coupling blocks on images: one half of the channels sets the spline of the other."""
+"""Coupling blocks: one half of the channels or features sets the spline of the other."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +11,15 @@ from caloforge.flows.base import Bijection
 from caloforge.flows.knots import KnotTable
 from caloforge.flows.prepared import Inverse
 from caloforge.flows.spline import Spline
-from caloforge.nets import UNet
+from caloforge.nets import MLP, UNet
+from caloforge.nets.folded import Images
 
 __all__ = ["SplineCoupling"]
 
-# Pixels that a prepared coupling takes at once on a CPU: so few that its feature maps stay in the
-# caches, so many that the calls of operators do not count.
+Columns = Callable[[Tensor], Tensor]  # of points along the columns
+
+# Pixels, or changed features, that a prepared coupling takes at once on a CPU: so few that what the
+# network computes stays in the caches, so many that the calls of operators do not count.
 PIXELS = 5000
 
 
@@ -25,9 +30,9 @@ class SplineCoupling(Bijection):
     remaining element; they themselves pass unchanged.
 
     Args:
-        channels: number of channels C of x (n, C, height, width).
-        network: maps (n, C // 2 + context channels, height, width) to
-            (n, (C - C // 2) * spline.n_parameters, height, width).
+        channels: number of channels C of x (n, C, height, width), or of features of x (n, C).
+        network: maps (n, C // 2 + context channels, ...) to
+            (n, (C - C // 2) * spline.n_parameters, ...), such as a `UNet` or an `MLP`.
         spline: the element-wise map.
     """
 
@@ -35,6 +40,7 @@ class SplineCoupling(Bijection):
         super().__init__()
         if channels < 2:
             raise ValueError(f"a coupling splits 2 channels or more, got {channels}: squeeze first")
+        self.n_channels = channels
         self.n_kept = channels // 2
         self.network = network
         self.spline = spline
@@ -47,7 +53,7 @@ class SplineCoupling(Bijection):
         seen = kept if context is None else torch.cat([kept, context], 1)
         # in mixed precision the network alone computes in half precision
         raw: Tensor = self.network(seen).to(kept.dtype)
-        # (n, channel, parameter, height, width)
+        # (n, channel, parameter, ...)
         split: Tensor = raw.unflatten(1, (-1, self.spline.n_parameters))
         return split
 
@@ -62,15 +68,30 @@ class SplineCoupling(Bijection):
         return torch.cat([kept, image], 1), log_slope.flatten(1).sum(1)
 
     def prepared(self) -> Inverse:
-        if not isinstance(self.network, UNet):
+        network = self.network
+        if not isinstance(network, UNet | MLP):
             return super().prepared()
-        table = KnotTable(self.spline, next(self.network.parameters()))
-        # of element (channel, pixel) row r lies in output r * channels + channel
-        n_changed = self.network.channels_out // self.spline.n_parameters
-        first = self.spline.n_parameters * torch.arange(n_changed)
+        table = KnotTable(self.spline, next(network.parameters()))
+        # row r of element (channel, ...) of the table lies in output r of the channel
+        first = self.spline.n_parameters * torch.arange(self.n_channels - self.n_kept)
         rows = table.rows[:, None]
-        network = self.network.folded(torch.where(rows < 0, -1, rows + first).flatten())
+        outputs = torch.where(rows < 0, -1, rows + first).flatten()
+        if isinstance(network, MLP):
+            return self._of_vectors(table, network.columns(outputs))
+        return self._of_images(table, network.folded(outputs))
 
+    def _of_vectors(self, table: KnotTable, network: Columns) -> Inverse:
+        def inverse(z: Tensor, context: Tensor | None) -> Tensor:
+            kept, changed = z.t().split([self.n_kept, self.n_channels - self.n_kept])
+            seen = kept if context is None else torch.cat([kept, context.t()])
+            at_once = max(1, PIXELS // len(changed)) if z.is_cpu else len(z)
+            pieces = zip(seen.split(at_once, 1), changed.split(at_once, 1), strict=True)
+            mapped = [_mapped(table, network(seen), changed) for seen, changed in pieces]
+            return torch.cat([kept, torch.cat(mapped, 1)]).t()
+
+        return inverse
+
+    def _of_images(self, table: KnotTable, network: Images) -> Inverse:
         def inverse(z: Tensor, context: Tensor | None) -> Tensor:
             n, channels, height, width = z.shape
             flat = z.transpose(0, 1).reshape(channels, -1)
@@ -84,7 +105,9 @@ class SplineCoupling(Bijection):
             pieces = zip(
                 images.split(at_once), changed.split(at_once * height * width, 1), strict=True
             )
-            mapped = [_mapped(table, network(seen), changed) for seen, changed in pieces]
+            mapped = [
+                _mapped(table, network(seen).flatten(0, 2).t(), changed) for seen, changed in pieces
+            ]
             x = torch.cat([kept, mapped[0] if len(mapped) == 1 else torch.cat(mapped, 1)])
             return x.view(channels, n, height, width).transpose(0, 1)
 
@@ -92,7 +115,6 @@ class SplineCoupling(Bijection):
 
 
 def _mapped(table: KnotTable, raw: Tensor, changed: Tensor) -> Tensor:
-    """Splines of raw (n, height, width, row and channel) inverted on changed (channel, pixel)."""
-    knots = raw.reshape(changed.shape[1], -1).t().contiguous()
-    mapped = table.inverse(changed.reshape(-1), knots.view(table.n_rows, -1))
-    return mapped.view_as(changed)
+    """Splines inverted on changed (channel, point), raw (row and channel, point)."""
+    knots = raw.contiguous().view(table.n_rows, -1)
+    return table.inverse(changed.reshape(-1), knots).view_as(changed)

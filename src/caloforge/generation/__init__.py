@@ -1,6 +1,11 @@
 """Generation: system, energies and seed to showers, in memory or streamed to disk, and its time."""
 
-from caloforge.generation.production import GenerationProgress, generate, training_energies
+from caloforge.generation.production import (
+    GenerationProgress,
+    generate,
+    training_energies,
+    upsample,
+)
 from caloforge.generation.timing import Timing, TimingProgress, TimingRow, time_generation
 
 __all__ = [
@@ -11,4 +16,5 @@ __all__ = [
     "generate",
     "time_generation",
     "training_energies",
+    "upsample",
 ]

@@ -1,4 +1,4 @@
-"""Generate showers from a trained system, in memory or streamed to disk."""
+"""Generate and upsample showers with trained systems, in memory or streamed to disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 import caloforge
 from caloforge.data import Parts
 from caloforge.showers import VoxelShowers
-from caloforge.systems.base import SamplingOptions, System, incident_energies
+from caloforge.systems.arguments import SamplingOptions, incident_energies
+from caloforge.systems.base import System
 
-__all__ = ["GenerationProgress", "generate", "training_energies"]
+__all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
 
 PART_SIZE = 1000  # showers kept in memory before they are written
 
@@ -84,10 +85,11 @@ def generate(
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> VoxelShowers | Path:
-    """Generate showers, one for each incident energy.
+    """Generate showers, one (or `options.resample`) for each incident energy.
 
     With an output the showers are written in parts as they are made: memory stays flat, and an
-    interrupted job can be resumed with the same result.
+    interrupted job can be resumed with the same result. Showers resampled from one coarse shower
+    follow each other; the file's column `coarse_shower` says which they are.
 
     Example:
         >>> system = cf.load("runs/l2l")
@@ -113,61 +115,203 @@ def generate(
             another job at the output.
     """
     energies = incident_energies(energy_inc)
-    if len(energies) == 0 or batch_size < 1:
-        raise ValueError(
-            "generate needs one incident energy or more and a batch_size of 1 or more, "
-            f"got {len(energies)} and {batch_size}"
-        )
-    batches_a_part = max(1, PART_SIZE // batch_size)
-    size = batches_a_part * batch_size
-    n_parts = -(-len(energies) // size)
-    parts = None
-    if output is not None:
-        request = {
-            "system": system.name,
-            "geometry": system.geometry.name,
-            "n": len(energies),
-            "energies": hashlib.sha256(energies.tobytes()).hexdigest(),
-            "seed": seed,
-            "batch_size": batch_size,
-            "device": str(device),
-            "options": dataclasses.asdict(options or SamplingOptions()),
-            "weights": _weights_hash(system),
-        }
-        parts = Parts(output, n_parts, request, resume=resume)
-    wanted = list(range(n_parts)) if parts is None else parts.missing()
-    sizes = [min(size, len(energies) - part * size) for part in wanted]
-    report = _Reporter(progress, len(energies), before=len(energies) - sum(sizes))
-    kept: list[VoxelShowers] = []
-    redrawn_before = system.n_redrawn
-    for part in wanted:
-        made: list[VoxelShowers] = []
-        for batch in system.stream(
-            energies[part * size : (part + 1) * size],
+
+    def batches(start: int, stop: int, first: int) -> Iterator[VoxelShowers]:
+        return system.stream(
+            energies[start:stop],
             seed=seed,
             batch_size=batch_size,
-            first=part * batches_a_part,
+            first=first,
             device=device,
             options=options,
-        ):
-            made.append(batch)
-            report(len(batch))
+        )
+
+    request = {"energies": hashlib.sha256(energies.tobytes()).hexdigest()}
+    job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
+    return job.run(output, attributes, resume=resume, progress=progress)
+
+
+def upsample(
+    system: System,
+    coarse: VoxelShowers | System,
+    energy_inc: ArrayLike | None = None,
+    *,
+    seed: int,
+    output: str | Path | None = None,
+    attributes: dict[str, Any] | None = None,
+    batch_size: int = 100,
+    device: str = "cpu",
+    options: SamplingOptions | None = None,
+    resume: bool = False,
+    progress: Callable[[GenerationProgress], None] | None = None,
+) -> VoxelShowers | Path:
+    """Draw the fine voxels of coarse showers, `options.resample` times each.
+
+    Example:
+        >>> system = cf.load("runs/supercalo")
+        >>> showers = cf.upsample(system, cf.read("coarse.h5"), seed=1)
+        >>> showers = cf.upsample(system, cf.load("runs/coarse"), [1e4, 5e4], seed=1)
+
+    Args:
+        system: a trained system that upsamples, such as SuperCalo.
+        coarse: showers in its coarse voxels, or in its fine ones, which are made coarse first; or
+            another trained system, which draws coarse ones.
+        energy_inc: incident energies [MeV] for the other system, shape (n,).
+        seed: the same seed, device and batch size give the same showers.
+        output: where to write; without it the showers are returned.
+        attributes: written to the root of the file.
+        batch_size: coarse showers at once.
+        device: where to compute.
+        options: what a user chooses at generation.
+        resume: continue an interrupted job of the same request to the same output.
+        progress: called with a `GenerationProgress` after every batch.
+
+    Returns:
+        The showers, or the path of the file that holds them.
+
+    Raises:
+        ValueError: for a system that upsamples nothing, showers that do not fit it, energies that
+            are missing or too many, or parts of another job at the output.
+    """
+    if isinstance(coarse, System) != (energy_inc is not None):
+        raise ValueError(
+            "upsample takes coarse showers, which have their energy_inc, or a system that draws "
+            "them and energy_inc for it"
+        )
+    if isinstance(coarse, System):
+        energies = incident_energies(energy_inc if energy_inc is not None else [])
+        request = {"coarse": _weights_hash(coarse)}
+    else:
+        energies = incident_energies(coarse.energy_inc)
+        request = {"coarse": _showers_hash(coarse)}
+    request["energies"] = hashlib.sha256(energies.tobytes()).hexdigest()
+
+    def coarse_batches(start: int, stop: int, first: int) -> Iterator[VoxelShowers]:
+        if isinstance(coarse, VoxelShowers):
+            return coarse[start:stop].batches(batch_size)
+        # it resamples nothing: that is for the fine voxels
+        options_there = dataclasses.replace(options or SamplingOptions(), resample=1)
+        return coarse.stream(
+            energies[start:stop],
+            seed=seed,
+            batch_size=batch_size,
+            first=first,
+            device=device,
+            options=options_there,
+        )
+
+    def batches(start: int, stop: int, first: int) -> Iterator[VoxelShowers]:
+        return system.upsample(
+            coarse_batches(start, stop, first),
+            seed=seed,
+            first=first,
+            device=device,
+            options=options,
+        )
+
+    job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
+    return job.run(output, attributes, resume=resume, progress=progress)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A generation in batches, in memory or part by part to disk.
+
+    Args:
+        system: the system that draws.
+        n: draws of its first stages; each gives `options.resample` showers.
+        batches: showers of the draws from a start to a stop, whose first batch has a number.
+        request: what else is asked, in JSON's types: a resumed job must ask the same.
+        seed: of the random numbers.
+        batch_size: draws at once.
+        device: where to compute.
+        options: what the user chose.
+    """
+
+    system: System
+    n: int
+    batches: Callable[[int, int, int], Iterator[VoxelShowers]]
+    request: dict[str, Any]
+    seed: int
+    batch_size: int
+    device: str
+    options: SamplingOptions | None
+
+    def __post_init__(self) -> None:
+        if self.n == 0 or self.batch_size < 1:
+            raise ValueError(
+                "generate needs one incident energy or more and a batch_size of 1 or more, "
+                f"got {self.n} and {self.batch_size}"
+            )
+
+    def run(
+        self,
+        output: str | Path | None,
+        attributes: dict[str, Any] | None,
+        *,
+        resume: bool,
+        progress: Callable[[GenerationProgress], None] | None,
+    ) -> VoxelShowers | Path:
+        """The showers, or the path of the file that holds them."""
+        resample = (self.options or SamplingOptions()).resample
+        batches_a_part = max(1, PART_SIZE // (self.batch_size * resample))
+        size = batches_a_part * self.batch_size
+        n_parts = -(-self.n // size)
+        parts = None if output is None else self._parts(output, n_parts, resume)
+        wanted = list(range(n_parts)) if parts is None else parts.missing()
+        left = sum(min(size, self.n - part * size) for part in wanted)
+        report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)
+        kept: list[VoxelShowers] = []
+        redrawn_before = self.system.n_redrawn
+        for part in wanted:
+            start = part * size
+            made: list[VoxelShowers] = []
+            try:
+                for batch in self.batches(start, min(self.n, start + size), part * batches_a_part):
+                    made.append(batch)
+                    report(len(batch))
+            except ValueError:  # what is refused is not resumed
+                if parts is not None:
+                    parts.abandon()
+                raise
+            if parts is None:
+                kept += made
+            else:
+                parts.save(part, VoxelShowers.concatenate(made))
         if parts is None:
-            kept += made
-        else:
-            parts.save(part, VoxelShowers.concatenate(made))
-    if parts is None:
-        return VoxelShowers.concatenate(kept)
-    if len(wanted) == n_parts and system.n_redrawn > redrawn_before:
-        # a resumed job knows the draws of its last run alone
-        attributes = {"n_redrawn": system.n_redrawn - redrawn_before, **(attributes or {})}
-    facts = {
-        "generator": f"caloforge {caloforge.__version__}, {system.name}",
-        "particle": system.geometry.particle,
-        "seed": seed,
-        "batch_size": batch_size,
-    }
-    return parts.assemble({**facts, **(attributes or {})})
+            return VoxelShowers.concatenate(kept)
+        facts = self._facts()
+        if len(wanted) == n_parts and self.system.n_redrawn > redrawn_before:
+            # a resumed job knows the draws of its last run alone
+            facts["n_redrawn"] = self.system.n_redrawn - redrawn_before
+        columns = {}
+        if resample > 1:
+            columns["coarse_shower"] = np.repeat(np.arange(self.n), resample)
+        return parts.assemble({**facts, **(attributes or {})}, columns=columns)
+
+    def _parts(self, output: str | Path, n_parts: int, resume: bool) -> Parts:
+        request = {
+            "system": self.system.name,
+            "geometry": self.system.geometry.name,
+            "n": self.n,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "device": self.device,
+            "options": dataclasses.asdict(self.options or SamplingOptions()),
+            "weights": _weights_hash(self.system),
+            **self.request,
+        }
+        return Parts(output, n_parts, request, resume=resume)
+
+    def _facts(self) -> dict[str, Any]:
+        facts = {
+            "generator": f"caloforge {caloforge.__version__}, {self.system.name}",
+            "particle": self.system.geometry.particle,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+        }
+        resample = (self.options or SamplingOptions()).resample
+        return {**facts, "resample": resample} if resample > 1 else facts
 
 
 def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.float32]:
@@ -203,6 +347,13 @@ def _weights_hash(system: System) -> str:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     for calibration in system.calibrations.values():
         digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _showers_hash(showers: VoxelShowers) -> str:
+    digest = hashlib.sha256()
+    for values in (showers.energy_inc, showers.offset, showers.index, showers.energy):
+        digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 

@@ -18,7 +18,8 @@ import torch
 import caloforge
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
-from caloforge.systems.base import System, check_device
+from caloforge.systems.arguments import check_device
+from caloforge.systems.base import System
 from caloforge.training import RunFolder, load
 
 __all__ = ["Timing", "TimingProgress", "TimingRow", "time_generation"]

@@ -47,6 +47,16 @@ class Coarsening:
                 f"along axis {wrong[0]} take a divisor of {shape[wrong[0]]}"
             )
 
+    @classmethod
+    def nearest(cls, fine: Geometry, factors: tuple[int, int, int]) -> Coarsening:
+        """The coarsening whose factors divide the axes and are nearest to the given ones.
+
+        Raises:
+            ValueError: for an irregular geometry.
+        """
+        z, a, b = (_divisor(n, factor) for n, factor in zip(fine.shape, factors, strict=True))
+        return cls(fine, (z, a, b))
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Coarse voxels along (layer, alpha, r) or (layer, x, y)."""
@@ -124,3 +134,9 @@ def _coarse_layer(layer: Layer, a: int, b: int) -> Layer:
     if isinstance(layer, PolarLayer):
         return PolarLayer(layer.r_edges[::b], layer.n_alpha // a)
     return CartesianLayer(layer.x_edges[::a], layer.y_edges[::b])
+
+
+def _divisor(number: int, near: int) -> int:
+    """The divisor of a number that is nearest to another one, the smaller of two."""
+    divisors = [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+    return min(divisors, key=lambda divisor: (abs(divisor - near), divisor))

@@ -64,7 +64,9 @@ def fold(layers: Iterable[nn.Module], outputs: Tensor | None = None) -> Images:
             left.pop()
         if not left and outputs is not None:
             weight, bias = pick(weight, outputs), pick(bias, outputs)
-        kind = Tiling if _is_tiling(layer) else Convolution
+        kind: type[Convolution | Tiling | Product] = Convolution
+        if _is_tiling(layer):
+            kind = Product if not left and layer.kernel_size == (1, 1) else Tiling
         steps.append(kind.of(weight, bias, slope, getattr(layer, "cyclic_margin", 0) > 0))
 
     def run(x: Tensor) -> Tensor:
@@ -194,6 +196,34 @@ class Tiling:
         if self.slope != 1:
             nn.functional.leaky_relu_(y, self.slope)
         return y.view(n, height // a, width // b, -1)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A convolution of single pixels, and a leaky ReLU.
+
+    The image comes with the channel as the slowest axis in memory: what splines want, and what
+    takes a pass over all of it to make of another order.
+
+    Args:
+        matrix: shape (channels_out, channels_in).
+        bias: shape (channels_out, 1).
+        slope: of the activation below zero, 1 for none.
+    """
+
+    matrix: Tensor
+    bias: Tensor
+    slope: float
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor, slope: float, cyclic: bool) -> Product:
+        return cls(weight.flatten(1).contiguous(), bias[:, None], slope)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = torch.addmm(self.bias, self.matrix, x.reshape(-1, x.shape[3]).t())
+        if self.slope != 1:
+            nn.functional.leaky_relu_(y, self.slope)
+        return y.t().view(*x.shape[:3], -1)
 
 
 class Upsampling:

@@ -52,7 +52,7 @@ class UNet(nn.Module):
         channels: channels of each scale, finest first.
         down_sampling: kernel (height, width) of each step to a coarser scale, one less than scales.
         cyclic: whether the height wraps around.
-        last_kernel: size of the last convolution's kernel.
+        last_kernels: sizes of the kernels of the last two convolutions.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class UNet(nn.Module):
         down_sampling: Sequence[tuple[int, int]],
         *,
         cyclic: bool,
-        last_kernel: int = 3,
+        last_kernels: tuple[int, int] = (3, 3),
     ) -> None:
         super().__init__()
         if len(down_sampling) != len(channels) - 1:
@@ -82,8 +82,11 @@ class UNet(nn.Module):
             self.encode.append(_block(width, fine, fine, cyclic=cyclic))
             self.down.append(nn.Conv2d(fine, coarse, kernel, stride=kernel))
             self.up.append(nn.ConvTranspose2d(coarse, fine, kernel, stride=kernel))
-            ending = (channels_out, last_kernel) if i == 0 else (fine, None)
-            self.decode.append(_block(2 * fine, fine, *ending, cyclic=cyclic))
+            if i:
+                self.decode.append(_block(2 * fine, fine, fine, cyclic=cyclic))
+            else:
+                last = _block(2 * fine, fine, channels_out, last_kernels, cyclic=cyclic)
+                self.decode.append(last[:-2])  # neither norm nor activation
             width = coarse
         self.activation = nn.LeakyReLU()
         head = self.decode[0][-1]  # type: ignore[index]
@@ -131,17 +134,16 @@ def _block(
     channels_in: int,
     channels: int,
     channels_out: int,
-    last_kernel: int | None = None,
+    kernels: tuple[int, int] = (3, 3),
     *,
     cyclic: bool,
 ) -> nn.Sequential:
-    """Two convolutions; without norm and activation behind the second where it is the last."""
-    layers: list[nn.Module] = [
-        SameConv2d(channels_in, channels, cyclic=cyclic),
+    """Two convolutions, each with norm and activation."""
+    return nn.Sequential(
+        SameConv2d(channels_in, channels, kernels[0], cyclic=cyclic),
         nn.BatchNorm2d(channels),
         nn.LeakyReLU(),
-        SameConv2d(channels, channels_out, last_kernel or 3, cyclic=cyclic),
-    ]
-    if last_kernel is None:
-        layers += [nn.BatchNorm2d(channels_out), nn.LeakyReLU()]
-    return nn.Sequential(*layers)
+        SameConv2d(channels, channels_out, kernels[1], cyclic=cyclic),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(),
+    )

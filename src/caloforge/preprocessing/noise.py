@@ -22,9 +22,12 @@ def fill_zeros(energy: Tensor, *, median: float, decades: float, rng: torch.Gene
 
 
 def add_uniform(energy: Tensor, *, width: float, rng: torch.Generator) -> Tensor:
-    """Add noise uniform between 0 and `width` [MeV] (Convolutional L2LFlows, section 3.3)."""
+    """Add noise uniform between 0 and `width` [MeV] (Convolutional L2LFlows, section 3.3).
+
+    It is never 0: an empty voxel gets a logarithm.
+    """
     noise = torch.rand(energy.shape, generator=rng, device=energy.device, dtype=energy.dtype)
-    return energy + width * noise
+    return energy + width * (1 - noise)  # rand lies in [0, 1)
 
 
 def add_gaussian(energy: Tensor, *, mean: float, std: float, rng: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ __all__ = ["check_centred", "reflect", "rotate"]
 
 SIGNIFICANT = 6.0  # standard deviations of a mean
 LARGE = 0.1  # standard deviations of a shower
+FEW = 30  # showers whose spread is not known well enough
 
 
 def rotate(layers: Tensor, *, axis: int, rng: torch.Generator) -> Tensor:
@@ -68,7 +69,7 @@ def check_centred(batches: Iterable[Tensor], *, cyclic: bool) -> None:
             their spread, and by more than chance.
     """
     means = torch.cat([_leaning(layers.double(), cyclic) for layers in batches])
-    if len(means) < 2:
+    if len(means) < FEW:
         return
     std, mean = torch.std_mean(means, dim=0)
     aside = mean.abs() / std.clamp_min(1e-12)
@@ -76,7 +77,8 @@ def check_centred(batches: Iterable[Tensor], *, cyclic: bool) -> None:
         raise ValueError(
             "rotating or mirroring showers in training needs showers that enter perpendicularly, "
             f"without a preferred side, but here a layer lies {float(aside.max()):.2f} of its "
-            "spread aside: switch it off with layers.rotation=false layers.reflection=false"
+            "spread aside: switch off rotation and reflection, such as layers.rotation=false "
+            "layers.reflection=false"
         )
 
 

@@ -21,9 +21,22 @@ from caloforge.report.histograms import Histogram, content
 from caloforge.report.outputs import OutputPanel
 from caloforge.report.panel import Panel
 
-__all__ = ["GEANT4", "draw", "draw_outputs", "encode", "encode_small", "line_of", "style"]
+__all__ = [
+    "GEANT4",
+    "LIGHT",
+    "MIDDLE",
+    "add_legend",
+    "draw",
+    "draw_outputs",
+    "encode",
+    "encode_small",
+    "line_of",
+    "new_figure",
+    "style",
+]
 
 GEANT4 = "#3c4350"
+MIDDLE, LIGHT = "#9aa1ac", "#d9dce1"  # Geant4's errors and its area
 # Petroff's ten colours, which stay apart for colour-blind eyes, without the greys.
 COLOURS = (
     *("#3f90da", "#e8871e", "#bd1f01", "#832db6", "#2e8b57", "#a96b59", "#d6409f", "#b9ac70"),
@@ -89,7 +102,7 @@ def line_of(number: int) -> dict[str, Any]:
 def draw(panel: Panel) -> Figure:
     """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below."""
     with style():
-        figure, right = _figure(list(panel.histograms))
+        figure, right = new_figure(list(panel.histograms))
         # Fixed margins: matplotlib would take longer to find them than to draw.
         figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
@@ -104,7 +117,7 @@ def draw(panel: Panel) -> Figure:
     return figure
 
 
-def _figure(names: Sequence[str]) -> tuple[Figure, float]:
+def new_figure(names: Sequence[str]) -> tuple[Figure, float]:
     """A figure with room for the legend, and where its frame ends: many names stand beside it."""
     width, height = _STYLE["figure.figsize"]
     room = 0.0
@@ -115,7 +128,8 @@ def _figure(names: Sequence[str]) -> tuple[Figure, float]:
     return figure, 0.975 * width / (width + room)
 
 
-def _legend(axes: Axes, n: int) -> None:
+def add_legend(axes: Axes, n: int) -> None:
+    """A legend of n samples, beside the frame where they are many."""
     shape: dict[str, Any] = {"loc": "upper right", "fontsize": 10.5 if n < 6 else 9}
     if n > FEW:
         shape = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "fontsize": 8.5}
@@ -127,13 +141,13 @@ def _legend(axes: Axes, n: int) -> None:
 def _draw_reference(upper: Axes, lower: Axes, histogram: Histogram, label: str) -> None:
     edges = histogram.axes[0].edges
     value, error = content(histogram)
-    upper.stairs(value, edges, fill=True, color="#d9dce1", label=label)
+    upper.stairs(value, edges, fill=True, color=LIGHT, label=label)
     upper.stairs(value, edges, color=GEANT4, linewidth=1.0)
     low = np.maximum(value - error, 0)
-    upper.stairs(value + error, edges, baseline=low, fill=True, color="#9aa1ac")
+    upper.stairs(value + error, edges, baseline=low, fill=True, color=MIDDLE)
     _, error = ratio_to(histogram, histogram)
     error = np.nan_to_num(error)
-    lower.stairs(1 + error, edges, baseline=1 - error, fill=True, color="#d9dce1")
+    lower.stairs(1 + error, edges, baseline=1 - error, fill=True, color=LIGHT)
     lower.axhline(1, color=GEANT4, linewidth=0.8)
 
 
@@ -207,7 +221,7 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     lower.set_ylim(1 - half, 1 + half)
     lower.set_ylabel("ratio", loc="center")
     lower.yaxis.set_label_coords(-0.14, 0.5)
-    _legend(upper, len(panel.histograms))
+    add_legend(upper, len(panel.histograms))
     for axes in (upper, lower):
         axes.label_outer()
 
@@ -215,7 +229,7 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
 def draw_outputs(panel: OutputPanel) -> Figure:
     """Draw a classifier's distributions: generated showers solid, Geant4's dotted."""
     with style():
-        figure, right = _figure([*panel.histograms, "Geant4, same colour"])
+        figure, right = new_figure([*panel.histograms, "Geant4, same colour"])
         figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
         axes = figure.subplots()
         first = next(iter(panel.histograms.values()))[0]
@@ -254,4 +268,4 @@ def _finish_outputs(panel: OutputPanel, axes: Axes, first: Histogram) -> None:
         axes.set_ylim(seen.min() / 2, seen.max() * (seen.max() / seen.min()) ** (room / (1 - room)))
     axes.set_xlabel(first.axes[0].label)
     axes.set_ylabel(panel.y_label)
-    _legend(axes, len(panel.histograms) + 1)
+    add_legend(axes, len(panel.histograms) + 1)

@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import hist
 import numpy as np
 from hist import Hist
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from caloforge.evaluation.observables import Floats
-from caloforge.evaluation.sample import Sample, Spectrum
+from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.spectrum import Spectrum
 
 __all__ = [
     "Histogram",
@@ -20,6 +21,7 @@ __all__ = [
     "content",
     "distribution",
     "of_bins",
+    "of_counts",
     "of_spectrum",
     "per_bin",
     "range_of",
@@ -64,6 +66,30 @@ def of_spectrum(spectrum: Spectrum, edges: Floats, label: str) -> Histogram:
     """Voxels of a shower in each bin; the variance is taken between showers, not between voxels."""
     counts = spectrum.coarse()
     return of_bins(edges, label, counts.mean(axis=0), counts.var(axis=0) / len(counts))
+
+
+def of_counts(counts: NDArray[Any], edges: Floats, label: str) -> Histogram:
+    r"""Density of a number that each shower has many of, such as one for each pair of voxels.
+
+    Those of one shower hang together, so the variance of a bin's share p is that of a ratio of
+    sums over showers,
+
+    .. math:: \mathrm{var}(p) = \frac{\sum_i (c_i - p\,t_i)^2}{(\sum_i t_i)^2}
+
+    with the entries :math:`c_i` of shower i in the bin and :math:`t_i` in all bins.
+
+    Args:
+        counts: entries of each shower in each bin, shape (n, bins).
+        edges: borders of the bins, shape (bins + 1,).
+        label: label of the axis.
+    """
+    entries = counts.astype(np.float64)
+    total = entries.sum(axis=1)
+    whole = total.sum() or 1.0
+    share = entries.sum(axis=0) / whole
+    variance = ((entries - share * total[:, None]) ** 2).sum(axis=0) / whole**2
+    width = np.diff(edges)
+    return of_bins(edges, label, share / width, variance / width**2)
 
 
 def per_bin(values: Floats, edges: Floats, label: str, *, spread: bool = False) -> Histogram:

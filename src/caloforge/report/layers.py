@@ -22,6 +22,7 @@ __all__ = [
     "energy_panels",
     "layer_panel",
     "layers_of",
+    "layers_shown",
     "sparsity_panels",
     "width_panels",
 ]
@@ -132,7 +133,7 @@ def by_layer(
     )
 
 
-def _layers_shown(sample: Sample, n: int) -> list[int]:
+def layers_shown(sample: Sample, n: int) -> list[int]:
     """So many layers from the front to where 99 % of the energy lie in front."""
     mean = sample.features["E_layer"].mean(axis=0)
     last = int(np.searchsorted(np.cumsum(mean) / mean.sum(), 0.99))
@@ -148,7 +149,7 @@ def _busiest_layer(sample: Sample) -> int:
 
 def energy_panels(samples: Samples) -> Iterator[Panel]:
     """Energies of some layers."""
-    for layer in _layers_shown(reference_of(samples), 6):
+    for layer in layers_shown(reference_of(samples), 6):
         yield layer_panel(samples, "E_layer", layer)
 
 
@@ -172,7 +173,7 @@ def sparsity_panels(samples: Samples) -> Iterator[Panel]:
             for key, sample in samples.items()
         },
     )
-    for layer in _layers_shown(reference_of(samples), 4):
+    for layer in layers_shown(reference_of(samples), 4):
         yield layer_panel(samples, "sparsity", layer)
 
 

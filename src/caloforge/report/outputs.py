@@ -12,7 +12,7 @@ from caloforge.evaluation.comparison import Outputs
 from caloforge.evaluation.observables import Floats
 from caloforge.report.histograms import Histogram, distribution
 
-__all__ = ["OutputPanel", "output_panels", "weight_edges"]
+__all__ = ["OutputPanel", "output_panels", "parts_of", "weight_edges"]
 
 IN_ONE_PANEL = 6  # candidates, of which each has two lines
 
@@ -55,10 +55,8 @@ def output_panels(
     numbers = {name: number for number, name in enumerate(candidates)}
     for protocol in dict.fromkeys(protocol for protocol, _ in outputs):
         names = [name for name in numbers if (protocol, name) in outputs]
-        for part in _parts(names):
+        for part, suffix, which in parts_of(names):
             found = {name: outputs[protocol, name] for name in part}
-            number = names.index(part[0]) // IN_ONE_PANEL + 1
-            suffix, which = ("", "") if part == names else (f"_{number}", f", part {number}")
             here = {name: numbers[name] for name in part}
             yield OutputPanel(
                 f"outputs_{protocol}{suffix}",
@@ -84,10 +82,12 @@ def output_panels(
             )
 
 
-def _parts(names: list[str]) -> Iterator[list[str]]:
-    """Names in turn, a few at a time."""
-    for first in range(0, len(names), IN_ONE_PANEL):
-        yield names[first : first + IN_ONE_PANEL]
+def parts_of(names: Sequence[str]) -> Iterator[tuple[Sequence[str], str, str]]:
+    """Names in turn, a few at a time, with what ends the name and the title of their panel."""
+    for number, first in enumerate(range(0, len(names), IN_ONE_PANEL), 1):
+        suffix, which = (f"_{number}", f", part {number}")
+        part = names[first : first + IN_ONE_PANEL]
+        yield (part, "", "") if len(names) <= IN_ONE_PANEL else (part, suffix, which)
 
 
 def weights_of(probability: ArrayLike) -> Floats:

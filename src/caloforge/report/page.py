@@ -24,8 +24,11 @@ from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of
 from caloforge.report.images import average_showers, correlations
+from caloforge.report.interlayer import adjacent_panels, rho_panels
 from caloforge.report.outputs import output_panels
 from caloforge.report.panels import sections
+from caloforge.report.rings import ring_panels
+from caloforge.report.studies import draw_adjacent, draw_rings
 from caloforge.report.tables import groups, overview, timing_table
 from caloforge.units import GeV
 
@@ -88,6 +91,9 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
             (section, [keep(draw(panel), panel.name, panel.title) for panel in section.panels])
             for section in sections(samples)
         ],
+        rho=[keep(draw(p), p.name, p.title) for p in rho_panels(samples)],
+        rings=[keep(draw_rings(p), p.name, p.title) for p in ring_panels(samples)],
+        adjacent=[keep(draw_adjacent(p), p.name, p.title) for p in adjacent_panels(scores)],
         averages=_images(scores, average_showers, "average_shower", keep),
         correlations=_images(scores, correlations, "correlations", keep),
         outputs=[

@@ -187,11 +187,11 @@ def _row_title(score: Score) -> str:
 
 def _protocols(found: Mapping[str, Score]) -> str:
     """What the classifiers see, and whether their scores may stand beside published ones."""
-    from caloforge.evaluation import PROTOCOLS  # needs torch, so only where there are any
+    from caloforge.evaluation import ADJACENT, PROTOCOLS  # need torch, so only where there are any
 
-    texts = []
+    known, texts = {**PROTOCOLS, **ADJACENT}, []
     for name, score in found.items():
-        seen = f" sees {PROTOCOLS[name].title}" if name in PROTOCOLS else ""
+        seen = f" sees {known[name].title}" if name in known else ""
         with_published = "comparable" if score.comparable else "not comparable"
         texts.append(f"{name}{seen}; {with_published} with published scores.")
     return " ".join(texts)

@@ -1,10 +1,12 @@
 """The generators: stages, systems, and the registry that knows them by name."""
 
-from caloforge.systems.base import SamplingOptions, Stage, System
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.base import System
 from caloforge.systems.likelihood import LogDensity
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.registry import build, presets, system_names
+from caloforge.systems.stage import Stage
 
 __all__ = [
     "LogDensity",

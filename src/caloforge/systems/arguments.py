@@ -1,12 +1,39 @@
-"""Arguments that many functions take: incident energies, seeds, devices."""
+"""Arguments that many functions take: incident energies, seeds, devices, a user's choices."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["batch_rng", "check_device", "incident_energies"]
+__all__ = ["SamplingOptions", "batch_rng", "check_device", "incident_energies"]
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """What a user chooses at generation.
+
+    Args:
+        postprocess: apply the system's post-processing, such as the rescaling to layer energies;
+            the read-out threshold is always applied.
+        resample: showers made of each draw of the first stages; those of one draw follow each
+            other and are correlated (SuperCalo, section V C).
+        memory_budget: for the temporaries of a stage that can work piece by piece [bytes].
+
+    Raises:
+        ValueError: for numbers below 1.
+    """
+
+    postprocess: bool = True
+    resample: int = 1
+    memory_budget: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        for name in ("resample", "memory_budget"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
 
 
 def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
@@ -27,9 +54,15 @@ def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
     return energies
 
 
-def batch_rng(seed: int, number: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The generator of one batch: independent of all others, so that any batch can be redone."""
-    state = np.random.SeedSequence(seed, spawn_key=(number,)).generate_state(1, np.uint64)[0]
+def batch_rng(
+    seed: int, number: int, device: torch.device | str = "cpu", *, branch: int = 0
+) -> torch.Generator:
+    """The generator of one batch: independent of all others, so that any batch can be redone.
+
+    Where two systems draw with one seed, `branch` keeps them apart.
+    """
+    key = (number, branch) if branch else (number,)
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
 
 

@@ -1,10 +1,9 @@
-"""The one contract: a stage is a trainable network with its preprocessing, a system a cascade."""
+"""The contract of a system: a cascade of stages that turns incident energies into showers."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,142 +13,19 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.nets import Preparable
-from caloforge.preprocessing import Transform
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import batch_rng, check_device, incident_energies
+from caloforge.systems.arguments import (
+    SamplingOptions,
+    batch_rng,
+    check_device,
+    incident_energies,
+)
 from caloforge.systems.calibration import Calibration
-from caloforge.systems.likelihood import LogDensity, Noise, log_density
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.recipe import Recipe
+from caloforge.systems.likelihood import LogDensity, log_density
+from caloforge.systems.quantities import Quantities
+from caloforge.systems.stage import Stage
 
-__all__ = ["SamplingOptions", "Stage", "System", "batch_rng", "check_device", "incident_energies"]
-
-Batch = dict[str, Tensor]
-Upstream = Mapping[str, "Stage"]
-
-
-@dataclass(frozen=True)
-class SamplingOptions:
-    """What a user chooses at generation.
-
-    Args:
-        postprocess: apply the system's post-processing, such as the rescaling to layer energies;
-            the read-out threshold is always applied.
-    """
-
-    postprocess: bool = True
-
-
-class Stage(Preparable, ABC):
-    """One trainable network and the preprocessing it was fitted with.
-
-    A stage never owns another: the frozen stages of `needs` are handed in as `upstream`.
-
-    Attributes:
-        needs: stages that must be trained, and are then frozen, before this one.
-        reads: physical quantities that it is conditioned on.
-        writes: physical quantities that it samples.
-        recipe: how it is trained.
-        is_fitted: whether `fit` was called or a checkpoint loaded.
-    """
-
-    needs: tuple[str, ...] = ()
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    recipe: Recipe
-    is_fitted: bool = False
-
-    @abstractmethod
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        """Fit the transforms, and what else depends on data, on the training split; once."""
-
-    @abstractmethod
-    def context(self, quantities: Quantities) -> Tensor:
-        """Conditioning of the network: the only place it is built, in training and in sampling."""
-
-    @abstractmethod
-    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        """What `loss` needs of a batch of showers, noise and augmentation included."""
-
-    @abstractmethod
-    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """The scalar to minimise."""
-
-    @abstractmethod
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
-    ) -> Quantities:
-        """Draw: the given quantities and the stage's own `writes`."""
-
-    def prepare(self) -> None:
-        """Into eval mode, with what sampling needs of the weights computed, see `Preparable`."""
-        self.eval()
-        for module in self.modules():
-            if isinstance(module, Preparable) and module is not self:
-                module.prepare()
-        self._prepared = True
-
-    @property
-    @abstractmethod
-    def sequential_passes(self) -> int:
-        """Passes through networks, one after the other, that a draw takes.
-
-        A batch shares them, so that they rule the time of small batches.
-        """
-
-    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
-        """With the noise that gives what the stage writes a density; by default none."""
-        return quantities
-
-    def noise(self) -> Noise | None:
-        """What an empty entry of `writes` holds after `add_noise`; by default nothing known."""
-        return None
-
-    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Log-density of what the stage writes, given what it reads; only flows have one.
-
-        Args:
-            quantities: with the noise of all stages, in MeV.
-            upstream: the stages of `needs`.
-            rng: for what a network sees beside them, such as padding.
-
-        Returns:
-            In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
-            for what the stage cannot draw.
-
-        Raises:
-            NotImplementedError: for stages that have none.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no density: only flows have one")
-
-    def transforms(self) -> dict[str, Any]:
-        """State of every fitted transform, by attribute, in JSON's types."""
-        return {
-            name: module.state()
-            for name, module in self.named_children()
-            if isinstance(module, Transform)
-        }
-
-    def load_transforms(self, states: Mapping[str, Any]) -> None:
-        """Inverse of `transforms`.
-
-        Raises:
-            ValueError: if the states are of other transforms.
-        """
-        own = {n: module for n, module in self.named_children() if isinstance(module, Transform)}
-        if own.keys() != states.keys():
-            raise ValueError(
-                f"expected the transforms {', '.join(own)}, got {', '.join(states)}: "
-                "the checkpoint is of another stage or version"
-            )
-        for name, module in own.items():
-            module.load_state(states[name])
-        self.is_fitted = True
+__all__ = ["System"]
 
 
 class System(ABC):
@@ -161,6 +37,8 @@ class System(ABC):
         name: name of the system, such as "l2lflows".
         sizes: names of its presets.
         homes: geometries of those presets that are for one alone.
+        resampled: the first stage that `SamplingOptions.resample` lets draw again and again, None
+            where there is none.
         config: the configuration.
         geometry: the voxels.
         seed: of its initial weights.
@@ -173,6 +51,7 @@ class System(ABC):
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}
+    resampled: ClassVar[str | None] = None
     seed: int = 0
 
     def __init__(self, config: Any, geometry: Geometry) -> None:
@@ -207,6 +86,17 @@ class System(ABC):
             if not ready or next(part.parameters(), there).device != there.device:
                 part.to(device)  # which drops what was prepared
         return self
+
+    def prepare(self, device: torch.device | str) -> None:
+        """Ready to draw on a device.
+
+        Raises:
+            ValueError: for an accelerator that is not there.
+        """
+        self.to(check_device(device))
+        for stage in self.stages.values():
+            if not stage.is_prepared:
+                stage.prepare()
 
     def calibrate(
         self,
@@ -250,30 +140,44 @@ class System(ABC):
         rng: torch.Generator,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        given: Mapping[str, Tensor] | None = None,
     ) -> VoxelShowers:
-        """Draw one batch of showers, one for each incident energy.
+        """Draw one batch of showers, `resample` for each incident energy.
 
         Args:
             energy_inc: incident energies [MeV], shape (n,).
             rng: source of randomness, on `device`.
             device: where the stages are.
             options: what a user chooses at generation.
+            given: quantities that are known, first dimension n; stages up to the last that writes
+                some of them are left out.
 
         Raises:
+            ValueError: if the system cannot resample.
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
+        if chosen.resample > 1 and self.resampled is None:
+            raise ValueError(f"{self.name} draws every shower anew, it has nothing to resample")
         energies = np.asarray(energy_inc, dtype=np.float32)
-        quantities: Quantities = {"energy_inc": torch.as_tensor(energies, device=device)}
-        for name, stage in self.stages.items():
+        quantities: Quantities = {"energy_inc": torch.as_tensor(energies), **(given or {})}
+        quantities = {name: values.to(device) for name, values in quantities.items()}
+        known = [
+            i for i, s in enumerate(self.stages.values()) if quantities.keys() >= set(s.writes)
+        ]
+        for name, stage in list(self.stages.items())[max(known, default=-1) + 1 :]:
             if stage.training:
                 stage.eval()
+            if name == self.resampled and chosen.resample > 1:
+                times = chosen.resample
+                quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
             quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
         self._check_finite(quantities)
         if "redrawn" in quantities:
-            self.n_redrawn += int(quantities["redrawn"].sum())
+            self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
         showers = self.assemble(quantities, chosen).flatten(1)
         showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
+        energies = energies.repeat(chosen.resample)
         return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
 
     def _check_finite(self, quantities: Quantities) -> None:
@@ -313,10 +217,7 @@ class System(ABC):
         energies = incident_energies(energy_inc)
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        self.to(check_device(device))
-        for stage in self.stages.values():
-            if not stage.is_prepared:
-                stage.prepare()
+        self.prepare(device)
         for number, start in enumerate(range(0, len(energies), batch_size), first):
             rng = batch_rng(seed, number, device)
             part = energies[start : start + batch_size]
@@ -331,7 +232,7 @@ class System(ABC):
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
     ) -> VoxelShowers:
-        """Generate showers, one for each incident energy.
+        """Generate showers, one (or `options.resample`) for each incident energy.
 
         The same seed, device and batch size give the same showers.
 
@@ -349,6 +250,29 @@ class System(ABC):
             energy_inc, seed=seed, batch_size=batch_size, device=device, options=options
         )
         return VoxelShowers.concatenate(list(batches))
+
+    def upsample(
+        self,
+        coarse: Iterable[VoxelShowers],
+        *,
+        seed: int,
+        first: int = 0,
+        device: torch.device | str = "cpu",
+        options: SamplingOptions | None = None,
+    ) -> Iterator[VoxelShowers]:
+        """Draw the fine voxels of coarse showers, batch by batch.
+
+        Args:
+            coarse: batches of showers in coarse voxels, from wherever.
+            seed: every batch draws from its own generator, derived from the seed and its number.
+            first: number of the first batch.
+            device: where to compute.
+            options: what a user chooses at generation.
+
+        Raises:
+            ValueError: for systems that take no coarse showers, or showers that do not fit.
+        """
+        raise ValueError(f"{self.name} draws showers from incident energies: it upsamples none")
 
     def log_prob(
         self,
@@ -390,7 +314,7 @@ class System(ABC):
         stages = self.stages.items()
         without = [name for name, stage in stages if type(stage).log_prob is Stage.log_prob]
         if without:
-            raise ValueError(f"{self.name} has no density: {', '.join(without)} are no flows")
+            raise ValueError(f"{self.name} has no density: {', '.join(without)} give none")
         return log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )

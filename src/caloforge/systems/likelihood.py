@@ -16,7 +16,8 @@ from caloforge.systems.arguments import batch_rng, check_device, incident_energi
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 
 if TYPE_CHECKING:
-    from caloforge.systems.base import Stage, System
+    from caloforge.systems.base import System
+    from caloforge.systems.stage import Stage
 
 __all__ = ["LogDensity", "Noise", "log_density"]
 

@@ -8,21 +8,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from caloforge.geometry import Geometry
+from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import VoxelShowers
 
-__all__ = ["Quantities", "ShowerQuantities", "layer_name"]
+__all__ = ["Quantities", "ShowerQuantities", "coarse_name", "layer_name"]
 
 Quantities = dict[str, Tensor]
 """Name to values: `energy_inc` [MeV] (n,), `layer_energies` [MeV] (n, n_layers), `layer_07`
-[MeV] (n, alpha, r) or (n, x, y), `showers` [MeV] (n, *geometry.shape)."""
+[MeV] (n, alpha, r) or (n, x, y), `coarse_5x2x1` [MeV] (n, n_coarse) in the order of
+`Coarsening`, `showers` [MeV] (n, *geometry.shape)."""
 
 _LAYER = "layer_"
+_COARSE = "coarse_"
 
 
 def layer_name(layer: int) -> str:
     """Name of the quantity that holds the voxels of a layer."""
     return f"{_LAYER}{layer:02d}"
+
+
+def coarse_name(factors: Sequence[int]) -> str:
+    """Name of the quantity that holds coarse voxels of so many fine ones along each axis."""
+    return _COARSE + "x".join(str(factor) for factor in factors)
 
 
 class ShowerQuantities:
@@ -51,6 +58,10 @@ class ShowerQuantities:
     def __len__(self) -> int:
         return len(self.showers)
 
+    def all(self) -> Quantities:
+        """Quantities of all showers."""
+        return self.take(torch.arange(len(self)))
+
     def take(self, showers: Tensor) -> Quantities:
         """Quantities of the showers with these numbers, in this order."""
         if self._dense is None:
@@ -77,15 +88,26 @@ def _layer_number(name: str, geometry: Geometry) -> int | None:
     return None
 
 
+def _coarsening(name: str, geometry: Geometry) -> Coarsening | None:
+    numbers = name.removeprefix(_COARSE).split("x")
+    if not name.startswith(_COARSE) or len(numbers) != 3 or not all(map(str.isdigit, numbers)):
+        return None
+    z, a, b = map(int, numbers)
+    return Coarsening(geometry, (z, a, b))
+
+
 def _size(name: str, geometry: Geometry) -> int:
     sizes = {"energy_inc": 1, "layer_energies": geometry.n_layers, "showers": geometry.n_voxels}
     if name in sizes:
         return sizes[name]
+    if coarsening := _coarsening(name, geometry):
+        return coarsening.n_coarse
     layer = _layer_number(name, geometry)
     if layer is None:
         raise ValueError(
             f"{name!r} is no quantity of showers of {geometry.name}: expected "
-            f"{', '.join(sizes)} or {layer_name(0)} to {layer_name(geometry.n_layers - 1)}"
+            f"{', '.join(sizes)}, {layer_name(0)} to {layer_name(geometry.n_layers - 1)} or one "
+            f"such as {coarse_name((5, 2, 1))}"
         )
     a, b = geometry.layer_shapes[layer]
     return a * b
@@ -101,6 +123,9 @@ def _quantities(showers: VoxelShowers, names: Sequence[str]) -> Quantities:
             values[name] = torch.from_numpy(showers.layer_energies().astype(np.float32))
         elif name == "showers":
             values[name] = torch.from_numpy(showers.dense().astype(np.float32, copy=False))
+        elif coarsening := _coarsening(name, showers.geometry):
+            coarse = showers.coarsen(coarsening).dense().reshape(-1, coarsening.n_coarse)
+            values[name] = torch.from_numpy(coarse.astype(np.float32, copy=False))
         else:
             layer = _layer_number(name, showers.geometry)
             assert layer is not None

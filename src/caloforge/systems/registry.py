@@ -22,7 +22,10 @@ __all__ = [
 ]
 
 # Where each system lives; imported only when it is asked for.
-_HOMES = {"l2lflows": ("caloforge.systems.l2lflows", "L2LFlows")}
+_HOMES = {
+    "l2lflows": ("caloforge.systems.l2lflows", "L2LFlows"),
+    "supercalo": ("caloforge.systems.supercalo", "SuperCalo"),
+}
 
 
 def system_names() -> tuple[str, ...]:

@@ -18,7 +18,8 @@ import torch
 
 from caloforge.data import open_showers
 from caloforge.showers import VoxelShowers
-from caloforge.systems.base import System, check_device
+from caloforge.systems.arguments import check_device
+from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
 from caloforge.training.progress import TrainingProgress

@@ -13,8 +13,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from caloforge.systems.base import Stage
 from caloforge.systems.quantities import ShowerQuantities
+from caloforge.systems.stage import Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import StageFolder

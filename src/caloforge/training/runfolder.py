@@ -17,9 +17,10 @@ from torch import Tensor
 import caloforge
 from caloforge.data import replacing
 from caloforge.geometry import Geometry
-from caloforge.systems.base import Stage, System
+from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.registry import build_from_config, config_to_dict
+from caloforge.systems.stage import Stage
 
 __all__ = ["RunFolder", "StageFolder", "load"]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caloforge.evaluation.classifiers.correlations import voxel_correlations
 from caloforge.evaluation.comparison import Columns
-from caloforge.evaluation.observables import Floats, high_level
+from caloforge.evaluation.observables import Floats, features, high_level, mean_rho
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
@@ -158,10 +158,12 @@ class InputList:
     Args:
         columns: what it needs of a sample, one row a shower.
         assemble: the inputs from such columns.
+        of_voxels: whether it needs the showers above the threshold alone, as column ``voxels``.
     """
 
     columns: Callable[[Sample], Columns]
     assemble: Callable[[Columns], Inputs]
+    of_voxels: bool = False
 
 
 def take_columns(sample: Sample, name: str) -> Columns:
@@ -176,7 +178,9 @@ def take_columns(sample: Sample, name: str) -> Columns:
     ``features``, ``features-226``, ``fractions``: see `high_level`; ``moments``: log10 E_inc and
     the eight observables of L2LFlows, ``moments-linear``: with E_inc in its place;
     ``caloclouds``: the 25 observables of CaloClouds; ``correlations``: log10 E_inc | voxels in each
-    of the 49 bins of the spectrum, which both samples must share | `voxel_correlations`.
+    of the 49 bins of the spectrum, which both samples must share | `voxel_correlations`;
+    ``layers``, for showers of few layers: ``fractions`` | `voxel_correlations` | `mean_rho` where
+    the layers are equal.
 
     Args:
         sample: observables of showers.
@@ -244,7 +248,7 @@ def _in_mev(columns: Columns) -> Voxels:
 
 
 def _voxels(assemble: Callable[[Columns], Inputs]) -> InputList:
-    return InputList(lambda sample: {"voxels": sample.voxels()}, assemble)
+    return InputList(lambda sample: {"voxels": sample.voxels()}, assemble, of_voxels=True)
 
 
 def _table(values: Callable[[Sample], Floats]) -> InputList:
@@ -273,6 +277,17 @@ def _correlations(sample: Sample) -> Floats:
     )
 
 
+def _of_layers(columns: Columns) -> Table:
+    showers = _showers(columns)
+    parts = [
+        high_level(showers.energy_inc, features(showers), "fractions"),
+        voxel_correlations(showers),
+    ]
+    if showers.geometry.is_regular:
+        parts.append(mean_rho(showers))
+    return Table(torch.as_tensor(np.hstack(parts), dtype=torch.float64))
+
+
 INPUTS: dict[str, InputList] = {
     "voxels": _voxels(lambda columns: _by_energy_inc(columns, 1)),
     "voxels-percent": _voxels(lambda columns: _by_energy_inc(columns, 100)),
@@ -294,4 +309,5 @@ INPUTS: dict[str, InputList] = {
     ),
     "caloclouds": _table(_caloclouds),
     "correlations": _table(_correlations),
+    "layers": _voxels(_of_layers),
 }

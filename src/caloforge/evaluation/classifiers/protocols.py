@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["PROTOCOLS", "Protocol", "find_protocol"]
+__all__ = ["ADJACENT", "PROTOCOLS", "Protocol", "find_protocol"]
 
 InputName = Literal[
     "voxels",
@@ -19,6 +19,7 @@ InputName = Literal[
     "moments-linear",
     "caloclouds",
     "correlations",
+    "layers",
 ]
 Network = Literal["dense", "resnet", "convolutional"]
 Standardisation = Literal["none", "training", "reference"]
@@ -254,6 +255,20 @@ PROTOCOLS: dict[str, Protocol] = {
         _small("shower", "nine shower observables", "moments", (64, 64), 0.1, 1e-2),
         _small("layers", "features of all layers", "fractions", (64,), 0.5, 1e-1),
         _small("voxels", "voxel spectrum and neighbours", "correlations", (64,), 0.5, 1e-1),
+    )
+}
+
+# Of one to three adjacent layers at five depths: fifteen networks a run. Figure 4 of SuperCalo has
+# no errors; three runs give some.
+ADJACENT: dict[str, Protocol] = {
+    protocol.name: replace(protocol, runs=3)
+    for protocol in (
+        replace(
+            PROTOCOLS["supercalo-low"],
+            name="adjacent-layers",
+            title="voxels of one to three layers",
+        ),
+        _small("adjacent-layers", "features of one to three layers", "layers", (64,), 0.5, 1e-1),
     )
 }
 

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from caloforge.evaluation.comparison import Columns, Comparison, Metric, Value
 from caloforge.evaluation.observables import Floats, ShowerSource, alpha_layers
-from caloforge.evaluation.sample import Sample, find_bins
+from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.spectrum import find_bins
 from caloforge.geometry import Geometry
 
 __all__ = ["Separation", "bin_edges", "separation_power", "separation_powers"]

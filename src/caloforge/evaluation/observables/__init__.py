@@ -14,8 +14,18 @@ from caloforge.evaluation.observables.calochallenge import (
     calochallenge,
     high_level,
 )
+from caloforge.evaluation.observables.caloclouds import bins as caloclouds_bins
 from caloforge.evaluation.observables.caloclouds import caloclouds
 from caloforge.evaluation.observables.calodream import calodream
+from caloforge.evaluation.observables.interlayer import (
+    RHO_EDGES,
+    RHO_RINGS,
+    count_rho,
+    inter_layer_correlation,
+    mean_rho,
+    rho_rings,
+    transverse_groups,
+)
 from caloforge.evaluation.observables.l2lflows import l2lflows
 from caloforge.evaluation.observables.source import Floats, ShowerSource, stream
 from caloforge.showers import VoxelShowers
@@ -23,14 +33,22 @@ from caloforge.showers import VoxelShowers
 __all__ = [
     "CONVENTIONS",
     "HIGH_LEVEL",
+    "RHO_EDGES",
+    "RHO_RINGS",
     "Convention",
     "Floats",
     "ShowerSource",
     "alpha_layers",
+    "caloclouds_bins",
+    "count_rho",
     "features",
     "high_level",
+    "inter_layer_correlation",
+    "mean_rho",
     "put",
+    "rho_rings",
     "stream",
+    "transverse_groups",
 ]
 
 Convention = Literal["calochallenge", "l2lflows", "caloclouds", "calodream"]
@@ -113,7 +131,7 @@ def features(
 
 def put(
     columns: dict[str, NDArray[Any]],
-    part: Mapping[str, Floats],
+    part: Mapping[str, NDArray[Any]],
     start: int,
     n: int,
     dtype: DTypeLike = np.float64,

@@ -8,49 +8,18 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
+from caloforge.systems.energies import EnergyFlow
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.rescaling import Rescaled
 from caloforge.units import keV
 
 __all__ = [
     "ConvolutionalFlow",
-    "EnergyFlow",
     "L2LFlowsConfig",
     "LayerFlow",
     "MaskedFlow",
     "SpectrumFit",
 ]
-
-
-@dataclass(frozen=True)
-class EnergyFlow:
-    """The energy distribution flow (Convolutional L2LFlows, tables 3 and 4).
-
-    Args:
-        recipe: training (table 4).
-        blocks: MADE blocks with random permutations between them (table 3).
-        hidden: width of the hidden layers (table 3).
-        hidden_layers: hidden layers of a MADE (table 3).
-        bins: spline bins (table 3).
-        minimum: minimum of bin width, height and derivative (table 3).
-        alpha: of the modified logit (B.3); the splines act on [logit(alpha), logit(1 - alpha)].
-        noise_mean: mean of the Gaussian noise on layer energies [MeV] (table 4).
-        noise_std: its standard deviation [MeV] (table 4).
-        largest_ratio: layer energies whose sum exceeds so many incident energies are drawn anew,
-            None to keep all (section 3.1 has 2.6 for dataset 3).
-    """
-
-    recipe: Recipe
-    blocks: int = 6
-    hidden: int = 64
-    hidden_layers: int = 1
-    bins: int = 8
-    minimum: float = 1e-6
-    alpha: float = 1e-6
-    noise_mean: float = 1 * keV
-    noise_std: float = 0.2 * keV
-    largest_ratio: float | None = None
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -113,8 +82,11 @@ class ConvolutionalFlow(LayerFlow):
             generated.
         channels: feature maps of the U-Net's scales, finest first (table 6; the wider coarse scales
             follow from the number of parameters in table 9).
-        last_kernel: size of the U-Net's last convolution, which has most of the work.
+        decode_kernel: size of the convolution behind the U-Net's last up-sampling.
+        last_kernel: size of the last convolution behind it, which has most of the work.
         embedding_channels: channels of the embedding network (table 7).
+        embed_tiles: the embedding network begins with the tiles of the squeeze, without table 7's
+            two convolutions on voxels.
         position: add a learned image to the embedded context. The paper does not; its third, widest
             scale sees the whole layer.
     """
@@ -124,8 +96,10 @@ class ConvolutionalFlow(LayerFlow):
     down_sampling: tuple[tuple[int, int], ...]
     padding: tuple[int, int] = (0, 0)
     channels: tuple[int, ...] = (32, 64, 128)
+    decode_kernel: int = 3
     last_kernel: int = 3
     embedding_channels: int = 8
+    embed_tiles: bool = False
     position: bool = False
 
 
@@ -202,7 +176,7 @@ class L2LFlowsConfig:
 
     energies: EnergyFlow
     layers: Annotated[ConvolutionalFlow | MaskedFlow, WrapValidator(_of_its_kind)]
-    rescale: Literal["none", "hits", "voxels"] = "none"
+    rescale: Rescaled = "none"
     spectrum: SpectrumFit | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

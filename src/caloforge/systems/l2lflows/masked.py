@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from caloforge.flows import Bijection, Chain, Flatten, Flow, Permutation, Spline, SplineMADE
-from caloforge.systems.l2lflows.config import EnergyFlow, MaskedFlow
+from caloforge.flows import Chain, Flatten, Flow, Spline, vector_stack
+from caloforge.systems.l2lflows.config import MaskedFlow
 
-__all__ = ["SummaryNetwork", "masked_blocks", "masked_flow"]
-
-
-def masked_blocks(
-    config: EnergyFlow | MaskedFlow, features: int, context: int, spline: Spline
-) -> Chain:
-    """MADE blocks with random permutations between them (Convolutional L2LFlows, table 3)."""
-    chain: list[Bijection] = []
-    for block in range(config.blocks):
-        if block:
-            chain.append(Permutation(torch.randperm(features)))
-        chain.append(SplineMADE(features, context, config.hidden, config.hidden_layers, spline))
-    return Chain(chain)
+__all__ = ["SummaryNetwork", "masked_flow"]
 
 
 def masked_flow(config: MaskedFlow, shape: tuple[int, int], n_previous: int) -> Flow:
@@ -32,9 +22,16 @@ def masked_flow(config: MaskedFlow, shape: tuple[int, int], n_previous: int) -> 
         n_previous: number of earlier layers in the context.
     """
     summary = SummaryNetwork(config, shape, n_previous)
-    spline = Spline(config.bins, config.bound, config.minimum)
     flatten = Flatten((1, *shape))
-    blocks = masked_blocks(config, shape[0] * shape[1], summary.features, spline)
+    blocks = vector_stack(
+        "masked",
+        math.prod(shape),
+        summary.features,
+        blocks=config.blocks,
+        hidden=config.hidden,
+        hidden_layers=config.hidden_layers,
+        spline=Spline(config.bins, config.bound, config.minimum),
+    )
     return Flow(Chain([flatten, blocks]), flatten.shape, summary)
 
 

@@ -18,17 +18,10 @@ from caloforge.flows import (
     Squeeze,
 )
 from caloforge.nets import Offset, SameConv2d, UNet
-from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow, MaskedFlow
-from caloforge.systems.l2lflows.masked import masked_blocks, masked_flow
+from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
+from caloforge.systems.l2lflows.masked import masked_flow
 
-__all__ = ["energy_flow", "layer_flow"]
-
-
-def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
-    """The energy distribution flow: MADE blocks with random permutations between (section 3.1)."""
-    bound = math.log((1 - config.alpha) / config.alpha)
-    spline = Spline(config.bins, bound, config.minimum)
-    return Flow(masked_blocks(config, n_layers, 1, spline), (n_layers,))
+__all__ = ["layer_flow"]
 
 
 def layer_flow(
@@ -83,7 +76,7 @@ def convolutional_flow(
             config.channels,
             config.down_sampling,
             cyclic=cyclic,
-            last_kernel=config.last_kernel,
+            last_kernels=(config.decode_kernel, config.last_kernel),
         )
         chain += [
             ActNorm(channels),
@@ -91,7 +84,13 @@ def convolutional_flow(
             SplineCoupling(channels, network, spline),
         ]
     embedding = (
-        EmbeddingNetwork(n_previous + 2, config.embedding_channels, config.squeeze, cyclic=cyclic)
+        EmbeddingNetwork(
+            n_previous + 2,
+            config.embedding_channels,
+            config.squeeze,
+            cyclic=cyclic,
+            of_tiles=config.embed_tiles,
+        )
         if n_previous
         else nn.Sequential(Spread(size))
     )
@@ -112,17 +111,36 @@ def _channel_order(block: int, channels: int) -> Tensor:
 
 
 class EmbeddingNetwork(nn.Sequential):
-    """Brings the context to the size of the squeezed layer (table 7)."""
+    """Brings the context to the size of the squeezed layer (table 7).
+
+    Args:
+        channels_in: images of the context.
+        channels: channels of all convolutions.
+        squeeze: tile of the layer.
+        cyclic: whether the height wraps around.
+        of_tiles: begin with the tiles, without the two convolutions on voxels.
+    """
 
     def __init__(
-        self, channels_in: int, channels: int, squeeze: tuple[int, int], *, cyclic: bool
+        self,
+        channels_in: int,
+        channels: int,
+        squeeze: tuple[int, int],
+        *,
+        cyclic: bool,
+        of_tiles: bool,
     ) -> None:
+        voxels: list[nn.Module] = []
+        if not of_tiles:
+            voxels = [
+                nn.Conv2d(channels_in, channels, 1),
+                nn.LeakyReLU(),
+                SameConv2d(channels, channels, cyclic=cyclic),
+                nn.LeakyReLU(),
+            ]
         super().__init__(
-            nn.Conv2d(channels_in, channels, 1),
-            nn.LeakyReLU(),
-            SameConv2d(channels, channels, cyclic=cyclic),
-            nn.LeakyReLU(),
-            nn.Conv2d(channels, channels, squeeze, stride=squeeze),
+            *voxels,
+            nn.Conv2d(channels if voxels else channels_in, channels, squeeze, stride=squeeze),
             nn.LeakyReLU(),
             SameConv2d(channels, channels, cyclic=cyclic),
         )

@@ -1,8 +1,8 @@
-"""Post-processing of drawn layers: their energies, and the voxel energy spectrum."""
+"""Post-processing of drawn layers: the voxel energy spectrum."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,54 +15,7 @@ from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.l2lflows.config import SpectrumFit
 
-__all__ = ["SpectrumMap", "rescale"]
-
-
-def rescale(
-    showers: Tensor, layer_energies: Tensor, threshold: float, which: Literal["hits", "voxels"]
-) -> Tensor:
-    """Scale each layer to its sampled energy and mask what is empty (section 3.4).
-
-    With x_(1) >= x_(2) >= … the voxels of a layer and S_k the sum of the first k, the most voxels
-    are kept that lie above the threshold when they share the layer's energy:
-
-        largest k with x_(k) E_i / S_k >= threshold, then x -> x E_i / S_k for these, 0 for the rest
-
-    (the rule of arXiv:2302.11594, appendix B.3). A layer energy below the threshold empties the
-    layer; an empty layer stays empty.
-
-    Args:
-        showers: voxel energies [MeV], shape (n, n_layers, a, b).
-        layer_energies: energy of each layer [MeV], shape (n, n_layers).
-        threshold: read-out threshold [MeV].
-        which: "voxels" as published: a voxel below the threshold may be lifted above it.
-            "hits": voxels below the threshold are emptied first, and none is lifted.
-    """
-    flat = showers.flatten(2)
-    if which == "hits":
-        flat = torch.where(flat < threshold, 0.0, flat)
-    total = flat.sum(2)
-    factor = layer_energies / total.clamp_min(torch.finfo(total.dtype).tiny)
-    smallest = torch.where(flat > 0, flat, torch.inf).amin(2)
-    rescaled = flat * factor[..., None]
-    # most layers keep all their hits, and need no order of them; NaN is not above
-    masked = ~((total > 0) & (smallest * factor >= threshold))
-    rescaled[masked] = _share_of_largest(flat[masked], layer_energies[masked], threshold)
-    return rescaled.reshape(showers.shape)
-
-
-def _share_of_largest(layers: Tensor, energies: Tensor, threshold: float) -> Tensor:
-    """`rescale` of single layers, shape (n, a b), to their energies, shape (n,)."""
-    descending = layers.sort(1, descending=True).values
-    sums = descending.cumsum(1)
-    scaled = descending * energies[:, None] / sums.clamp_min(torch.finfo(sums.dtype).tiny)
-    # scaled falls with k, so that those above the threshold come first
-    n_kept = (scaled >= threshold).sum(1, keepdim=True)
-    last = (n_kept - 1).clamp_min(0)
-    total, smallest = sums.gather(1, last), descending.gather(1, last)
-    kept = (layers >= smallest) & (n_kept > 0)
-    rescaled = torch.where(kept, layers * energies[:, None] / total, 0.0)
-    return torch.where(layers.isnan(), layers, rescaled)
+__all__ = ["SpectrumMap"]
 
 
 class SpectrumMap(Calibration):

@@ -1,4 +1,4 @@
-"""The stages of L2LFlows: layer energies, then one causal flow a layer."""
+"""The causal flow of a layer as a stage: what L2LFlows has behind the layer energies."""
 
 from __future__ import annotations
 
@@ -16,120 +16,33 @@ from caloforge.preprocessing import (
     LogEnergy,
     Logit,
     ScaleByMax,
-    add_gaussian,
     add_uniform,
     check_centred,
     fill_zeros,
     reflect,
     rotate,
 )
-from caloforge.systems.base import Batch, SamplingOptions, Stage, Upstream
-from caloforge.systems.l2lflows.config import ConvolutionalFlow, EnergyFlow, MaskedFlow
-from caloforge.systems.l2lflows.networks import energy_flow, layer_flow
-from caloforge.systems.likelihood import Noise
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
+from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
+from caloforge.systems.stage import Batch, Stage, Upstream
 from caloforge.units import GeV
 
-__all__ = ["EnergyStage", "LayerStage"]
+__all__ = ["LayerStage", "incident_condition"]
 
 FIRST_BATCH = 512  # showers that set the activation norms
-REDRAWS = 100  # of layer energies that are too high
 
 
-def _incident_condition() -> LogEnergy:
-    return LogEnergy(1 * GeV, scale=2.0, shift=-3.0)  # B.6 up to an affine map
+def incident_condition() -> LogEnergy:
+    """2 log10(E_inc / GeV) - 3, which is B.6 up to an affine map."""
+    return LogEnergy(1 * GeV, scale=2.0, shift=-3.0)
 
 
 def _neighbour(layer: int, n_layers: int) -> tuple[str, ...]:
     """The next layer towards the middle one."""
     middle = n_layers // 2
     return () if layer == middle else (layer_name(layer + (1 if layer < middle else -1)),)
-
-
-class EnergyStage(Stage):
-    """Energy of every layer given the incident energy (Convolutional L2LFlows, section 3.1).
-
-    Args:
-        config: its configuration.
-        geometry: the voxels.
-    """
-
-    reads = ("energy_inc",)
-    writes = ("layer_energies",)
-
-    def __init__(self, config: EnergyFlow, geometry: Geometry) -> None:
-        super().__init__()
-        self.config = config
-        self.recipe = config.recipe
-        self.flow = energy_flow(config, geometry.n_layers)
-        self.layer_energies = Chain(ScaleByMax(), Logit(config.alpha))  # B.2, B.3
-        self.energy_inc = _incident_condition()
-
-    @property
-    def sequential_passes(self) -> int:
-        return self.flow.bijection.sequential_passes
-
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.layer_energies.fit(lambda: (q["layer_energies"] for q in sample.batches()))
-
-    def context(self, quantities: Quantities) -> Tensor:
-        """Shape (n, 1)."""
-        condition: Tensor = self.energy_inc(quantities["energy_inc"])
-        return condition[:, None]
-
-    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        noised = self.add_noise(quantities, rng)["layer_energies"]
-        return {"x": self.layer_energies(noised), "context": self.context(quantities)}
-
-    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
-        energies, config = quantities["layer_energies"], self.config
-        noised = add_gaussian(energies, mean=config.noise_mean, std=config.noise_std, rng=rng)
-        return {**quantities, "layer_energies": noised}
-
-    def noise(self) -> Noise:
-        return torch.distributions.Normal(self.config.noise_mean, self.config.noise_std)
-
-    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        energies = quantities["layer_energies"]
-        exact = energies.double()
-        x = self.layer_energies(exact).to(energies.dtype)
-        density = self.flow.log_prob(x, self.context(quantities))
-        return density.double() + self.layer_energies.log_slope(exact).sum(1)
-
-    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Negative log-likelihood a layer."""
-        return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
-
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
-    ) -> Quantities:
-        context = self.context(quantities)
-        energies = self._draw(context, rng)
-        drawn = {**quantities, "layer_energies": energies}
-        if self.config.largest_ratio is None:
-            return drawn
-        largest = self.config.largest_ratio * quantities["energy_inc"]
-        redrawn = torch.zeros_like(largest, dtype=torch.int64)
-        for _ in range(REDRAWS):
-            # NaN is not above: it stays, and is reported
-            above = (energies.sum(1) > largest).nonzero()[:, 0]
-            if len(above) == 0:
-                return {**drawn, "redrawn": redrawn}
-            energies[above] = self._draw(context[above], rng)
-            redrawn[above] += 1
-        raise FloatingPointError(
-            f"{len(above)} of {len(energies)} showers still deposit more than "
-            f"{self.config.largest_ratio} times their incident energy after {REDRAWS} draws: the "
-            "energy flow diverged, or the incident energies lie far outside those it was trained on"
-        )
-
-    def _draw(self, context: Tensor, rng: torch.Generator) -> Tensor:
-        x = self.flow.sample(len(context), context, rng=rng)
-        return self.layer_energies.inverse(x).clamp_min(0)
 
 
 class LayerStage(Stage):
@@ -166,7 +79,7 @@ class LayerStage(Stage):
         self.flow = layer_flow(config, (a, b), len(self.previous), cyclic=self.cyclic)
         self.voxels = self._voxel_transform()
         self.previous_voxels = self._voxel_transform() if self.previous else None
-        self.energy_inc = _incident_condition()
+        self.energy_inc = incident_condition()
         self.layer_energy = LogEnergy(1 * GeV, scale=1.0, shift=1.0)  # B.7 up to an affine map
 
     def _voxel_transform(self) -> Chain:

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.systems.base import SamplingOptions, System
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.base import System
+from caloforge.systems.energies import EnergyStage
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
-from caloforge.systems.l2lflows.postprocessing import SpectrumMap, rescale
+from caloforge.systems.l2lflows.postprocessing import SpectrumMap
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
-from caloforge.systems.l2lflows.stages import EnergyStage, LayerStage
+from caloforge.systems.l2lflows.stages import LayerStage, incident_condition
 from caloforge.systems.quantities import Quantities, layer_name
+from caloforge.systems.rescaling import rescale
 
 __all__ = ["L2LFlows"]
 
@@ -34,7 +37,7 @@ class L2LFlows(System):
 
     def __init__(self, config: L2LFlowsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        self.stages["energies"] = EnergyStage(config.energies, geometry)
+        self.stages["energies"] = EnergyStage(config.energies, geometry, incident_condition())
         for layer in range(geometry.n_layers):
             self.stages[layer_name(layer)] = LayerStage(config.layers, geometry, layer)
         if config.spectrum is not None:

@@ -1,0 +1,169 @@
+"""The commands that draw showers: from incident energies, or from coarse showers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import caloforge as cf
+from caloforge.cli.terminal import Resume, Seed, console
+
+if TYPE_CHECKING:
+    from caloforge.showers import Floats
+    from caloforge.systems import SamplingOptions, System
+
+__all__ = ["generate", "upsample"]
+
+Run = Annotated[Path, typer.Argument(help="The run folder.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.")]
+Number = Annotated[int | None, typer.Option("-n", help="Number of showers, before resampling.")]
+Energy = Annotated[
+    str | None, typer.Option(help="Spectrum as for simulate; by default the training sample's.")
+]
+Like = Annotated[Path | None, typer.Option(help="Take the incident energies of this file.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Showers drawn at once.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")]
+Resample = Annotated[
+    int, typer.Option(min=1, help="Showers upsampled from each coarse one (supercalo).")
+]
+Memory = Annotated[int, typer.Option("--memory", min=1, help="For temporaries [MB].")]
+
+
+def generate(
+    run: Run,
+    output: Output,
+    n: Number = None,
+    energy: Energy = None,
+    like: Like = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = 100,
+    device: Device = "cpu",
+    postprocess: Postprocess = True,
+    resample: Resample = 1,
+    memory: Memory = 1000,
+    resume: Resume = False,
+) -> None:
+    """Generate showers from a trained generator.
+
+    Example: caloforge generate runs/l2l -n 100000 -o fake.h5
+    """
+    from caloforge.cli.progress import GenerationDisplay
+
+    system = cf.load(run)
+    energies = _energies(run, system.geometry, n, energy, like, seed)
+    display = GenerationDisplay(console, "showers", len(energies) * resample)
+    with display.live():
+        cf.generate(
+            system,
+            energies,
+            seed=seed,
+            output=output,
+            attributes={"run": run.name},
+            batch_size=batch_size,
+            device=device,
+            options=_options(postprocess, resample, memory),
+            resume=resume,
+            progress=display,
+        )
+    _summary(output, len(energies) * resample, system)
+
+
+def upsample(
+    run: Run,
+    coarse: Annotated[
+        Path,
+        typer.Argument(
+            help="A file of coarse showers (fine ones are made coarse), or the run folder of a "
+            "generator that draws them."
+        ),
+    ],
+    output: Output,
+    n: Number = None,
+    energy: Energy = None,
+    like: Like = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = 100,
+    device: Device = "cpu",
+    postprocess: Postprocess = True,
+    resample: Resample = 1,
+    memory: Memory = 1000,
+    resume: Resume = False,
+) -> None:
+    """Draw the fine voxels of coarse showers from anywhere.
+
+    Example: caloforge upsample runs/supercalo coarse.h5 --resample 5 -o fine.h5
+    """
+    from caloforge.cli.progress import GenerationDisplay
+
+    system = cf.load(run)
+    source: System | cf.VoxelShowers
+    if coarse.is_dir():
+        source = cf.load(coarse)
+        energies = _energies(coarse, None, n, energy, like, seed)
+        n_coarse = len(energies)
+    elif (n, energy, like) != (None, None, None):
+        raise ValueError(
+            "-n, --energy and --like are for the run folder of a coarse generator: the showers of "
+            f"{coarse} have their energies"
+        )
+    else:
+        energies = None
+        source = cf.read(coarse)
+        n_coarse = len(source)
+    display = GenerationDisplay(console, "showers", n_coarse * resample)
+    with display.live():
+        cf.upsample(
+            system,
+            source,
+            energies,
+            seed=seed,
+            output=output,
+            attributes={"run": run.name, "coarse_showers": coarse.name},
+            batch_size=batch_size,
+            device=device,
+            options=_options(postprocess, resample, memory),
+            resume=resume,
+            progress=display,
+        )
+    _summary(output, n_coarse * resample, system)
+
+
+def _energies(
+    run: Path,
+    geometry: cf.Geometry | None,
+    n: int | None,
+    energy: str | None,
+    like: Path | None,
+    seed: int,
+) -> Floats:
+    """Incident energies [MeV] as the options ask, shape (n,)."""
+    import numpy as np
+
+    from caloforge.generation import training_energies
+    from caloforge.simulation import EnergySpectrum
+    from caloforge.training import RunFolder
+
+    if (like is None) == (n is None):
+        raise ValueError("give either -n, a number of showers, or --like, a file of energies")
+    if like is not None:
+        with cf.open_showers(like, geometry) as file:
+            return file.energy_inc
+    if energy is not None:
+        rng = np.random.default_rng(seed)
+        return EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
+    return training_energies(RunFolder(run).config(), n or 0, seed)
+
+
+def _options(postprocess: bool, resample: int, memory: int) -> SamplingOptions:
+    from caloforge.systems import SamplingOptions
+
+    return SamplingOptions(postprocess, resample, memory * 1_000_000)
+
+
+def _summary(output: Path, n: int, system: System) -> None:
+    console.print(f"{output}: {n} showers, {output.stat().st_size / 1e6:.1f} MB")
+    if system.n_redrawn:
+        console.print(f"{system.n_redrawn} unphysical draws were rejected and drawn anew")

@@ -1,0 +1,102 @@
+"""Spectra of voxel energies, in fine logarithmic bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.evaluation.observables import Floats, ShowerSource, stream
+from caloforge.showers import VoxelShowers
+
+__all__ = ["Spectrum", "count_voxels", "find_bins", "find_logarithmic_bins", "spectrum_edges"]
+
+COARSE_BINS = 49  # the CaloChallenge's bins of the voxel spectrum
+FINE_PER_COARSE = 10  # narrower bins that the Wasserstein distance of the spectrum is taken on
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Voxel energies of each shower, in fine logarithmic bins.
+
+    Args:
+        edges: borders of the bins [MeV], shape (k + 1,); every tenth is one of the CaloChallenge's.
+        counts: voxels of each shower in each bin, shape (n, k).
+        n_above: voxels above the last border, shape (n,).
+        excess: sum of their energies beyond the last border [MeV], shape (n,).
+    """
+
+    edges: Floats
+    counts: NDArray[np.unsignedinteger[Any]]
+    n_above: Floats
+    excess: Floats
+
+    @property
+    def coarse_edges(self) -> Floats:
+        """Borders of the CaloChallenge's bins [MeV], shape (50,)."""
+        return self.edges[::FINE_PER_COARSE]
+
+    def coarse(self) -> Floats:
+        """Voxels of each shower in the CaloChallenge's bins, shape (n, 49)."""
+        starts = np.arange(0, self.counts.shape[1], FINE_PER_COARSE)
+        return np.add.reduceat(self.counts, starts, axis=1, dtype=np.float64)
+
+
+def spectrum_edges(reference: ShowerSource, threshold: float) -> Floats:
+    """Borders of the bins of the voxel spectrum [MeV], from the threshold to the highest energy."""
+    lowest, highest = threshold, 0.0
+    for batch in stream(reference, threshold):
+        highest = max(highest, float(batch.energy.max(initial=0)))
+        if threshold <= 0:
+            smallest = float(batch.energy.min(initial=np.inf))
+            lowest = min(lowest or np.inf, smallest)
+    if not highest > lowest:
+        raise ValueError(
+            f"the reference has no voxel above the threshold of {threshold} MeV: lower it"
+        )
+    coarse = np.logspace(np.log10(lowest), np.log10(highest), COARSE_BINS + 1)
+    steps = np.arange(FINE_PER_COARSE) / FINE_PER_COARSE
+    inner = coarse[:-1, None] * (coarse[1:] / coarse[:-1])[:, None] ** steps
+    return np.append(inner.ravel(), coarse[-1])
+
+
+def count_voxels(
+    showers: VoxelShowers, bins: NDArray[np.int64], edges: Floats
+) -> tuple[NDArray[np.int64], Floats]:
+    """Histogram of each shower's voxel energies; number and energy of those above the last edge.
+
+    Args:
+        showers: the showers.
+        bins: bin of each entry as `find_logarithmic_bins` finds it, shape (nnz,).
+        edges: borders of the bins [MeV].
+    """
+    n, k = len(showers), len(edges) - 1
+    energy, event = showers.energy.astype(np.float64), showers.event()
+    inside, above = bins >= 0, energy > edges[-1]
+    counts = np.bincount(event[inside] * k + bins[inside], minlength=n * k)
+    beyond = [
+        np.bincount(event[above], minlength=n),
+        np.bincount(event[above], weights=energy[above] - edges[-1], minlength=n),
+    ]
+    return counts.reshape(n, k), np.asarray(beyond, dtype=np.float64)
+
+
+def find_logarithmic_bins(values: NDArray[Any], edges: Floats) -> NDArray[np.int64]:
+    """As `find_bins` for borders of one ratio, without a search among hundreds of them."""
+    k, values = len(edges) - 1, np.asarray(values, np.float64)
+    step = np.log(edges[-1] / edges[0]) / k
+    with np.errstate(divide="ignore"):
+        guess = np.clip(np.log(values / edges[0]) / step, 0, k - 1).astype(np.int64)
+    # Rounding puts a value that lies on a border into the bin before or behind it.
+    guess += (values >= edges[guess + 1]) & (guess < k - 1)
+    guess -= (values < edges[guess]) & (guess > 0)
+    return np.where((values < edges[0]) | (values > edges[-1]), -1, guess)
+
+
+def find_bins(values: Floats, edges: Floats) -> NDArray[np.int64]:
+    """Bin of each value as numpy's histogram has it: [a, b), the last one closed; -1 outside."""
+    found = np.searchsorted(edges, values, side="right") - 1
+    found = np.where(values == edges[-1], len(edges) - 2, found)
+    return np.where((found < 0) | (found >= len(edges) - 1), -1, found)

@@ -1,0 +1,43 @@
+"""Flow matching: the path from noise to data, the velocity's loss, and solvers of its ODE."""
+
+from caloforge.matching.adaptive import Adaptive
+from caloforge.matching.bespoke import Bespoke, global_error, local_error
+from caloforge.matching.catalogue import make_solver
+from caloforge.matching.nonstationary import NonStationary
+from caloforge.matching.path import LinearPath, Velocity, matching_loss
+from caloforge.matching.reference import Batch, Reference, follow
+from caloforge.matching.rungekutta import EULER, MIDPOINT, RK4, RungeKutta, Tableau
+from caloforge.matching.solver import Solver
+from caloforge.matching.training import (
+    BespokeTraining,
+    CurvePoint,
+    TrainedSolver,
+    Truncation,
+    train_bespoke,
+)
+
+__all__ = [
+    "EULER",
+    "MIDPOINT",
+    "RK4",
+    "Adaptive",
+    "Batch",
+    "Bespoke",
+    "BespokeTraining",
+    "CurvePoint",
+    "LinearPath",
+    "NonStationary",
+    "Reference",
+    "RungeKutta",
+    "Solver",
+    "Tableau",
+    "TrainedSolver",
+    "Truncation",
+    "Velocity",
+    "follow",
+    "global_error",
+    "local_error",
+    "make_solver",
+    "matching_loss",
+    "train_bespoke",
+]

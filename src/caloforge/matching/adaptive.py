@@ -1,0 +1,54 @@
+"""The solver that chooses its own steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from caloforge.matching.path import Velocity
+from caloforge.matching.solver import Solver
+
+__all__ = ["Adaptive"]
+
+
+@dataclass(frozen=True)
+class Adaptive(Solver):
+    """Dormand and Prince's method of order 5, by torchdiffeq.
+
+    The steps are chosen for the root mean square of the errors of a whole batch, so that a result
+    depends, within the tolerance, on the batch that it is in.
+
+    Args:
+        tolerance: of the error of a step, absolute and relative to x.
+
+    Raises:
+        ValueError: if the tolerance is not positive.
+    """
+
+    tolerance: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise ValueError(f"the tolerance must be positive, got {self.tolerance}")
+
+    @property
+    def n_evaluations(self) -> None:
+        return None
+
+    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+        from torchdiffeq import odeint  # takes a second
+
+        if not len(noise):
+            return noise
+
+        def derivative(t: Tensor, x: Tensor) -> Tensor:
+            # the library mixes no precisions
+            return velocity(x, t.expand(len(x)), context).to(x.dtype)
+
+        ends = torch.tensor([0.0, 1.0], dtype=noise.dtype, device=noise.device)
+        path: Tensor = odeint(
+            derivative, noise, ends, rtol=self.tolerance, atol=self.tolerance, method="dopri5"
+        )
+        return path[-1]

@@ -1,0 +1,33 @@
+"""What every solver of dx/dt = v(x, t) is: a map from noise to data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from caloforge.matching.path import Velocity
+
+__all__ = ["Solver"]
+
+
+class Solver(ABC):
+    """Integrates dx/dt = v(x, t, context) from t = 0 to t = 1 (CaloDREAM, equation 5)."""
+
+    @property
+    @abstractmethod
+    def n_evaluations(self) -> int | None:
+        """Evaluations of the velocity, one after the other; None where the velocity decides."""
+
+    @abstractmethod
+    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+        """x(1) from x(0).
+
+        Args:
+            velocity: v(x, t, context), see `Velocity`.
+            noise: x(0), shape (n, ...).
+            context: what the velocity is conditioned on, first dimension n.
+
+        Returns:
+            Of the shape, device and precision of the noise.
+        """

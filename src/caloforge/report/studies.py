@@ -1,0 +1,129 @@
+"""Draw the panels that are no histograms: boxes of rings, AUC of a few adjacent layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from caloforge.evaluation.observables import Floats
+from caloforge.report.figures import (
+    GEANT4,
+    LIGHT,
+    MIDDLE,
+    add_legend,
+    line_of,
+    new_figure,
+    style,
+)
+from caloforge.report.interlayer import AdjacentPanel
+from caloforge.report.rings import RingPanel
+
+__all__ = ["draw_adjacent", "draw_rings"]
+
+MANY_RINGS = 12  # from here on only every third border has its radius written below it
+NO_DIFFERENCE = 0.5  # AUC of a classifier that cannot tell
+NUMBERED = (0, 2, 4)  # colours of one, two and three layers, as in SuperCalo's figure 4
+
+
+def draw_rings(panel: RingPanel) -> Figure:
+    """Draw boxes and whiskers of a layer's rings, and the fraction of voxels without energy.
+
+    Geant4's fill the ring, the candidates' stand side by side before them.
+    """
+    (known, *candidates), n = panel.boxes, len(panel.borders) - 1
+    with style():
+        figure, right = new_figure(list(panel.boxes))
+        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
+        upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
+        _fill_boxes(upper, panel.boxes[known], known)
+        lower.stairs(panel.empty[known], np.arange(n + 1), fill=True, color=LIGHT)
+        lower.stairs(panel.empty[known], np.arange(n + 1), color=GEANT4, linewidth=1.0)
+        width = 0.8 / max(len(candidates), 2)
+        for place, name in enumerate(candidates):
+            line = line_of(panel.numbers[name])
+            shift = (place - (len(candidates) - 1) / 2) * width
+            _stand_boxes(upper, panel.boxes[name], shift, 0.6 * width, line["color"], name)
+            lower.stairs(panel.empty[name], np.arange(n + 1), baseline=None, linewidth=1.3, **line)
+        _finish_rings(panel, upper, lower)
+    return figure
+
+
+def _fill_boxes(axes: Axes, boxes: Floats, label: str) -> None:
+    """Boxes over whiskers over the whole width of each ring."""
+    low, first, median, third, high = boxes.T
+    left = np.arange(len(boxes))
+    wide: dict[str, Any] = {"width": 0.96, "linewidth": 0}
+    axes.bar(left + 0.5, high - low, bottom=low, color=LIGHT, **wide)
+    axes.bar(left + 0.5, third - first, bottom=first, color=MIDDLE, label=label, **wide)
+    axes.hlines(median, left + 0.02, left + 0.98, color=GEANT4, linewidth=1.3)
+
+
+def _stand_boxes(
+    axes: Axes, boxes: Floats, shift: float, width: float, colour: str, label: str
+) -> None:
+    """Slim boxes with thin whiskers, beside the middle of each ring."""
+    low, first, median, third, high = boxes.T
+    x = np.arange(len(boxes)) + 0.5 + shift
+    axes.vlines(x, low, high, color=colour, linewidth=1.0)
+    axes.bar(
+        x, third - first, bottom=first, width=width, color="white", edgecolor=colour,
+        linewidth=1.1, label=label, zorder=2,
+    )  # fmt: skip
+    axes.hlines(median, x - width / 2, x + width / 2, color=colour, linewidth=1.3)
+
+
+def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
+    n = len(panel.borders) - 1
+    upper.set_yscale("log")
+    seen = np.concatenate([boxes[np.isfinite(boxes)] for boxes in panel.boxes.values()])
+    if len(seen):
+        room = 0.06 * len(panel.boxes) + 0.04  # for the legend
+        span = float(seen.max() / seen.min()) * 2
+        upper.set_ylim(seen.min() / 1.5, seen.min() / 1.5 * span ** (1 / (1 - room)))
+    upper.set_ylabel(r"$E_\mathrm{voxel}$ [MeV]")
+    upper.yaxis.set_label_coords(-0.14, 1)
+    step = 1 if n < MANY_RINGS else 3
+    lower.set_xlim(0, n)
+    lower.set_xticks(np.arange(0, n + 1, step), [f"{r:.3g}" for r in panel.borders[::step]])
+    lower.tick_params(axis="x", labelsize=9)
+    lower.minorticks_off()
+    lower.set_ylim(0, 1.05)
+    lower.set_xlabel("rings between r [mm]")
+    lower.set_ylabel(r"$f_0$", loc="center")
+    lower.yaxis.set_label_coords(-0.14, 0.5)
+    add_legend(upper, len(panel.boxes))
+    for axes in (upper, lower):
+        axes.label_outer()
+
+
+def draw_adjacent(panel: AdjacentPanel) -> Figure:
+    """Draw the AUC of one, two and three adjacent layers against the first, above their floor."""
+    with style():
+        figure, right = new_figure([line.label for line in panel.lines])
+        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
+        axes = figure.subplots()
+        axes.axhline(NO_DIFFERENCE, color=GEANT4, linewidth=0.8)
+        for number, line in zip(NUMBERED, panel.lines, strict=False):
+            colour = line_of(number)["color"]
+            dots: dict[str, Any] = {"color": colour, "capsize": 2, "markersize": 5}
+            axes.errorbar(
+                line.first, line.auc, line.error, fmt="o-", linewidth=1.3, label=line.label, **dots
+            )
+            axes.errorbar(
+                line.first, line.floor, line.floor_error, fmt="o:", linewidth=0.9, mfc="white",
+                **dots,
+            )  # fmt: skip
+        highest = max(float(np.max([line.auc, line.floor])) for line in panel.lines)
+        lowest = min(float(np.min([line.auc, line.floor])) for line in panel.lines)
+        room = 0.08 * len(panel.lines) + 0.04  # for the legend
+        bottom = min(lowest, NO_DIFFERENCE) - 0.05
+        axes.set_ylim(bottom, bottom + (max(highest, 0.6) + 0.02 - bottom) / (1 - room))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("first layer")
+        axes.set_ylabel("AUC")
+        add_legend(axes, len(panel.lines))
+    return figure

@@ -1,0 +1,185 @@
+"""The energies of all layers given the incident energy: a stage that systems share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import ConfigDict
+from torch import Tensor
+
+from caloforge.flows import Flow, Kind, Order, Spline, vector_stack
+from caloforge.geometry import Geometry
+from caloforge.preprocessing import (
+    Chain,
+    LogEnergy,
+    Logit,
+    ScaleByMax,
+    add_gaussian,
+    add_uniform,
+)
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.likelihood import Noise
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.recipe import Recipe
+from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.units import keV
+
+__all__ = ["EnergyFlow", "EnergyStage", "energy_flow"]
+
+REDRAWS = 100  # of layer energies that are too high
+
+
+@dataclass(frozen=True)
+class EnergyFlow:
+    """The flow of layer energies (Convolutional L2LFlows, tables 3 and 4; FLOW-1 of SuperCalo).
+
+    The values by default are those of L2LFlows.
+
+    Args:
+        recipe: training (table 4).
+        kind: masked autoregressive blocks, as published, or couplings, which sample faster.
+        blocks: spline blocks with permutations between them (table 3).
+        hidden: width of the hidden layers (table 3).
+        hidden_layers: hidden layers of a block (table 3).
+        bins: spline bins (table 3).
+        bound: the splines act on [-bound, bound]; None for all that the logit reaches,
+            [logit(alpha), logit(1 - alpha)] (table 3).
+        minimum: minimum of bin width, height and derivative (table 3).
+        orders: the permutations between blocks, in turn (table 3).
+        alpha: of the modified logit (B.3).
+        noise: distribution of the noise on layer energies (table 4: Gaussian).
+        noise_mean: mean of Gaussian noise [MeV] (table 4).
+        noise_std: its standard deviation [MeV] (table 4).
+        noise_width: uniform noise lies between 0 and this [MeV] (SuperCalo, B2).
+        largest_ratio: layer energies whose sum exceeds so many incident energies are drawn anew,
+            None to keep all (section 3.1 has 2.6 for dataset 3).
+    """
+
+    recipe: Recipe
+    kind: Kind = "masked"
+    blocks: int = 6
+    hidden: int = 64
+    hidden_layers: int = 1
+    bins: int = 8
+    bound: float | None = None
+    minimum: float = 1e-6
+    orders: tuple[Order, ...] = ("random",)
+    alpha: float = 1e-6
+    noise: Literal["gaussian", "uniform"] = "gaussian"
+    noise_mean: float = 1 * keV
+    noise_std: float = 0.2 * keV
+    noise_width: float = 5 * keV
+    largest_ratio: float | None = None
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
+    """Spline blocks with permutations between (Convolutional L2LFlows, section 3.1)."""
+    bound = config.bound or math.log((1 - config.alpha) / config.alpha)
+    stack = vector_stack(
+        config.kind,
+        n_layers,
+        1,
+        blocks=config.blocks,
+        hidden=config.hidden,
+        hidden_layers=config.hidden_layers,
+        spline=Spline(config.bins, bound, config.minimum),
+        orders=config.orders,
+    )
+    return Flow(stack, (n_layers,))
+
+
+class EnergyStage(Stage):
+    """Energy of every layer given the incident energy (Convolutional L2LFlows, section 3.1).
+
+    Args:
+        config: its configuration.
+        geometry: the voxels.
+        condition: transform of the incident energy.
+    """
+
+    reads = ("energy_inc",)
+    writes = ("layer_energies",)
+
+    def __init__(self, config: EnergyFlow, geometry: Geometry, condition: LogEnergy) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.flow = energy_flow(config, geometry.n_layers)
+        self.layer_energies = Chain(ScaleByMax(), Logit(config.alpha))  # B.2, B.3
+        self.energy_inc = condition
+
+    @property
+    def sequential_passes(self) -> int:
+        return self.flow.bijection.sequential_passes
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.layer_energies.fit(lambda: (q["layer_energies"] for q in sample.batches()))
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, 1)."""
+        condition: Tensor = self.energy_inc(quantities["energy_inc"])
+        return condition[:, None]
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        noised = self.add_noise(quantities, rng)["layer_energies"]
+        return {"x": self.layer_energies(noised), "context": self.context(quantities)}
+
+    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
+        energies, config = quantities["layer_energies"], self.config
+        if config.noise == "uniform":
+            noised = add_uniform(energies, width=config.noise_width, rng=rng)
+        else:
+            noised = add_gaussian(energies, mean=config.noise_mean, std=config.noise_std, rng=rng)
+        return {**quantities, "layer_energies": noised}
+
+    def noise(self) -> Noise:
+        if self.config.noise == "uniform":
+            return torch.distributions.Uniform(0.0, self.config.noise_width, validate_args=False)
+        return torch.distributions.Normal(self.config.noise_mean, self.config.noise_std)
+
+    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
+        energies = quantities["layer_energies"]
+        exact = energies.double()
+        x = self.layer_energies(exact).to(energies.dtype)
+        density = self.flow.log_prob(x, self.context(quantities))
+        return density.double() + self.layer_energies.log_slope(exact).sum(1)
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Negative log-likelihood a layer."""
+        return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        context = self.context(quantities)
+        energies = self._draw(context, rng)
+        drawn = {**quantities, "layer_energies": energies}
+        if self.config.largest_ratio is None:
+            return drawn
+        largest = self.config.largest_ratio * quantities["energy_inc"]
+        redrawn = torch.zeros_like(largest, dtype=torch.int64)
+        for _ in range(REDRAWS):
+            # NaN is not above: it stays, and is reported
+            above = (energies.sum(1) > largest).nonzero()[:, 0]
+            if len(above) == 0:
+                return {**drawn, "redrawn": redrawn}
+            energies[above] = self._draw(context[above], rng)
+            redrawn[above] += 1
+        raise FloatingPointError(
+            f"{len(above)} of {len(energies)} showers still deposit more than "
+            f"{self.config.largest_ratio} times their incident energy after {REDRAWS} draws: the "
+            "energy flow diverged, or the incident energies lie far outside those it was trained on"
+        )
+
+    def _draw(self, context: Tensor, rng: torch.Generator) -> Tensor:
+        x = self.flow.sample(len(context), context, rng=rng)
+        return self.layer_energies.inverse(x).clamp_min(0)

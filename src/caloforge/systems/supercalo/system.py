@@ -1,0 +1,128 @@
+"""SuperCalo (arXiv:2308.11700): coarse showers, then their superresolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from caloforge.geometry import Coarsening, Geometry
+from caloforge.showers import VoxelShowers
+from caloforge.systems.arguments import SamplingOptions, batch_rng
+from caloforge.systems.base import System
+from caloforge.systems.energies import EnergyStage
+from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
+from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
+from caloforge.systems.supercalo.config import SuperCaloConfig
+from caloforge.systems.supercalo.presets import HOMES, SIZES, preset
+from caloforge.systems.supercalo.upsample import UpsampleStage
+
+__all__ = ["SuperCalo"]
+
+
+class SuperCalo(System):
+    """Layer energies, coarse voxels, fine voxels (SuperCalo, figure 1).
+
+    Args:
+        config: sizes and training of its flows.
+        geometry: a regular geometry that the coarse voxels divide.
+    """
+
+    name: ClassVar[str] = "supercalo"
+    Config: ClassVar[type[Any]] = SuperCaloConfig
+    sizes: ClassVar[tuple[str, ...]] = SIZES
+    homes: ClassVar[Mapping[str, str]] = HOMES
+    resampled: ClassVar[str | None] = "upsample"
+
+    def __init__(self, config: SuperCaloConfig, geometry: Geometry) -> None:
+        super().__init__(config, geometry)
+        factors = config.upsample.factors
+        self.coarsening = Coarsening(geometry, factors)
+        if config.energies is not None and config.coarse is not None:
+            self.stages["energies"] = EnergyStage(config.energies, geometry, incident_condition())
+            self.stages["coarse"] = CoarseStage(config.coarse, geometry, factors)
+        self.stages["upsample"] = UpsampleStage(config.upsample, geometry)
+
+    @classmethod
+    def preset(cls, size: str, geometry: Geometry) -> SuperCaloConfig:
+        return preset(size, geometry)
+
+    def draw(
+        self,
+        energy_inc: ArrayLike,
+        *,
+        rng: torch.Generator,
+        device: torch.device | str = "cpu",
+        options: SamplingOptions | None = None,
+        given: Mapping[str, Tensor] | None = None,
+    ) -> VoxelShowers:
+        coarse = coarse_name(self.config.upsample.factors)
+        if "coarse" not in self.stages and coarse not in (given or {}):
+            raise ValueError(
+                "this SuperCalo has no coarse generator of its own: give coarse showers to upsample"
+            )
+        return super().draw(energy_inc, rng=rng, device=device, options=options, given=given)
+
+    def upsample(
+        self,
+        coarse: Iterable[VoxelShowers],
+        *,
+        seed: int,
+        first: int = 0,
+        device: torch.device | str = "cpu",
+        options: SamplingOptions | None = None,
+    ) -> Iterator[VoxelShowers]:
+        """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
+
+        Example:
+            >>> coarse = other.stream(energies, seed=1)  # a system trained on coarse showers
+            >>> showers = VoxelShowers.concatenate(list(system.upsample(coarse, seed=1)))
+
+        Args:
+            coarse: batches of showers in the coarse voxels, `system.coarsening.geometry`, or of
+                showers in the fine ones, which are made coarse first.
+            seed: every batch draws from its own generator, derived from the seed and its number.
+            first: number of the first batch.
+            device: where to compute.
+            options: what a user chooses at generation.
+
+        Raises:
+            ValueError: for showers in other voxels, or coarse ones that cannot give the energies of
+                the fine layers that the flow is conditioned on.
+        """
+        self.prepare(device)
+        for number, showers in enumerate(coarse, first):
+            # another branch than that of a generator that drew the coarse showers with this seed
+            rng = batch_rng(seed, number, device, branch=1)
+            given = self._known(showers)
+            yield self.draw(
+                showers.energy_inc, rng=rng, device=device, options=options, given=given
+            )
+
+    def _known(self, showers: VoxelShowers) -> Quantities:
+        """What showers in fine or in coarse voxels say of themselves."""
+        name, fine = coarse_name(self.coarsening.factors), self.geometry
+        if showers.geometry.layers == fine.layers:
+            return ShowerQuantities(showers, (name, "layer_energies")).all()
+        if showers.geometry.layers != self.coarsening.geometry.layers:
+            raise ValueError(
+                f"showers of {showers.geometry.name} are neither in the coarse voxels, "
+                f"{self.coarsening.geometry.name}, nor in the fine ones, {fine.name}: make coarse "
+                "ones with showers.coarsen(system.coarsening)"
+            )
+        known = ShowerQuantities(showers, ("showers", "layer_energies")).all()
+        coarse = {name: known["showers"].flatten(1)}
+        if self.config.upsample.layer_energies == "coarse":
+            return coarse
+        if self.coarsening.factors[0] > 1:
+            raise ValueError(
+                "coarse showers have no energies of fine layers, which this flow is conditioned "
+                "on: train one with upsample.layer_energies=coarse, or give fine showers"
+            )
+        return {**coarse, "layer_energies": known["layer_energies"]}
+
+    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
+        return quantities["showers"]

@@ -1,0 +1,164 @@
+"""The superresolution flow of SuperCalo: the fine voxels of coarse ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caloforge.geometry import Coarsening, Geometry
+from caloforge.preprocessing import Chain, Logit, ScaleByMax
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
+from caloforge.systems.rescaling import rescale
+from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.supercalo.coarse import incident_condition
+from caloforge.systems.supercalo.config import UpsampleFlow
+from caloforge.systems.supercalo.shares import HitShares, RelativeShares
+
+__all__ = ["UpsampleStage"]
+
+COPIES = 8  # of the splines' parameters that a flow holds at once
+SHARES: dict[str, type[RelativeShares | HitShares]] = {
+    "relative": RelativeShares,
+    "hits": HitShares,
+}
+
+
+class UpsampleStage(Stage):
+    """Fine voxels of every coarse voxel that holds energy (SuperCalo, section III).
+
+    All coarse voxels of all showers are drawn alike and independently (equation 2).
+
+    Args:
+        config: its configuration.
+        geometry: the fine voxels.
+    """
+
+    fine_index: Tensor
+    neighbours: Tensor
+    place: Tensor
+
+    def __init__(self, config: UpsampleFlow, geometry: Geometry) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.coarsening = coarsening = Coarsening(geometry, config.factors)
+        self.threshold = geometry.threshold
+        self.shape = geometry.shape
+        self.own = coarse_name(config.factors)
+        fine_layers = ("layer_energies",) if config.layer_energies == "fine" else ()
+        self.reads = ("energy_inc", self.own, *fine_layers)
+        self.writes = ("showers",)
+        constants = {
+            "fine_index": torch.from_numpy(coarsening.fine_index.copy()),
+            "neighbours": torch.from_numpy(coarsening.neighbours.copy()),
+            "place": _place(coarsening),
+        }
+        for name, value in constants.items():  # they follow from the configuration
+            self.register_buffer(name, value, persistent=False)
+        spanned = config.factors[0] if fine_layers else 1
+        n_conditions = 2 + spanned + self.neighbours.shape[1] + self.place.shape[1]
+        self.shares = SHARES[config.shares](config, coarsening.n_fine, n_conditions)
+        self.energy_inc = incident_condition()
+        self.coarse = Chain(ScaleByMax(), Logit(config.alpha))  # B6, B7
+        self.layer_energies = Chain(ScaleByMax(), Logit(config.alpha))  # B2, B3
+
+    @property
+    def sequential_passes(self) -> int:
+        return self.shares.sequential_passes
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.coarse.fit(lambda: (q[self.own] for q in sample.batches()))
+        self.layer_energies.fit(lambda: (self._spanned(q) for q in sample.batches()))
+
+    def _spanned(self, quantities: Quantities) -> Tensor:
+        """Energies of the layers that each coarse layer spans, or their sum.
+
+        Shape (n, coarse layers, spanned); below the threshold they count as none.
+        """
+        if self.config.layer_energies == "fine":
+            energies = quantities["layer_energies"]
+        else:
+            energies = quantities[self.own].unflatten(1, (self.coarsening.shape[0], -1)).sum(2)
+        energies = torch.where(energies < self.threshold, 0.0, energies)  # NaN stays NaN
+        spanned: Tensor = energies.unflatten(1, (self.coarsening.shape[0], -1))
+        return spanned
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Conditions of the coarse voxels that hold energy, in the order of shower and voxel.
+
+        In this order: incident energy; energy of the coarse voxel, `noised` where it has noise;
+        energies of the layers that it spans; energies of its six neighbours, 0 where there
+        is none (see `Coarsening.neighbours`); its coarse layer and its radial bin, or its bins of x
+        and y, one-hot.
+
+        Returns:
+            Shape (hits, 31) for choice A, (hits, 57) for choice B of `calochallenge-2`.
+        """
+        coarse = quantities[self.own]
+        shower, voxel = coarse.nonzero(as_tuple=True)
+        behind = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], 1)  # what -1 points at
+        beside = behind[shower[:, None], self.neighbours[voxel]]
+        in_layer = self.coarsening.n_coarse // self.coarsening.shape[0]
+        spanned = self.layer_energies(self._spanned(quantities))[shower, voxel // in_layer]
+        incident = self.energy_inc(quantities["energy_inc"])[shower]
+        own = self.coarse(quantities["noised"][shower, voxel])
+        columns = [incident[:, None], own[:, None], spanned, self.coarse(beside)]
+        return torch.cat([*columns, self.place[voxel]], 1)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        hit = quantities[self.own] > 0
+        fine = quantities["showers"].flatten(1)[:, self.fine_index][hit]
+        noise = self.shares.noise(len(fine), fine, rng)
+        if noise is not None:
+            fine = fine + noise
+        context = self.context(self._noised(quantities, noise))
+        return {**self.shares.batch(fine, rng), "context": context}
+
+    def _noised(self, quantities: Quantities, noise: Tensor | None) -> Quantities:
+        """With the energies of coarse voxels as the flow sees them, noise of fine ones included."""
+        coarse = quantities[self.own]
+        if noise is None:
+            return {**quantities, "noised": coarse}
+        hit = coarse.nonzero(as_tuple=True)
+        return {**quantities, "noised": coarse.index_put(hit, noise.sum(1), accumulate=True)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        return self.shares.loss(batch)
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        coarse = quantities[self.own]
+        shower, voxel = coarse.nonzero(as_tuple=True)
+        seen = self._noised(quantities, self.shares.noise(len(voxel), coarse, rng))
+        shares = self._decode(self.context(seen), rng, options)
+        energies = shares * seen["noised"][shower, voxel][:, None]
+        if options.postprocess and self.config.rescale != "none":
+            wanted = coarse[shower, voxel][:, None]
+            energies = rescale(energies[:, None], wanted, self.threshold, self.config.rescale)[:, 0]
+        showers = coarse.new_zeros(len(coarse), self.fine_index.numel())
+        showers[shower[:, None], self.fine_index[voxel]] = energies
+        return {**quantities, "showers": showers.reshape(-1, *self.shape)}
+
+    def _decode(self, context: Tensor, rng: torch.Generator, options: SamplingOptions) -> Tensor:
+        """Shares of the fine voxels, shape (hits, n_fine), within the memory budget."""
+        # all random numbers at once: what is drawn does not hang on the budget
+        latent = self.shares.draw_latent(len(context), rng)
+        parameters = self.coarsening.n_fine * (3 * self.config.bins + 1)
+        size = COPIES * (parameters + context.shape[1] + self.config.hidden) * latent.element_size()
+        at_once = max(1, options.memory_budget // size)
+        pieces = zip(latent.split(at_once), context.split(at_once), strict=True)
+        return torch.cat([self.shares.decode(*piece) for piece in pieces])
+
+
+def _place(coarsening: Coarsening) -> Tensor:
+    """Coarse layer and bin of r, or of x and y, of each coarse voxel, one-hot."""
+    axes = (0, 1, 2) if coarsening.fine.cyclic_axis is None else (0, 2)
+    numbers = torch.cartesian_prod(*(torch.arange(size) for size in coarsening.shape))
+    hot = [torch.nn.functional.one_hot(numbers[:, i], coarsening.shape[i]) for i in axes]
+    return torch.cat(hot, 1).to(torch.get_default_dtype())

@@ -1,0 +1,194 @@
+"""A mistake on the command line is one line and exit code 2, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., Any]  # arguments to exit code and what was printed
+
+MISTAKES = {
+    "unknown preset": (["info", "l2lflows/huge"], "no preset 'l2lflows/huge'"),
+    "unknown system": (["info", "l3l/tiny"], "no system 'l3l'"),
+    "unknown geometry": (["info", "l2lflows/tiny", "--geometry", "cms"], "cms"),
+    "irregular geometry": (
+        ["info", "l2lflows/tiny", "--geometry", "calochallenge-1-pions"],
+        "needs a regular geometry",
+    ),
+    "no data": (["train", "l2lflows/tiny", "--data", "{tmp}/no.h5", "-o", "{tmp}/r"], "no.h5"),
+    "data that are none": (
+        ["train", "l2lflows/tiny", "--data", "{tmp}/text.h5", "-o", "{tmp}/r"],
+        "text.h5",
+    ),
+    "setting without value": (
+        ["train", "l2lflows/tiny", "epochs", "--data", "{data}", "-o", "{tmp}/r"],
+        "written name=value, got 'epochs'",
+    ),
+    "setting without a place": (
+        ["train", "l2lflows/tiny", "epochs=3", "--data", "{data}", "-o", "{tmp}/r"],
+        "no setting 'epochs': expected one of energies",
+    ),
+    "settings file that holds none": (
+        [
+            "train",
+            "l2lflows/tiny",
+            "--data",
+            "{data}",
+            "-o",
+            "{tmp}/r",
+            "--config",
+            "{tmp}/text.h5",
+        ],
+        "must hold settings by name",
+    ),
+    "no settings file": (
+        [
+            "train",
+            "l2lflows/tiny",
+            "--data",
+            "{data}",
+            "-o",
+            "{tmp}/r",
+            "--config",
+            "{tmp}/no.yaml",
+        ],
+        "no.yaml",
+    ),
+    "unknown stage": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{tmp}/r", "--stage", "layer_77"],
+        "no stage layer_77",
+    ),
+    "run that is there": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{run}"],
+        "holds a run already: resume it",
+    ),
+    "run of other settings": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{run}", "--resume"],
+        "begun with another config",
+    ),
+    "no run": (["generate", "{tmp}/no", "-n", "3", "-o", "{tmp}/a.h5"], "no run folder"),
+    "neither number nor file": (["generate", "{run}", "-o", "{tmp}/a.h5"], "either -n"),
+    "number and file": (
+        ["generate", "{run}", "-n", "3", "--like", "{data}", "-o", "{tmp}/a.h5"],
+        "either -n",
+    ),
+    "no showers": (["generate", "{run}", "-n", "0", "-o", "{tmp}/a.h5"], "energ"),
+    "spectrum that is none": (
+        ["generate", "{run}", "-n", "3", "--energy", "gauss:1:2", "-o", "{tmp}/a.h5"],
+        "gauss",
+    ),
+    "no folder to write to": (
+        ["generate", "{run}", "-n", "3", "-o", "{tmp}/no/a.h5"],
+        "does not exist",
+    ),
+    "no candidate": (
+        ["evaluate", "--reference", "{data}", "{tmp}/no.h5", "-o", "{tmp}/e"],
+        "no.h5",
+    ),
+    "two candidates of one name": (
+        ["evaluate", "--reference", "{data}", "{data}", "{data}", "-o", "{tmp}/e"],
+        "two candidates have one name",
+    ),
+    "timing of no run": (["bench", "{tmp}/no", "-o", "{tmp}/t.json"], "no run folder"),
+    "batch sizes that are none": (
+        ["bench", "{run}", "--batch-sizes", "1;100", "-o", "{tmp}/t.json"],
+        "parted by commas, such as 1,100,10000, got '1;100'",
+    ),
+    "batch of no shower": (["bench", "{run}", "--batch-sizes", "10,0"], "must be positive, got 0"),
+    "unknown device": (["bench", "{run}", "--device", "tpu"], "the device cpu or cuda, got 'tpu'"),
+    "no run of the clock": (["bench", "{run}", "--runs", "0"], "runs must be positive, got 0"),
+    "no folder for the timing": (
+        ["bench", "{run}", "-o", "{tmp}/no/t.json"],
+        "does not exist",
+    ),
+    "factors that do not divide": (
+        ["coarsen", "{data}", "--factors", "3,2,1", "-o", "{tmp}/c.h5"],
+        "factors (3, 2, 1) do not divide the (4, 16, 9) voxels of slab",
+    ),
+    "too few factors": (
+        ["coarsen", "{data}", "--factors", "2,2", "-o", "{tmp}/c.h5"],
+        "expected three whole numbers such as 5,2,1, got '2,2'",
+    ),
+    "half a voxel": (
+        ["coarsen", "{data}", "--factors", "2.5,2,1", "-o", "{tmp}/c.h5"],
+        "expected three whole numbers",
+    ),
+    "no showers to coarsen": (["coarsen", "{tmp}/no.h5", "-o", "{tmp}/c.h5"], "no.h5"),
+    "resampling of what has no coarse showers": (
+        ["generate", "{run}", "-n", "3", "--resample", "2", "-o", "{tmp}/a.h5"],
+        "l2lflows draws every shower anew, it has nothing to resample",
+    ),
+    "upsampling with what upsamples none": (
+        ["upsample", "{run}", "{data}", "-o", "{tmp}/a.h5"],
+        "l2lflows draws showers from incident energies: it upsamples none",
+    ),
+    "no coarse showers": (["upsample", "{run}", "{tmp}/no.h5", "-o", "{tmp}/a.h5"], "no.h5"),
+    "energies for showers that have theirs": (
+        ["upsample", "{run}", "{data}", "-n", "3", "-o", "{tmp}/a.h5"],
+        "-n, --energy and --like are for the run folder of a coarse generator",
+    ),
+    "coarse generator without a number": (
+        ["upsample", "{run}", "{run}", "-o", "{tmp}/a.h5"],
+        "either -n",
+    ),
+    "detector": (
+        ["simulate", "--geometry", "cms", "--energy", "fixed:1e3", "-n", "1", "-o", "{tmp}/s.h5"],
+        "cms",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    mistake: str, data: Path, run: Path, tmp_path: Path, caloforge: Command
+) -> None:
+    (tmp_path / "text.h5").write_text("just words")
+    arguments, message = MISTAKES[mistake]
+    places = {"tmp": tmp_path, "data": data, "run": run}
+    result = caloforge(*(argument.format(**places) for argument in arguments))
+    assert result.code == 2
+    assert message in result.err
+    assert "Traceback" not in result.err
+    errors = [line for line in result.err.splitlines() if line.startswith("error ")]
+    assert len(errors) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--energy", "gauss:1:2", "gauss"),
+        ("--direction", "0,1", "three numbers"),
+        ("--position", "a,b,c", "a"),
+        ("--particle", "muon", "muon"),
+    ],
+)
+def test_a_mistake_about_the_gun(
+    option: str, value: str, message: str, geant4_data: Path, tmp_path: Path, caloforge: Command
+) -> None:
+    options = {"--geometry": "calochallenge-2", "--energy": "fixed:1e3", "-n": "1", option: value}
+    output = tmp_path / "s.h5"
+    result = caloforge("simulate", *(x for pair in options.items() for x in pair), "-o", output)
+    assert result.code == 2
+    assert message in result.err
+    assert len([line for line in result.err.splitlines() if line.startswith("error ")]) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "l2lflows/tiny"],
+        ["polish"],
+        ["generate", "run", "-n", "many"],
+        ["generate", "run", "-n", "3", "-o", "a.h5", "--resample", "0"],
+        ["upsample", "run"],
+    ],
+)
+def test_a_misspelt_command_is_exit_code_2(arguments: list[str], caloforge: Command) -> None:
+    result = caloforge(*arguments)
+    assert result.code == 2
+    assert "Traceback" not in result.err
