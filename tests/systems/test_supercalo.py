@@ -118,9 +118,9 @@ def test_couplings_take_one_pass_a_block(
 # ---------------------------------------------------------------- presets
 
 
-@pytest.mark.parametrize("size", HOMES)
-def test_a_preset_of_the_paper_is_for_its_own_voxels(size: str) -> None:
-    with pytest.raises(ValueError, match=f"{size} is for the voxels of calochallenge-2, got ild"):
+@pytest.mark.parametrize(("size", "home"), HOMES.items())
+def test_a_preset_of_a_data_set_is_for_its_own_voxels(size: str, home: str) -> None:
+    with pytest.raises(ValueError, match=f"{size} is for the voxels of {home}, got ild"):
         build(f"supercalo/{size}", "ild-30")
 
 
@@ -162,6 +162,17 @@ def test_a_density_is_refused(bundled: VoxelShowers) -> None:
     system = build("supercalo/tiny", bundled.geometry)
     with pytest.raises(ValueError, match="supercalo has no density: coarse, upsample give none"):
         system.log_prob(bundled[:2])
+
+
+def test_the_preset_of_dataset_3_is_the_coupling_chain_with_coarser_voxels() -> None:
+    with torch.device("meta"):
+        system = build("supercalo/calochallenge-3")
+        other = build("supercalo/coupling")
+    assert system.coarsening.shape == (15, 10, 9)
+    assert system.config.energies == other.config.energies
+    assert system.config.coarse == other.config.coarse
+    # 60,000 coarse voxels a step, as in the paper
+    assert system.config.upsample.recipe.batch_size * system.coarsening.n_coarse == 44 * 1350
 
 
 # ---------------------------------------------------------------- permutations

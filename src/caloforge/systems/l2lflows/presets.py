@@ -31,10 +31,7 @@ _SCALES: dict[str, dict[str, Any]] = {
     "paper-calochallenge-2": {"down_sampling": ((2, 1), (4, 3)), "padding": (0, 3)},
 }
 
-# Of `small` for layers of few voxels: half the work for nearly the same likelihood, as the paper's
-# bound of 15 leaves most bins where no data are. Larger layers lose too much by it.
-FEW_VOXELS = 256
-_LIGHT: dict[str, Any] = {"blocks": 2, "bound": 8.0, "decode_kernel": 1, "embed_tiles": True}
+FEW_VOXELS = 256  # in a layer: two couplings do for so many
 
 _SMALL_ENERGIES = EnergyFlow(recipe=Recipe(epochs=50, batch_size=64, learning_rate=1e-3, ema=0.99))
 
@@ -95,8 +92,11 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
             last_kernel=1,
             # the middle of polar bins is a border, which convolutions see; that of cells is not
             position=geometry.cyclic_axis is None,
+            decode_kernel=1,
+            embed_tiles=True,
+            blocks=2 if a * b <= FEW_VOXELS else 3,
             bins=8,
-            **(_LIGHT if a * b <= FEW_VOXELS else {"blocks": 4}),
+            bound=8.0,  # the paper's 15 leaves most bins where no data are
             warm_start=True,
             first_epochs=20,
         ),
