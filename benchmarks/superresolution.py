@@ -57,7 +57,7 @@ def main() -> None:
     )
     print(scores.to_markdown())
     result = {
-        "system": str(arguments.run),
+        "run": arguments.run.name,
         "factors": system.config.upsample.factors,
         "n_showers": len(reference),
         "conservation": conservation(system, training[:N_CONSERVED]),

@@ -93,7 +93,7 @@ def test_upsampling_showers_from_anywhere(
     assert np.array_equal(cf.read(tmp_path / "b.h5").energy, expected.energy)
     result = caloforge("generate", run, "-n", 3, "-o", tmp_path / "c.h5")
     assert result.code == 2
-    assert "no coarse generator of its own" in result.err
+    assert "the stage upsample needs coarse_2x4x3" in result.err
     result = caloforge("upsample", run, generator, "-o", tmp_path / "c.h5")
     assert result.code == 2
     assert "either -n" in result.err

@@ -153,7 +153,7 @@ def test_what_is_refused_leaves_nothing(
         upsample(system, given.coarsen(system.coarsening), **job)
     alone = build("supercalo/tiny", given.geometry, overrides={"energies": None, "coarse": None})
     alone.stages["upsample"].load_transforms(system.stages["upsample"].transforms())
-    with pytest.raises(ValueError, match="no coarse generator of its own"):
+    with pytest.raises(ValueError, match="the stage upsample needs coarse_5x2x1"):
         generate(alone, [1e4], **job)
     with pytest.raises(ValueError, match="one incident energy or more"):
         upsample(system, given[:0], **job)

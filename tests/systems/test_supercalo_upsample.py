@@ -376,7 +376,7 @@ def test_showers_that_do_not_fit_are_refused(
     with pytest.raises(ValueError, match=r"no energies of fine layers.*layer_energies=coarse"):
         list(systems["A"].upsample([of_a], seed=1))
     for system in systems.values():
-        with pytest.raises(ValueError, match="no coarse generator of its own: give coarse showers"):
+        with pytest.raises(ValueError, match=r"the stage upsample needs coarse_.* coarse showers"):
             system.generate([1e4], seed=1)
 
 

@@ -153,7 +153,7 @@ class System(ABC):
                 some of them are left out.
 
         Raises:
-            ValueError: if the system cannot resample.
+            ValueError: if the system cannot resample, or draws less than its stages need.
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
@@ -168,6 +168,11 @@ class System(ABC):
         for name, stage in list(self.stages.items())[max(known, default=-1) + 1 :]:
             if stage.training:
                 stage.eval()
+            if missing := [read for read in stage.reads if read not in quantities]:
+                raise ValueError(
+                    f"the stage {name} needs {', '.join(missing)}, which no stage of this "
+                    f"{self.name} draws: give them, such as coarse showers to upsample"
+                )
             if name == self.resampled and chosen.resample > 1:
                 times = chosen.resample
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}

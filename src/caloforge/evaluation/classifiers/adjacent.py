@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from caloforge.evaluation.classifiers.inputs import INPUTS
+from caloforge.evaluation.classifiers.metric import ClassifierTest
 from caloforge.evaluation.classifiers.protocols import ADJACENT, Protocol
 from caloforge.evaluation.classifiers.testing import classify
 from caloforge.evaluation.classifiers.training import Progress
-from caloforge.evaluation.comparison import Columns, Comparison, Metric
+from caloforge.evaluation.comparison import Columns, Comparison
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
@@ -141,52 +142,32 @@ def _share(progress: Progress | None, number: int, n_networks: int) -> Progress 
     return lambda epoch, epochs: progress(number * epochs + epoch, n_networks * epochs)
 
 
-class AdjacentLayers(Metric):
+class AdjacentLayers(ClassifierTest):
     """AUC by the number of adjacent layers and the first of them, see `adjacent_layer_auc`.
 
-    Args:
-        reference: Geant4 showers; nothing is fitted to them as a whole.
-        threshold: read-out threshold [MeV], which the samples have been taken with.
-        protocol: the settings.
-        device: see `classify`.
-        progress: called after each epoch of each training.
+    The arguments are those of `ClassifierTest`. No scores were published but as a picture.
     """
-
-    is_random = True
-
-    def __init__(
-        self,
-        reference: Sample,
-        threshold: float,
-        protocol: Protocol,
-        *,
-        device: str | torch.device | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.protocol = protocol
-        self.name = protocol.name
-        self.repeats = protocol.runs
-        self.max_size = protocol.max_showers
-        self._n_layers = reference.geometry.n_layers
-        self._device = device
-        self._progress = progress
 
     def columns(self, sample: Sample) -> Columns:
         """All voxels."""
         return {"voxels": sample.voxels()}
 
+    def is_comparable(self, size: int) -> bool:
+        return False
+
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
         """For each number of layers an AUC for every layer that they begin with, NaN for others."""
+        n_layers = reference["voxels"].geometry.n_layers
         found = adjacent_layer_auc(
             reference["voxels"],
             candidate["voxels"],
             self.protocol,
-            numbers=[n for n in NUMBERS if n <= self._n_layers],
+            numbers=[n for n in NUMBERS if n <= n_layers],
             seed=seed,
             device=self._device,
             progress=self._progress,
         )
-        values = {f"auc_{n}": np.full(self._n_layers, np.nan) for n in found.numbers}
+        values = {f"auc_{n}": np.full(n_layers, np.nan) for n in found.numbers}
         for by_layer, auc in zip(values.values(), found.auc, strict=True):
             by_layer[found.first] = auc
         return Comparison(values)

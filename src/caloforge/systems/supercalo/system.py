@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
@@ -49,22 +48,6 @@ class SuperCalo(System):
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> SuperCaloConfig:
         return preset(size, geometry)
-
-    def draw(
-        self,
-        energy_inc: ArrayLike,
-        *,
-        rng: torch.Generator,
-        device: torch.device | str = "cpu",
-        options: SamplingOptions | None = None,
-        given: Mapping[str, Tensor] | None = None,
-    ) -> VoxelShowers:
-        coarse = coarse_name(self.config.upsample.factors)
-        if "coarse" not in self.stages and coarse not in (given or {}):
-            raise ValueError(
-                "this SuperCalo has no coarse generator of its own: give coarse showers to upsample"
-            )
-        return super().draw(energy_inc, rng=rng, device=device, options=options, given=given)
 
     def upsample(
         self,
