@@ -330,6 +330,15 @@ def test_cells_know_their_position_where_all_else_is_the_same(n_previous: int) -
         assert torch.equal(inner[:, 3, 3], inner[:, 0, 0]) is not position
 
 
+@pytest.mark.parametrize(("geometry", "long"), [("ild-30", {0, 15}), ("calochallenge-2", {22})])
+def test_layers_that_begin_from_nothing_train_longer(geometry: str, long: set[int]) -> None:
+    """The middle one, which has no neighbour, and the first one where it learns positions alone."""
+    system = build("l2lflows/small", geometry)
+    epochs = [stage.recipe.epochs for name, stage in system.stages.items() if "layer" in name]
+    assert {layer for layer, number in enumerate(epochs) if number == 20} == long
+    assert set(epochs) == {3, 20}
+
+
 def test_a_warm_start_takes_the_neighbour_over(bundled: VoxelShowers) -> None:
     """All weights of the same shape, the order of the channels too; the transforms are its own."""
     overrides = {"layers.warm_start": True, "layers.first_epochs": 9, "layers.recipe.epochs": 2}

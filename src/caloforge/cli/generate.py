@@ -164,6 +164,7 @@ def _options(postprocess: bool, resample: int, memory: int) -> SamplingOptions:
 
 
 def _summary(output: Path, n: int, system: System) -> None:
-    console.print(f"{output}: {n} showers, {output.stat().st_size / 1e6:.1f} MB")
+    size = output.stat().st_size / 1e6
+    console.print(f"{output}: {n} showers, {size:.1f} MB", soft_wrap=True)
     if system.n_redrawn:
         console.print(f"{system.n_redrawn} unphysical draws were rejected and drawn anew")

@@ -132,7 +132,9 @@ def coarsen(
             for batch in file.batches(1000):
                 writer.append(batch.coarsen(coarsening))
     console.print(
-        f"{output}: {coarsening.n_coarse} voxels of {coarsening.n_fine}, {coarsening.geometry.name}"
+        f"{output}: {coarsening.n_coarse} voxels of {coarsening.n_fine}, "
+        f"{coarsening.geometry.name}",
+        soft_wrap=True,
     )
 
 

@@ -42,7 +42,8 @@ class LayerFlow:
         warm_start: a layer starts from the weights of its neighbour towards the middle layer, which
             is trained first: most of what a flow learns is the same in both. The paper trains every
             flow from scratch, so that all can be trained at once.
-        first_epochs: epochs of the layer that has no neighbour to start from.
+        first_epochs: epochs of the layer that has no neighbour to start from, and of the one that
+            has no earlier layers where it learns positions.
         rotation: rotate showers at random in training where an axis is cyclic (section 3.3).
         reflection: mirror showers at random in training, along alpha, or along x, y and their
             diagonal: for showers that enter perpendicularly at a corner or the middle of the
@@ -126,6 +127,7 @@ class MaskedFlow(LayerFlow):
     summary: int = 64
 
     padding: ClassVar[tuple[int, int]] = (0, 0)  # any layer fits
+    position: ClassVar[bool] = False  # every voxel is known by its number
 
 
 _KINDS = {"convolutional": ConvolutionalFlow, "masked": MaskedFlow}

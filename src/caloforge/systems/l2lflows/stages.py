@@ -64,13 +64,15 @@ class LayerStage(Stage):
         self.config = config
         self.layer = layer
         self.needs = _neighbour(layer, geometry.n_layers) if config.warm_start else ()
-        first = config.warm_start and not self.needs and config.first_epochs
-        self.recipe = replace(config.recipe, epochs=first) if first else config.recipe
-        self.threshold = geometry.threshold
-        self.cyclic = geometry.cyclic_axis is not None
         self.previous = tuple(
             layer_name(i) for i in range(max(0, layer - config.previous_layers), layer)
         )
+        # where no earlier layer says where hits are, the learned position does, from nothing
+        is_first = not self.needs or (config.position and not self.previous)
+        first = config.warm_start and is_first and config.first_epochs
+        self.recipe = replace(config.recipe, epochs=first) if first else config.recipe
+        self.threshold = geometry.threshold
+        self.cyclic = geometry.cyclic_axis is not None
         self.own = layer_name(layer)
         self.reads = ("energy_inc", "layer_energies", *self.previous)
         self.writes = (self.own,)
