@@ -24,7 +24,6 @@ CHOICE_A, CHOICE_B = (5, 2, 1), (1, 4, 3)
 # The paper leaves it open (section VI). Of four that were measured this one upsamples best, with
 # coarse voxels few enough for a FLOW-2; docs/supercalo.md has the figures.
 DATASET_3 = (3, 5, 2)
-COARSE_VOXELS = {CHOICE_A: 648, CHOICE_B: 540, DATASET_3: 1350}
 
 
 def preset(size: str, geometry: Geometry) -> SuperCaloConfig:
@@ -46,18 +45,18 @@ def preset(size: str, geometry: Geometry) -> SuperCaloConfig:
             f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
         )
     if size == "paper":
-        return _paper(CHOICE_A)
+        return _paper(Coarsening(geometry, CHOICE_A))
     if size == "paper-b":
-        return _paper(CHOICE_B)
+        return _paper(Coarsening(geometry, CHOICE_B))
     if size == "coupling":
-        return _coupling(_paper(CHOICE_A))
+        return _coupling(_paper(Coarsening(geometry, CHOICE_A)))
     if size == "calochallenge-3":
-        return _coupling(_paper(DATASET_3))
+        return _coupling(_paper(Coarsening(geometry, DATASET_3)))
     factors = _factors(geometry, along_z=size != "small-b")
     return _small(geometry, factors, tiny=size == "tiny")
 
 
-def _paper(factors: tuple[int, int, int]) -> SuperCaloConfig:
+def _paper(coarsening: Coarsening) -> SuperCaloConfig:
     """The published configuration (tables I and II, sections III B and IV), field by field."""
     return SuperCaloConfig(
         energies=EnergyFlow(
@@ -96,7 +95,7 @@ def _paper(factors: tuple[int, int, int]) -> SuperCaloConfig:
             recipe=Recipe(
                 epochs=40,
                 # 60,000 coarse voxels, empty ones counted
-                batch_size=round(60_000 / COARSE_VOXELS[factors]),
+                batch_size=round(60_000 / coarsening.n_coarse),
                 learning_rate=1e-3,
                 schedule="triangular",
                 initial_learning_rate=2e-5,
@@ -104,7 +103,7 @@ def _paper(factors: tuple[int, int, int]) -> SuperCaloConfig:
                 annihilation=0.1,  # 4 of 40 epochs
                 validation=0.3,
             ),
-            factors=factors,
+            factors=coarsening.factors,
         ),
     )
 
