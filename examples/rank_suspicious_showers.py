@@ -25,14 +25,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
-from sklearn.neighbors import NearestNeighbors
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.evaluation import deviation_from_peers
 from caloforge.systems import layer_name
 
 Array = NDArray[np.floating]
-NEIGHBOURS = 100
 
 
 # ---------------------------------------------------------------- known defects
@@ -106,19 +105,13 @@ def deviations(
 ) -> dict[str, Array]:
     """Standard deviations by which each stage's log-density lies below that of its like, (n,)."""
     like, reference_like = likeness(showers), likeness(reference)
+    known = reference_densities
     return {
-        name: below(density, like[name], reference_densities[name], reference_like[name])
+        name: -deviation_from_peers(
+            density, like[name], known[name], reference_like[name], least_width=1e-3
+        )
         for name, density in densities.items()
     }
-
-
-def below(value: Array, like: Array, others: Array, others_like: Array) -> Array:
-    """How far values lie below the median of their neighbours, in units of their width."""
-    scale = others_like.std(0) + 1e-6
-    search = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(others))).fit(others_like / scale)
-    around = others[search.kneighbors(like / scale, return_distance=False)]
-    low, median, high = np.percentile(around, [16, 50, 84], axis=1)
-    return (median - value) / np.maximum((high - low) / 2, 1e-3)
 
 
 def suspicion(deviations: Mapping[str, Array]) -> Array:

@@ -209,3 +209,41 @@ def supercalo_run(
     system = cf.build("supercalo/tiny", bundled.geometry, seed=4, overrides=small_supercalo)
     cf.train(system, bundled[:200], run=folder, seed=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_calodream() -> dict[str, object]:
+    """Settings that make calodream/tiny train in a second a stage, with all that it may have."""
+    recipe = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-3}
+    training = {"iterations": 20, "patience": 20}
+    return {
+        "energies.recipe.epochs": 2,
+        "energies.feed_forward": 16,
+        "energies.hidden": 16,
+        "energies.solver": "midpoint-2",
+        "shape.recipe.epochs": 2,
+        "shape.dim": 12,
+        "shape.hidden": 16,
+        "shape.blocks": 1,
+        "shape.solver": "midpoint-2",
+        "solvers": [
+            {"steps": 2, "showers": 8, "batch_size": 4, "reference_steps": 4, "training": training}
+        ],
+        "distillation": {"recipe": recipe, "steps": 2, "solver": "euler-2"},
+    }
+
+
+@pytest.fixture(scope="session")
+def calodream_run(
+    bundled: VoxelShowers,
+    small_calodream: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The run folder of a CaloDREAM trained on 200 bundled showers with seed 4; copy it to change
+    it."""
+    import caloforge as cf
+
+    folder = tmp_path_factory.mktemp("runs") / "calodream"
+    system = cf.build("calodream/tiny", bundled.geometry, seed=4, overrides=small_calodream)
+    cf.train(system, bundled[:200], run=folder, seed=4)
+    return folder

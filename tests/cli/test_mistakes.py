@@ -121,6 +121,18 @@ MISTAKES = {
         ["generate", "{run}", "-n", "3", "--resample", "2", "-o", "{tmp}/a.h5"],
         "l2lflows draws every shower anew, it has nothing to resample",
     ),
+    "solver of what solves nothing": (
+        ["generate", "{run}", "-n", "3", "--solver", "rk4-5", "-o", "{tmp}/a.h5"],
+        "l2lflows solves no differential equation for its voxels, it takes no solver 'rk4-5'",
+    ),
+    "solver of layer energies that are not solved for": (
+        ["generate", "{run}", "-n", "3", "--energy-solver", "rk4-5", "-o", "{tmp}/a.h5"],
+        "l2lflows solves no differential equation for its layer energies",
+    ),
+    "timing by a solver of what solves nothing": (
+        ["bench", "{run}", "--solver", "rk4-5", "-o", "{tmp}/t.json"],
+        "it takes no solver 'rk4-5': only flow matching does, such as calodream",
+    ),
     "upsampling with what upsamples none": (
         ["upsample", "{run}", "{data}", "-o", "{tmp}/a.h5"],
         "l2lflows draws showers from incident energies: it upsamples none",

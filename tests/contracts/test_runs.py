@@ -16,6 +16,7 @@ from caloforge.training import RunFolder
 # the fixtures of a run folder, of the settings that it was trained with, and of the showers
 RUNS = {
     "l2lflows": ("run", "small", "slab"),
+    "calodream": ("calodream_run", "small_calodream", "bundled"),
     "supercalo": ("supercalo_run", "small_supercalo", "bundled"),
 }
 EACH = pytest.mark.parametrize("name", RUNS)

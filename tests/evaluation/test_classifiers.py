@@ -47,11 +47,14 @@ def test_every_protocol_trains_and_scores_the_same_from_the_same_seed(name, slab
     assert 0 <= one.auc <= 1
     assert one.jsd <= 1
     n_evaluated = 30 - protocol.cuts(30)[1]
+    split = split_showers(30, 30, protocol, 1).evaluation
     for side in ("reference", "candidate"):
         outputs = getattr(one.outputs, side)
         assert outputs.shape == (n_evaluated,)
         assert ((outputs > 0) & (outputs < 1)).all()
         np.testing.assert_array_equal(outputs, getattr(same.outputs, side))
+    rows = np.concatenate([one.outputs.reference_rows, 30 + one.outputs.candidate_rows])
+    np.testing.assert_array_equal(rows, split)
     assert (one.auc, one.jsd) == (same.auc, same.jsd)
 
 
@@ -100,6 +103,7 @@ def test_weights_turn_the_model_into_the_data(rng):
         ("calochallenge-low", 500, (300, 100, 100)),
         ("supercalo-low", 100_000, (60_000, 20_000, 20_000)),
         ("calodream-high", 100_000, (70_000, 10_000, 20_000)),
+        ("calodream-ratios", 100_000, (70_000, 10_000, 20_000)),
         ("l2lflows-low", 100_000, (60_000, 20_000, 20_000)),
         ("l2lflows-high", 100_000, (80_000, 0, 20_000)),
         ("caloclouds-high", 500_000, (400_000, 50_000, 50_000)),
@@ -111,6 +115,14 @@ def test_samples_are_split_as_published(name, size, expected):
     for part, n_showers in zip(parts, expected, strict=True):
         assert np.count_nonzero(part < size) == np.count_nonzero(part >= size) == n_showers
     assert (np.bincount(np.concatenate(parts), minlength=2 * size) == 1).all()
+
+
+def test_only_the_classifiers_for_weights_drop_out():
+    """CaloDREAM, table 3: 20 % for figure 10, none for scores, all else alike."""
+    for inputs in ("low", "high"):
+        plain, weights = PROTOCOLS[f"calodream-{inputs}"], PROTOCOLS[f"calodream-weights-{inputs}"]
+        assert (plain.dropout, weights.dropout) == (0, 0.2)
+        assert dataclasses.replace(weights, dropout=0, name=plain.name) == plain
 
 
 class Looking(torch.nn.Linear):

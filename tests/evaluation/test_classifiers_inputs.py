@@ -99,6 +99,7 @@ def test_joined_showers_follow_each_other(electrons):
         ("moments-linear", 9),
         ("caloclouds", 25),
         ("correlations", 1 + 49 + 4 * 9),
+        ("ratios", 1 + 45),
         ("layers", 362 + 4 * 9 + 3 * 44),
     ],
 )
@@ -115,6 +116,29 @@ def test_lists_have_the_published_length(electrons, name, n_inputs):
 def test_every_list_has_its_length_tested():
     mark = next(m for m in test_lists_have_the_published_length.pytestmark)
     assert {name for name, _ in mark.args[1]} == set(INPUTS)
+
+
+def test_energy_ratios_are_logits_of_equation_2(electrons):
+    """By hand: u_0 over 2.85 E_inc, u_i over what is left, moved from 0 and 1 by a millionth."""
+    inputs = inputs_of(electrons, "ratios", range(20))
+    energy = Sample.of(electrons).features["E_layer"]
+    np.testing.assert_allclose(inputs[:, 0], np.log10(electrons.energy_inc), rtol=1e-6)
+    u = (1 / (1 + np.exp(-inputs[:, 1:])) - 1e-6) / (1 - 2e-6)
+    np.testing.assert_allclose(u[:, 0], energy.sum(1) / electrons.energy_inc / 2.85, rtol=1e-6)
+    # u_i is of layer i, counted from 1, and of what is left there
+    for i in range(1, 45):
+        left = energy[:, i - 1 :].sum(1)
+        share = np.divide(energy[:, i - 1], left, out=np.zeros(20), where=left > 0)
+        np.testing.assert_allclose(u[:, i], share, atol=1e-9)
+
+
+def test_where_a_shower_ends_its_ratio_is_1_and_behind_that_0(electrons):
+    dense = electrons.dense()
+    dense[:, 41, 0, 0], dense[:, 42:] = 5, 0
+    showers = cf.VoxelShowers.from_dense(electrons.energy_inc, dense, electrons.geometry)
+    border = np.log((1 - 1e-6) / 1e-6)
+    found = inputs_of(showers, "ratios", range(20))[:, -3:]  # of layers 41 to 43
+    np.testing.assert_allclose(found, np.tile([border, -border, -border], (20, 1)), rtol=1e-9)
 
 
 def test_the_last_of_the_linear_moments_is_the_incident_energy_in_gev(electrons):

@@ -85,15 +85,39 @@ def test_what_was_measured_comes_back_from_its_arrays(rng):
     found = Measured(
         {"auc": rng.random(3), "E_layer": rng.random((3, 5))},
         {"auc": 0.1},
-        {"small-shower": Outputs(rng.random(4), rng.random(6))},
+        {"small-shower": Outputs(rng.random(4), rng.random(6), np.arange(4), np.arange(6)[::-1])},
     )
     back = Measured.unpack(found.pack())
     assert back.errors == found.errors
     for name, values in found.values.items():
         np.testing.assert_array_equal(back.values[name], values)
-    np.testing.assert_array_equal(
-        back.outputs["small-shower"].candidate, found.outputs["small-shower"].candidate
-    )
+    for name, column in vars(found.outputs["small-shower"]).items():
+        np.testing.assert_array_equal(getattr(back.outputs["small-shower"], name), column)
+
+
+class Reading:
+    """A classifier that has seen nothing and says which showers it was given."""
+
+    name = "reading"
+    repeats = 3
+    max_size = None
+    is_random = True
+
+    def compare(self, reference, candidate, seed):
+        last = np.array([4, 2])
+        outputs = Outputs(reference["x"][last], candidate["x"][last], last, last)
+        return Comparison({"auc": 0.5}, outputs={"reading": outputs})
+
+
+def test_outputs_know_which_showers_they_are_of(rng):
+    """However the draws shuffle: output i is what the shower of number row i has."""
+    metric = Reading()
+    reference, candidate = {"x": rng.random(20)}, {"x": rng.random(31)}
+    found = measure(metric, reference, candidate, plan(metric, 20, 31), "candidate")
+    outputs = found.outputs["reading"]
+    assert outputs.reference_rows.shape == outputs.candidate_rows.shape == (6,)
+    np.testing.assert_array_equal(reference["x"][outputs.reference_rows], outputs.reference)
+    np.testing.assert_array_equal(candidate["x"][outputs.candidate_rows], outputs.candidate)
 
 
 def test_the_floor_does_not_depend_on_the_candidate():

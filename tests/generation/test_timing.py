@@ -19,6 +19,7 @@ from caloforge.generation import Timing, TimingProgress, TimingRow, time_generat
 from caloforge.generation.stopwatch import TooLongError, Worker, elapsed, stopwatch, timed_runs
 from caloforge.generation.timing import preset_of
 from caloforge.showers import VoxelShowers
+from caloforge.systems import SamplingOptions
 from caloforge.training import RunFolder
 
 
@@ -56,7 +57,9 @@ def drawing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Drawing], Drawing]:
 
     def put(drawing: Drawing) -> Drawing:
         @contextmanager
-        def fake(run: str, device: str, threads: int) -> Iterator[Drawing]:
+        def fake(
+            run: str, device: str, threads: int, options: SamplingOptions
+        ) -> Iterator[Drawing]:
             drawing.asked.clear()  # a new process
             yield drawing
 
@@ -160,10 +163,12 @@ def test_what_is_timed_is_drawing_showers(run: Path, monkeypatch: pytest.MonkeyP
     calls: list[str] = []
     drawn: list[np.ndarray] = []
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
-    Worker.begin(str(run), "cpu", 1)
+    chosen = SamplingOptions(postprocess=False)
+    Worker.begin(str(run), "cpu", 1, chosen)
     draw = Worker.system.draw
 
     def spied(energies: np.ndarray, **options: object) -> object:
+        assert options["options"] == chosen
         calls.append("draw")
         drawn.append(energies)
         return draw(energies, **options)  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from caloforge.preprocessing import Chain, Log, LogEnergy, Logit, ScaleByMax, Transform
+from caloforge.preprocessing import Chain, Log, LogEnergy, Logit, LogRange, ScaleByMax, Transform
 from caloforge.showers import VoxelShowers
 from caloforge.units import GeV
 
@@ -21,10 +21,12 @@ CASES: dict[str, Callable[[], Transform]] = {
     "Log": lambda: Log(1e-7),
     "Logit": lambda: Logit(1e-2),
     "LogEnergy": lambda: LogEnergy(1 * GeV, scale=2.0, shift=-3.0),
+    "LogRange": LogRange,
     "voxels, B.4 and B.5": lambda: Chain(ScaleByMax(), Log(1e-7), Logit(1e-2)),
     "layer energies, B.2 and B.3": lambda: Chain(ScaleByMax(), Logit(1e-6)),
 }
 SEE_SHARES = {"Log", "Logit"}  # made for x in [0, 1]
+SEE_POSITIVE = {"LogRange"}
 LINEAR_AT_ZERO = {"Logit", "layer energies, B.2 and B.3"}
 EACH = pytest.mark.parametrize("name", CASES)
 
@@ -42,6 +44,8 @@ def fitted(name: str, voxels: Tensor) -> tuple[Transform, Tensor]:
     x = voxels.double()
     if name in SEE_SHARES:
         x = x / x.max()
+    if name in SEE_POSITIVE:
+        x = x[x > 0]
     transform.fit(lambda: [x])
     return transform, x
 
@@ -122,7 +126,7 @@ def test_nan_stays_nan(name: str, voxels: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ScaleByMax", "voxels, B.4 and B.5", "layer energies, B.2 and B.3"]
+    "name", ["ScaleByMax", "LogRange", "voxels, B.4 and B.5", "layer energies, B.2 and B.3"]
 )
 @pytest.mark.parametrize("use", ["forward", "inverse", "log_slope", "state"])
 def test_an_unfitted_transform_raises(name: str, use: str) -> None:
@@ -135,6 +139,26 @@ def test_a_layer_that_no_shower_reaches_is_not_scaled() -> None:
     transform = ScaleByMax()
     transform.fit(lambda: [torch.zeros(5), torch.zeros(3)])
     assert transform.state() == {"maximum": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "between", "expected"),
+    [([2.0, 200.0, 20.0], 20.0, 0.5), ([5.0, 5.0], 10.0, 0.693147)],
+)
+def test_the_range_of_the_split_lies_between_0_and_1(
+    values: list[float], between: float, expected: float
+) -> None:
+    """log(x / low) / log(high / low); where all values are one, there is no range to divide by."""
+    transform = LogRange()
+    transform.fit(lambda: torch.tensor(values).split(1))
+    low, high = (float(transform(torch.tensor(end))) for end in (min(values), max(values)))
+    assert (low, high) == pytest.approx((0, float(min(values) < max(values))), abs=1e-6)
+    assert float(transform(torch.tensor(between))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_range_of_logarithms_is_positive() -> None:
+    with pytest.raises(ValueError, match="a logarithm needs positive values, got 0"):
+        LogRange().fit(lambda: [torch.tensor([1.0, 0.0])])
 
 
 # ---------------------------------------------------------------- the paper's numbers

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import caloforge as cf
-from caloforge.evaluation import SmallSampleWarning
+from caloforge.evaluation import SmallSampleWarning, find_tails
 from caloforge.evaluation.comparison import Outputs
 
 # A picture of one pixel.
@@ -53,11 +53,15 @@ def scores(shared_data, timing):
             metrics=["separation", "wasserstein", "pearson"],
             timing={"more Geant4": timing},
         )
-    outputs = {
-        ("small-shower", name): Outputs(np.linspace(0.2, 0.9, 200), np.linspace(0.1, 0.8, 300))
-        for name in scores.candidates
+    made = Outputs(
+        np.linspace(0.2, 0.9, 200), np.linspace(0.1, 0.8, 300), np.arange(200), np.arange(300)
+    )
+    outputs = {("small-shower", name): made for name in scores.candidates}
+    tails = {
+        name: find_tails({"small-shower": made}, scores.reference, sample)
+        for name, sample in scores.candidates.items()
     }
-    return dataclasses.replace(scores, outputs=outputs)
+    return dataclasses.replace(scores, outputs=outputs, tails=tails)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +79,7 @@ def twenty(scores):
         candidates={name: scores.candidates[known] for name, known in names.items()},
         outputs={("small-shower", n): scores.outputs["small-shower", k] for n, k in names.items()},
         timing={},
+        tails={n: scores.tails[k] for n, k in names.items()},
     )
 
 

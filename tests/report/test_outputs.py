@@ -11,6 +11,11 @@ from caloforge.report.histograms import content
 from caloforge.report.outputs import output_panels
 
 
+def outputs_of(reference, candidate):
+    """Of the first showers of each sample."""
+    return Outputs(reference, candidate, np.arange(len(reference)), np.arange(len(candidate)))
+
+
 def panels_of(outputs):
     names = list(dict.fromkeys(name for _, name in outputs))
     return {panel.name: panel for panel in output_panels(outputs, names)}
@@ -18,7 +23,7 @@ def panels_of(outputs):
 
 def test_odds_of_ten_are_a_weight_of_ten():
     generated = np.array([1 / 11] * 3 + [0.5])
-    outputs = {("dnn", "mine"): Outputs(np.array([10 / 11, 0.5]), generated)}
+    outputs = {("dnn", "mine"): outputs_of(np.array([10 / 11, 0.5]), generated)}
     pair = panels_of(outputs)["weights_dnn"].histograms["mine"]
     for histogram, lower, upper in ((pair[0], 3 / 4, 0), (pair[1], 0, 1 / 2)):
         density, _ = content(histogram)
@@ -30,7 +35,7 @@ def test_odds_of_ten_are_a_weight_of_ten():
 
 def test_weights_of_a_blind_classifier_are_all_one():
     half = np.full(100, 0.5)
-    generated, _ = panels_of({("dnn", "mine"): Outputs(half, half)})["weights_dnn"].histograms[
+    generated, _ = panels_of({("dnn", "mine"): outputs_of(half, half)})["weights_dnn"].histograms[
         "mine"
     ]
     density, _ = content(generated)
@@ -42,7 +47,7 @@ def test_weights_of_a_blind_classifier_are_all_one():
 
 
 def test_no_weight_is_left_out_however_sure_the_classifier():
-    sure = Outputs(np.array([1 - 1e-6, 1.0]), np.array([1e-6, 0.0]))
+    sure = outputs_of(np.array([1 - 1e-6, 1.0]), np.array([1e-6, 0.0]))
     for histogram in panels_of({("dnn", "mine"): sure})["weights_dnn"].histograms["mine"]:
         share = content(histogram)[0] * np.diff(np.log10(histogram.axes[0].edges))
         assert share.sum() == pytest.approx(1)
@@ -51,7 +56,7 @@ def test_no_weight_is_left_out_however_sure_the_classifier():
 def test_many_candidates_are_shown_a_few_at_a_time_each_in_its_colour():
     rng = np.random.default_rng(0)
     outputs = {
-        ("dnn", f"c{i}"): Outputs(rng.uniform(size=50), rng.uniform(size=50)) for i in range(8)
+        ("dnn", f"c{i}"): outputs_of(rng.uniform(size=50), rng.uniform(size=50)) for i in range(8)
     }
     panels = panels_of(outputs)
     assert list(panels) == ["outputs_dnn_1", "weights_dnn_1", "outputs_dnn_2", "weights_dnn_2"]
@@ -61,7 +66,7 @@ def test_many_candidates_are_shown_a_few_at_a_time_each_in_its_colour():
 
 
 def test_a_figure_of_outputs_names_every_candidate_and_what_is_dotted():
-    outputs = {("dnn", "mine"): Outputs(np.linspace(0, 1, 30), np.linspace(0, 1, 20))}
+    outputs = {("dnn", "mine"): outputs_of(np.linspace(0, 1, 30), np.linspace(0, 1, 20))}
     axes = draw_outputs(panels_of(outputs)["outputs_dnn"]).axes[0]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["mine", "Geant4, same colour"]

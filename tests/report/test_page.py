@@ -143,8 +143,8 @@ def test_every_figure_is_also_written_for_a_paper(page, samples):
     files = {path.stem: path for path in folder.glob("*.pdf")}
     assert names <= files.keys()
     names |= {panel.name for panel in (*ring_panels(samples), *rho_panels(samples))}
-    # For each candidate an average shower and correlations; outputs and weights.
-    assert len(files) == len(names) + 2 * 2 + 2
+    # For each candidate an average shower, correlations and tails; outputs and weights.
+    assert len(files) == len(names) + 2 * 3 + 2
     assert all(path.read_bytes().startswith(b"%PDF") for path in files.values())
 
 

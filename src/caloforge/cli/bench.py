@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from caloforge.cli.terminal import Quiet, Seed, console, out
+from caloforge.cli.terminal import EnergySolver, Precision, Quiet, Seed, Solver, console, out
 
 if TYPE_CHECKING:
     from caloforge.generation import Timing
@@ -39,6 +39,9 @@ def bench(
         Path | None, typer.Option("-o", "--output", help="Also write it as JSON.")
     ] = None,
     seed: Seed = 0,
+    solver: Solver = None,
+    energy_solver: EnergySolver = None,
+    precision: Precision = "32",
     as_json: Quiet = False,
 ) -> None:
     """Time a trained generator by the protocol of the CaloChallenge.
@@ -48,6 +51,7 @@ def bench(
     from caloforge.cli.progress import TimingDisplay
     from caloforge.data import replacing
     from caloforge.generation import time_generation
+    from caloforge.systems import SamplingOptions
 
     sizes, devices = _sizes(batch_sizes), device or ["cpu"]
     display = TimingDisplay(console, "runs", len(sizes) * len(devices) * runs)
@@ -63,6 +67,9 @@ def bench(
                 n_showers=n,
                 seed=seed,
                 limit=limit,
+                options=SamplingOptions(
+                    solver=solver, energy_solver=energy_solver, precision=precision
+                ),
                 progress=display,
             )
         if file:
@@ -89,7 +96,8 @@ def _print_table(timing: Timing) -> None:
     table = Table(
         title=f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
         f"{sum(timing.parameters.values()):,} parameters"
-        + (f", {timing.sequential_passes:,} passes in a row" if timing.sequential_passes else ""),
+        + (f", {timing.sequential_passes:,} passes in a row" if timing.sequential_passes else "")
+        + "".join(f", {choice} {name}" for choice, name in timing.solvers.items()),
         caption=f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB"
         + (f"; {machine['gpu']}" if machine["gpu"] else "")
         + f"; PyTorch {timing.software['torch']}\n"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import caloforge as cf
-from caloforge.cli.terminal import Resume, Seed, console
+from caloforge.cli.terminal import EnergySolver, Precision, Resume, Seed, Solver, console
 
 if TYPE_CHECKING:
     from caloforge.showers import Floats
@@ -44,6 +44,9 @@ def generate(
     postprocess: Postprocess = True,
     resample: Resample = 1,
     memory: Memory = 1000,
+    solver: Solver = None,
+    energy_solver: EnergySolver = None,
+    precision: Precision = "32",
     resume: Resume = False,
 ) -> None:
     """Generate showers from a trained generator.
@@ -64,7 +67,7 @@ def generate(
             attributes={"run": run.name},
             batch_size=batch_size,
             device=device,
-            options=_options(postprocess, resample, memory),
+            options=_options(postprocess, resample, memory, solver, energy_solver, precision),
             resume=resume,
             progress=display,
         )
@@ -157,10 +160,24 @@ def _energies(
     return training_energies(RunFolder(run).config(), n or 0, seed)
 
 
-def _options(postprocess: bool, resample: int, memory: int) -> SamplingOptions:
+def _options(
+    postprocess: bool,
+    resample: int,
+    memory: int,
+    solver: str | None = None,
+    energy_solver: str | None = None,
+    precision: Literal["32", "bf16"] = "32",
+) -> SamplingOptions:
     from caloforge.systems import SamplingOptions
 
-    return SamplingOptions(postprocess, resample, memory * 1_000_000)
+    return SamplingOptions(
+        postprocess,
+        resample,
+        memory * 1_000_000,
+        solver,
+        energy_solver,
+        precision,
+    )
 
 
 def _summary(output: Path, n: int, system: System) -> None:

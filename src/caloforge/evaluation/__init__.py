@@ -20,9 +20,11 @@ from caloforge.evaluation.observables import (
     inter_layer_correlation,
     transverse_groups,
 )
+from caloforge.evaluation.peers import deviation_from_peers
 from caloforge.evaluation.rings import RingSpectra, ring_spectra
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
+from caloforge.evaluation.tails import Tail, Tails, find_tails, shower_quantities, shower_weights
 
 # What needs torch, imported on first use.
 _HOMES = {
@@ -60,12 +62,16 @@ __all__ = [
     "Score",
     "Scores",
     "SmallSampleWarning",
+    "Tail",
+    "Tails",
     "adjacent_layer_auc",
     "classifier_weights",
     "classify",
     "correlation_difference",
+    "deviation_from_peers",
     "evaluate",
     "features",
+    "find_tails",
     "fpd",
     "high_level",
     "inter_layer_correlation",
@@ -77,6 +83,8 @@ __all__ = [
     "ring_spectra",
     "separation_power",
     "separation_powers",
+    "shower_quantities",
+    "shower_weights",
     "transverse_groups",
     "voxel_features",
     "wasserstein",

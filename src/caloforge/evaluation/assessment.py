@@ -21,12 +21,14 @@ from caloforge.evaluation.comparison import (
     Columns,
     EvaluationWarning,
     Metric,
+    Outputs,
     SmallSampleWarning,
 )
 from caloforge.evaluation.measurement import Measured, Plan, Side, measure
 from caloforge.evaluation.observables import ShowerSource
 from caloforge.evaluation.sample import Sample, pack, unpack
 from caloforge.evaluation.scores import Score, Scores
+from caloforge.evaluation.tails import Tails, find_tails
 
 __all__ = ["REFERENCE", "EvaluationProgress", "evaluate"]
 
@@ -108,7 +110,8 @@ def evaluate(
         name: work.sample(showers, name, sample.threshold, sample)
         for name, showers in candidates.items()
     }
-    scores, outputs = [], {}
+    scores: list[Score] = []
+    outputs: dict[tuple[str, str], Outputs] = {}
     for metric in made:
         for value, protocols in work.scores(metric, sample, second, samples):
             scores += value
@@ -120,7 +123,18 @@ def evaluate(
     }
     settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}
     provenance = {**origins, "geometry": sample.geometry.name, **settings, **_software()}
-    return Scores(tuple(scores), sample, samples, provenance, outputs, dict(timing or {}))
+    tails = _tails(outputs, sample, samples)
+    return Scores(tuple(scores), sample, samples, provenance, outputs, dict(timing or {}), tails)
+
+
+def _tails(
+    outputs: Mapping[tuple[str, str], Outputs], reference: Sample, candidates: Mapping[str, Sample]
+) -> dict[str, Tails]:
+    """Tails of the candidates that a classifier was trained on."""
+    found: dict[str, dict[str, Outputs]] = {}
+    for (protocol, candidate), of_test in outputs.items():
+        found.setdefault(candidate, {})[protocol] = of_test
+    return {name: find_tails(mine, reference, candidates[name]) for name, mine in found.items()}
 
 
 @dataclass
@@ -201,7 +215,7 @@ class _Assessment:
         reference: Sample,
         other: Sample | None,
         candidates: Mapping[str, Sample],
-    ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Any]]]:
+    ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Outputs]]]:
         """Scores of one metric, candidate by candidate; a floor is taken once for each size."""
         columns = _Columns(metric)
         floors: dict[tuple[Any, ...], Measured] = {}

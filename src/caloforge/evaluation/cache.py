@@ -26,7 +26,7 @@ Arrays = dict[str, NDArray[Any]]
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
 ROOMS = ("evaluation", "geometry")  # whose code decides what a result is
-MODULES = ("showers.py",)
+MODULES = ("showers.py", "preprocessing/ratios.py", "preprocessing/transforms.py")
 
 
 class Cache:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,10 +46,22 @@ class Outputs:
     Args:
         reference: outputs on Geant4 showers, shape (n,).
         candidate: outputs on generated showers, shape (m,).
+        reference_rows: which showers of the sample those are, by number, shape (n,).
+        candidate_rows: likewise, shape (m,).
     """
 
     reference: NDArray[np.float64]
     candidate: NDArray[np.float64]
+    reference_rows: NDArray[np.int64]
+    candidate_rows: NDArray[np.int64]
+
+    def within(self, reference: NDArray[np.int64], candidate: NDArray[np.int64]) -> Outputs:
+        """The same, numbered as in the samples that the compared showers are these rows of."""
+        return replace(
+            self,
+            reference_rows=reference[self.reference_rows],
+            candidate_rows=candidate[self.candidate_rows],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from caloforge.evaluation.observables import Floats
 __all__ = ["Measured", "Plan", "Side", "measure"]
 
 Side = Literal["other", "candidate"]
-SIDES = ("reference", "candidate")  # of a classifier's outputs
+OUTPUTS = tuple(column.name for column in fields(Outputs))
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class Measured:
             {
                 name: Outputs(
                     *(
-                        np.concatenate([getattr(part.outputs[name], side) for part in parts])
-                        for side in SIDES
+                        np.concatenate([getattr(part.outputs[name], column) for part in parts])
+                        for column in OUTPUTS
                     )
                 )
                 for name in first.outputs
@@ -157,7 +157,9 @@ class Measured:
             groups["values"],
             {name: float(error) for name, error in groups["errors"].items()},
             {
-                protocol: Outputs(*(groups["outputs"][f"{protocol}/{side}"] for side in SIDES))
+                protocol: Outputs(
+                    *(groups["outputs"][f"{protocol}/{column}"] for column in OUTPUTS)
+                )
                 for protocol in protocols
             },
         )
@@ -187,7 +189,9 @@ def measure(
         rows = rows[number : number + 1]
 
     def compare(first: NDArray[np.int64], second: NDArray[np.int64], seed: int) -> Comparison:
-        return metric.compare(_take(reference, first), _take(against, second), seed)
+        found = metric.compare(_take(reference, first), _take(against, second), seed)
+        outputs = {name: out.within(first, second) for name, out in found.outputs.items()}
+        return replace(found, outputs=outputs)
 
     if not plan.is_whole:
         return _joined([compare(*draw) for draw in rows])

@@ -16,6 +16,7 @@ from caloforge.evaluation.comparison import Outputs
 from caloforge.evaluation.leaderboard import PublishedTable, published_table
 from caloforge.evaluation.quantities import QUANTITIES, Quantity, Toward, quantity
 from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.tails import Tails
 
 __all__ = ["Score", "Scores", "format_value"]
 
@@ -109,6 +110,7 @@ class Scores:
         provenance: what was compared, how, and with which versions.
         outputs: calibrated outputs of the classifiers, by protocol and candidate.
         timing: results of `caloforge bench`, by candidate.
+        tails: showers in the tails of the weights of the sharpest classifier, by candidate.
     """
 
     values: tuple[Score, ...]
@@ -117,6 +119,7 @@ class Scores:
     provenance: Mapping[str, Any] = field(repr=False)
     outputs: Mapping[tuple[str, str], Outputs] = field(default_factory=dict, repr=False)
     timing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    tails: Mapping[str, Tails] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: tuple[str, str, str]) -> Score:
         """The score of (metric, observable, candidate)."""

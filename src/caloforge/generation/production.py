@@ -310,8 +310,10 @@ class _Job:
             "seed": self.seed,
             "batch_size": self.batch_size,
         }
-        resample = (self.options or SamplingOptions()).resample
-        return {**facts, "resample": resample} if resample > 1 else facts
+        chosen = dataclasses.asdict(self.options or SamplingOptions())
+        usual = dataclasses.asdict(SamplingOptions())
+        told = ("resample", "solver", "energy_solver", "precision")
+        return facts | {name: chosen[name] for name in told if chosen[name] != usual[name]}
 
 
 def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.float32]:

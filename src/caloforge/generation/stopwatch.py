@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from caloforge.generation.production import training_energies
+from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
 from caloforge.training import RunFolder, load
 
@@ -126,12 +127,16 @@ class Worker:
     system: System
     config: dict[str, Any]
     device: str
+    options: SamplingOptions
     begun: tuple[float, float]
 
     @classmethod
-    def begin(cls, run: str, device: str, threads: int) -> None:
+    def begin(
+        cls, run: str, device: str, threads: int, options: SamplingOptions | None = None
+    ) -> None:
         """Load the system, which is not timed."""
         torch.set_num_threads(threads)
+        cls.options = options or SamplingOptions()
         cls.system, cls.config, cls.device = load(run).to(device), RunFolder(run).config(), device
         cls.begun = time.process_time(), time.perf_counter()
 
@@ -142,7 +147,11 @@ class Worker:
 
         def draw() -> None:
             showers = cls.system.stream(
-                energies, seed=seed, batch_size=batch_size, device=cls.device
+                energies,
+                seed=seed,
+                batch_size=batch_size,
+                device=cls.device,
+                options=cls.options,
             )
             for _ in showers:
                 pass
@@ -167,13 +176,16 @@ class Worker:
 
 
 @contextmanager
-def stopwatch(run: str | Path, device: str, threads: int) -> Iterator[Stopwatch]:
+def stopwatch(
+    run: str | Path, device: str, threads: int, options: SamplingOptions | None = None
+) -> Iterator[Stopwatch]:
     """Load a trained system into a fresh process, which ends with the block.
 
     Args:
         run: the run folder.
         device: where to compute.
         threads: threads of all numerical libraries.
+        options: what a user chooses at generation.
     """
     # Ctrl-C reaches every process of the terminal: this one ends at once and in silence.
     pool = ProcessPoolExecutor(
@@ -192,7 +204,7 @@ def stopwatch(run: str | Path, device: str, threads: int) -> Iterator[Stopwatch]
             if value is not None:
                 os.environ[name] = value
     try:
-        pool.submit(Worker.begin, str(run), device, threads).result()
+        pool.submit(Worker.begin, str(run), device, threads, options).result()
         yield Stopwatch(pool)
     except BaseException:
         for process in list((pool._processes or {}).values()):

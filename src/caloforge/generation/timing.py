@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ import torch
 import caloforge
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
-from caloforge.systems.arguments import check_device
+from caloforge.systems.arguments import SamplingOptions, check_device
 from caloforge.systems.base import System
+from caloforge.systems.solving import CHOICES
 from caloforge.training import RunFolder, load
 
 __all__ = ["Timing", "TimingProgress", "TimingRow", "time_generation"]
@@ -76,6 +77,7 @@ class Timing:
         rows: one for each device and batch size.
         sequential_passes: network passes that follow each other to draw a shower, which a batch
             shares; None in files that do not say it.
+        solvers: those that the user chose, by the field of `SamplingOptions`.
     """
 
     run: str
@@ -88,6 +90,7 @@ class Timing:
     protocol: str
     rows: tuple[TimingRow, ...]
     sequential_passes: int | None = None
+    solvers: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """All of it as JSON; `from_dict` is the inverse."""
@@ -152,6 +155,7 @@ def time_generation(
     n_showers: int | None = None,
     seed: int = 0,
     limit: float = 600.0,
+    options: SamplingOptions | None = None,
     progress: Callable[[TimingProgress], None] | None = None,
 ) -> Timing:
     """Time the generation of a trained system by the protocol of the CaloChallenge.
@@ -178,6 +182,7 @@ def time_generation(
         seed: of the incident energies and the showers.
         limit: seconds that one row may take. What would take longer gets shorter runs, and if
             runs of one batch are still too long, a row without time that says so.
+        options: what a user chooses at generation.
         progress: called with a `TimingProgress` when a row begins, and after every run.
 
     Returns:
@@ -185,16 +190,18 @@ def time_generation(
 
     Raises:
         ValueError: for a run folder that is not trained, an unknown device, or numbers that are
-            not positive.
+            not positive, and for options that the system does not offer.
         FloatingPointError: if the system draws values that are not finite.
 
     Source: CaloChallenge 2022 (arXiv:2410.21611), section on generation times.
     """
     _check(batch_sizes, devices, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
+    chosen = options or SamplingOptions()
     system = load(run)
+    system.check(chosen)
     training_energies(RunFolder(run).config(), 1, seed)  # fails here rather than in a process
     cells = [
-        _Cell(str(run), device, threads, size, runs, n_showers, seed, limit)
+        _Cell(str(run), device, threads, size, runs, n_showers, seed, limit, chosen)
         for device in devices
         for size in batch_sizes
     ]
@@ -215,7 +222,10 @@ def time_generation(
         software=_software(),
         protocol=_protocol(runs),
         rows=tuple(rows),
-        sequential_passes=sum(system.sequential_passes.values()),
+        sequential_passes=sum(system.passes(chosen).values()),
+        solvers={
+            choice: name for choice in CHOICES if (name := getattr(chosen, choice)) is not None
+        },
     )
 
 
@@ -231,13 +241,14 @@ class _Cell:
     n_showers: int | None
     seed: int
     limit: float
+    options: SamplingOptions
 
 
 def _measure(cell: _Cell, report: Report) -> TimingRow:
     """The row of a cell, measured in a process of its own."""
     empty = TimingRow(cell.device, cell.threads, cell.batch_size, 0, cell.runs, None, None, None)
     try:
-        with stopwatch(cell.run, cell.device, cell.threads) as watch:
+        with stopwatch(cell.run, cell.device, cell.threads, cell.options) as watch:
             n, times = timed_runs(
                 watch.seconds,
                 cell.batch_size,

@@ -3,6 +3,7 @@
 from caloforge.matching.adaptive import Adaptive
 from caloforge.matching.bespoke import Bespoke, global_error, local_error
 from caloforge.matching.catalogue import make_solver
+from caloforge.matching.flowmap import FlowMap, Jumps, MeanVelocity, flow_map_loss, jumps
 from caloforge.matching.nonstationary import NonStationary
 from caloforge.matching.path import LinearPath, Velocity, matching_loss
 from caloforge.matching.reference import Batch, Reference, follow
@@ -25,7 +26,10 @@ __all__ = [
     "Bespoke",
     "BespokeTraining",
     "CurvePoint",
+    "FlowMap",
+    "Jumps",
     "LinearPath",
+    "MeanVelocity",
     "NonStationary",
     "Reference",
     "RungeKutta",
@@ -34,8 +38,10 @@ __all__ = [
     "TrainedSolver",
     "Truncation",
     "Velocity",
+    "flow_map_loss",
     "follow",
     "global_error",
+    "jumps",
     "local_error",
     "make_solver",
     "matching_loss",

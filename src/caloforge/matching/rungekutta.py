@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -76,10 +78,18 @@ class RungeKutta(Solver):
         return self.steps * len(self.tableau.b)
 
     def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+        (end,) = deque(self.path(velocity, noise, context), maxlen=1)
+        return end
+
+    def path(
+        self, velocity: Velocity, noise: Tensor, context: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """x(k / steps) for k from 0, one after the other."""
         x = noise
+        yield x
         for number in range(self.steps):
             x, _ = self.step(velocity, x, number, context)
-        return x
+            yield x
 
     def step(
         self, velocity: Velocity, x: Tensor, number: int, context: Tensor | None = None

@@ -83,6 +83,7 @@ def train_bespoke(
     *,
     truncation: Truncation,
     training: BespokeTraining | None = None,
+    progress: Callable[[], None] | None = None,
 ) -> TrainedSolver:
     """Train a bespoke solver for a velocity (CaloDREAM, section 3.4 and table 5).
 
@@ -95,6 +96,7 @@ def train_bespoke(
         steps: number N of steps, of one evaluation each.
         truncation: which error is minimised. The local one needs no evaluation of the velocity.
         training: learning rate, length and validation; None for those published.
+        progress: called when an iteration is done.
 
     Raises:
         ValueError: for fewer than 2 references.
@@ -121,11 +123,13 @@ def train_bespoke(
             curve.append(CurvePoint(iteration, error.item(), _mean(validations, solver)))
             if curve[-1].validation < best.validation:
                 best, chosen = curve[-1], solver.detached()
-            if iteration - best.iteration >= training.patience:
+            if iteration == training.iterations or iteration - best.iteration >= training.patience:
                 break
         optimizer.zero_grad()
         error.backward(inputs=parameters)
         optimizer.step()
+        if progress is not None:
+            progress()
     return TrainedSolver(chosen, tuple(curve))
 
 

@@ -1,10 +1,31 @@
 """Plain networks, ignorant of calorimeters."""
 
+from caloforge.nets.attention import Attention
+from caloforge.nets.autoencoder import Autoencoder3d, DownSampling, divergence
 from caloforge.nets.folded import fold, is_foldable
 from caloforge.nets.made import MADE
 from caloforge.nets.mlp import MLP
 from caloforge.nets.offset import Offset
 from caloforge.nets.preparable import Preparable
+from caloforge.nets.transfusion import Transfusion
 from caloforge.nets.unet import SameConv2d, UNet
+from caloforge.nets.vit import ViT
+from caloforge.nets.waves import Waves
 
-__all__ = ["MADE", "MLP", "Offset", "Preparable", "SameConv2d", "UNet", "fold", "is_foldable"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "Attention",
+    "Autoencoder3d",
+    "DownSampling",
+    "Offset",
+    "Preparable",
+    "SameConv2d",
+    "Transfusion",
+    "UNet",
+    "ViT",
+    "Waves",
+    "divergence",
+    "fold",
+    "is_foldable",
+]

@@ -5,13 +5,15 @@ from caloforge.preprocessing.noise import add_gaussian, add_uniform, fill_zeros
 from caloforge.preprocessing.ratios import EnergyRatios
 from caloforge.preprocessing.standardise import Standardise
 from caloforge.preprocessing.sticks import break_sticks, is_free, join_sticks
-from caloforge.preprocessing.symmetry import check_centred, reflect, rotate
+from caloforge.preprocessing.symmetry import Symmetry, check_centred, reflect, rotate
 from caloforge.preprocessing.transforms import (
     Chain,
     Log,
     LogEnergy,
     Logit,
+    LogRange,
     ScaleByMax,
+    Snap,
     Transform,
 )
 
@@ -21,9 +23,12 @@ __all__ = [
     "FillNoise",
     "Log",
     "LogEnergy",
+    "LogRange",
     "Logit",
     "ScaleByMax",
+    "Snap",
     "Standardise",
+    "Symmetry",
     "Transform",
     "add_gaussian",
     "add_uniform",

@@ -4,15 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["check_centred", "reflect", "rotate"]
+__all__ = ["Symmetry", "check_centred", "reflect", "rotate"]
 
 SIGNIFICANT = 6.0  # standard deviations of a mean
 LARGE = 0.1  # standard deviations of a shower
 FEW = 30  # showers whose spread is not known well enough
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Showers turned and mirrored at random, as far as the voxels allow.
+
+    Args:
+        cyclic: whether the first axis of a layer wraps around.
+        rotation: turn showers about their axis, where it does.
+        reflection: mirror them along that axis, or along both and their diagonal.
+    """
+
+    cyclic: bool
+    rotation: bool
+    reflection: bool
+
+    def check(self, batches: Iterable[Tensor]) -> None:
+        """Refuse layers that lean to one side, unless nothing is turned or mirrored.
+
+        Args:
+            batches: voxel energies of one layer in many showers, shape (n, a, b) each.
+
+        Raises:
+            ValueError: see `check_centred`.
+        """
+        if self.reflection or (self.rotation and self.cyclic):
+            check_centred(batches, cyclic=self.cyclic)
+
+    def __call__(self, showers: Tensor, rng: torch.Generator) -> Tensor:
+        """Other showers, as likely as these; all layers of one shower move together.
+
+        Args:
+            showers: voxel energies, shape (n, layers, a, b).
+            rng: source of the choice.
+        """
+        if self.rotation and self.cyclic:
+            showers = rotate(showers, axis=2, rng=rng)
+        if self.reflection:
+            showers = reflect(showers, axes=(2,) if self.cyclic else (2, 3), rng=rng)
+        return showers
 
 
 def rotate(layers: Tensor, *, axis: int, rng: torch.Generator) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Chain", "Log", "LogEnergy", "Logit", "ScaleByMax", "Transform"]
+__all__ = ["Chain", "Log", "LogEnergy", "LogRange", "Logit", "ScaleByMax", "Snap", "Transform"]
 
 
 class Transform(nn.Module, ABC):
@@ -212,3 +212,113 @@ class LogEnergy(Transform):
     def log_slope(self, x: Tensor) -> Tensor:
         constant = math.log(abs(self.scale) / math.log(10) / self.unit)
         return constant - (self.floor + x / self.unit).log()
+
+
+class LogRange(Transform):
+    """z = log(x / low) / log(high / low), with the range of the training split (CaloDREAM, 2).
+
+    So that the split lies between 0 and 1. Where all its values are one, z is log(x / low).
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.tensor(math.nan), persistent=False)
+        self.register_buffer("high", torch.tensor(math.nan), persistent=False)
+        self._is_fitted = False  # known without asking the device
+
+    def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        """Fit on the training split.
+
+        Raises:
+            ValueError: for values that are not positive.
+        """
+        ends = [(float(batch.min()), float(batch.max())) for batch in batches()]
+        low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+        if not low > 0:
+            raise ValueError(f"a logarithm needs positive values, got {low}")
+        self.load_state({"low": low, "high": high})
+
+    def _fitted(self) -> tuple[Tensor, Tensor]:
+        """Lowest value, and the logarithm of the range."""
+        if not self._is_fitted:
+            raise RuntimeError("LogRange is not fitted: call fit on the training split first")
+        span = (self.high / self.low).log()
+        return self.low, torch.where(span > 0, span, 1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low, span = self._fitted()
+        return (x / low).log() / span
+
+    def inverse(self, z: Tensor) -> Tensor:
+        low, span = self._fitted()
+        return low * (z * span).exp()
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        _, span = self._fitted()
+        return -x.log() - span.log()
+
+    def state(self) -> dict[str, Any]:
+        self._fitted()
+        return {"low": float(self.low), "high": float(self.high)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.low.fill_(state["low"])
+        self.high.fill_(state["high"])
+        self._is_fitted = True
+
+
+class Snap(Transform):
+    """x itself; what is drawn between 0 or 1 and all other values of the training split is either.
+
+    Networks draw a peak of no width with some width. The borders
+
+        low = sqrt(alpha x_min),   high = 1 - sqrt(alpha (1 - x_max))
+
+    lie half-way, in logarithms, between the smallest value x_min above 0 and `alpha`, and between
+    the largest one x_max below 1 and 1 - `alpha`. The inverse moves what is outside to 0 and 1.
+
+    Args:
+        alpha: how far from 0 and 1 a peak is seen, such as that of a `Logit`.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.register_buffer("low", torch.tensor(0.0), persistent=False)
+        self.register_buffer("high", torch.tensor(1.0), persistent=False)
+
+    def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
+        smallest, farthest = 1.0, 1.0
+        for batch in batches():
+            inside = batch[(batch > 0) & (batch < 1)]
+            if len(inside):
+                smallest = min(smallest, float(inside.min()))
+                farthest = min(farthest, 1 - float(inside.max()))
+        self.load_state(
+            {
+                "low": math.sqrt(self.alpha * smallest),
+                "high": 1 - math.sqrt(self.alpha * farthest),
+            }
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def inverse(self, z: Tensor) -> Tensor:
+        return torch.where(z < self.low, 0.0, torch.where(z > self.high, 1.0, z))
+
+    def log_slope(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    def state(self) -> dict[str, Any]:
+        return {"low": float(self.low), "high": float(self.high)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.low.fill_(state["low"])
+        self.high.fill_(state["high"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -68,7 +68,11 @@ def output_panels(
                 log_x=False,
             )
             weights = {
-                name: Outputs(weights_of(pair.reference), weights_of(pair.candidate))
+                name: replace(
+                    pair,
+                    reference=weights_of(pair.reference),
+                    candidate=weights_of(pair.candidate),
+                )
                 for name, pair in found.items()
             }
             yield OutputPanel(

@@ -20,6 +20,7 @@ from caloforge.data.replacing import replacing
 from caloforge.evaluation.assessment import REFERENCE
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.tails import Tails
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of
@@ -30,6 +31,7 @@ from caloforge.report.panels import sections
 from caloforge.report.rings import ring_panels
 from caloforge.report.studies import draw_adjacent, draw_rings
 from caloforge.report.tables import groups, overview, timing_table
+from caloforge.report.tails import TailRow, draw_tails, tail_table
 from caloforge.units import GeV
 
 __all__ = ["save_page"]
@@ -100,6 +102,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
             keep(draw_outputs(panel), panel.name, panel.title)
             for panel in output_panels(scores.outputs, list(scores.candidates))
         ],
+        tails=list(_tails(scores, keep)),
         timing=timing_table(scores.timing) if scores.timing else None,
         explorer=_script_json(explorer(samples)),
         display=_script_json(event_display(samples)),
@@ -128,11 +131,26 @@ def _images(
     return [
         keep(
             image(scores.reference, sample, (REFERENCE, candidate)),
-            f"{name}_{number:02d}_{re.sub(r'[^0-9A-Za-z]+', '_', candidate).strip('_')}",
+            _file_name(name, number, candidate),
             f"{REFERENCE} and {candidate}",
         )
         for number, (candidate, sample) in enumerate(scores.candidates.items(), 1)
     ]
+
+
+def _tails(
+    scores: Scores, keep: Callable[[Figure, str, str], Drawn]
+) -> Iterator[tuple[Tails, list[TailRow], Drawn]]:
+    """Of each candidate with a classifier test: the tails, their table, their showers."""
+    for number, candidate in enumerate(scores.candidates, 1):
+        if (tails := scores.tails.get(candidate)) is not None:
+            figure = draw_tails(tails, (REFERENCE, candidate))
+            drawn = keep(figure, _file_name("tails", number, candidate), candidate)
+            yield tails, tail_table(tails), drawn
+
+
+def _file_name(name: str, number: int, candidate: str) -> str:
+    return f"{name}_{number:02d}_{re.sub(r'[^0-9A-Za-z]+', '_', candidate).strip('_')}"
 
 
 def _keep(figure: Figure, name: str, title: str, *, folder: Path, kinds: Collection[str]) -> Drawn:

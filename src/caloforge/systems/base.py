@@ -23,6 +23,7 @@ from caloforge.systems.arguments import (
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
+from caloforge.systems.solving import CHOICES, SolvedStage
 from caloforge.systems.stage import Stage
 
 __all__ = ["System"]
@@ -130,7 +131,40 @@ class System(ABC):
     @property
     def sequential_passes(self) -> dict[str, int]:
         """Passes through networks, one after the other, that each stage takes to draw."""
-        return {name: stage.sequential_passes for name, stage in self.stages.items()}
+        return self.passes(SamplingOptions())
+
+    def passes(self, options: SamplingOptions) -> dict[str, int]:
+        """`sequential_passes` with what a user chooses at generation."""
+        return {
+            name: stage.passes(options)
+            if isinstance(stage, SolvedStage)
+            else stage.sequential_passes
+            for name, stage in self.stages.items()
+        }
+
+    def check(self, options: SamplingOptions) -> None:
+        """Refuse what this system does not offer, before anything is drawn.
+
+        Raises:
+            ValueError: for resampling, solvers or a precision that it has not.
+        """
+        if options.resample > 1 and self.resampled is None:
+            raise ValueError(f"{self.name} draws every shower anew, it has nothing to resample")
+        solved = {s.choice: s for s in self.stages.values() if isinstance(s, SolvedStage)}
+        for choice in CHOICES:
+            name = getattr(options, choice)
+            if name is not None and choice not in solved:
+                raise ValueError(
+                    f"{self.name} solves no differential equation for its {CHOICES[choice]}, it "
+                    f"takes no {choice} {name!r}: only flow matching does, such as calodream"
+                )
+            if name is not None:
+                solved[choice].solver(options)
+        if options.precision != "32" and "solver" not in solved:
+            raise ValueError(
+                f"{self.name} computes in 32 bits alone, got precision {options.precision!r}: only "
+                "flow matching takes less, such as calodream"
+            )
 
     @torch.inference_mode()
     def draw(
@@ -153,19 +187,58 @@ class System(ABC):
                 some of them are left out.
 
         Raises:
-            ValueError: if the system cannot resample, or draws less than its stages need.
+            ValueError: for options that the system does not offer, or if it draws less than its
+                stages need.
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
-        if chosen.resample > 1 and self.resampled is None:
-            raise ValueError(f"{self.name} draws every shower anew, it has nothing to resample")
-        energies = np.asarray(energy_inc, dtype=np.float32)
-        quantities: Quantities = {"energy_inc": torch.as_tensor(energies), **(given or {})}
+        quantities = self.quantities(
+            energy_inc, rng=rng, device=device, options=chosen, given=given
+        )
+        self._check_finite(quantities)
+        if "redrawn" in quantities:
+            self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
+        showers = self.assemble(quantities, chosen).flatten(1)
+        showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
+        energies = np.asarray(energy_inc, dtype=np.float32).repeat(chosen.resample)
+        return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
+
+    def quantities(
+        self,
+        energy_inc: ArrayLike,
+        *,
+        rng: torch.Generator,
+        device: torch.device | str = "cpu",
+        options: SamplingOptions | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        before: str | None = None,
+    ) -> Quantities:
+        """Draw the quantities that the stages write, of one batch.
+
+        Args:
+            energy_inc: incident energies [MeV], shape (n,).
+            rng: source of randomness, on `device`.
+            device: where the stages are.
+            options: what a user chooses at generation.
+            given: as for `draw`.
+            before: the stage to stop at; None for all.
+
+        Raises:
+            ValueError: as for `draw`.
+        """
+        chosen = options or SamplingOptions()
+        self.check(chosen)
+        energies = torch.as_tensor(np.asarray(energy_inc, dtype=np.float32))
+        quantities: Quantities = {"energy_inc": energies, **(given or {})}
         quantities = {name: values.to(device) for name, values in quantities.items()}
         known = [
-            i for i, s in enumerate(self.stages.values()) if quantities.keys() >= set(s.writes)
+            i
+            for i, s in enumerate(self.stages.values())
+            if s.writes and quantities.keys() >= set(s.writes)
         ]
         for name, stage in list(self.stages.items())[max(known, default=-1) + 1 :]:
+            if name == before:
+                break
             if stage.training:
                 stage.eval()
             if missing := [read for read in stage.reads if read not in quantities]:
@@ -177,13 +250,7 @@ class System(ABC):
                 times = chosen.resample
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
             quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
-        self._check_finite(quantities)
-        if "redrawn" in quantities:
-            self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
-        showers = self.assemble(quantities, chosen).flatten(1)
-        showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
-        energies = energies.repeat(chosen.resample)
-        return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
+        return quantities
 
     def _check_finite(self, quantities: Quantities) -> None:
         # by sums and for all stages at once: an accelerator waits for what Python decides on

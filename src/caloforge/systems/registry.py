@@ -24,6 +24,7 @@ __all__ = [
 # Where each system lives; imported only when it is asked for.
 _HOMES = {
     "l2lflows": ("caloforge.systems.l2lflows", "L2LFlows"),
+    "calodream": ("caloforge.systems.calodream", "CaloDREAM"),
     "supercalo": ("caloforge.systems.supercalo", "SuperCalo"),
 }
 

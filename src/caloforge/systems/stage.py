@@ -31,6 +31,8 @@ class Stage(Preparable, ABC):
         needs: stages that must be trained, and are then frozen, before this one.
         reads: physical quantities that it is conditioned on.
         writes: physical quantities that it samples.
+        learns: physical quantities of showers that it is trained on; by default all that it reads
+            and writes, which are all of showers then.
         recipe: how it is trained.
         is_fitted: whether `fit` was called or a checkpoint loaded.
     """
@@ -38,6 +40,7 @@ class Stage(Preparable, ABC):
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    learns: tuple[str, ...] = ()
     recipe: Recipe
     is_fitted: bool = False
 

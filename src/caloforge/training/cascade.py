@@ -179,7 +179,7 @@ def _train_stage(
     untrained = [need for need in stage.needs if not folder.stage(need).is_trained]
     if untrained:
         raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
-    quantities = ShowerQuantities(sample, (*stage.reads, *stage.writes))
+    quantities = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
     StageTraining(
         name,
         stage,

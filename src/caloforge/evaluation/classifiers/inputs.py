@@ -17,10 +17,13 @@ from caloforge.evaluation.comparison import Columns
 from caloforge.evaluation.observables import Floats, features, high_level, mean_rho
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
+from caloforge.preprocessing import EnergyRatios, Logit
 from caloforge.showers import VoxelShowers
 from caloforge.units import GeV, MeV
 
 __all__ = ["INPUTS", "Inputs", "Table", "Voxels", "join_columns", "take_columns", "take_inputs"]
+
+RATIO_ALPHA = 1e-6  # of the logit of energy ratios (CaloDREAM, equation 3)
 
 
 class Inputs(ABC):
@@ -179,6 +182,8 @@ def take_columns(sample: Sample, name: str) -> Columns:
     the eight observables of L2LFlows, ``moments-linear``: with E_inc in its place;
     ``caloclouds``: the 25 observables of CaloClouds; ``correlations``: log10 E_inc | voxels in each
     of the 49 bins of the spectrum, which both samples must share | `voxel_correlations`;
+    ``ratios``: log10 E_inc | logit of the energy ratios u of the layers (CaloDREAM, equations 2
+    and 3);
     ``layers``, for showers of few layers: ``fractions`` | `voxel_correlations` | `mean_rho` where
     the layers are equal.
 
@@ -187,7 +192,7 @@ def take_columns(sample: Sample, name: str) -> Columns:
         name: the list.
 
     Sources: CaloChallenge, ``evaluate.py``; SuperCalo, section III D; Convolutional L2LFlows,
-    section 4.2 and appendix D; CaloClouds II, ``classifier_test.ipynb``.
+    section 4.2 and appendix D; CaloClouds II, ``classifier_test.ipynb``; CaloDREAM, section 4.1.
     """
     return INPUTS[name].columns(sample)
 
@@ -277,6 +282,15 @@ def _correlations(sample: Sample) -> Floats:
     )
 
 
+def _ratios(sample: Sample) -> Floats:
+    energy_inc, layers = (
+        torch.as_tensor(values, dtype=torch.float64)
+        for values in (sample.energy_inc, sample.features["E_layer"])
+    )
+    u = EnergyRatios().forward(layers, energy_inc)
+    return np.hstack([_log_energy_inc(sample.energy_inc), Logit(RATIO_ALPHA)(u).numpy()])
+
+
 def _of_layers(columns: Columns) -> Table:
     showers = _showers(columns)
     parts = [
@@ -309,5 +323,6 @@ INPUTS: dict[str, InputList] = {
     ),
     "caloclouds": _table(_caloclouds),
     "correlations": _table(_correlations),
+    "ratios": _table(_ratios),
     "layers": _voxels(_of_layers),
 }

@@ -19,6 +19,7 @@ InputName = Literal[
     "moments-linear",
     "caloclouds",
     "correlations",
+    "ratios",
     "layers",
 ]
 Network = Literal["dense", "resnet", "convolutional"]
@@ -127,7 +128,14 @@ def _supercalo(name: str, title: str, inputs: InputName) -> Protocol:
     )
 
 
-def _calodream(name: str, title: str, inputs: InputName) -> Protocol:
+def _calodream(
+    name: str,
+    title: str,
+    inputs: InputName,
+    *,
+    dropout: float = 0.0,
+    standardise: Standardisation = "none",
+) -> Protocol:
     """Its classifiers for scores; those for the weights of figure 10 have a dropout of 0.2."""
     return Protocol(
         name=f"calodream-{name}",
@@ -136,6 +144,8 @@ def _calodream(name: str, title: str, inputs: InputName) -> Protocol:
         inputs=inputs,
         geometries=_DATASETS_23,
         hidden=(512, 512, 512),
+        dropout=dropout,
+        standardise=standardise,
         epochs=200,
         split=(0.7, 0.1),
     )
@@ -251,10 +261,14 @@ PROTOCOLS: dict[str, Protocol] = {
         _supercalo("high", "226 features of all layers", "features-226"),
         _calodream("low", "voxels", "voxels"),
         _calodream("high", "226 features of all layers", "features-226"),
+        _calodream("ratios", "energy ratios of all layers", "ratios", standardise="training"),
+        _calodream("weights-low", "voxels", "voxels", dropout=0.2),
+        _calodream("weights-high", "226 features of all layers", "features-226", dropout=0.2),
         _caloclouds_high(),
         _small("shower", "nine shower observables", "moments", (64, 64), 0.1, 1e-2),
         _small("layers", "features of all layers", "fractions", (64,), 0.5, 1e-1),
         _small("voxels", "voxel spectrum and neighbours", "correlations", (64,), 0.5, 1e-1),
+        _small("ratios", "energy ratios of all layers", "ratios", (64, 64), 0.1, 1e-2),
     )
 }
 

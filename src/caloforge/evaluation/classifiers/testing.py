@@ -124,9 +124,12 @@ def _evaluate(
     elif protocol.margin is not None:
         output = output.clip(protocol.margin, 1 - protocol.margin)
     labels = is_geant4[split.evaluation]
+    geant4, generated = split.evaluation[labels], split.evaluation[~labels]
     return ClassifierResult(
         **score(output, labels),
-        outputs=Outputs(output[labels], output[~labels]),
+        outputs=Outputs(
+            output[labels], output[~labels], geant4, generated - np.count_nonzero(is_geant4)
+        ),
         n_parameters=sum(p.numel() for p in network.parameters()),
     )
 

@@ -16,11 +16,9 @@ from caloforge.preprocessing import (
     LogEnergy,
     Logit,
     ScaleByMax,
+    Symmetry,
     add_uniform,
-    check_centred,
     fill_zeros,
-    reflect,
-    rotate,
 )
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
@@ -72,13 +70,14 @@ class LayerStage(Stage):
         first = config.warm_start and is_first and config.first_epochs
         self.recipe = replace(config.recipe, epochs=first) if first else config.recipe
         self.threshold = geometry.threshold
-        self.cyclic = geometry.cyclic_axis is not None
+        cyclic = geometry.cyclic_axis is not None
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
         self.own = layer_name(layer)
         self.reads = ("energy_inc", "layer_energies", *self.previous)
         self.writes = (self.own,)
         self.shape = geometry.layer_shapes[layer]
         a, b = (size + more for size, more in zip(self.shape, config.padding, strict=True))
-        self.flow = layer_flow(config, (a, b), len(self.previous), cyclic=self.cyclic)
+        self.flow = layer_flow(config, (a, b), len(self.previous), cyclic=cyclic)
         self.voxels = self._voxel_transform()
         self.previous_voxels = self._voxel_transform() if self.previous else None
         self.energy_inc = incident_condition()
@@ -92,8 +91,7 @@ class LayerStage(Stage):
         return self.flow.bijection.sequential_passes
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        if self.config.reflection or (self.config.rotation and self.cyclic):
-            check_centred((q[self.own] for q in sample.batches()), cyclic=self.cyclic)
+        self.symmetry.check(q[self.own] for q in sample.batches())
         self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))
@@ -135,7 +133,7 @@ class LayerStage(Stage):
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         names = (*self.previous, self.own)
         layers = torch.stack([quantities[name] for name in names], 1)
-        layers = self._augment(layers, rng)
+        layers = self.symmetry(layers, rng)
         padded = self._noised(self._pad(layers), rng)
         noised = self._cut(padded)
         own = noised[:, -1]
@@ -173,14 +171,6 @@ class LayerStage(Stage):
         slope = self.voxels.log_slope(exact)
         slope = torch.where(is_own, slope, slope - self.noise().log_prob(exact))
         return density.double() + slope.sum((1, 2))
-
-    def _augment(self, layers: Tensor, rng: torch.Generator) -> Tensor:
-        """Turned and mirrored at random, as the symmetry of the showers allows."""
-        if self.config.rotation and self.cyclic:
-            layers = rotate(layers, axis=2, rng=rng)
-        if self.config.reflection:
-            layers = reflect(layers, axes=(2,) if self.cyclic else (2, 3), rng=rng)
-        return layers
 
     def _pad(self, layers: Tensor) -> Tensor:
         """With the empty bins that make tiles fit."""

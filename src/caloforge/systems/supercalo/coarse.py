@@ -12,10 +12,8 @@ from caloforge.preprocessing import (
     Chain,
     LogEnergy,
     ScaleByMax,
+    Symmetry,
     add_uniform,
-    check_centred,
-    reflect,
-    rotate,
 )
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
@@ -65,7 +63,8 @@ class CoarseStage(Stage):
         self.recipe = config.recipe
         self.coarsening = Coarsening(geometry, factors)
         self.shape = self.coarsening.shape
-        self.cyclic = geometry.cyclic_axis is not None
+        cyclic = geometry.cyclic_axis is not None
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
         self.threshold = geometry.threshold
         self.own = coarse_name(factors)
         self.reads = ("energy_inc", "layer_energies")
@@ -84,9 +83,7 @@ class CoarseStage(Stage):
         return self.flow.bijection.sequential_passes
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        if self.config.reflection or (self.config.rotation and self.cyclic):
-            projected = (q[self.own].reshape(-1, *self.shape).sum(1) for q in sample.batches())
-            check_centred(projected, cyclic=self.cyclic)
+        self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in sample.batches())
         self.voxels.fit(lambda: (q[self.own] + self.config.noise_width for q in sample.batches()))
 
     def layers(self, quantities: Quantities) -> Tensor:
@@ -107,18 +104,9 @@ class CoarseStage(Stage):
         return torch.cat([incident[:, None], self.layer_energy(layers)], 1)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        voxels = self._augment(quantities[self.own], rng)
+        voxels = self.symmetry(quantities[self.own].reshape(-1, *self.shape), rng).flatten(1)
         noised = add_uniform(voxels, width=self.config.noise_width, rng=rng)
         return {"x": self.voxels(noised), "context": self.context(quantities)}
-
-    def _augment(self, voxels: Tensor, rng: torch.Generator) -> Tensor:
-        """Turned and mirrored at random, as the symmetry of the showers allows."""
-        showers = voxels.reshape(-1, *self.shape)
-        if self.config.rotation and self.cyclic:
-            showers = rotate(showers, axis=2, rng=rng)
-        if self.config.reflection:
-            showers = reflect(showers, axes=(2,) if self.cyclic else (2, 3), rng=rng)
-        return showers.flatten(1)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a coarse voxel."""

@@ -1,0 +1,21 @@
+"""CaloDREAM: layer energies and shapes by flow matching (Favaro et al., arXiv:2405.09629)."""
+
+from caloforge.systems.calodream.config import (
+    Autoencoder,
+    BespokeFit,
+    CaloDREAMConfig,
+    Distillation,
+    EnergyNetwork,
+    ShapeNetwork,
+)
+from caloforge.systems.calodream.system import CaloDREAM
+
+__all__ = [
+    "Autoencoder",
+    "BespokeFit",
+    "CaloDREAM",
+    "CaloDREAMConfig",
+    "Distillation",
+    "EnergyNetwork",
+    "ShapeNetwork",
+]

@@ -1,0 +1,159 @@
+"""The variational autoencoder of CaloDREAM: showers in the pixels of a latent grid, and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from caloforge.geometry import Geometry
+from caloforge.nets import Autoencoder3d, DownSampling, divergence
+from caloforge.preprocessing import Symmetry
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.config import Autoencoder
+from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.stage import Batch, Stage, Upstream
+
+__all__ = ["AutoencoderStage"]
+
+COPIES = 4  # of the widest image that a pass through the network holds at once
+
+
+class AutoencoderStage(Stage):
+    """All voxels, as shares of the energy of their layer, in a latent grid (section 3.3).
+
+    In training it learns to give back what it is given; in sampling it decodes what was drawn in
+    its latent space. Encoder and decoder see incident energy and energy ratios.
+
+    Args:
+        config: its configuration.
+        geometry: the voxels.
+        conditions: those of all stages.
+
+    Attributes:
+        latent_shape: channels and pixels of the latent grid.
+
+    Raises:
+        ValueError: if kernel, stride and padding do not fit the voxels.
+    """
+
+    reads = ("energy_inc", "layer_energies", "latent")
+    writes = ("showers",)
+    learns = ("energy_inc", "layer_energies", "showers")
+
+    def __init__(self, config: Autoencoder, geometry: Geometry, conditions: Conditions) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.threshold = geometry.threshold
+        self.conditions = conditions
+        self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
+        cyclic = geometry.cyclic_axis is not None
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        fine, coarse = config.channels
+        blocks = (
+            DownSampling(fine, config.kernel, config.stride, config.padding),
+            DownSampling(coarse),  # its kernel is of one voxel (table 4): it keeps the grid
+        )
+        self.net = Autoencoder3d(
+            geometry.shape,
+            blocks,
+            config.latent_channels,
+            1 + conditions.n_layers,
+            cyclic=cyclic,
+        )
+        self.latent_shape = self.net.latent_shape
+        self.image_size = 4 * geometry.n_voxels * fine  # in single precision [bytes]
+
+    @property
+    def sequential_passes(self) -> int:
+        return 1
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
+        self.conditions.fit(sample)
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, 1 + L)."""
+        return self.conditions.both(quantities)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        shares = to_shares(self.symmetry(quantities["showers"], rng))
+        return {"x": shares, "context": self.context(quantities)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Cross entropy of all voxels and beta D_KL of all pixels, a shower (equation 22)."""
+        x, context = batch["x"], batch["context"]
+        mean, log_variance = self.net.encode(x, context)
+        logits = self.net.decode(_draw(mean, log_variance, rng), context)
+        entropy = binary_cross_entropy_with_logits(logits, x, reduction="sum")
+        total: Tensor = entropy + self.config.beta * divergence(mean, log_variance).sum()
+        return total / len(x)
+
+    def encode(
+        self,
+        quantities: Quantities,
+        rng: torch.Generator,
+        *,
+        memory_budget: int = SamplingOptions.memory_budget,
+    ) -> Tensor:
+        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *latent_shape).
+
+        Args:
+            quantities: incident energies, layer energies and showers.
+            rng: source of randomness.
+            memory_budget: for the temporaries [bytes].
+        """
+        at_once = self._at_once(memory_budget)
+        shares = to_shares(quantities["showers"]).split(at_once)
+        contexts = self.context(quantities).split(at_once)
+        parts = [self.net.encode(*piece) for piece in zip(shares, contexts, strict=True)]
+        mean, log_variance = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        # all random numbers at once: what is drawn does not hang on the budget
+        return _draw(mean, log_variance, rng)
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        """Decode `latent` (equation 14): nothing is drawn."""
+        at_once = self._at_once(options.memory_budget)
+        latents = quantities["latent"].split(at_once)
+        contexts = self.context(quantities).split(at_once)
+        pieces = zip(latents, contexts, strict=True)
+        shares = torch.cat([self.net.decode(*piece) for piece in pieces]).sigmoid()
+        shares = torch.where(shares < self.config.cut, 0.0, shares)
+        energies, which = quantities["layer_energies"], self.config.rescale
+        showers = to_showers(shares, energies)
+        showers = normalised(showers, energies, self.threshold, which, options)
+        return {**quantities, "showers": showers}
+
+    @torch.inference_mode()
+    def reconstruct(
+        self, quantities: Quantities, rng: torch.Generator, options: SamplingOptions | None = None
+    ) -> Tensor:
+        """Showers encoded and decoded [MeV], shape (n, L, a, b): the best the latent space allows.
+
+        Args:
+            quantities: incident energies, layer energies and showers.
+            rng: source of randomness.
+            options: what a user chooses at generation.
+        """
+        chosen = options or SamplingOptions()
+        latent = self.encode(quantities, rng, memory_budget=chosen.memory_budget)
+        return self.sample({**quantities, "latent": latent}, {}, rng, chosen)["showers"]
+
+    def _at_once(self, memory_budget: int) -> int:
+        """Showers of which the temporaries keep to the budget."""
+        return max(1, memory_budget // (COPIES * self.image_size))
+
+
+def _draw(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+    """r = mu + sigma z."""
+    z = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
+    return mean + (log_variance / 2).exp() * z

@@ -1,0 +1,226 @@
+"""Configuration of CaloDREAM."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from caloforge.matching import BespokeTraining, Truncation
+from caloforge.systems.recipe import Recipe
+from caloforge.systems.rescaling import Rescaled
+
+__all__ = [
+    "Autoencoder",
+    "BespokeFit",
+    "CaloDREAMConfig",
+    "Distillation",
+    "EnergyNetwork",
+    "Prediction",
+    "ShapeNetwork",
+]
+
+Triple = tuple[int, int, int]
+
+Prediction = Literal["velocity", "data"]
+"""What a network gives: the velocity, or the data that it leads to."""
+
+
+@dataclass(frozen=True)
+class EnergyNetwork:
+    """The energy network, an autoregressive transformer (CaloDREAM, section 3.1 and table 1).
+
+    Args:
+        recipe: training (table 1).
+        dim: features of a token (table 1: dim embedding).
+        heads: attention heads (table 1).
+        layers: layers of encoder and decoder each (table 1).
+        feed_forward: hidden width between attentions (table 1: intermediate dim).
+        hidden: width of the velocity network (table 1).
+        hidden_layers: linear layers of the velocity network (table 1).
+        layer_norm: whether the velocity network has layer norms; published is none.
+        alpha: of the logit of energy ratios (equation 3).
+        snap: whether ratios that are drawn next to 0 and 1, where Geant4 has none, are moved there:
+            where a shower ends they are exactly that. The paper does not.
+        solver: how ratios are drawn where the user names none (table 1: "rk4-50").
+    """
+
+    recipe: Recipe
+    dim: int = 64
+    heads: int = 4
+    layers: int = 4
+    feed_forward: int = 1024
+    hidden: int = 256
+    hidden_layers: int = 8
+    layer_norm: bool = False
+    alpha: float = 1e-6
+    snap: bool = False
+    solver: str = "rk4-50"
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """The variational autoencoder of voxels (CaloDREAM, section 3.3 and table 4).
+
+    Args:
+        recipe: training (table 4).
+        kernel: of the convolution that downsamples, along (layer, alpha, r) (table 4).
+        stride: its stride (table 4).
+        padding: its padding (table 4).
+        channels: of the two blocks (table 4).
+        latent_channels: of the bottleneck (table 4).
+        beta: weight of the Kullback-Leibler divergence (equation 12, table 4).
+        cut: decoded shares of a layer's energy below it are none (table 4: normalized cut).
+        rescale: which decoded voxels are scaled to the energy of their layer: "hits" those above
+            the threshold, "voxels" all (section 2).
+        rotation: rotate showers at random in training where an axis is cyclic. The paper does not.
+        reflection: mirror showers at random in training, along alpha, or along x, y and their
+            diagonal. The paper does not.
+    """
+
+    recipe: Recipe
+    kernel: Triple
+    stride: Triple
+    padding: Triple
+    channels: tuple[int, int] = (64, 64)
+    latent_channels: int = 2
+    beta: float = 1e-6
+    cut: float = 1e-6
+    rescale: Rescaled = "voxels"
+    rotation: bool = False
+    reflection: bool = False
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class ShapeNetwork:
+    """The shape network, a vision transformer (CaloDREAM, section 3.2 and table 2).
+
+    Args:
+        recipe: training (table 2).
+        patch: voxels, or latent pixels, of a patch along (layer, alpha, r) or (layer, x, y).
+        dim: features of a patch (table 2: embedding dimension).
+        heads: attention heads (table 2).
+        hidden: width of the hidden layer of a block (table 2: MLP hidden dimension).
+        blocks: transformer blocks (table 2).
+        pixels: what voxels look like to the network. "shares" of the energy of their layer, as
+            published, or "hits": whether there is one, and its energy, see `HitPixels`.
+        prediction: what the network gives. "velocity" as published; "data": what lies at t = 1, of
+            which the velocity follows, so that no noise has to pass through the features of a patch
+            (arXiv:2511.13720).
+        standardise: mean and spread of shares, of each of the "voxels" as published, or of "all"
+            together, so that rare hits do not lie tens of spreads aside.
+        alpha: of the logit of shares (equation 3); latent pixels have none.
+        solver: how showers are drawn where the user names none (table 2: "rk4-20").
+        rescale: which voxels are scaled to the energy of their layer: "hits" those above the
+            threshold, "voxels" all (section 2).
+        rotation: rotate showers at random in training where an axis is cyclic. The paper does not.
+        reflection: mirror showers at random in training, along alpha, or along x, y and their
+            diagonal. The paper does not.
+    """
+
+    recipe: Recipe
+    patch: Triple
+    dim: int = 480
+    heads: int = 6
+    hidden: int = 1920
+    blocks: int = 6
+    pixels: Literal["shares", "hits"] = "shares"
+    prediction: Prediction = "velocity"
+    standardise: Literal["voxels", "all"] = "voxels"
+    alpha: float = 1e-6
+    solver: str = "rk4-20"
+    rescale: Rescaled = "voxels"
+    rotation: bool = False
+    reflection: bool = False
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class BespokeFit:
+    """A bespoke solver of the shape network, fitted after training (CaloDREAM, section 3.4).
+
+    Args:
+        steps: number N of steps, of one evaluation each.
+        truncation: the error that is minimised, "local" (equation 17) or "global" (equation 16).
+        showers: followed as references.
+        batch_size: of them at once (table 5).
+        reference_steps: of the midpoint method that follows them (table 5).
+        training: learning rate and length (table 5).
+    """
+
+    steps: int
+    truncation: Truncation = "local"
+    showers: int = 400
+    batch_size: int = 100
+    reference_steps: int = 100
+    training: BespokeTraining = field(default_factory=BespokeTraining)
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    @property
+    def name(self) -> str:
+        """The solver's name, "bns-8" or "bns-global-8"."""
+        kind = "bns" if self.truncation == "local" else f"bns-{self.truncation}"
+        return f"{kind}-{self.steps}"
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A copy of the shape network that draws in one step, or a few.
+
+    Args:
+        recipe: training; a batch counts trajectories, each of which gives 2 steps - 1 jumps.
+        steps: most jumps that a shower is drawn in, a power of two; all lower powers are learned
+            as well.
+        solver: that follows the trajectories, of equal steps, a multiple of `steps`.
+    """
+
+    recipe: Recipe
+    steps: int = 4
+    solver: str = "midpoint-8"
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class CaloDREAMConfig:
+    """CaloDREAM: layer energies, then the shape, in voxels or in latent pixels (equation 4, 14).
+
+    Args:
+        energies: the energy network.
+        shape: the shape network.
+        autoencoder: that of the latent variant; None for voxels.
+        factor: f of the energy ratios (equation 2).
+        solvers: bespoke solvers of the shape network.
+        distillation: of the shape network into few steps; None for none.
+
+    Raises:
+        ValueError: if the stages keep different shares for validation: the transform of energy
+            ratios, which both networks see, is fitted on what is left.
+    """
+
+    energies: EnergyNetwork
+    shape: ShapeNetwork
+    autoencoder: Autoencoder | None = None
+    factor: float = 2.85
+    solvers: tuple[BespokeFit, ...] = ()
+    distillation: Distillation | None = None
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        shares = {self.energies.recipe.validation, self.shape.recipe.validation}
+        if self.autoencoder is not None:
+            shares.add(self.autoencoder.recipe.validation)
+        if len(shares) > 1:
+            raise ValueError(
+                "all stages see the energy ratios through one transform, fitted on the training "
+                "split: give their recipes the same share for validation, got "
+                f"{', '.join(map(str, sorted(shares)))}"
+            )

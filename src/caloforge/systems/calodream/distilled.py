@@ -1,0 +1,104 @@
+"""A copy of the shape network that jumps to the end of its trajectories, in one step or a few."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caloforge.matching import FlowMap, Jumps, RungeKutta, Solver, flow_map_loss, jumps, make_solver
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.calodream.config import Distillation, ShapeNetwork
+from caloforge.systems.calodream.shape import ShapeStage, predicted_velocity, shape_network
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.stage import Batch, Stage, Upstream
+
+__all__ = ["DistilledStage"]
+
+
+class DistilledStage(Stage):
+    """The flow map of the shape network, learned from its own trajectories.
+
+    It begins as a copy of the shape network that is told where a jump ends as well. In training the
+    velocity is followed from noise, under the conditions of the training showers, and every
+    trajectory is cut into 1, 2, 4 … jumps (see `jumps`). The shape stage draws with it as with any
+    solver, "distilled-N" with N of those numbers: this stage itself draws nothing.
+
+    Args:
+        config: its configuration.
+        shape: configuration of the shape network.
+        teacher: the shape stage, of which the sizes are taken.
+    """
+
+    needs = ("shape",)
+    reads = ("energy_inc", "layer_energies")
+    writes = ()
+
+    def __init__(self, config: Distillation, shape: ShapeNetwork, teacher: ShapeStage) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.prediction = shape.prediction
+        n_layers = teacher.conditions.n_layers
+        self.network = shape_network(shape, teacher.shape, n_layers, times=2)
+        solver = make_solver(config.solver)
+        if not isinstance(solver, RungeKutta) or solver.steps % config.steps:
+            raise ValueError(
+                "trajectories are cut into equal jumps: expected a distillation.solver of equal "
+                f"steps, a multiple of {config.steps}, such as midpoint-8, got {config.solver!r}"
+            )
+        self.solver = solver
+
+    @property
+    def solvers(self) -> dict[str, Solver]:
+        """What it offers, "distilled-1", "distilled-2", … by name."""
+        numbers = [2**i for i in range(self.config.steps.bit_length())]
+        return {f"distilled-{n}": FlowMap(self.mean_velocity, n) for n in numbers}
+
+    @property
+    def sequential_passes(self) -> int:
+        return 0
+
+    def mean_velocity(self, x: Tensor, times: Tensor, context: Tensor | None) -> Tensor:
+        """u(x, times, context), see `MeanVelocity`."""
+        return predicted_velocity(self.prediction, self.network(x, times, context), x, times[:, 0])
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        """Begin as the shape network, to which the end of a jump says nothing."""
+        self.network.load_state_dict(self._teacher(upstream).network.state_dict(), strict=False)
+        self.network.ignore_time(1)
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """That of the shape stage, which draws with it."""
+        raise NotImplementedError("the distilled network is conditioned by the shape stage")
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        """Jumps along new trajectories, 2 steps - 1 of each."""
+        shape = self._teacher(upstream)
+        context = shape.context(quantities)
+        noise = torch.randn(len(context), *shape.shape, generator=rng, device=context.device)
+        found = jumps(shape.velocity, noise, context, solver=self.solver, largest=self.config.steps)
+        assert found.context is not None
+        return {
+            "start": found.start,
+            "end": found.end,
+            "times": found.times,
+            "context": found.context,
+        }
+
+    def _teacher(self, upstream: Upstream) -> ShapeStage:
+        teacher = upstream["shape"]
+        assert isinstance(teacher, ShapeStage)
+        return teacher
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Mean square error of the mean velocities of all jumps."""
+        return flow_map_loss(self.mean_velocity, Jumps(**batch))
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        return quantities

@@ -1,0 +1,87 @@
+"""The energies of all layers given the incident energy, as ratios drawn one after the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caloforge.geometry import Geometry
+from caloforge.nets import Transfusion
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.config import EnergyNetwork
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.solving import SolvedStage
+from caloforge.systems.stage import Batch, Upstream
+
+__all__ = ["EnergyRatioStage"]
+
+
+class EnergyRatioStage(SolvedStage):
+    """Energy of every layer given the incident energy (CaloDREAM, section 3.1).
+
+    Layer energies may lie below the read-out threshold, as little is left of a shower that ends.
+
+    Args:
+        config: its configuration.
+        geometry: the voxels.
+        conditions: transforms of incident energy and ratios, which the stages of a system share.
+
+    Raises:
+        ValueError: if the network has no room for as many layers.
+    """
+
+    reads = ("energy_inc",)
+    writes = ("layer_energies",)
+    choice = "energy_solver"
+
+    def __init__(self, config: EnergyNetwork, geometry: Geometry, conditions: Conditions) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.conditions = conditions
+        self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
+        self.default_solver = config.solver
+        self.network = Transfusion(
+            geometry.n_layers,
+            dim=config.dim,
+            heads=config.heads,
+            layers=config.layers,
+            feed_forward=config.feed_forward,
+            hidden=config.hidden,
+            hidden_layers=config.hidden_layers,
+            layer_norm=config.layer_norm,
+        )
+
+    def passes(self, options: SamplingOptions) -> int:
+        """For each layer one through the transformer, and those of the solver."""
+        return self.network.features * (1 + (self.solver(options).n_evaluations or 1))
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.conditions.fit(sample)
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, 1)."""
+        return self.conditions.incident(quantities)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        ratios = self.conditions.transformed_ratios(quantities)
+        return {"x": ratios, "context": self.context(quantities)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Flow-matching loss, the mean over layers (CaloDREAM, equation 8)."""
+        return self.network.loss(batch["x"], batch["context"], rng=rng)
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        context = self.context(quantities)
+        shape = (len(context), self.network.features)
+        noise = torch.randn(shape, generator=rng, device=context.device, dtype=context.dtype)
+        ratios = self.network.draw(self.solver(options), noise, context)
+        energies = self.conditions.layer_energies(ratios, quantities["energy_inc"])
+        return {**quantities, "layer_energies": energies}

@@ -1,0 +1,204 @@
+"""The shape network of CaloDREAM: the voxels of a shower, or the pixels of its latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from caloforge.geometry import Geometry
+from caloforge.matching import matching_loss
+from caloforge.nets import ViT
+from caloforge.preprocessing import Standardise, Symmetry
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.calodream.autoencoder import AutoencoderStage
+from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.config import Prediction, ShapeNetwork
+from caloforge.systems.calodream.pixels import voxel_pixels
+from caloforge.systems.calodream.shares import normalised
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.solving import SolvedStage
+from caloforge.systems.stage import Batch, Upstream
+
+__all__ = [
+    "LatentShapeStage",
+    "ShapeStage",
+    "VoxelShapeStage",
+    "predicted_velocity",
+    "shape_network",
+]
+
+
+CLOSE = 0.05  # to the data: from here on the velocity is no longer scaled up
+
+
+def shape_network(
+    config: ShapeNetwork, shape: Sequence[int], n_layers: int, *, times: int = 1
+) -> ViT:
+    """The vision transformer of a configuration.
+
+    Args:
+        config: its configuration.
+        shape: of what it draws, channels and three axes.
+        n_layers: number of layers, of which it sees the energy ratios.
+        times: times that it sees.
+    """
+    return ViT(
+        shape,
+        config.patch,
+        1 + n_layers,
+        dim=config.dim,
+        heads=config.heads,
+        hidden=config.hidden,
+        blocks=config.blocks,
+        times=times,
+    )
+
+
+def predicted_velocity(prediction: Prediction, predicted: Tensor, x: Tensor, t: Tensor) -> Tensor:
+    """The velocity that leads from x at t to what the network predicted, the shape of x.
+
+    Args:
+        prediction: what the network gives.
+        predicted: its output, shape (n, ...).
+        x: shape (n, ...).
+        t: shape (n,).
+    """
+    if prediction == "velocity":
+        return predicted
+    left = (1 - t).clamp_min(CLOSE).reshape(-1, *[1] * (x.ndim - 1))
+    return (predicted - x) / left
+
+
+class ShapeStage(SolvedStage):
+    """A velocity on a grid, conditioned on incident energy and energy ratios (section 3.2).
+
+    Args:
+        config: its configuration.
+        shape: of what it draws, channels and three axes.
+        conditions: those of all stages.
+    """
+
+    choice = "solver"
+
+    def __init__(self, config: ShapeNetwork, shape: Sequence[int], conditions: Conditions) -> None:
+        super().__init__()
+        self.config = config
+        self.recipe = config.recipe
+        self.shape = tuple(shape)
+        self.conditions = conditions
+        self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
+        self.default_solver = config.solver
+        self.network = shape_network(config, shape, conditions.n_layers)
+
+    def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
+        """v(x, t, context), see `Velocity`."""
+        return predicted_velocity(self.config.prediction, self.network(x, t, context), x, t)
+
+    def passes(self, options: SamplingOptions) -> int:
+        return self.solver(options).n_evaluations or 1
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, 1 + L)."""
+        return self.conditions.both(quantities)
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Mean square error of the velocity (equation 8)."""
+        return matching_loss(self.velocity, batch["x"], batch["context"], rng=rng)
+
+    def draw(
+        self, quantities: Quantities, rng: torch.Generator, options: SamplingOptions
+    ) -> Tensor:
+        """What the network draws, on its own scale, shape (n, *shape)."""
+        context = self.context(quantities)
+        noise = torch.randn(len(context), *self.shape, generator=rng, device=context.device)
+        device, low = noise.device.type, options.precision == "bf16"
+        with torch.autocast(device, torch.bfloat16, enabled=low):
+            return self.solver(options)(self.velocity, noise, context)
+
+
+class VoxelShapeStage(ShapeStage):
+    """All voxels at once (section 3.2).
+
+    Args:
+        config: its configuration.
+        geometry: the voxels.
+        conditions: those of all stages.
+    """
+
+    reads = ("energy_inc", "layer_energies")
+    writes = ("showers",)
+
+    def __init__(self, config: ShapeNetwork, geometry: Geometry, conditions: Conditions) -> None:
+        voxels = voxel_pixels(config, geometry.shape)
+        super().__init__(config, (voxels.channels, *geometry.shape), conditions)
+        self.threshold = geometry.threshold
+        cyclic = geometry.cyclic_axis is not None
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.voxels, self.pixels = voxels, voxels.transform
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
+        self.conditions.fit(sample)
+        # turned and mirrored as in training: the spread of a voxel is that of all its images
+        self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        image = self.voxels.image(self.symmetry(quantities["showers"], rng))
+        return {"x": image, "context": self.context(quantities)}
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        energies, which = quantities["layer_energies"], self.config.rescale
+        showers = self.voxels.showers(self.draw(quantities, rng, options), energies)
+        showers = normalised(showers, energies, self.threshold, which, options)
+        return {**quantities, "showers": showers}
+
+
+class LatentShapeStage(ShapeStage):
+    """All pixels of the autoencoder's latent space at once (section 3.3).
+
+    Args:
+        config: its configuration.
+        shape: of the latent space, channels and three axes.
+        conditions: those of all stages.
+    """
+
+    needs = ("autoencoder",)
+    reads = ("energy_inc", "layer_energies")
+    writes = ("latent",)
+    learns = ("energy_inc", "layer_energies", "showers")
+
+    def __init__(self, config: ShapeNetwork, shape: Sequence[int], conditions: Conditions) -> None:
+        super().__init__(config, shape, conditions)
+        self.pixels = Standardise(self.shape)
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.conditions.fit(sample)
+        self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
+
+    @torch.no_grad()
+    def _pixels(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
+        """Drawn from the encoder's distribution (equation 13)."""
+        autoencoder = upstream["autoencoder"]
+        assert isinstance(autoencoder, AutoencoderStage)
+        return autoencoder.encode(quantities, rng)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        x = self.pixels(self._pixels(quantities, upstream, rng))
+        return {"x": x, "context": self.context(quantities)}
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        return {**quantities, "latent": self.pixels.inverse(self.draw(quantities, rng, options))}

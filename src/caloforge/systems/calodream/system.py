@@ -1,0 +1,71 @@
+"""CaloDREAM (arXiv:2405.09629): layer energies, then the shape, by flow matching."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from caloforge.geometry import Geometry
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.base import System
+from caloforge.systems.calodream.autoencoder import AutoencoderStage
+from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.config import CaloDREAMConfig
+from caloforge.systems.calodream.distilled import DistilledStage
+from caloforge.systems.calodream.energies import EnergyRatioStage
+from caloforge.systems.calodream.presets import HOMES, SIZES, preset
+from caloforge.systems.calodream.shape import LatentShapeStage, ShapeStage, VoxelShapeStage
+from caloforge.systems.calodream.solvers import BespokeSolvers
+from caloforge.systems.quantities import Quantities
+
+__all__ = ["CaloDREAM"]
+
+
+class CaloDREAM(System):
+    """Layer energies, then voxels, or latent pixels and their voxels (equations 4 and 14).
+
+    Args:
+        config: sizes and training of its networks.
+        geometry: a regular geometry that the patches divide.
+    """
+
+    name: ClassVar[str] = "calodream"
+    Config: ClassVar[type[Any]] = CaloDREAMConfig
+    sizes: ClassVar[tuple[str, ...]] = SIZES
+    homes: ClassVar[Mapping[str, str]] = HOMES
+
+    def __init__(self, config: CaloDREAMConfig, geometry: Geometry) -> None:
+        super().__init__(config, geometry)
+        energies = config.energies
+        conditions = Conditions(
+            geometry.n_layers, config.factor, energies.alpha, snap=energies.snap
+        )
+        self.stages["energies"] = EnergyRatioStage(energies, geometry, conditions)
+        shape: ShapeStage
+        if config.autoencoder is None:
+            shape = VoxelShapeStage(config.shape, geometry, conditions)
+            self.stages["shape"] = shape
+        else:
+            autoencoder = AutoencoderStage(config.autoencoder, geometry, conditions)
+            shape = LatentShapeStage(config.shape, autoencoder.latent_shape, conditions)
+            self.stages |= {"shape": shape, "autoencoder": autoencoder}
+        solvers: list[dict[str, Any]] = []
+        if config.solvers:
+            bespoke = BespokeSolvers(config.solvers)
+            self.calibrations["solvers"] = bespoke
+            solvers.append(bespoke.solvers)
+        if config.distillation is not None:
+            distilled = DistilledStage(config.distillation, config.shape, shape)
+            self.stages["distilled"] = distilled
+            solvers.append(distilled.solvers)
+        shape.trained_solvers = ChainMap(*solvers)
+
+    @classmethod
+    def preset(cls, size: str, geometry: Geometry) -> CaloDREAMConfig:
+        return preset(size, geometry)
+
+    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
+        return quantities["showers"]

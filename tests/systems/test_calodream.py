@@ -1,0 +1,291 @@
+"""CaloDREAM: published sizes, what networks see, latent space, distillation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+import caloforge as cf
+from caloforge.geometry import geometry_preset
+from caloforge.showers import VoxelShowers
+from caloforge.systems import SamplingOptions, ShowerQuantities, System, build
+from caloforge.systems.calodream import CaloDREAM
+from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.distilled import DistilledStage
+from caloforge.systems.calodream.pixels import voxel_pixels
+from caloforge.systems.calodream.presets import HOMES, SIZES, preset
+from caloforge.systems.calodream.shape import ShapeStage
+
+DATASET_2 = geometry_preset("calochallenge-2")
+ENERGIES, LEADERBOARD = 1_692_225, 2_384_705
+NAMES = ("energy_inc", "layer_energies", "showers")
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, System]:
+    """The presets of the paper, without memory for their weights."""
+    with torch.device("meta"):
+        return {size: build(f"calodream/{size}") for size in HOMES}
+
+
+def shape_stage(system: System) -> ShapeStage:
+    stage = system.stages["shape"]
+    assert isinstance(stage, ShapeStage)
+    return stage
+
+
+# ---------------------------------------------------------------- published sizes
+
+
+@pytest.mark.parametrize(
+    ("size", "energies", "shape", "tokens", "pixels"),
+    [
+        ("paper-calochallenge-2", ENERGIES, 26_042_688, 135, (1, 45, 16, 9)),
+        ("paper-calochallenge-3", ENERGIES, 5_868_870, 1350, (1, 45, 50, 18)),
+        ("leaderboard-calochallenge-2", LEADERBOARD, 26_042_688, 135, (1, 45, 16, 9)),
+        ("latent-calochallenge-2", ENERGIES, 10_711_566, 405, (2, 15, 9, 9)),
+        ("latent-calochallenge-3", ENERGIES, 10_720_224, 312, (2, 9, 26, 16)),
+        ("latent-fine-calochallenge-3", ENERGIES, 10_720_224, 728, (2, 21, 26, 16)),
+    ],
+)
+def test_the_networks_have_the_published_sizes(
+    size: str,
+    energies: int,
+    shape: int,
+    tokens: int,
+    pixels: tuple[int, ...],
+    published: dict[str, System],
+) -> None:
+    system = published[size]
+    assert (system.n_parameters["energies"], system.n_parameters["shape"]) == (energies, shape)
+    stage = shape_stage(system)
+    assert stage.shape == pixels
+    assert math.prod(stage.network.grid) == tokens
+    assert stage.network.context[0].in_features == 46  # incident energy and 45 ratios
+
+
+def test_the_published_solvers_are_the_defaults(published: dict[str, System]) -> None:
+    for system in published.values():
+        passes = system.sequential_passes
+        assert passes["energies"] == 45 * (1 + 4 * 50)  # table 1
+        assert passes["shape"] == 4 * 20  # table 2
+
+
+def test_the_leaderboard_counts_both_networks(published: dict[str, System]) -> None:
+    total = sum(published["leaderboard-calochallenge-2"].n_parameters.values())
+    assert f"{total:.3e}" == "2.843e+07"
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size not in HOMES])
+@pytest.mark.parametrize("name", ["calochallenge-2", "calochallenge-3", "ild-30"])
+def test_small_presets_fit_every_regular_geometry(size: str, name: str) -> None:
+    with torch.device("meta"):
+        system = build(f"calodream/{size}", name)
+    latent = size.startswith("latent")
+    assert ("autoencoder" in system.stages) == latent
+    assert math.prod(shape_stage(system).network.grid) <= 150
+
+
+def test_presets_refuse_what_they_cannot_take(slab: VoxelShowers) -> None:
+    with pytest.raises(ValueError, match=r"no preset 'calodream/large'; there are small"):
+        preset("large", DATASET_2)
+    with pytest.raises(ValueError, match=r"is for the voxels of calochallenge-2, got slab"):
+        preset("paper-calochallenge-2", slab.geometry)
+    with pytest.raises(ValueError, match=r"needs a regular geometry, calochallenge-1-photons"):
+        preset("small", geometry_preset("calochallenge-1-photons"))
+
+
+def test_stages_fitted_on_other_splits_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the same share for validation, got 0.1, 0.2"):
+        build("calodream/tiny", DATASET_2, overrides={"shape.recipe.validation": 0.2})
+
+
+# ---------------------------------------------------------------- what the networks see
+
+
+def test_all_stages_share_their_conditions(calodream_run: Path, bundled: VoxelShowers) -> None:
+    """In memory and in the run folder: one transform of energy ratios, whoever fitted it."""
+    system = cf.load(calodream_run)
+    energies, shape = system.stages["energies"], shape_stage(system)
+    assert energies.conditions is shape.conditions
+    assert energies.ratios is shape.ratios
+    texts = [
+        (calodream_run / "stages" / name / "transforms.json").read_text()
+        for name in ("energies", "shape")
+    ]
+    assert all('"ratios"' in text and '"energy_inc"' in text for text in texts)
+    kept = [stage.transforms()["ratios"] for stage in (energies, shape)]
+    assert kept[0] == kept[1]
+
+
+def test_shapes_are_conditioned_alike_in_training_and_sampling(
+    calodream_run: Path, bundled: VoxelShowers, generator: torch.Generator
+) -> None:
+    stage = shape_stage(cf.load(calodream_run))
+    quantities = ShowerQuantities(bundled[:20], NAMES).all()
+    trained = stage.batch(quantities, {}, generator)["context"]
+    drawn = stage.context({k: v for k, v in quantities.items() if k != "showers"})
+    assert trained.equal(drawn)
+    assert drawn.shape == (20, 1 + bundled.geometry.n_layers)
+    assert float(drawn[:, 0].min()) > -0.5
+    assert float(drawn[:, 0].max()) < 1.5
+
+
+@pytest.mark.parametrize("pixels", ["shares", "hits"])
+def test_pixels_are_the_showers_again(pixels: str, bundled: VoxelShowers) -> None:
+    config = preset("tiny", bundled.geometry).shape
+    config = dataclasses.replace(config, pixels=pixels, standardise="voxels")
+    showers = ShowerQuantities(bundled[:50], NAMES).all()
+    voxels = voxel_pixels(config, bundled.geometry.shape)
+    voxels.fit(lambda: [showers["showers"]])
+    image = voxels.image(showers["showers"])
+    assert image.shape == (50, voxels.channels, *bundled.geometry.shape)
+    again = voxels.showers(image, showers["layer_energies"])
+    # the logit keeps shares to a few times their smallest, alpha
+    loss = 1e-6 * float(showers["layer_energies"].max()) if pixels == "shares" else 0.0
+    torch.testing.assert_close(again, showers["showers"], rtol=2e-5, atol=loss)
+
+
+def test_standardised_shares_have_mean_0_and_spread_1(bundled: VoxelShowers) -> None:
+    config = dataclasses.replace(preset("tiny", bundled.geometry).shape, pixels="shares")
+    showers = ShowerQuantities(bundled, NAMES).all()["showers"]
+    each = voxel_pixels(dataclasses.replace(config, standardise="voxels"), bundled.geometry.shape)
+    together = voxel_pixels(dataclasses.replace(config, standardise="all"), bundled.geometry.shape)
+    for voxels, axes in ((each, (0,)), (together, (0, 1, 2, 3, 4))):
+        voxels.fit(lambda: [showers])
+        std, mean = torch.std_mean(voxels.image(showers), axes)
+        hit = std > 0  # a voxel that no shower hits is shifted alone
+        torch.testing.assert_close(std[hit], torch.ones_like(std[hit]), atol=1e-3, rtol=0)
+        assert float(mean.abs().max()) < 1e-3
+
+
+def test_hits_are_bits_and_energies(bundled: VoxelShowers) -> None:
+    voxels = voxel_pixels(preset("tiny", bundled.geometry).shape, bundled.geometry.shape)
+    showers = ShowerQuantities(bundled, NAMES).all()["showers"]
+    voxels.fit(lambda: showers.split(100))
+    bit, energy = voxels.image(showers).unbind(1)
+    hit = showers > 0
+    assert bit.eq(torch.where(hit, 1.0, -1.0)).all()
+    assert energy[~hit].eq(0).all()
+    std, mean = torch.std_mean(energy[hit])
+    assert abs(float(mean)) < 1e-4
+    assert abs(float(std) - 1) < 1e-3
+
+
+@pytest.mark.parametrize("rescale", ["hits", "voxels"])
+def test_layers_have_the_energies_that_were_drawn(rescale: str, bundled: VoxelShowers) -> None:
+    overrides = {"shape.rescale": rescale, "shape.solver": "euler-1", "shape.blocks": 1}
+    system = build("calodream/tiny", bundled.geometry, overrides=overrides)
+    stage = shape_stage(system)
+    quantities = ShowerQuantities(bundled[:40], NAMES)
+    stage.fit(quantities, {}, torch.Generator().manual_seed(1))
+    known = quantities.all()
+    with torch.inference_mode():
+        drawn = stage.sample(known, {}, torch.Generator().manual_seed(1), SamplingOptions())
+    layers = drawn["showers"].sum((2, 3))
+    threshold = bundled.geometry.threshold
+    expected = torch.where(known["layer_energies"] < threshold, 0.0, known["layer_energies"])
+    reached = layers > 0
+    torch.testing.assert_close(layers[reached], expected[reached], rtol=1e-5, atol=0)
+    assert not layers[expected == 0].any()
+    positive = drawn["showers"] > 0
+    assert float(drawn["showers"][positive].min()) >= threshold * (1 - 1e-6)
+
+
+# ---------------------------------------------------------------- latent space
+
+
+def test_the_latent_variant_trains_and_draws(bundled: VoxelShowers, tmp_path: Path) -> None:
+    overrides = {
+        "energies.recipe.epochs": 1,
+        "shape.recipe.epochs": 1,
+        "shape.dim": 12,
+        "autoencoder.recipe.epochs": 1,
+        "autoencoder.channels": (4, 4),
+    }
+    system = build("calodream/latent-tiny", bundled.geometry, overrides=overrides)
+    assert isinstance(system, CaloDREAM)
+    cf.train(system, bundled[:64], run=tmp_path / "run", seed=3)
+    loaded = cf.load(tmp_path / "run")
+    showers = loaded.generate([2e4, 5e4], seed=1)
+    assert (showers.energy > 0).all()
+    assert shape_stage(loaded).shape == loaded.stages["autoencoder"].latent_shape
+    assert showers.geometry == bundled.geometry
+
+
+# ---------------------------------------------------------------- distillation
+
+
+@pytest.fixture(scope="module")
+def distilled(calodream_run: Path) -> tuple[System, DistilledStage]:
+    system = cf.load(calodream_run)
+    stage = system.stages["distilled"]
+    assert isinstance(stage, DistilledStage)
+    return system, stage
+
+
+def test_a_distilled_network_begins_as_its_teacher(bundled: VoxelShowers) -> None:
+    """The mean velocity of a jump is the velocity at its start, whatever its end."""
+    recipe = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    system = build(
+        "calodream/tiny", bundled.geometry, overrides={"distillation": {"recipe": recipe}}
+    )
+    teacher, student = shape_stage(system), system.stages["distilled"]
+    for weights in teacher.parameters():
+        torch.nn.init.normal_(weights, std=0.1)
+    student.fit(None, system.upstream("distilled"), None)
+    x, context = torch.randn(4, *teacher.shape), torch.randn(4, 46)
+    start, end = torch.tensor([0.0, 0.25, 0.5, 0.75]), torch.ones(4)
+    expected = teacher.velocity(x, start, context)
+    assert expected.any()
+    found = student.mean_velocity(x, torch.stack([start, end], 1), context)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_distilled_network_is_a_solver_of_the_shape(
+    distilled: tuple[System, DistilledStage],
+) -> None:
+    system, _ = distilled
+    solver = shape_stage(system).solver(SamplingOptions(solver="distilled-2"))
+    assert solver.n_evaluations == 2
+    assert system.passes(SamplingOptions(solver="distilled-1"))["shape"] == 1
+    with pytest.raises(ValueError, match=r"distilled-1"):
+        system.check(SamplingOptions(solver="distilled-3"))
+    one, two, full = (
+        system.generate([5e4] * 3, seed=1, options=SamplingOptions(solver=name)).dense()
+        for name in ("distilled-1", "distilled-2", None)
+    )
+    assert not (one == two).all()
+    assert not (two == full).all()
+
+
+def test_distillation_learns_from_trajectories_alone(
+    distilled: tuple[System, DistilledStage], bundled: VoxelShowers, generator: torch.Generator
+) -> None:
+    system, stage = distilled
+    assert "showers" not in (*stage.reads, *stage.writes)
+    quantities = ShowerQuantities(bundled[:6], stage.reads).all()
+    batch = stage.batch(quantities, system.upstream("distilled"), generator)
+    assert len(batch["start"]) == 3 * 6  # one jump to the end, two of half of it
+    assert stage.loss(batch, generator) > 0
+
+
+def test_unequal_jumps_are_refused(bundled: VoxelShowers) -> None:
+    recipe = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    overrides = {"distillation": {"recipe": recipe, "steps": 4, "solver": "midpoint-6"}}
+    with pytest.raises(ValueError, match=r"a multiple of 4, such as midpoint-8, got 'midpoint-6'"):
+        build("calodream/tiny", bundled.geometry, overrides=overrides)
+
+
+def test_conditions_are_their_own_inverse(bundled: VoxelShowers) -> None:
+    conditions = Conditions(bundled.geometry.n_layers, 2.85, 1e-6)
+    sample = ShowerQuantities(bundled, NAMES)
+    conditions.fit(sample)
+    known = sample.all()
+    again = conditions.layer_energies(conditions.transformed_ratios(known), known["energy_inc"])
+    total = known["layer_energies"].sum(1, keepdim=True)
+    torch.testing.assert_close(again / total, known["layer_energies"] / total, rtol=0, atol=2e-6)

@@ -1,0 +1,159 @@
+"""The autoencoder of CaloDREAM as a stage, on real showers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from caloforge.geometry import geometry_preset
+from caloforge.preprocessing import rotate
+from caloforge.showers import VoxelShowers
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.calodream.autoencoder import AutoencoderStage
+from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.config import Autoencoder
+from caloforge.systems.calodream.shares import to_shares
+from caloforge.systems.quantities import ShowerQuantities
+from caloforge.systems.recipe import Recipe
+from caloforge.training.loop import StageTraining
+from caloforge.training.runfolder import StageFolder
+
+CONFIG = Autoencoder(
+    Recipe(epochs=2, batch_size=16, learning_rate=5e-3),
+    kernel=(2, 2, 1),
+    stride=(2, 2, 1),
+    padding=(0, 1, 0),
+    channels=(4, 6),
+)
+
+
+def build(geometry, **changes: object) -> AutoencoderStage:
+    torch.manual_seed(1)
+    conditions = Conditions(geometry.n_layers, 2.85, 1e-6)
+    return AutoencoderStage(dataclasses.replace(CONFIG, **changes), geometry, conditions)
+
+
+@pytest.fixture(scope="module")
+def sample(slab: VoxelShowers) -> ShowerQuantities:
+    return ShowerQuantities(slab[:200], AutoencoderStage.learns)
+
+
+@pytest.fixture
+def stage(slab: VoxelShowers, sample: ShowerQuantities, generator) -> AutoencoderStage:
+    stage = build(slab.geometry)
+    stage.fit(sample, {}, generator)
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel", "stride", "padding", "latent"),
+    [
+        ("calochallenge-2", (3, 2, 1), (3, 2, 1), (0, 1, 0), (2, 15, 9, 9)),
+        ("calochallenge-3", (5, 2, 3), (2, 2, 1), (0, 1, 0), (2, 21, 26, 16)),
+        ("calochallenge-3", (5, 2, 3), (5, 2, 1), (0, 1, 0), (2, 9, 26, 16)),
+        ("ild-30", (3, 2, 2), (3, 2, 2), (0, 0, 0), (2, 10, 15, 15)),
+    ],
+)
+def test_latent_grids_are_those_of_table_4(name, kernel, stride, padding, latent) -> None:
+    geometry = geometry_preset(name)
+    stage = build(geometry, kernel=kernel, stride=stride, padding=padding)
+    assert stage.latent_shape == latent
+
+
+def test_loss_without_knowledge_is_that_of_even_odds(stage, sample, generator) -> None:
+    """Logits of 0 cost log 2 a voxel whatever its share, mean 1 and variance 1 cost 1/2 a pixel."""
+    with torch.no_grad():
+        for layer in (stage.net.to_logits, stage.net.to_latent):
+            layer.weight.zero_()
+            layer.bias.zero_()
+        stage.net.to_latent.bias[:2] = 1
+    batch = stage.batch(sample.all(), {}, generator)
+    pixels, voxels = math.prod(stage.latent_shape), math.prod(batch["x"].shape[1:])
+    for beta in (0.0, 0.5):
+        stage.config = dataclasses.replace(stage.config, beta=beta)
+        loss = stage.loss(batch, generator).item()
+        assert loss == pytest.approx(voxels * math.log(2) + beta * pixels / 2, rel=1e-5)
+
+
+def test_training_lowers_the_loss(slab, tmp_path) -> None:
+    stage = build(slab.geometry)
+    sample = ShowerQuantities(slab, stage.learns)
+    training = StageTraining("autoencoder", stage, sample, {}, StageFolder(tmp_path), seed=1)
+    training.run()
+    losses = [row["validation"] for row in training.rows]
+    # shares have an entropy, which no decoder goes below
+    entropy = torch.special.entr(x := to_shares(sample.all()["showers"]))
+    entropy = (entropy + torch.special.entr(1 - x)).sum((1, 2, 3)).mean().item()
+    assert entropy < losses[-1] < losses[0]
+    assert losses[-1] - entropy < 0.9 * (losses[0] - entropy)
+
+
+def test_latent_pixels_follow_the_encoder(stage, sample, generator) -> None:
+    """Mean and variance of many draws of one shower are those that the encoder names."""
+    one = {name: q[:1].expand(300, *q.shape[1:]) for name, q in sample.all().items()}
+    with torch.no_grad():
+        stage.net.to_latent.bias[2:] = math.log(4.0)
+        drawn = stage.encode(one, generator, memory_budget=1)
+        quantities = {name: q[:1] for name, q in sample.all().items()}
+        mean, log_variance = stage.net.encode(
+            to_shares(quantities["showers"]), stage.context(quantities)
+        )
+    assert drawn.shape == (300, *stage.latent_shape)
+    error = (log_variance / 2).exp() / 300**0.5
+    assert ((drawn.mean(0) - mean).abs() < 6 * error).all()
+    torch.testing.assert_close(drawn.var(0)[None], log_variance.exp(), rtol=0.6, atol=0)
+
+
+def test_decoding_draws_nothing_and_hangs_on_no_budget(stage, sample, generator) -> None:
+    quantities = sample.all()
+    quantities["latent"] = stage.encode(quantities, generator)
+    first = stage.sample(quantities, {}, generator, SamplingOptions())["showers"]
+    in_pieces = SamplingOptions(memory_budget=5 * 4 * stage.image_size)
+    again = stage.sample(quantities, {}, torch.Generator(), in_pieces)["showers"]
+    torch.testing.assert_close(first, again, rtol=1e-3, atol=1e-3)
+
+
+def test_reconstruction_has_the_layer_energies_and_no_noise(stage, slab, sample, generator) -> None:
+    """Empty layers stay empty, and no voxel lies below the threshold."""
+    quantities = sample.all()
+    quantities["showers"][:5, 1] = 0
+    quantities["layer_energies"] = quantities["showers"].sum((2, 3))
+    showers = stage.reconstruct(quantities, generator)
+    threshold = slab.geometry.threshold
+    wanted = quantities["layer_energies"].where(quantities["layer_energies"] >= threshold, 0.0)
+    torch.testing.assert_close(showers.sum((2, 3)), wanted, rtol=1e-5, atol=0)
+    assert showers[showers > 0].min() >= threshold * (1 - 1e-6)
+    assert (showers[:5, 1] == 0).all()
+
+
+def test_small_shares_are_cut(stage, sample, generator) -> None:
+    quantities = sample.all()
+    stage.config = dataclasses.replace(stage.config, cut=0.5)
+    raw = stage.reconstruct(quantities, generator, SamplingOptions(postprocess=False))
+    energies = quantities["layer_energies"][..., None, None].expand_as(raw)
+    assert (raw[raw > 0] >= 0.5 * energies[raw > 0] * (1 - 1e-6)).all()
+    assert (raw == 0).float().mean() > 0.99
+
+
+def test_training_turns_whole_showers(slab, sample, generator) -> None:
+    stage = build(slab.geometry, rotation=True)
+    stage.fit(sample, {}, generator)
+    quantities = sample.all()
+    batch = stage.batch(quantities, {}, torch.Generator().manual_seed(5))
+    turned = rotate(quantities["showers"], axis=2, rng=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(batch["x"], to_shares(turned))
+    assert (batch["x"] != to_shares(quantities["showers"])).any()
+
+
+def test_a_saved_stage_reconstructs_the_same(stage, slab, sample) -> None:
+    other = build(slab.geometry)
+    with torch.no_grad():
+        stage.net.to_logits.weight += 0.1
+    other.load_state_dict(stage.state_dict())
+    other.load_transforms(stage.transforms())
+    quantities = sample.all()
+    showers = [s.reconstruct(quantities, torch.Generator().manual_seed(2)) for s in (stage, other)]
+    assert torch.equal(*showers)
