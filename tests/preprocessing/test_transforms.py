@@ -11,7 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from caloforge.preprocessing import Chain, Log, LogEnergy, Logit, LogRange, ScaleByMax, Transform
+from caloforge.preprocessing import (
+    Chain,
+    Log,
+    LogEnergy,
+    Logit,
+    LogRange,
+    ScaleByMax,
+    Snap,
+    Transform,
+)
 from caloforge.showers import VoxelShowers
 from caloforge.units import GeV
 
@@ -22,10 +31,11 @@ CASES: dict[str, Callable[[], Transform]] = {
     "Logit": lambda: Logit(1e-2),
     "LogEnergy": lambda: LogEnergy(1 * GeV, scale=2.0, shift=-3.0),
     "LogRange": LogRange,
+    "Snap": lambda: Snap(1e-6),
     "voxels, B.4 and B.5": lambda: Chain(ScaleByMax(), Log(1e-7), Logit(1e-2)),
     "layer energies, B.2 and B.3": lambda: Chain(ScaleByMax(), Logit(1e-6)),
 }
-SEE_SHARES = {"Log", "Logit"}  # made for x in [0, 1]
+SEE_SHARES = {"Log", "Logit", "Snap"}  # made for x in [0, 1]
 SEE_POSITIVE = {"LogRange"}
 LINEAR_AT_ZERO = {"Logit", "layer energies, B.2 and B.3"}
 EACH = pytest.mark.parametrize("name", CASES)
@@ -159,6 +169,21 @@ def test_the_range_of_the_split_lies_between_0_and_1(
 def test_a_range_of_logarithms_is_positive() -> None:
     with pytest.raises(ValueError, match="a logarithm needs positive values, got 0"):
         LogRange().fit(lambda: [torch.tensor([1.0, 0.0])])
+
+
+def test_what_is_drawn_beside_a_peak_without_width_is_moved_into_it() -> None:
+    """Borders at sqrt(1e-6 * 1e-2) = 1e-4 and, from the other side, sqrt(1e-6 * 4e-2) = 2e-4."""
+    transform = Snap(1e-6)
+    transform.fit(lambda: torch.tensor([0.0, 1e-2, 0.5, 0.96, 1.0]).split(2))
+    drawn = torch.tensor([-1.0, 0.9e-4, 1.1e-4, 0.5, 1 - 2.1e-4, 1 - 1.9e-4, 2.0])
+    expected = torch.tensor([0.0, 0.0, 1.1e-4, 0.5, 1 - 2.1e-4, 1.0, 1.0])
+    assert transform.inverse(drawn).equal(expected)
+
+
+def test_without_values_in_between_all_is_drawn_as_one_of_both() -> None:
+    transform = Snap(1e-6)
+    transform.fit(lambda: [torch.tensor([0.0, 1.0])])
+    assert transform.inverse(torch.tensor([1e-4, 0.9995])).equal(torch.tensor([0.0, 1.0]))
 
 
 # ---------------------------------------------------------------- the paper's numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
@@ -122,7 +122,7 @@ class FlowMap(Solver):
         steps: number N of jumps, of one evaluation each.
     """
 
-    mean_velocity: MeanVelocity
+    mean_velocity: MeanVelocity = field(repr=False)
     steps: int
 
     @property

@@ -21,8 +21,7 @@ class Standardise(Transform):
     showers of the split is only shifted.
 
     Args:
-        shape: shape of the features: x is (n, *shape). Along an axis of length 1 all of x share
-            one mean and one standard deviation.
+        shape: shape of the features: x is (n, *shape).
     """
 
     mean: Tensor
@@ -43,32 +42,22 @@ class Standardise(Transform):
         """
         n, total = 0, torch.zeros(self.shape, dtype=torch.float64)
         for x in batches():
-            n += self._count(x)
-            total += self._sum(x.double())
+            if tuple(x.shape[1:]) != self.shape:
+                raise ValueError(
+                    f"expected features of shape {self.shape}, got {tuple(x.shape[1:])}"
+                )
+            n += len(x)
+            total += x.double().sum(0).cpu()
         if n < 2:
             raise ValueError(f"a standard deviation needs 2 showers or more, got {n}")
         mean = total / n
         squares = torch.zeros_like(mean)
         for x in batches():
-            squares += self._sum((x.double() - mean.to(x.device)).square())
+            squares += (x.double() - mean.to(x.device)).square().sum(0).cpu()
         std = (squares / (n - 1)).sqrt()
         # the sum of equal numbers is rounded
         constant = std <= 1e-12 * mean.abs()
         self._load(mean, std.masked_fill(constant, 1.0))
-
-    def _count(self, x: Tensor) -> int:
-        """Values of each feature."""
-        shape = tuple(x.shape[1:])
-        if len(shape) != len(self.shape) or any(
-            own not in (1, size) for own, size in zip(self.shape, shape, strict=True)
-        ):
-            raise ValueError(f"expected features of shape {self.shape}, got {shape}")
-        return x.numel() // math.prod(self.shape) if x.numel() else 0
-
-    def _sum(self, x: Tensor) -> Tensor:
-        """Over all values of each feature."""
-        shared = [axis for axis, size in enumerate(self.shape, 1) if size == 1]
-        return x.sum((0, *shared)).reshape(self.shape).cpu()
 
     def _load(self, mean: Tensor, std: Tensor) -> None:
         self.mean.copy_(mean)

@@ -17,14 +17,10 @@ __all__ = [
     "CaloDREAMConfig",
     "Distillation",
     "EnergyNetwork",
-    "Prediction",
     "ShapeNetwork",
 ]
 
 Triple = tuple[int, int, int]
-
-Prediction = Literal["velocity", "data"]
-"""What a network gives: the velocity, or the data that it leads to."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +105,6 @@ class ShapeNetwork:
         blocks: transformer blocks (table 2).
         pixels: what voxels look like to the network. "shares" of the energy of their layer, as
             published, or "hits": whether there is one, and its energy, see `HitPixels`.
-        prediction: what the network gives. "velocity" as published; "data": what lies at t = 1, of
-            which the velocity follows, so that no noise has to pass through the features of a patch
-            (arXiv:2511.13720).
-        standardise: mean and spread of shares, of each of the "voxels" as published, or of "all"
-            together, so that rare hits do not lie tens of spreads aside.
         alpha: of the logit of shares (equation 3); latent pixels have none.
         solver: how showers are drawn where the user names none (table 2: "rk4-20").
         rescale: which voxels are scaled to the energy of their layer: "hits" those above the
@@ -130,8 +121,6 @@ class ShapeNetwork:
     hidden: int = 1920
     blocks: int = 6
     pixels: Literal["shares", "hits"] = "shares"
-    prediction: Prediction = "velocity"
-    standardise: Literal["voxels", "all"] = "voxels"
     alpha: float = 1e-6
     solver: str = "rk4-20"
     rescale: Rescaled = "voxels"

@@ -8,7 +8,7 @@ from torch import Tensor
 from caloforge.matching import FlowMap, Jumps, RungeKutta, Solver, flow_map_loss, jumps, make_solver
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.config import Distillation, ShapeNetwork
-from caloforge.systems.calodream.shape import ShapeStage, predicted_velocity, shape_network
+from caloforge.systems.calodream.shape import ShapeStage, shape_network
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
 
@@ -37,7 +37,6 @@ class DistilledStage(Stage):
         super().__init__()
         self.config = config
         self.recipe = config.recipe
-        self.prediction = shape.prediction
         n_layers = teacher.conditions.n_layers
         self.network = shape_network(shape, teacher.shape, n_layers, times=2)
         solver = make_solver(config.solver)
@@ -60,7 +59,8 @@ class DistilledStage(Stage):
 
     def mean_velocity(self, x: Tensor, times: Tensor, context: Tensor | None) -> Tensor:
         """u(x, times, context), see `MeanVelocity`."""
-        return predicted_velocity(self.prediction, self.network(x, times, context), x, times[:, 0])
+        u: Tensor = self.network(x, times, context)
+        return u
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         """Begin as the shape network, to which the end of a jump says nothing."""

@@ -60,8 +60,7 @@ class SharePixels(Pixels):
     channels = 1
 
     def __init__(self, config: ShapeNetwork, shape: tuple[int, int, int]) -> None:
-        features = shape if config.standardise == "voxels" else (1, 1, 1)
-        self.transform = Chain(Logit(config.alpha), Standardise(features))
+        self.transform = Chain(Logit(config.alpha), Standardise(shape))
 
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         self.transform.fit(lambda: map(to_shares, batches()))

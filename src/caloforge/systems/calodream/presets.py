@@ -11,6 +11,7 @@ from caloforge.systems.calodream.config import (
     Autoencoder,
     BespokeFit,
     CaloDREAMConfig,
+    Distillation,
     EnergyNetwork,
     ShapeNetwork,
     Triple,
@@ -27,6 +28,7 @@ HOMES = {
     "latent-calochallenge-3": "calochallenge-3",
     "latent-fine-calochallenge-3": "calochallenge-3",
 }
+FEWER = 6  # times fewer pixels than voxels has the latent space of the small presets
 SIZES = ("small", "latent-small", "tiny", "latent-tiny", *HOMES)
 
 
@@ -105,17 +107,19 @@ def _small(geometry: Geometry, *, latent: bool, tiny: bool) -> CaloDREAMConfig:
     """Sizes and training of our own, for thousands of showers and two processors."""
     size = _TINY if tiny else _SMALL
     energies = replace(size.energies, dim=_room(geometry.n_layers))
+    cyclic = geometry.cyclic_axis is not None
     if not latent:
-        patch = _patch(geometry.shape, 30 if tiny else 135)
+        most = (4 if tiny else 1) * size.shape.dim // 2
+        patch = _patch(geometry.shape, most, cyclic=cyclic, whole=cyclic)
         shape = replace(size.shape, patch=patch)
         return CaloDREAMConfig(
             energies, shape, solvers=size.solvers, distillation=size.distillation
         )
-    step = _patch(geometry.shape, math.prod(geometry.shape) // 6)
+    step = _patch(geometry.shape, FEWER, cyclic=cyclic)
     assert size.autoencoder is not None
     autoencoder = replace(size.autoencoder, kernel=step, stride=step)
     latent_grid = tuple(n // p for n, p in zip(geometry.shape, step, strict=True))
-    patch = _patch(latent_grid, 30 if tiny else 135)
+    patch = _patch(latent_grid, 32 if tiny else 8, cyclic=cyclic)
     shape = replace(size.shape, patch=patch, pixels="shares", rotation=False, reflection=False)
     return CaloDREAMConfig(energies, shape, autoencoder)
 
@@ -186,6 +190,12 @@ _SMALL = CaloDREAMConfig(
         rotation=True,
         reflection=True,
     ),
+    solvers=(BespokeFit(8, showers=120, batch_size=30, reference_steps=50),),
+    distillation=Distillation(
+        Recipe(epochs=1, batch_size=8, learning_rate=4e-4, gradient_clip=1.0, ema=0.995),
+        steps=4,
+        solver="midpoint-4",
+    ),
 )
 
 
@@ -194,18 +204,28 @@ def _room(n_layers: int) -> int:
     return 16 * -(-(n_layers + 1) // 16)
 
 
-def _patch(shape: tuple[int, ...], tokens: int) -> Triple:
-    """The patch of fewest voxels that makes no more tokens of them.
+def _patch(shape: tuple[int, ...], most: int, *, cyclic: bool, whole: bool = False) -> Triple:
+    """The largest patch of so many voxels at most, which divides them along each axis.
 
-    It divides the voxels along each axis; of several the one of most equal sides, and of most
-    layers, as published for dataset 2.
+    Noise has to pass through the features of a token, so that these should be as many as the
+    entries of a patch. Of several the one of most equal sides, first across the layers where these
+    are made of cells, and of most layers, as published for dataset 2.
+
+    Args:
+        shape: of the voxels.
+        most: voxels of the patch.
+        cyclic: whether the second axis wraps around.
+        whole: take all of that axis, if that is not too much.
     """
     sides = [[p for p in range(1, size + 1) if size % p == 0] for size in shape]
-    fitting = [
-        patch
-        for patch in product(*sides)
-        if math.prod(size // p for size, p in zip(shape, patch, strict=True)) <= tokens
-    ]
-    fewest = min(math.prod(patch) for patch in fitting)
-    z, a, b = min((p for p in fitting if math.prod(p) == fewest), key=lambda p: (max(p), -p[0]))
+    if whole and shape[1] <= most:
+        sides[1] = [shape[1]]
+    patches = [patch for patch in product(*sides) if math.prod(patch) <= most]
+    largest = max(math.prod(patch) for patch in patches)
+
+    def oblong(patch: tuple[int, ...]) -> tuple[int, int, int]:
+        z, a, b = patch
+        return max(patch), 0 if cyclic else abs(a - b), -z
+
+    z, a, b = min((p for p in patches if math.prod(p) == largest), key=oblong)
     return z, a, b

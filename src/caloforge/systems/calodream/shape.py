@@ -14,7 +14,7 @@ from caloforge.preprocessing import Standardise, Symmetry
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.conditions import Conditions
-from caloforge.systems.calodream.config import Prediction, ShapeNetwork
+from caloforge.systems.calodream.config import ShapeNetwork
 from caloforge.systems.calodream.pixels import voxel_pixels
 from caloforge.systems.calodream.shares import normalised
 from caloforge.systems.quantities import Quantities, ShowerQuantities
@@ -25,12 +25,8 @@ __all__ = [
     "LatentShapeStage",
     "ShapeStage",
     "VoxelShapeStage",
-    "predicted_velocity",
     "shape_network",
 ]
-
-
-CLOSE = 0.05  # to the data: from here on the velocity is no longer scaled up
 
 
 def shape_network(
@@ -56,21 +52,6 @@ def shape_network(
     )
 
 
-def predicted_velocity(prediction: Prediction, predicted: Tensor, x: Tensor, t: Tensor) -> Tensor:
-    """The velocity that leads from x at t to what the network predicted, the shape of x.
-
-    Args:
-        prediction: what the network gives.
-        predicted: its output, shape (n, ...).
-        x: shape (n, ...).
-        t: shape (n,).
-    """
-    if prediction == "velocity":
-        return predicted
-    left = (1 - t).clamp_min(CLOSE).reshape(-1, *[1] * (x.ndim - 1))
-    return (predicted - x) / left
-
-
 class ShapeStage(SolvedStage):
     """A velocity on a grid, conditioned on incident energy and energy ratios (section 3.2).
 
@@ -94,7 +75,8 @@ class ShapeStage(SolvedStage):
 
     def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         """v(x, t, context), see `Velocity`."""
-        return predicted_velocity(self.config.prediction, self.network(x, t, context), x, t)
+        velocity: Tensor = self.network(x, t, context)
+        return velocity
 
     def passes(self, options: SamplingOptions) -> int:
         return self.solver(options).n_evaluations or 1
@@ -167,6 +149,7 @@ class LatentShapeStage(ShapeStage):
     Args:
         config: its configuration.
         shape: of the latent space, channels and three axes.
+        geometry: the voxels, which are turned and mirrored before they are encoded.
         conditions: those of all stages.
     """
 
@@ -175,11 +158,20 @@ class LatentShapeStage(ShapeStage):
     writes = ("latent",)
     learns = ("energy_inc", "layer_energies", "showers")
 
-    def __init__(self, config: ShapeNetwork, shape: Sequence[int], conditions: Conditions) -> None:
+    def __init__(
+        self,
+        config: ShapeNetwork,
+        shape: Sequence[int],
+        geometry: Geometry,
+        conditions: Conditions,
+    ) -> None:
         super().__init__(config, shape, conditions)
+        cyclic = geometry.cyclic_axis is not None
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
         self.pixels = Standardise(self.shape)
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
         self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
 
@@ -188,7 +180,8 @@ class LatentShapeStage(ShapeStage):
         """Drawn from the encoder's distribution (equation 13)."""
         autoencoder = upstream["autoencoder"]
         assert isinstance(autoencoder, AutoencoderStage)
-        return autoencoder.encode(quantities, rng)
+        showers = self.symmetry(quantities["showers"], rng)
+        return autoencoder.encode({**quantities, "showers": showers}, rng)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         x = self.pixels(self._pixels(quantities, upstream, rng))

@@ -50,7 +50,8 @@ class CaloDREAM(System):
             self.stages["shape"] = shape
         else:
             autoencoder = AutoencoderStage(config.autoencoder, geometry, conditions)
-            shape = LatentShapeStage(config.shape, autoencoder.latent_shape, conditions)
+            latent = autoencoder.latent_shape
+            shape = LatentShapeStage(config.shape, latent, geometry, conditions)
             self.stages |= {"shape": shape, "autoencoder": autoencoder}
         solvers: list[dict[str, Any]] = []
         if config.solvers:
