@@ -12,6 +12,7 @@ equation 20. Beside the scores stand hits, and what becomes of them by their ene
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def hits(before: VoxelShowers, after: VoxelShowers) -> dict[str, Any]:
     old, new = before.dense(), after.dense()
     bins: list[dict[str, Any]] = []
     borders = [before.geometry.threshold, *ENERGIES, np.inf]
-    for low, high in zip(borders[:-1], borders[1:], strict=True):
+    for low, high in itertools.pairwise(borders):
         was, now = (old >= low) & (old < high), (new >= low) & (new < high)
         bins.append(
             {

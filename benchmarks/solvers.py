@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,13 @@ from caloforge.cli.terminal import console
 from caloforge.data import Parts, replacing
 from caloforge.evaluation import Scores
 from caloforge.generation import GenerationProgress, training_energies
-from caloforge.matching import BespokeTraining, Reference, Solver, make_solver
+from caloforge.matching import (
+    BespokeTraining,
+    NonStationary,
+    Reference,
+    Solver,
+    make_solver,
+)
 from caloforge.report.figures import GEANT4, LIGHT, encode, line_of, style
 from caloforge.systems import SamplingOptions, System
 from caloforge.systems.arguments import batch_rng
@@ -72,6 +78,7 @@ class Study:
         folder: where all is kept that is made.
         fit: how bespoke solvers are trained, whatever their steps and truncation.
         energy_solver: that of the layer energies, None for the system's own.
+        precision: of the shape network.
         seed: of everything that is drawn.
         batch_size: showers drawn at once.
         device: where to compute.
@@ -83,6 +90,7 @@ class Study:
     folder: Path
     fit: BespokeFit
     energy_solver: str | None
+    precision: Literal["32", "bf16"]
     seed: int
     batch_size: int
     device: str
@@ -90,19 +98,33 @@ class Study:
     @cached_property
     def trained(self) -> Path:
         """The folder of bespoke solvers."""
-        digest = hashlib.sha256()
-        for pattern in ("stages/*/weights.safetensors", "stages/*/transforms.json"):
-            for path in sorted(self.run.glob(pattern)):
-                digest.update(path.read_bytes())
-        return self._named("solvers", digest.hexdigest(), asdict(self.fit), self.seed, self.device)
+        weights = [self._weights(stage) for stage in ("energies", "shape")]
+        return self._named("solvers", weights, asdict(self.fit), self.seed, self.device)
 
     @cached_property
     def drawn(self) -> Path:
         """The folder of layer energies and showers."""
-        calibrated = [path.read_text() for path in sorted(self.run.glob("calibration/*.json"))]
         energies = hashlib.sha256(self.energies.tobytes()).hexdigest()
-        settings = (self.energy_solver, self.batch_size, energies)
-        return self._named("showers", self.trained.name, calibrated, *settings)
+        settings = (self.energy_solver, self.precision, self.batch_size, energies)
+        return self._named("showers", self.trained.name, *settings)
+
+    def _weights(self, stage: str) -> str:
+        """What a stage's weights and transforms are."""
+        digest = hashlib.sha256()
+        for name in ("weights.safetensors", "transforms.json"):
+            digest.update((self.run / "stages" / stage / name).read_bytes())
+        return digest.hexdigest()
+
+    def _file(self, solver: str) -> Path:
+        """The file of a solver's showers, named after what was learned as well."""
+        found = shape_stage(self.system).trained_solvers.get(solver)
+        if found is None:
+            return self.drawn / f"{solver}.h5"
+        if isinstance(found, NonStationary):
+            learned = hashlib.sha256(json.dumps(found.state()).encode()).hexdigest()
+        else:
+            learned = self._weights("distilled")
+        return self.drawn / f"{solver}-{learned[:12]}.h5"
 
     def _named(self, kind: str, *depends_on: Any) -> Path:
         """A folder named after all that its content depends on."""
@@ -142,7 +164,7 @@ class Study:
 
     def showers(self, solver: str) -> Path:
         """The file of a solver's showers."""
-        path = self.drawn / f"{solver}.h5"
+        path = self._file(solver)
         if path.exists():
             return path
         self.system.prepare(self.device)
@@ -157,7 +179,7 @@ class Study:
                     self.energies[batch],
                     rng=batch_rng(self.seed, number, self.device, branch=SHAPE),
                     device=self.device,
-                    options=SamplingOptions(solver=solver),
+                    options=SamplingOptions(solver=solver, precision=self.precision),
                     given={"layer_energies": self.layer_energies[batch]},
                 )
                 parts.save(number, made)
@@ -231,6 +253,7 @@ def main() -> None:
         steps=1,
         showers=asked.references,
         batch_size=asked.reference_batch,
+        reference_steps=asked.reference_steps,
         training=BespokeTraining(iterations=asked.iterations),
     )
     study = Study(
@@ -240,6 +263,7 @@ def main() -> None:
         asked.folder or asked.run.with_name(f"{asked.run.name}.solvers"),
         fit,
         asked.energy_solver,
+        asked.precision,
         asked.seed,
         asked.batch_size,
         asked.device,
@@ -270,6 +294,7 @@ def main() -> None:
         "other": asked.other.name if asked.other else None,
         "seed": asked.seed,
         "energy_solver": asked.energy_solver,
+        "precision": asked.precision,
         "bespoke": {k: v for k, v in asdict(fit).items() if k not in ("steps", "truncation")},
         "rows": rows(scores, system),
     }
@@ -289,8 +314,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--metrics", type=lambda text: text.split(","), default=METRICS)
     parser.add_argument("-n", type=int, help="showers of each solver; by default the reference's")
     parser.add_argument("--energy-solver")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32")
     parser.add_argument("--references", type=int, default=400, help="to train bespoke solvers")
     parser.add_argument("--reference-batch", type=int, default=100)
+    parser.add_argument("--reference-steps", type=int, default=100)
     parser.add_argument("--iterations", type=int, default=5000, help="of bespoke training, at most")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--device", default="cpu")

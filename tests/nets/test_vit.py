@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from caloforge.nets import ViT
+from caloforge.nets import Preparable, ViT
 
 CONTEXT = 46  # incident energy and 45 energy ratios
 PUBLISHED = {  # CaloDREAM, tables 2 and 4: parameters and tokens
@@ -184,6 +184,27 @@ def test_showers_do_not_see_each_other() -> None:
     net, (x, t, context) = opened(), inputs()
     alone = [net(x[i : i + 1], t[i : i + 1], context[i : i + 1]) for i in range(len(x))]
     torch.testing.assert_close(torch.cat(alone), net(x, t, context))
+
+
+@pytest.mark.parametrize("low", [False, True])
+@torch.no_grad()
+def test_prepared_it_is_as_precise(low: bool) -> None:
+    """In 32 bits up to rounding; in 16 no further off than without."""
+    net, (x, t, context) = opened().eval(), inputs()
+    exact = net(x, t, context)
+
+    def error() -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            found = net(x.float(), t.float(), context.float())
+        return float((found - exact).norm() / exact.norm())
+
+    net.float()
+    before = error()
+    for module in net.modules():
+        if isinstance(module, Preparable):
+            module.prepare()
+    assert (error() > 1e-3) == low
+    assert error() < (1.2 * before if low else 1e-5)
 
 
 @pytest.mark.parametrize(

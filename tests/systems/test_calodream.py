@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
 
 import caloforge as cf
 from caloforge.geometry import geometry_preset
+from caloforge.matching import MIDPOINT, RungeKutta
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System, build
 from caloforge.systems.calodream import CaloDREAM
 from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.distilled import DistilledStage
-from caloforge.systems.calodream.pixels import voxel_pixels
+from caloforge.systems.calodream.pixels import HitPixels, voxel_pixels
 from caloforge.systems.calodream.presets import HOMES, SIZES, preset
 from caloforge.systems.calodream.shape import ShapeStage
 
@@ -183,6 +187,59 @@ def test_hits_are_bits_and_energies(bundled: VoxelShowers) -> None:
     std, mean = torch.std_mean(energy[hit])
     assert abs(float(mean)) < 1e-4
     assert abs(float(std) - 1) < 1e-3
+
+
+def hit_pixels() -> HitPixels:
+    config = preset("tiny", DATASET_2).shape
+    voxels = voxel_pixels(config, DATASET_2.shape)
+    assert isinstance(voxels, HitPixels)
+    return voxels
+
+
+def test_hits_that_know_nothing_of_each_other_are_drawn_exactly(
+    generator: torch.Generator,
+) -> None:
+    """With an output that is the same everywhere, the flow ends in what the output says."""
+    odds, mean, std = -1.0, 0.5, 0.3
+    output = torch.tensor([odds, mean, math.log(std)], dtype=torch.float64)
+    noise = torch.randn(1, 2, 20, 50, 50, generator=generator, dtype=torch.float64)
+    voxels = hit_pixels()
+
+    def velocity(x: Tensor, t: Tensor, _: Tensor | None) -> Tensor:
+        wide = output.reshape(1, 3, 1, 1, 1).expand(-1, -1, *x.shape[2:])
+        return voxels.velocity(wide, x, t)
+
+    bit, energy = RungeKutta(MIDPOINT, 100)(velocity, noise, None)[0]
+    hit = bit > 0
+    assert float(hit.double().mean()) == pytest.approx(1 / (1 + math.e), abs=0.005)
+    assert float((bit.abs() - 1).abs().mean()) < 0.01
+    assert float(energy[hit].mean()) == pytest.approx(mean, abs=0.01)
+    assert float(energy[hit].std()) == pytest.approx(std, abs=0.02)
+    assert float(energy[~hit].abs().mean()) < 0.01
+
+
+@given(
+    t=st.floats(0, 1),
+    output=st.lists(st.floats(-100, 100), min_size=3, max_size=3),
+    x=st.lists(st.floats(-5, 5), min_size=2, max_size=2),
+)
+def test_the_velocity_of_hits_is_finite(t: float, output: list[float], x: list[float]) -> None:
+    def wide(values: list[float]) -> Tensor:
+        return torch.tensor(values).reshape(1, -1, 1, 1, 1)
+
+    given_output = wide(output).requires_grad_()
+    velocity = hit_pixels().velocity(given_output, wide(x), torch.tensor([t]))
+    assert velocity.isfinite().all()
+    velocity.sum().backward()
+    assert given_output.grad is not None
+    assert given_output.grad.isfinite().all()
+
+
+def test_shares_are_moved_by_the_velocity_itself(bundled: VoxelShowers) -> None:
+    config = dataclasses.replace(preset("tiny", bundled.geometry).shape, pixels="shares")
+    voxels = voxel_pixels(config, bundled.geometry.shape)
+    output = torch.randn(2, 1, 3, 4, 5)
+    assert voxels.velocity(output, torch.zeros_like(output), torch.ones(2)) is output
 
 
 @pytest.mark.parametrize("rescale", ["hits", "voxels"])

@@ -11,10 +11,12 @@ import torch
 from caloforge.geometry import geometry_preset
 from caloforge.preprocessing import rotate
 from caloforge.showers import VoxelShowers
+from caloforge.systems import build as build_system
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.calodream.autoencoder import AutoencoderStage
+from caloforge.systems.calodream.autoencoder import AutoencoderStage, LeastHit
 from caloforge.systems.calodream.conditions import Conditions
-from caloforge.systems.calodream.config import Autoencoder
+from caloforge.systems.calodream.config import Autoencoder, ShapeNetwork
+from caloforge.systems.calodream.shape import LatentShapeStage
 from caloforge.systems.calodream.shares import to_shares
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.recipe import Recipe
@@ -148,6 +150,26 @@ def test_training_turns_whole_showers(slab, sample, generator) -> None:
     assert (batch["x"] != to_shares(quantities["showers"])).any()
 
 
+def test_latent_pixels_of_turned_showers(stage, slab, sample, generator) -> None:
+    """The shape network's symmetries are those of voxels: what it learns is encoded thereafter."""
+    config = ShapeNetwork(
+        CONFIG.recipe, patch=(1, 1, 1), dim=12, hidden=12, blocks=1, rotation=True
+    )
+    shape = LatentShapeStage(config, stage.latent_shape, slab.geometry, stage.conditions)
+    with torch.no_grad():
+        stage.net.to_latent.weight[2:] = 0
+        stage.net.to_latent.bias[2:] = -100  # the encoder's mean, no noise
+    shape.fit(sample, {"autoencoder": stage}, generator)
+    quantities = sample.all()
+    batch = shape.batch(quantities, {"autoencoder": stage}, torch.Generator().manual_seed(5))
+    turned = rotate(quantities["showers"], axis=2, rng=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        latent = stage.encode({**quantities, "showers": turned}, generator)
+        unturned = stage.encode(quantities, generator)
+    torch.testing.assert_close(batch["x"], shape.pixels(latent), rtol=1e-4, atol=1e-3)
+    assert (batch["x"] - shape.pixels(unturned)).abs().mean() > 0.1
+
+
 def test_a_saved_stage_reconstructs_the_same(stage, slab, sample) -> None:
     other = build(slab.geometry)
     with torch.no_grad():
@@ -157,3 +179,24 @@ def test_a_saved_stage_reconstructs_the_same(stage, slab, sample) -> None:
     quantities = sample.all()
     showers = [s.reconstruct(quantities, torch.Generator().manual_seed(2)) for s in (stage, other)]
     assert torch.equal(*showers)
+
+
+def test_decoded_showers_have_as_many_hits_as_geant4(bundled) -> None:
+    """And no layer loses its energy, however little it has."""
+    system = build_system("calodream/latent-tiny", bundled.geometry)
+    stage, least = system.stages["autoencoder"], LeastHit(60)
+    sample = ShowerQuantities(bundled[:60], stage.learns)
+    stage.fit(sample, {}, torch.Generator().manual_seed(1))
+    least.fit(system, bundled[:60], seed=3)
+    quantities = sample.all()
+    rng = torch.Generator().manual_seed(3)
+    raw = stage.reconstruct(quantities, rng, SamplingOptions(postprocess=False))
+    hits = (quantities["showers"] > 0).sum().item()
+    assert (raw >= least.energy).sum() == pytest.approx(hits, rel=1e-3)
+    emptied = least(raw)
+    assert (emptied < raw).any()
+    torch.testing.assert_close(emptied.amax((2, 3)), raw.amax((2, 3)), rtol=0, atol=0)
+    assert ((emptied == raw) | (emptied == 0)).all()
+    again = LeastHit(60)
+    again.load_state(least.state())
+    torch.testing.assert_close(again(raw), emptied, rtol=0, atol=0)

@@ -60,3 +60,11 @@ def test_rescaling_keeps_order_threshold_and_layer_energy(
         assert float(hit.sum()) == pytest.approx(wanted, rel=1e-5)
         emptied = layer[0, 0, 0][scaled == 0]
         assert not len(emptied) or emptied.max() <= layer[0, 0, 0][scaled > 0].min()
+
+
+@pytest.mark.parametrize("which", ["hits", "voxels"])
+def test_of_equal_voxels_as_many_are_kept_as_share_the_energy(which: str) -> None:
+    """Ten voxels of 1 cannot share 3.5 above a threshold of 1, three of them can."""
+    rescaled = rescale(torch.ones(1, 1, 10), torch.tensor([[3.5]]), 1.0, which)
+    assert rescaled.sum().item() == pytest.approx(3.5)
+    assert sorted(rescaled.flatten().tolist()) == pytest.approx([0] * 7 + [3.5 / 3] * 3)

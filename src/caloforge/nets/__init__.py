@@ -6,6 +6,7 @@ from caloforge.nets.folded import fold, is_foldable
 from caloforge.nets.made import MADE
 from caloforge.nets.mlp import MLP
 from caloforge.nets.offset import Offset
+from caloforge.nets.pointwise import ConcatSquash, PointWiseNet
 from caloforge.nets.preparable import Preparable
 from caloforge.nets.transfusion import Transfusion
 from caloforge.nets.unet import SameConv2d, UNet
@@ -17,8 +18,10 @@ __all__ = [
     "MLP",
     "Attention",
     "Autoencoder3d",
+    "ConcatSquash",
     "DownSampling",
     "Offset",
+    "PointWiseNet",
     "Preparable",
     "SameConv2d",
     "Transfusion",

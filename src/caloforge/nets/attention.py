@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from caloforge.nets.linear import Linear
+
 __all__ = ["Attention", "Past"]
 
 
@@ -26,8 +28,8 @@ class Attention(nn.Module):
         if dim % heads:
             raise ValueError(f"{heads} heads do not divide {dim} features: choose others")
         self.heads = heads
-        self.query_key_value = nn.Linear(dim, 3 * dim)
-        self.out = nn.Linear(dim, dim)
+        self.query_key_value = Linear(dim, 3 * dim)
+        self.out = Linear(dim, dim)
 
     def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
         """Tokens that have seen each other, shape (n, tokens, dim).

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from caloforge.nets.attention import Attention
+from caloforge.nets.linear import Linear
 from caloforge.nets.waves import Waves
 
 __all__ = ["ViT"]
@@ -46,6 +47,19 @@ class Positions(nn.Module):
         return torch.cat([phase.sin(), phase.cos()], -1).flatten(1)
 
 
+class Dense(nn.Sequential):
+    """A dense network of one hidden layer with GELU, token by token."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__(Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (..., dim) of x (..., dim)."""
+        first, gelu, last = self
+        y: Tensor = last(first(x, gelu))
+        return y
+
+
 class Block(nn.Module):
     """Attention and a dense network, shifted, scaled and gated by the condition (equation 11).
 
@@ -55,10 +69,8 @@ class Block(nn.Module):
     def __init__(self, dim: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.attention = Attention(dim, heads)
-        self.dense = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, dim)
-        )
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.dense = Dense(dim, hidden)
+        self.modulation = nn.Sequential(nn.SiLU(), Linear(dim, 6 * dim))
         _to_zero(self.modulation[1])
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
@@ -85,6 +97,7 @@ class ViT(nn.Module):
         hidden: width of the hidden layer of a block.
         blocks: number of blocks.
         times: times that the velocity depends on, one, or two for the mean velocity in between.
+        channels_out: of the output; None for as many as those of x.
 
     Raises:
         ValueError: if the patch does not divide the grid, or 6 or the heads the features.
@@ -101,6 +114,7 @@ class ViT(nn.Module):
         hidden: int,
         blocks: int,
         times: int = 1,
+        channels_out: int | None = None,
     ) -> None:
         super().__init__()
         channels, *axes = shape
@@ -109,17 +123,18 @@ class ViT(nn.Module):
                 f"patches of {' x '.join(map(str, patch))} do not divide a grid of "
                 f"{' x '.join(map(str, axes))}: choose a patch whose sides divide those of the grid"
             )
+        self.channels_out = channels_out or channels
         self.shape, self.patch = tuple(shape), tuple(patch)
         self.grid = tuple(size // p for size, p in zip(axes, patch, strict=True))
         entries = channels * math.prod(patch)
-        self.embedding = nn.Linear(entries, dim)
+        self.embedding = Linear(entries, dim)
         self.positions = Positions(self.grid, dim)
         self.waves = Waves(TIME_FEATURES)
         self.times = nn.ModuleList(_embedding(TIME_FEATURES, dim) for _ in range(times))
         self.context = _embedding(context, dim)
         self.blocks = nn.ModuleList(Block(dim, heads, hidden) for _ in range(blocks))
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(dim, 2 * dim))
-        self.last = nn.Linear(dim, entries)
+        self.modulation = nn.Sequential(nn.SiLU(), Linear(dim, 2 * dim))
+        self.last = Linear(dim, self.channels_out * math.prod(patch))
         _to_zero(self.modulation[1])
         _to_zero(self.last)
 
@@ -130,7 +145,7 @@ class ViT(nn.Module):
         _to_zero(embedding[-1])
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
-        """The velocity, of the shape of x.
+        """The velocity, of the shape of x but for its channels.
 
         Args:
             x: shape (n, *shape).
@@ -160,12 +175,13 @@ class ViT(nn.Module):
     def _grid(self, patches: Tensor) -> Tensor:
         """Inverse of `_patches`."""
         (z, a, b), (p, q, r) = self.grid, self.patch
-        split = patches.reshape(len(patches), z, a, b, self.shape[0], p, q, r)
-        return split.permute(0, 4, 1, 5, 2, 6, 3, 7).reshape(len(patches), *self.shape)
+        split = patches.reshape(len(patches), z, a, b, self.channels_out, p, q, r)
+        shape = (len(patches), self.channels_out, *self.shape[1:])
+        return split.permute(0, 4, 1, 5, 2, 6, 3, 7).reshape(shape)
 
 
 def _embedding(features: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(features, dim), nn.SiLU(), nn.Linear(dim, dim))
+    return nn.Sequential(Linear(features, dim), nn.SiLU(), Linear(dim, dim))
 
 
 def _modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

@@ -48,13 +48,12 @@ def rescale(
 
 def _share_of_largest(groups: Tensor, energies: Tensor, threshold: float) -> Tensor:
     """`rescale` of single groups, shape (n, n_voxels), to their energies, shape (n,)."""
-    descending = groups.sort(1, descending=True).values
+    descending, order = groups.sort(1, descending=True)
     sums = descending.cumsum(1)
     scaled = descending * energies[:, None] / sums.clamp_min(torch.finfo(sums.dtype).tiny)
     # scaled falls with k, so that those above the threshold come first
-    n_kept = (scaled >= threshold).sum(1, keepdim=True)
-    last = (n_kept - 1).clamp_min(0)
-    total, smallest = sums.gather(1, last), descending.gather(1, last)
-    kept = (groups >= smallest) & (n_kept > 0)
+    first = scaled >= threshold
+    total = sums.gather(1, (first.sum(1, keepdim=True) - 1).clamp_min(0))
+    kept = torch.zeros_like(first).scatter(1, order, first)  # of equal voxels not more than those
     rescaled = torch.where(kept, groups * energies[:, None] / total, 0.0)
     return torch.where(groups.isnan(), groups, rescaled)

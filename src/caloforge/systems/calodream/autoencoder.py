@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -9,14 +12,19 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
+from caloforge.showers import VoxelShowers
 from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
 
-__all__ = ["AutoencoderStage"]
+if TYPE_CHECKING:
+    from caloforge.systems.base import System
+
+__all__ = ["AutoencoderStage", "LeastHit"]
 
 COPIES = 4  # of the widest image that a pass through the network holds at once
 
@@ -34,6 +42,7 @@ class AutoencoderStage(Stage):
 
     Attributes:
         latent_shape: channels and pixels of the latent grid.
+        least_hit: what empties decoded voxels, None for nothing.
 
     Raises:
         ValueError: if kernel, stride and padding do not fit the voxels.
@@ -48,6 +57,7 @@ class AutoencoderStage(Stage):
         self.config = config
         self.recipe = config.recipe
         self.threshold = geometry.threshold
+        self.least_hit = LeastHit(config.hit_showers) if config.hit_showers else None
         self.conditions = conditions
         self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         cyclic = geometry.cyclic_axis is not None
@@ -130,6 +140,8 @@ class AutoencoderStage(Stage):
         shares = torch.where(shares < self.config.cut, 0.0, shares)
         energies, which = quantities["layer_energies"], self.config.rescale
         showers = to_showers(shares, energies)
+        if options.postprocess and self.least_hit is not None:
+            showers = self.least_hit(showers)
         showers = normalised(showers, energies, self.threshold, which, options)
         return {**quantities, "showers": showers}
 
@@ -151,6 +163,59 @@ class AutoencoderStage(Stage):
     def _at_once(self, memory_budget: int) -> int:
         """Showers of which the temporaries keep to the budget."""
         return max(1, memory_budget // (COPIES * self.image_size))
+
+
+class LeastHit(Calibration):
+    """The least energy of a decoded hit, with which showers have as many hits as Geant4's.
+
+    The sigmoid of a logit is never 0, so that a decoder fills what lies between the hits. The
+    largest voxel of a layer always stays, or the layer would lose its energy.
+
+    Args:
+        n_showers: of the training sample that are encoded and decoded.
+
+    Attributes:
+        energy: the least energy [MeV].
+    """
+
+    def __init__(self, n_showers: int) -> None:
+        super().__init__()
+        self.n_showers = n_showers
+        self.energy = 0.0
+
+    def fit(
+        self,
+        system: System,
+        showers: VoxelShowers,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Counted | None = None,
+    ) -> None:
+        stage = system.stages["autoencoder"]
+        assert isinstance(stage, AutoencoderStage)
+        system.prepare(device)
+        chosen = np.random.default_rng(seed).permutation(len(showers))[: self.n_showers]
+        sample = ShowerQuantities(showers[np.sort(chosen)], stage.learns)
+        known = {name: values.to(device) for name, values in sample.all().items()}
+        rng = torch.Generator(device).manual_seed(seed)
+        decoded = stage.reconstruct(known, rng, SamplingOptions(postprocess=False))
+        n_hits = int((known["showers"] > 0).sum())
+        self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
+        if progress is not None:
+            progress(len(chosen), len(chosen))
+
+    def forward(self, showers: Tensor) -> Tensor:
+        """Empty what lies below; voxel energies [MeV], shape (n, L, a, b)."""
+        least = showers.amax((2, 3), keepdim=True).clamp_max(self.energy)
+        return torch.where(showers < least, 0.0, showers)
+
+    def state(self) -> dict[str, Any]:
+        return {"energy": self.energy}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.energy = float(state["energy"])
+        self.is_fitted = True
 
 
 def _draw(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:

@@ -70,6 +70,8 @@ class Autoencoder:
         latent_channels: of the bottleneck (table 4).
         beta: weight of the Kullback-Leibler divergence (equation 12, table 4).
         cut: decoded shares of a layer's energy below it are none (table 4: normalized cut).
+        hit_showers: of the training sample, which once all is trained are encoded and decoded to
+            find the least energy of a hit, see `LeastHit`; none for 0. The paper does without.
         rescale: which decoded voxels are scaled to the energy of their layer: "hits" those above
             the threshold, "voxels" all (section 2).
         rotation: rotate showers at random in training where an axis is cyclic. The paper does not.
@@ -85,6 +87,7 @@ class Autoencoder:
     latent_channels: int = 2
     beta: float = 1e-6
     cut: float = 1e-6
+    hit_showers: int = 0
     rescale: Rescaled = "voxels"
     rotation: bool = False
     reflection: bool = False

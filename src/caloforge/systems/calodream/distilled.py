@@ -8,7 +8,7 @@ from torch import Tensor
 from caloforge.matching import FlowMap, Jumps, RungeKutta, Solver, flow_map_loss, jumps, make_solver
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.config import Distillation, ShapeNetwork
-from caloforge.systems.calodream.shape import ShapeStage, shape_network
+from caloforge.systems.calodream.shape import ShapeNetwork3d, ShapeStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
 
@@ -38,7 +38,7 @@ class DistilledStage(Stage):
         self.config = config
         self.recipe = config.recipe
         n_layers = teacher.conditions.n_layers
-        self.network = shape_network(shape, teacher.shape, n_layers, times=2)
+        self.network = ShapeNetwork3d(shape, teacher.shape, n_layers, teacher.voxels, times=2)
         solver = make_solver(config.solver)
         if not isinstance(solver, RungeKutta) or solver.steps % config.steps:
             raise ValueError(

@@ -15,21 +15,36 @@ from caloforge.units import MeV
 
 __all__ = ["HitPixels", "Pixels", "SharePixels", "voxel_pixels"]
 
+CLOSE = 1e-3  # to the data: from here on the velocity is no longer scaled up
+LOG_STDS = (-5.0, 2.0)  # of a voxel's energy, between which an exponential is harmless
+
 
 class Pixels(ABC):
     """Between the voxels of showers and an image of one channel or more.
 
     Attributes:
         channels: of the image.
+        outputs: channels that a network has to give for it.
         transform: what is fitted, which a stage keeps beside its weights.
     """
 
     channels: int
+    outputs: int
     transform: Transform
 
     @abstractmethod
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         """Fit on voxel energies [MeV], shape (n, L, a, b), of the training split, streamed."""
+
+    @abstractmethod
+    def velocity(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The velocity at x that a network's output means, the shape of x.
+
+        Args:
+            output: shape (n, outputs, L, a, b).
+            x: the image on its way from noise, shape (n, channels, L, a, b).
+            t: time, from 0 for noise to 1, shape (n,).
+        """
 
     @abstractmethod
     def image(self, showers: Tensor) -> Tensor:
@@ -58,12 +73,17 @@ class SharePixels(Pixels):
     """
 
     channels = 1
+    outputs = 1
 
     def __init__(self, config: ShapeNetwork, shape: tuple[int, int, int]) -> None:
         self.transform = Chain(Logit(config.alpha), Standardise(shape))
 
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         self.transform.fit(lambda: map(to_shares, batches()))
+
+    def velocity(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The output itself."""
+        return output
 
     def image(self, showers: Tensor) -> Tensor:
         pixels: Tensor = self.transform(to_shares(showers))
@@ -79,19 +99,41 @@ class HitPixels(Pixels):
     Where there is no hit the second channel is 0, as is the mean over hits. So nothing lies between
     an empty voxel and a hit that a network would have to learn to avoid. The bits are those of
     arXiv:2208.04202, section 3.
-
-    Args:
-        config: that of the shape network.
-        shape: of the voxels.
     """
 
     channels = 2
+    outputs = 3
 
-    def __init__(self, config: ShapeNetwork, shape: tuple[int, int, int]) -> None:
+    def __init__(self) -> None:
         self.transform = Chain(LogEnergy(1 * MeV, floor=0.0), Standardise((1,)))
 
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
         self.transform.fit(lambda: (showers[showers > 0][:, None] for showers in batches()))
+
+    def velocity(self, output: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """(D - x) / (1 - t), with D the mean of the image given x.
+
+        The network says what it expects of each voxel: the log-odds l of a hit, and mean m and
+        spread s of its energy. What the voxel's own pixels (b, e) say is added by Bayes' rule,
+        with the noise 1 - t that they still have:
+
+            log P / (1 - P) = l + 2 t b / (1 - t)^2
+                              + log N(e; t m, t^2 s^2 + (1 - t)^2) - log N(e; 0, (1 - t)^2)
+            D = (2 P - 1, P [m + t s^2 (e - t m) / (t^2 s^2 + (1 - t)^2)])
+
+        So bits become 1 or -1 as noise fades, whatever the network has learned.
+        """
+        odds, mean, log_std = output.to(x.dtype).unbind(1)
+        bit, energy = x.unbind(1)
+        t = t[:, None, None, None]
+        left = (1 - t).clamp_min(CLOSE)
+        noise, variance = left.square(), (2 * log_std.clamp(*LOG_STDS)).exp()
+        width = t.square() * variance + noise
+        off = energy - t * mean
+        likelier = energy.square() / noise - off.square() / width + (noise / width).log()
+        hit = torch.sigmoid(odds + 2 * t * bit / noise + likelier / 2)
+        expected = torch.stack([2 * hit - 1, hit * (mean + t * variance / width * off)], 1)
+        return (expected - x) / left[:, None]
 
     def image(self, showers: Tensor) -> Tensor:
         hit = showers > 0
@@ -111,5 +153,4 @@ def voxel_pixels(config: ShapeNetwork, shape: tuple[int, int, int]) -> Pixels:
         config: that of the shape network.
         shape: of the voxels.
     """
-    kinds: dict[str, type[SharePixels | HitPixels]] = {"shares": SharePixels, "hits": HitPixels}
-    return kinds[config.pixels](config, shape)
+    return HitPixels() if config.pixels == "hits" else SharePixels(config, shape)

@@ -120,7 +120,7 @@ def _small(geometry: Geometry, *, latent: bool, tiny: bool) -> CaloDREAMConfig:
     autoencoder = replace(size.autoencoder, kernel=step, stride=step)
     latent_grid = tuple(n // p for n, p in zip(geometry.shape, step, strict=True))
     patch = _patch(latent_grid, 32 if tiny else 8, cyclic=cyclic)
-    shape = replace(size.shape, patch=patch, pixels="shares", rotation=False, reflection=False)
+    shape = replace(size.shape, patch=patch)
     return CaloDREAMConfig(energies, shape, autoencoder)
 
 
@@ -153,6 +153,7 @@ _TINY = CaloDREAMConfig(
         stride=(1, 1, 1),
         padding=(0, 0, 0),
         channels=(4, 8),
+        hit_showers=50,
         rotation=True,
         reflection=True,
     ),
@@ -169,7 +170,7 @@ _SMALL = CaloDREAMConfig(
         solver="midpoint-4",
     ),
     shape=ShapeNetwork(
-        Recipe(epochs=28, batch_size=16, learning_rate=8e-4, gradient_clip=1.0, ema=0.999),
+        Recipe(epochs=14, batch_size=16, learning_rate=8e-4, gradient_clip=1.0, ema=0.999),
         patch=(1, 1, 1),  # by geometry
         dim=144,
         heads=3,
@@ -182,11 +183,12 @@ _SMALL = CaloDREAMConfig(
         reflection=True,
     ),
     autoencoder=Autoencoder(
-        Recipe(epochs=6, batch_size=16, learning_rate=4e-3, gradient_clip=100.0),
+        Recipe(epochs=6, batch_size=16, learning_rate=2e-3, gradient_clip=100.0),
         kernel=(1, 1, 1),  # by geometry
         stride=(1, 1, 1),
         padding=(0, 0, 0),
         channels=(8, 32),
+        hit_showers=500,
         rotation=True,
         reflection=True,
     ),

@@ -15,7 +15,7 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.config import ShapeNetwork
-from caloforge.systems.calodream.pixels import voxel_pixels
+from caloforge.systems.calodream.pixels import Pixels, voxel_pixels
 from caloforge.systems.calodream.shares import normalised
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.solving import SolvedStage
@@ -23,33 +23,51 @@ from caloforge.systems.stage import Batch, Upstream
 
 __all__ = [
     "LatentShapeStage",
+    "ShapeNetwork3d",
     "ShapeStage",
     "VoxelShapeStage",
-    "shape_network",
 ]
 
 
-def shape_network(
-    config: ShapeNetwork, shape: Sequence[int], n_layers: int, *, times: int = 1
-) -> ViT:
-    """The vision transformer of a configuration.
+class ShapeNetwork3d(ViT):
+    """The vision transformer of a configuration, of which the output is read as a velocity.
 
     Args:
         config: its configuration.
         shape: of what it draws, channels and three axes.
         n_layers: number of layers, of which it sees the energy ratios.
-        times: times that it sees.
+        voxels: what the output means; None for the velocity itself.
+        times: times that it sees, the first of them that of x.
     """
-    return ViT(
-        shape,
-        config.patch,
-        1 + n_layers,
-        dim=config.dim,
-        heads=config.heads,
-        hidden=config.hidden,
-        blocks=config.blocks,
-        times=times,
-    )
+
+    def __init__(
+        self,
+        config: ShapeNetwork,
+        shape: Sequence[int],
+        n_layers: int,
+        voxels: Pixels | None,
+        *,
+        times: int = 1,
+    ) -> None:
+        super().__init__(
+            shape,
+            config.patch,
+            1 + n_layers,
+            dim=config.dim,
+            heads=config.heads,
+            hidden=config.hidden,
+            blocks=config.blocks,
+            times=times,
+            channels_out=None if voxels is None else voxels.outputs,
+        )
+        self.voxels = voxels
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
+        """The velocity, of the shape of x; see `ViT`."""
+        output = super().forward(x, t, context)
+        if self.voxels is None:
+            return output
+        return self.voxels.velocity(output, x, t if t.ndim == 1 else t[:, 0])
 
 
 class ShapeStage(SolvedStage):
@@ -59,11 +77,18 @@ class ShapeStage(SolvedStage):
         config: its configuration.
         shape: of what it draws, channels and three axes.
         conditions: those of all stages.
+        voxels: what its pixels mean; None for those of a latent space.
     """
 
     choice = "solver"
 
-    def __init__(self, config: ShapeNetwork, shape: Sequence[int], conditions: Conditions) -> None:
+    def __init__(
+        self,
+        config: ShapeNetwork,
+        shape: Sequence[int],
+        conditions: Conditions,
+        voxels: Pixels | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.recipe = config.recipe
@@ -71,7 +96,8 @@ class ShapeStage(SolvedStage):
         self.conditions = conditions
         self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         self.default_solver = config.solver
-        self.network = shape_network(config, shape, conditions.n_layers)
+        self.voxels = voxels
+        self.network = ShapeNetwork3d(config, shape, conditions.n_layers, voxels)
 
     def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         """v(x, t, context), see `Velocity`."""
@@ -114,11 +140,12 @@ class VoxelShapeStage(ShapeStage):
 
     def __init__(self, config: ShapeNetwork, geometry: Geometry, conditions: Conditions) -> None:
         voxels = voxel_pixels(config, geometry.shape)
-        super().__init__(config, (voxels.channels, *geometry.shape), conditions)
+        super().__init__(config, (voxels.channels, *geometry.shape), conditions, voxels)
         self.threshold = geometry.threshold
         cyclic = geometry.cyclic_axis is not None
         self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
-        self.voxels, self.pixels = voxels, voxels.transform
+        self.voxels: Pixels = voxels
+        self.pixels = voxels.transform
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.symmetry.check(q["showers"].sum(1) for q in sample.batches())

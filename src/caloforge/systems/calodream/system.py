@@ -50,6 +50,8 @@ class CaloDREAM(System):
             self.stages["shape"] = shape
         else:
             autoencoder = AutoencoderStage(config.autoencoder, geometry, conditions)
+            if autoencoder.least_hit is not None:
+                self.calibrations["hits"] = autoencoder.least_hit
             latent = autoencoder.latent_shape
             shape = LatentShapeStage(config.shape, latent, geometry, conditions)
             self.stages |= {"shape": shape, "autoencoder": autoencoder}

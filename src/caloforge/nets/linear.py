@@ -1,0 +1,63 @@
+"""Linear layers that draw faster than they learn."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from caloforge.nets.preparable import Preparable
+
+__all__ = ["Linear"]
+
+
+class Linear(Preparable, nn.Linear):
+    """y = x W^T + b, and the activation that follows, if one does.
+
+    Prepared it gives the same, up to rounding, but faster and without gradients: it rounds W and b
+    to the precision of `torch.autocast` once and not at every call, and has oneDNN do all of it in
+    one go where that is faster than one after the other, as with an activation or in bfloat16 on a
+    CPU. Where gradients are recorded it is as if it were not prepared.
+    """
+
+    def prepare(self) -> None:
+        """Keep rounded weights, from the first call that needs them."""
+
+        @cache
+        def rounded(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+            return self.weight.detach().to(dtype), self.bias.detach().to(dtype)
+
+        self._prepared = rounded
+
+    def forward(self, x: Tensor, activation: nn.GELU | None = None) -> Tensor:
+        """Shape (..., outputs).
+
+        Args:
+            x: shape (..., inputs).
+            activation: what follows.
+        """
+        weight, bias = self.weight, self.bias
+        if self.is_prepared and not torch.is_grad_enabled():
+            device = x.device.type
+            if torch.is_autocast_enabled(device):
+                x = x.to(torch.get_autocast_dtype(device))
+                weight, bias = self._prepared(x.dtype)
+            in_one_go = activation is not None or weight.dtype == torch.bfloat16
+            if in_one_go and device == "cpu" and x.numel() and _onednn_has(weight.dtype):
+                name, kind = ("gelu", activation.approximate) if activation else ("none", "")
+                fused: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], kind)
+                return fused
+        y = functional.linear(x, weight, bias)
+        return y if activation is None else activation(y)
+
+
+@cache
+def _onednn_has(dtype: torch.dtype) -> bool:
+    """Whether PyTorch offers its fused product in a precision on this CPU."""
+    if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
