@@ -24,6 +24,7 @@ import caloforge as cf
 from caloforge.showers import VoxelShowers
 from caloforge.systems import ShowerQuantities, System
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
+from caloforge.training import RunFolder
 
 METRICS = ("small-shower", "small-layers", "small-voxels")
 CUT = 1.0  # MeV (equation 20)
@@ -39,8 +40,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
-    system = cf.load(arguments.run)
     known, training = cf.read(arguments.reference), cf.read(arguments.training)
+    system = trained(arguments.run, training)
     again = reconstructed(system, known)
     scores = {}
     for threshold in (system.geometry.threshold, CUT):
@@ -54,9 +55,11 @@ def main() -> None:
         )
         print(f"{threshold:.3g} MeV\n{of_cut.to_markdown()}")
         scores[f"{threshold:.3g} MeV"] = json.loads(of_cut.to_json())
+    least = stage_of(system).least_hit
     result = {
         "run": arguments.run.name,
         "latent_shape": stage_of(system).latent_shape,
+        "least_hit": None if least is None else round(least.energy, 4),  # [MeV]
         "n_showers": len(known),
         "hits": hits(known, again),
         "scores": scores,
@@ -64,6 +67,17 @@ def main() -> None:
     print(json.dumps(result["hits"], indent=1))
     if arguments.output:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def trained(run: Path, training: VoxelShowers) -> System:
+    """The system of a run of which no more than the autoencoder has to be trained."""
+    folder = RunFolder(run)
+    system = folder.build()
+    stage = stage_of(system)
+    folder.stage("autoencoder").load_weights(stage)
+    if stage.least_hit is not None and not folder.load_calibration("hits", stage.least_hit):
+        stage.least_hit.fit(system, training, seed=0)
+    return system
 
 
 def stage_of(system: System) -> AutoencoderStage:

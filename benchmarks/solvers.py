@@ -19,7 +19,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -77,6 +77,7 @@ class Study:
         energies: incident energies [MeV], shape (n,).
         folder: where all is kept that is made.
         fit: how bespoke solvers are trained, whatever their steps and truncation.
+        global_iterations: most iterations for the global error, which takes evaluations in each.
         energy_solver: that of the layer energies, None for the system's own.
         precision: of the shape network.
         seed: of everything that is drawn.
@@ -89,6 +90,7 @@ class Study:
     energies: np.ndarray[Any, np.dtype[np.float32]]
     folder: Path
     fit: BespokeFit
+    global_iterations: int
     energy_solver: str | None
     precision: Literal["32", "bf16"]
     seed: int
@@ -99,7 +101,8 @@ class Study:
     def trained(self) -> Path:
         """The folder of bespoke solvers."""
         weights = [self._weights(stage) for stage in ("energies", "shape")]
-        return self._named("solvers", weights, asdict(self.fit), self.seed, self.device)
+        settings = (asdict(self.fit), self.global_iterations, self.seed, self.device)
+        return self._named("solvers", weights, *settings)
 
     @cached_property
     def drawn(self) -> Path:
@@ -196,6 +199,9 @@ class Study:
                 continue
             truncation = "global" if wanted[1] else "local"
             settings = {**vars(self.fit), "truncation": truncation, "steps": int(wanted[2])}
+            if truncation == "global":
+                training = replace(self.fit.training, iterations=self.global_iterations)
+                settings["training"] = training
             bespoke = BespokeSolvers([BespokeFit(**settings)])
             path = self.trained / f"{name}.json"
             if path.exists():
@@ -262,6 +268,7 @@ def main() -> None:
         training_energies(RunFolder(asked.run).config(), asked.n or len(reference), asked.seed),
         asked.folder or asked.run.with_name(f"{asked.run.name}.solvers"),
         fit,
+        asked.global_iterations,
         asked.energy_solver,
         asked.precision,
         asked.seed,
@@ -295,6 +302,7 @@ def main() -> None:
         "seed": asked.seed,
         "energy_solver": asked.energy_solver,
         "precision": asked.precision,
+        "global_iterations": asked.global_iterations,
         "bespoke": {k: v for k, v in asdict(fit).items() if k not in ("steps", "truncation")},
         "rows": rows(scores, system),
     }
@@ -319,6 +327,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--reference-batch", type=int, default=100)
     parser.add_argument("--reference-steps", type=int, default=100)
     parser.add_argument("--iterations", type=int, default=5000, help="of bespoke training, at most")
+    parser.add_argument("--global-iterations", type=int, default=5000, help="for the global error")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)

@@ -235,6 +235,17 @@ def test_the_velocity_of_hits_is_finite(t: float, output: list[float], x: list[f
     assert given_output.grad.isfinite().all()
 
 
+def test_a_layer_with_energy_has_a_hit() -> None:
+    voxels = hit_pixels()
+    voxels.transform.load_state({"0": {}, "1": {"mean": [0.0], "std": [1.0]}})
+    image = torch.tensor([[[-0.9, -0.2], [-0.3, 0.4]], [[0.0, 1.0], [2.0, 0.5]]])
+    image = image[None, :, :, :, None]  # two layers of two voxels
+    showers = voxels.showers(image, torch.tensor([[7.0, 7.0]]))[0, ..., 0]
+    torch.testing.assert_close(showers, torch.tensor([[0.0, 10.0], [0.0, 10**0.5]]))
+    without = voxels.showers(image, torch.tensor([[0.0, 7.0]]))[0, ..., 0]
+    assert without[0].tolist() == [0, 0]
+
+
 def test_shares_are_moved_by_the_velocity_itself(bundled: VoxelShowers) -> None:
     config = dataclasses.replace(preset("tiny", bundled.geometry).shape, pixels="shares")
     voxels = voxel_pixels(config, bundled.geometry.shape)

@@ -141,9 +141,13 @@ class HitPixels(Pixels):
         return torch.stack([torch.where(hit, 1.0, -1.0), energy], 1)
 
     def showers(self, image: Tensor, layer_energies: Tensor) -> Tensor:
-        """The energies are those of the image, whatever those of the layers."""
+        """Energies are those of the image; a layer with energy has at least its likeliest hit."""
         bit, energy = image.unbind(1)
-        return torch.where(bit < 0, 0.0, self.transform.inverse(energy))  # NaN stays NaN
+        empty = bit < 0  # NaN stays NaN
+        without = empty.flatten(2).all(2)
+        likeliest = bit == bit.amax((2, 3), keepdim=True)
+        empty &= ~(likeliest & (without & (layer_energies > 0))[..., None, None])
+        return torch.where(empty, 0.0, self.transform.inverse(energy))
 
 
 def voxel_pixels(config: ShapeNetwork, shape: tuple[int, int, int]) -> Pixels:
