@@ -212,10 +212,10 @@ def test_hits_that_know_nothing_of_each_other_are_drawn_exactly(
     bit, energy = RungeKutta(MIDPOINT, 100)(velocity, noise, None)[0]
     hit = bit > 0
     assert float(hit.double().mean()) == pytest.approx(1 / (1 + math.e), abs=0.005)
-    assert float((bit.abs() - 1).abs().mean()) < 0.01
-    assert float(energy[hit].mean()) == pytest.approx(mean, abs=0.01)
+    assert float((bit.abs() - 1).abs().mean()) < 0.03
+    assert float(energy[hit].mean()) == pytest.approx(mean, abs=0.02)
     assert float(energy[hit].std()) == pytest.approx(std, abs=0.02)
-    assert float(energy[~hit].abs().mean()) < 0.01
+    assert float(energy[~hit].abs().mean()) < 0.03
 
 
 @given(

@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 from caloforge.matching import BespokeTraining, Truncation
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.rescaling import Rescaled
+from caloforge.systems.spectrum import SpectrumFit
 
 __all__ = [
     "Autoencoder",
@@ -191,6 +192,8 @@ class CaloDREAMConfig:
         factor: f of the energy ratios (equation 2).
         solvers: bespoke solvers of the shape network.
         distillation: of the shape network into few steps; None for none.
+        spectrum: map the voxel energy spectrum onto Geant4's, see `SpectrumMap`; None for no map,
+            as published.
 
     Raises:
         ValueError: if the stages keep different shares for validation: the transform of energy
@@ -203,6 +206,7 @@ class CaloDREAMConfig:
     factor: float = 2.85
     solvers: tuple[BespokeFit, ...] = ()
     distillation: Distillation | None = None
+    spectrum: SpectrumFit | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

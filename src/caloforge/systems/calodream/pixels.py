@@ -15,7 +15,9 @@ from caloforge.units import MeV
 
 __all__ = ["HitPixels", "Pixels", "SharePixels", "voxel_pixels"]
 
-CLOSE = 1e-3  # to the data: from here on the velocity is no longer scaled up
+# So near to the data the velocity is no longer scaled up: methods with stages at t = 1 would leave
+# for infinity, as states of few steps are far off there.
+CLOSE = 0.05
 LOG_STDS = (-5.0, 2.0)  # of a voxel's energy, between which an exponential is harmless
 
 

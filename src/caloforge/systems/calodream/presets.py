@@ -17,6 +17,7 @@ from caloforge.systems.calodream.config import (
     Triple,
 )
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.spectrum import SpectrumFit
 
 __all__ = ["HOMES", "SIZES", "preset"]
 
@@ -113,7 +114,11 @@ def _small(geometry: Geometry, *, latent: bool, tiny: bool) -> CaloDREAMConfig:
         patch = _patch(geometry.shape, most, cyclic=cyclic, whole=cyclic)
         shape = replace(size.shape, patch=patch)
         return CaloDREAMConfig(
-            energies, shape, solvers=size.solvers, distillation=size.distillation
+            energies,
+            shape,
+            solvers=size.solvers,
+            distillation=size.distillation,
+            spectrum=size.spectrum,
         )
     step = _patch(geometry.shape, FEWER, cyclic=cyclic)
     assert size.autoencoder is not None
@@ -198,6 +203,7 @@ _SMALL = CaloDREAMConfig(
         steps=4,
         solver="midpoint-4",
     ),
+    spectrum=SpectrumFit(showers=1000, rescale=True),
 )
 
 

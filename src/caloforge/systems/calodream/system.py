@@ -18,8 +18,11 @@ from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.systems.calodream.energies import EnergyRatioStage
 from caloforge.systems.calodream.presets import HOMES, SIZES, preset
 from caloforge.systems.calodream.shape import LatentShapeStage, ShapeStage, VoxelShapeStage
+from caloforge.systems.calodream.shares import normalised
 from caloforge.systems.calodream.solvers import BespokeSolvers
 from caloforge.systems.quantities import Quantities
+from caloforge.systems.rescaling import Rescaled
+from caloforge.systems.spectrum import SpectrumMap
 
 __all__ = ["CaloDREAM"]
 
@@ -65,10 +68,18 @@ class CaloDREAM(System):
             self.stages["distilled"] = distilled
             solvers.append(distilled.solvers)
         shape.trained_solvers = ChainMap(*solvers)
+        if config.spectrum is not None:
+            self.calibrations["spectrum"] = SpectrumMap(config.spectrum, geometry.threshold)
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> CaloDREAMConfig:
         return preset(size, geometry)
 
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        return quantities["showers"]
+        showers, spectrum = quantities["showers"], self.calibrations.get("spectrum")
+        if not options.postprocess or spectrum is None or not spectrum.is_fitted:
+            return showers
+        mapped: Tensor = spectrum(showers)
+        which: Rescaled = "hits" if self.config.spectrum.rescale else "none"
+        energies, threshold = quantities["layer_energies"], self.geometry.threshold
+        return normalised(mapped, energies, threshold, which, options)

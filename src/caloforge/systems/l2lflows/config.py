@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidatorFunctionWrapHandler, Wrap
 from caloforge.systems.energies import EnergyFlow
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.rescaling import Rescaled
+from caloforge.systems.spectrum import SpectrumFit
 from caloforge.units import keV
 
 __all__ = [
@@ -18,7 +19,6 @@ __all__ = [
     "L2LFlowsConfig",
     "LayerFlow",
     "MaskedFlow",
-    "SpectrumFit",
 ]
 
 
@@ -144,24 +144,6 @@ def _of_its_kind(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     if kind not in _KINDS:
         raise ValueError(f"kind must be {' or '.join(_KINDS)}")
     return TypeAdapter(_KINDS[kind]).validate_python(value)
-
-
-@dataclass(frozen=True)
-class SpectrumFit:
-    """How the map of the voxel energy spectrum is fitted (Convolutional L2LFlows, appendix C).
-
-    Args:
-        showers: most showers to draw, and to take of the training sample.
-        bins: bins of equal width in the logarithm of the energy.
-        rescale: scale the layers to their energies once more behind the map, which changes their
-            sums. The paper does not.
-    """
-
-    showers: int = 100_000
-    bins: int = 128
-    rescale: bool = False
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from caloforge.systems.l2lflows.config import (
     ConvolutionalFlow,
     L2LFlowsConfig,
     MaskedFlow,
-    SpectrumFit,
 )
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.spectrum import SpectrumFit
 
 __all__ = ["HOMES", "SIZES", "preset"]
 

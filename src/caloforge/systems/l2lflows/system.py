@@ -13,11 +13,11 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
 from caloforge.systems.energies import EnergyStage
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
-from caloforge.systems.l2lflows.postprocessing import SpectrumMap
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
 from caloforge.systems.l2lflows.stages import LayerStage, incident_condition
 from caloforge.systems.quantities import Quantities, layer_name
 from caloforge.systems.rescaling import rescale
+from caloforge.systems.spectrum import SpectrumMap
 
 __all__ = ["L2LFlows"]
 

@@ -15,8 +15,7 @@ from scipy import stats
 import caloforge as cf
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions
-from caloforge.systems.l2lflows.config import SpectrumFit
-from caloforge.systems.l2lflows.postprocessing import SpectrumMap
+from caloforge.systems.spectrum import SpectrumFit, SpectrumMap
 from caloforge.training import RunFolder
 
 # ---------------------------------------------------------------- voxel spectrum

@@ -1,25 +1,44 @@
-"""Post-processing of drawn layers: the voxel energy spectrum."""
+"""A correction of drawn showers that systems share: the map of the voxel energy spectrum."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
-from caloforge.systems.l2lflows.config import SpectrumFit
 
-__all__ = ["SpectrumMap"]
+__all__ = ["SpectrumFit", "SpectrumMap"]
+
+
+@dataclass(frozen=True)
+class SpectrumFit:
+    """How the map of the voxel energy spectrum is fitted (Convolutional L2LFlows, appendix C).
+
+    Args:
+        showers: most showers to draw, and to take of the training sample.
+        bins: bins of equal width in the logarithm of the energy.
+        rescale: scale the layers to their energies once more behind the map, which changes their
+            sums. The paper does not.
+    """
+
+    showers: int = 100_000
+    bins: int = 128
+    rescale: bool = False
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 class SpectrumMap(Calibration):
-    """Maps the spectrum of drawn voxels onto that of the training sample (appendix C).
+    """Maps the spectrum of drawn voxels onto that of the training sample (L2LFlows, appendix C).
 
     f = Q^-1 o P, with P and Q the cumulative distributions of drawn and of Geant4's voxel energies
     above the threshold (C.3), in the logarithm of the energy: equally many of both are sorted, the
