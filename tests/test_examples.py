@@ -71,15 +71,8 @@ def test_defects_are_what_they_are_called(slab: VoxelShowers) -> None:
     assert (ratio[kind != "wrong energy"] == 1).all()
 
 
-def test_deviations_are_counted_in_widths_of_the_neighbours(rng: np.random.Generator) -> None:
-    """Log-densities that fall with energy and scatter by 3: what is 6 below scores two."""
+def test_stages_that_find_a_shower_suspicious_add_up() -> None:
+    """In squares, and those that find it likelier than most say nothing."""
     script = example("rank_suspicious_showers")
-    energy = np.log(rng.uniform(1, 100, 20_000))[:, None]
-    density = -10 * energy[:, 0] + 3 * rng.standard_normal(20_000)
-    some = np.log([[5.0], [20.0], [80.0]])
-    found = script.below(-10 * some[:, 0] - 6, some, density, energy)
-    assert found == pytest.approx(2, abs=0.6)
-    found = script.below(np.full(3, -np.inf), some, density, energy)
-    assert (found == np.inf).all()
     z = {"energies": np.array([3.0, -3, 0]), "layer_00": np.array([4.0, -1, np.inf])}
     assert script.suspicion(z) == pytest.approx([5, 0, np.inf])
