@@ -39,6 +39,7 @@ XML = """<Bins><Bin pid="22" name="photon">
         ("calochallenge-3", 40500, 45, 0.5e-3 / 0.033),
         ("ild-30", 27000, 30, 0.1),
         ("ild-core", 3000, 30, 0.1),
+        ("ild-ecal", 632448, 30, 0.1),
     ],
 )
 def test_published_numbers(name, n_voxels, n_layers, threshold):

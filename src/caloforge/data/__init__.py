@@ -8,8 +8,10 @@ from caloforge.data.files import (
     read_points,
     write,
 )
+from caloforge.data.padded import CaloCloudsFile, ShowerDataFile
 from caloforge.data.parts import Parts
 from caloforge.data.replacing import replacing
+from caloforge.data.root import write_root
 from caloforge.data.showerfile import (
     ShowerFile,
     ShowerFileError,
@@ -20,7 +22,9 @@ from caloforge.data.showerfile import (
 )
 
 __all__ = [
+    "CaloCloudsFile",
     "Parts",
+    "ShowerDataFile",
     "ShowerFile",
     "ShowerFileError",
     "ShowerFileWarning",
@@ -34,4 +38,5 @@ __all__ = [
     "read_points",
     "replacing",
     "write",
+    "write_root",
 ]

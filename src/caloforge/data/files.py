@@ -11,25 +11,48 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
+from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFileError, VoxelFile, VoxelWriter, open_hdf5
+from caloforge.data.showerfile import (
+    ShowerFile,
+    ShowerFileError,
+    VoxelFile,
+    VoxelWriter,
+    open_hdf5,
+)
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
 
 __all__ = ["create", "open_points", "open_showers", "read", "read_points", "write"]
 
-Layout = Literal["sparse", "calochallenge"]
+Layout = Literal["sparse", "calochallenge", "showerdata"]
+
+# What tells the layouts apart, the first that is there. Those of the package showerdata have
+# `showers` too.
+_CONTENTS = {
+    "voxels": "voxels",
+    "points": "points",
+    "events": "caloclouds",
+    "num_points": "showerdata",
+    "showers": "showers",
+}
+_POINTS: dict[str, type[ShowerFile[PointShowers]]] = {
+    "points": PointFile,
+    "caloclouds": CaloCloudsFile,
+    "showerdata": ShowerDataFile,
+}
 
 
 def _contents(path: str | Path) -> str:
     with open_hdf5(Path(path)) as file:
-        for name in ("voxels", "points", "showers"):
+        for name, contents in _CONTENTS.items():
             if name in file:
-                return name
+                return contents
         raise ShowerFileError(
-            f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge) or a "
-            f"group 'voxels' or 'points' (sparse), got {', '.join(file) or 'nothing'}"
+            f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge, "
+            "showerdata) or 'events' (CaloClouds), or a group 'voxels' or 'points' (sparse), got "
+            f"{', '.join(file) or 'nothing'}"
         )
 
 
@@ -51,7 +74,7 @@ def open_showers(
         ShowerFileWarning: where negative energies are clipped.
     """
     contents = _contents(path)
-    if contents == "points":
+    if contents in _POINTS:
         raise ShowerFileError(f"{path} holds point clouds: use open_points or read_points")
     if contents == "voxels":
         return SparseFile(path, geometry)
@@ -60,15 +83,20 @@ def open_showers(
     return file
 
 
-def open_points(path: str | Path) -> PointFile:
-    """Open a sparse file of point clouds to read it in a stream.
+def open_points(path: str | Path) -> ShowerFile[PointShowers]:
+    """Open a file of point clouds to read it in a stream.
+
+    The sparse form, that of the package showerdata, or CaloClouds' padded HDF5, which is taken to
+    be at the impact point (X', Z') = (0, 40) mm; for another one, use `CaloCloudsFile`.
 
     Raises:
+        ImportError: if the file is showerdata's and that package is not installed.
         ShowerFileError: if the file is missing, truncated, or holds voxels.
     """
-    if _contents(path) != "points":
+    contents = _contents(path)
+    if contents not in _POINTS:
         raise ShowerFileError(f"{path} holds voxel showers: use open_showers or read")
-    return PointFile(path)
+    return _POINTS[contents](path)
 
 
 def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowers:
@@ -133,11 +161,20 @@ def write(
     layout: Layout = "sparse",
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write showers to a file in their precision, complete or not at all; see `create`."""
+    """Write showers to a file in their precision, complete or not at all.
+
+    Args:
+        path: where to write; an existing file is replaced only by a complete one.
+        showers: what to write.
+        layout: for voxels "sparse" or "calochallenge", see `create`; for points "sparse" or
+            "showerdata", which needs the attribute `particle`.
+        attributes: written to the root of the file.
+
+    Raises:
+        ValueError: for a layout that does not hold such showers, or as for `create`.
+    """
     if isinstance(showers, PointShowers):
-        with replacing(path) as temporary, PointWriter(temporary, attributes or {}) as points:
-            for points_batch in showers.batches(1000):
-                points.append(points_batch)
+        _write_points(path, showers, layout, attributes or {})
         return
     dtype = showers.energy.dtype
     with create(
@@ -145,3 +182,17 @@ def write(
     ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)
+
+
+def _write_points(
+    path: str | Path, showers: PointShowers, layout: Layout, attributes: Mapping[str, Any]
+) -> None:
+    if layout not in ("sparse", "showerdata"):
+        raise ValueError(f"layout of points must be 'sparse' or 'showerdata', got {layout!r}")
+    with replacing(path) as temporary:
+        if layout == "showerdata":
+            write_showerdata(temporary, showers, attributes)
+            return
+        with PointWriter(temporary, attributes) as points:
+            for batch in showers.batches(1000):
+                points.append(batch)

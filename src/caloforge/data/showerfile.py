@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
 from caloforge.showers import Floats, PointShowers, VoxelShowers, check_energies
+from caloforge.units import MeV
 
 __all__ = [
     "ShowerFile",
@@ -73,6 +74,8 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
     """
 
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
+    _incident_name: ClassVar[str] = "incident_energies"
+    _incident_unit: ClassVar[float] = MeV
 
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
         self.path: Path = Path(path)
@@ -122,7 +125,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
     @property
     def energy_inc(self) -> Floats:
         """Incident energies [MeV] of all showers, shape (n,)."""
-        with self._blaming("incident_energies"):
+        with self._blaming(self._incident_name):
             energies = self._read_incident(0, len(self))
             check_energies("energy_inc", energies)
             return energies
@@ -155,7 +158,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
             raise ShowerFileError(f"{self.path}, {part}: {error}") from error
 
     def _read_incident(self, start: int, stop: int) -> Floats:
-        energies = np.asarray(self._incident[start:stop]).reshape(-1)
+        energies = np.asarray(self._incident[start:stop]).reshape(-1) * self._incident_unit
         return energies if energies.dtype == np.float64 else energies.astype(np.float32)
 
     def _check_version(self) -> None:
@@ -167,10 +170,10 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
             )
 
     def _find_incident(self) -> h5py.Dataset:
-        energies = self._dataset("incident_energies")
+        energies = self._dataset(self._incident_name)
         if energies.ndim == 0 or energies.shape[1:] not in ((), (1,)):
             raise ShowerFileError(
-                f"{self.path}: incident_energies must have shape (n, 1), got {energies.shape}"
+                f"{self.path}: {self._incident_name} must have shape (n, 1), got {energies.shape}"
             )
         return energies
 

@@ -2,8 +2,13 @@
 
 from caloforge.geometry.calochallenge import read_calochallenge_xml
 from caloforge.geometry.coarse import Coarsening
-from caloforge.geometry.layers import CartesianLayer, Layer, PolarLayer
-from caloforge.geometry.presets import geometry_preset, geometry_presets, ild_silicon_depths
+from caloforge.geometry.layers import CartesianLayer, Layer, PolarLayer, SensorLayer
+from caloforge.geometry.presets import (
+    geometry_preset,
+    geometry_presets,
+    ild_ecal,
+    ild_silicon_depths,
+)
 from caloforge.geometry.readout import Geometry
 
 __all__ = [
@@ -12,8 +17,10 @@ __all__ = [
     "Geometry",
     "Layer",
     "PolarLayer",
+    "SensorLayer",
     "geometry_preset",
     "geometry_presets",
+    "ild_ecal",
     "ild_silicon_depths",
     "read_calochallenge_xml",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,8 +143,123 @@ class CartesianLayer:
         return {"kind": self.kind, "x_edges": list(self.x_edges), "y_edges": list(self.y_edges)}
 
 
-Layer = PolarLayer | CartesianLayer
-LAYER_KINDS: dict[str, type[PolarLayer] | type[CartesianLayer]] = {
-    "polar": PolarLayer,
-    "cartesian": CartesianLayer,
+@dataclass(frozen=True)
+class SensorLayer(CartesianLayer):
+    """A layer of square cells on sensors in rows and columns, with dead gaps between, y fastest.
+
+    `x_edges` and `y_edges` are the borders that the cells are drawn with: where a gap parts two
+    cells, its middle. `find` and `centres` know the gaps. Beyond the outermost sensors nothing is
+    known of the detector.
+
+    Args:
+        x_sensors: lower border of the cells of each sensor along x [mm].
+        y_sensors: lower border of the cells of each sensor along y [mm].
+        n_cells: cells of a sensor along x and along y.
+        pitch: width of a cell [mm].
+
+    Raises:
+        ValueError: for borders that do not rise, sensors that overlap, or impossible cells.
+    """
+
+    x_edges: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    y_edges: tuple[float, ...] = field(init=False, repr=False, compare=False)
+    x_sensors: tuple[float, ...]
+    y_sensors: tuple[float, ...]
+    n_cells: int
+    pitch: float
+    kind: ClassVar[str] = "sensors"
+
+    def __post_init__(self) -> None:
+        if self.n_cells != int(self.n_cells) or self.n_cells < 1:
+            raise ValueError(f"n_cells must be a whole number, 1 or more, got {self.n_cells}")
+        if not 0 < self.pitch < np.inf:
+            raise ValueError(f"pitch must be a width above 0 [mm], got {self.pitch}")
+        object.__setattr__(self, "n_cells", int(self.n_cells))
+        object.__setattr__(self, "pitch", float(self.pitch))
+        for axis in "xy":
+            borders = tuple(float(border) for border in getattr(self, f"{axis}_sensors"))
+            object.__setattr__(self, f"{axis}_sensors", borders)
+            object.__setattr__(self, f"{axis}_edges", self._drawn_edges(f"{axis}_sensors", borders))
+        super().__post_init__()
+
+    @property
+    def width(self) -> float:
+        """Width of the cells of one sensor [mm]."""
+        return self.n_cells * self.pitch
+
+    def centres(self) -> tuple[Floats, Floats]:
+        """Centres x and y [mm] of the cells, each of shape (n_voxels,)."""
+        inside = (np.arange(self.n_cells) + 0.5) * self.pitch
+        rows = [np.add.outer(sensors, inside).ravel() for sensors in self._sensors()]
+        x, y = np.meshgrid(*rows, indexing="ij")
+        return x.ravel(), y.ravel()
+
+    def crop(self, n_x: int, n_y: int) -> CartesianLayer:
+        """Refused: cells that are staggered from layer to layer have no common middle.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"{n_x} x {n_y} cells have no place in the middle of staggered sensors: project the "
+            "points into a geometry of that size"
+        )
+
+    def find(self, x: Floats, y: Floats) -> Integers:
+        """Index within the layer of the cell that holds each point (x, y) [mm], -1 in a gap.
+
+        Raises:
+            ValueError: if a point lies beyond the outermost sensors.
+        """
+        i_x, i_y = (
+            self._find_cells(axis, sensors, values)
+            for axis, sensors, values in zip("xy", self._sensors(), (x, y), strict=True)
+        )
+        return np.where((i_x < 0) | (i_y < 0), -1, i_x * self.shape[1] + i_y)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, read back by `Geometry.from_dict`."""
+        return {
+            "kind": self.kind,
+            "x_sensors": list(self.x_sensors),
+            "y_sensors": list(self.y_sensors),
+            "n_cells": self.n_cells,
+            "pitch": self.pitch,
+        }
+
+    def _sensors(self) -> tuple[Floats, Floats]:
+        return np.array(self.x_sensors), np.array(self.y_sensors)
+
+    def _drawn_edges(self, name: str, sensors: tuple[float, ...]) -> tuple[float, ...]:
+        low = np.array(sensors)
+        gaps = low[1:] - low[:-1] - self.width
+        if not len(low) or not np.isfinite(low).all() or (gaps < 0).any():
+            raise ValueError(
+                f"{name} must be borders [mm] that rise by {self.width} or more, the width of a "
+                f"sensor, got {sensors!r}"
+            )
+        edges = np.add.outer(low, np.arange(self.n_cells + 1) * self.pitch)
+        edges[1:, 0] -= gaps / 2
+        return (*edges[:, :-1].ravel().tolist(), float(edges[-1, -1]))
+
+    def _find_cells(self, axis: str, sensors: Floats, values: Floats) -> Integers:
+        """Cell along an axis, -1 in a gap."""
+        low, high = float(sensors[0]), float(sensors[-1]) + self.width
+        if values.size and (values.min() < low or values.max() >= high):
+            raise ValueError(
+                f"the sensors are known from {axis} = {low:.1f} to {high:.1f} mm, got points from "
+                f"{values.min():.1f} to {values.max():.1f} mm: shift the showers less, or cut off "
+                "the points far from their axis with points.within(half_width)"
+            )
+        sensor = np.searchsorted(sensors, values, side="right") - 1
+        cell = np.floor((values - sensors[sensor]) / self.pitch)
+        on_sensor = (cell >= 0) & (cell < self.n_cells)  # false for NaN
+        return np.where(on_sensor, sensor * self.n_cells + np.where(on_sensor, cell, 0), -1).astype(
+            np.int64
+        )
+
+
+Layer = PolarLayer | CartesianLayer | SensorLayer
+LAYER_KINDS: dict[str, type[Layer]] = {
+    layer.kind: layer for layer in (PolarLayer, CartesianLayer, SensorLayer)
 }

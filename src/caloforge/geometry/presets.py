@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
+from importlib import resources
 
 import numpy as np
 
-from caloforge.geometry.layers import CartesianLayer, Floats, PolarLayer
+from caloforge.geometry.layers import CartesianLayer, Floats, Layer, PolarLayer, SensorLayer
 from caloforge.geometry.readout import Geometry
 from caloforge.units import GeV, MeV, TeV, keV, mm
 
@@ -81,14 +83,13 @@ def ild_silicon_depths() -> Floats:
     return _ILD_FIRST_SILICON + np.concatenate([[0.0], np.cumsum(_ILD_GAPS)])
 
 
-def _ild_30() -> Geometry:
-    # 30 layers of 30 x 30 cells of 5 mm around the impact point (Convolutional L2LFlows,
-    # section 2.1); the threshold is half the energy of a minimum ionising particle (section 5).
-    edges = tuple(5.0 * (i - 15) * mm for i in range(31))
+def _ild(name: str, layers: tuple[Layer, ...]) -> Geometry:
+    # the threshold is half the energy of a minimum ionising particle (Convolutional L2LFlows,
+    # section 5; CaloClouds, section 4.1)
     depths = ild_silicon_depths() + _ILD_SILICON_THICKNESS / 2
     return Geometry(
-        name="ild-30",
-        layers=(CartesianLayer(edges, edges),) * 30,
+        name=name,
+        layers=layers,
         z=tuple(round(float(depth), 4) for depth in depths),
         threshold=100 * keV,
         energy_range=(10 * GeV, 100 * GeV),
@@ -96,9 +97,48 @@ def _ild_30() -> Geometry:
     )
 
 
+def _ild_30() -> Geometry:
+    # 30 x 30 cells of 5 mm around the impact point (Convolutional L2LFlows, section 2.1)
+    edges = tuple(5.0 * (i - 15) * mm for i in range(31))
+    return _ild("ild-30", (CartesianLayer(edges, edges),) * 30)
+
+
 def _ild_core() -> Geometry:
     # the 10 x 10 cells around the impact point (L2LFlows, arXiv:2302.11594)
     return _ild_30().crop(10, 10, name="ild-core")
+
+
+_ILD_IMPACT = (0.0 * mm, 40.0 * mm)  # CaloClouds, section 2
+
+
+def ild_ecal(impact: tuple[float, float] = _ILD_IMPACT) -> Geometry:
+    """The real cells of the ILD's electromagnetic calorimeter around an impact point.
+
+    Cells of 5.0883 mm on sensors with gaps, staggered from layer to layer. x is the detector's X'
+    and y its Z', counted from the impact point. The voxels are the same ones, in the same order,
+    wherever it lies.
+
+    Example:
+        >>> there = ild_ecal((37.5, -36.1))  # the translation test of CaloClouds, section 4.2
+
+    Args:
+        impact: (X', Z') of the shower's axis in the detector [mm].
+    """
+    x, z = float(impact[0]), float(impact[1])
+    name = "ild-ecal" if (x, z) == _ILD_IMPACT else f"ild-ecal at ({x:g}, {z:g})"
+    stored = resources.files("caloforge.geometry").joinpath("ild_cells.json").read_text("utf-8")
+    cells = json.loads(stored)  # made by caloforge.geometry.muon_scan
+    y_sensors = tuple(border - z for border in cells["z_sensors_mm"])
+    layers = tuple(
+        SensorLayer(
+            tuple(border - x for border in x_sensors),
+            y_sensors,
+            n_cells=cells["n_cells"],
+            pitch=cells["pitch_mm"],
+        )
+        for x_sensors in cells["x_sensors_mm"]
+    )
+    return _ild(name, layers)
 
 
 _PRESETS: dict[str, Callable[[], Geometry]] = {
@@ -108,6 +148,7 @@ _PRESETS: dict[str, Callable[[], Geometry]] = {
     "calochallenge-3": lambda: _calochallenge_23(3, 50, 2.325 * mm),
     "ild-30": _ild_30,
     "ild-core": _ild_core,
+    "ild-ecal": ild_ecal,
 }
 
 

@@ -161,8 +161,11 @@ class Geometry:
             y: position [mm], shape (n,).
 
         Returns:
-            Flat voxel index, -1 for a point outside all voxels, shape (n,). Bins hold their lower
-            border and not their upper one.
+            Flat voxel index, -1 for a point outside all voxels or in a gap between sensors, shape
+            (n,). Bins hold their lower border and not their upper one.
+
+        Raises:
+            ValueError: for a point beyond what is known of a layer's sensors.
         """
         numbers, xs, ys = np.broadcast_arrays(
             np.asarray(layer, dtype=np.int64),
@@ -170,15 +173,20 @@ class Geometry:
             np.asarray(y, dtype=np.float64),
         )
         known = (numbers >= 0) & (numbers < self.n_layers)
-        if self.is_regular:
-            local = self.layers[0].find(xs, ys)
-        else:
-            local = np.full(numbers.shape, -1, dtype=np.int64)
-            for i, bins in enumerate(self.layers):
-                here = numbers == i
-                local[here] = bins.find(xs[here], ys[here])
+        local = self.layers[0].find(xs, ys) if self.is_regular else self._find(numbers, xs, ys)
         start = self.offsets[np.where(known, numbers, 0)]
         return np.where(known & (local >= 0), start + local, -1)
+
+    def _find(self, layer: Integers, x: Floats, y: Floats) -> Integers:
+        """Index within its layer of the voxel of each point, where the layers differ."""
+        numbers = np.clip(layer.reshape(-1), -1, self.n_layers).astype(np.int16)  # sorts in no time
+        order = np.argsort(numbers, kind="stable")
+        borders = np.searchsorted(numbers[order], np.arange(self.n_layers + 1))
+        found = np.full(numbers.shape, -1, dtype=np.int64)
+        for bins, (first, last) in zip(self.layers, pairwise(borders), strict=True):
+            here = order[first:last]
+            found[here] = bins.find(x.reshape(-1)[here], y.reshape(-1)[here])
+        return found.reshape(layer.shape)
 
     def crop(self, n_x: int, n_y: int, *, name: str | None = None) -> Geometry:
         """The core of the showers: the middle n_x x n_y cells of every layer.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from caloforge import data
 from caloforge.geometry import CartesianLayer, Geometry, PolarLayer, geometry_preset
-from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.showers import VoxelShowers
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -243,10 +243,9 @@ def test_showers_of_two_geometries_cannot_be_joined():
         VoxelShowers.concatenate([one, other])
 
 
-@pytest.mark.parametrize("kind", [VoxelShowers, PointShowers])
-def test_there_must_be_something_to_join(kind):
-    with pytest.raises(ValueError, match=f"at least one {kind.__name__}, got none"):
-        kind.concatenate([])
+def test_there_must_be_something_to_join():
+    with pytest.raises(ValueError, match="at least one VoxelShowers, got none"):
+        VoxelShowers.concatenate([])
 
 
 # ---- what is no shower
@@ -281,26 +280,6 @@ def test_voxels_that_are_no_shower_are_refused(change, message):
     assert len(VoxelShowers(**good)) == 2
     with pytest.raises(ValueError, match=message):
         VoxelShowers(**{**good, **change})
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"x": [1.0, NAN, 0.0]}, r"x must be finite \[mm\]: remove the broken points"),
-        ({"y": [1.0]}, r"y must have shape \(3,\) as offset says, got \(1,\)"),
-        ({"layer": [0, 256, 1]}, "layers must lie in 0 … 255, got 0 … 256"),
-        ({"layer": [0, -1, 1]}, "layers must lie in 0 … 255, got -1 … 1"),
-        ({"layer": [0.5, 1.0, 1.0]}, "layer must hold integers, got float64"),
-        ({"energy": [1.0, -2.0, 3.0]}, "point energies must not be negative"),
-        ({"energy_inc": [NAN, 1.0]}, "energy_inc must be finite"),
-    ],
-)
-def test_points_that_are_no_shower_are_refused(change, message):
-    good = {"energy_inc": [1e3, 2e3], "offset": [0, 1, 3], "layer": [0, 1, 2]}
-    good |= {name: [1.0, 2.0, 3.0] for name in ("x", "y", "energy")}
-    assert len(PointShowers(**good)) == 2
-    with pytest.raises(ValueError, match=message):
-        PointShowers(**{**good, **change})
 
 
 @pytest.mark.parametrize(
@@ -342,54 +321,3 @@ def test_an_electron_leaves_its_energy_in_the_calorimeter(shared_data):
     depth = showers.layer_energies() @ np.asarray(showers.geometry.z) / showers.total_energy()
     steps = np.corrcoef(np.log(showers.energy_inc), depth)[0, 1]
     assert steps > 0.5  # the shower's centre lies deeper, the higher the energy
-
-
-@pytest.fixture(scope="module")
-def photons(shared_data) -> PointShowers:
-    with data.open_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5") as file:
-        return file[:20]
-
-
-@pytest.mark.parametrize("name", ["ild-30", "calochallenge-1-pions"])
-@pytest.mark.parametrize("shift", [(0.0, 0.0), (1.7, -0.4)])
-def test_projected_points_are_summed_in_the_voxel_that_holds_them(photons, name, shift):
-    geometry, few = geometry_preset(name), photons[np.argsort(photons.energy_inc)[:2]]
-    expected = np.zeros((len(few), geometry.n_voxels))
-    for point, event in enumerate(few.event()):
-        x, y = float(few.x[point]) + shift[0], float(few.y[point]) + shift[1]
-        voxel = int(geometry.find_voxels([few.layer[point]], [x], [y])[0])
-        if voxel >= 0:
-            expected[event, voxel] += few.energy[point]
-    projected = few.project(geometry, shift=shift)
-    assert _flat(projected) == pytest.approx(expected, rel=1e-6)
-    assert np.array_equal(projected.energy_inc, few.energy_inc)
-
-
-def test_projection_keeps_the_energy_of_all_points_inside(photons):
-    geometry = geometry_preset("ild-30")
-    inside = (abs(photons.x) < 75) & (abs(photons.y) < 75)
-    energy = np.bincount(photons.event(), weights=photons.energy * inside)
-    assert photons.project(geometry).total_energy() == pytest.approx(energy, rel=1e-6)
-    layer = np.zeros((len(photons), 30))
-    np.add.at(layer, (photons.event(), photons.layer), photons.energy * inside)
-    assert photons.project(geometry).layer_energies() == pytest.approx(layer, rel=1e-6, abs=1e-9)
-
-
-def test_a_shift_by_one_cell_moves_every_cell_by_one(photons):
-    geometry = geometry_preset("ild-30")
-    here = photons.project(geometry, shift=(0.2, 0.2)).dense()
-    there = photons.project(geometry, shift=(5.2, 0.2)).dense()
-    assert np.array_equal(there[:, :, 1:], here[:, :, :-1])
-
-
-def test_points_select_and_join_as_voxels_do(photons):
-    parts = [photons[:3], photons[[3, 4]], photons[np.arange(len(photons)) >= 5]]
-    joined = PointShowers.concatenate(parts)
-    for name in ("energy_inc", "offset", *PointShowers.columns):
-        assert np.array_equal(getattr(joined, name), getattr(photons, name))
-
-
-def test_points_far_from_every_voxel_leave_empty_showers(photons):
-    projected = photons.project(geometry_preset("ild-30"), shift=(1e4, 0.0))
-    assert len(projected) == len(photons)
-    assert not projected.total_energy().any()

@@ -1,0 +1,171 @@
+"""Point clouds of other houses: CaloClouds' padded HDF5, and the files of the package showerdata.
+
+Both keep a shower as rows of four numbers, energies in GeV, and pad with points without energy:
+
+- CaloClouds: `energy` (n, 1), `events` (n, N, 4) or (n, 4, N) with X' [mm], number of the layer,
+  smeared over the layer or not, Z' [mm] and energy, in the detector's coordinates.
+- showerdata: x [mm], y [mm], number of the layer, energy, and in new files the time, which is not
+  read; with the particles' kinds and directions beside.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caloforge.data.showerfile import ShowerFile, ShowerFileError
+from caloforge.geometry import Geometry
+from caloforge.showers import PointShowers
+from caloforge.units import GeV
+
+__all__ = ["CaloCloudsFile", "ShowerDataFile", "write_showerdata"]
+
+_BLOCK = 1 << 23  # numbers of padded showers held at a time, 32 MB in float32
+_CODES = {"e-": 11, "gamma": 22, "pi+": 211}  # the codes of the Particle Data Group
+_IMPACT = (0.0, 40.0)  # mm, (X', Z') of CaloClouds' training sample
+
+
+class _PaddedFile(ShowerFile[PointShowers]):
+    """A file of padded point clouds, read slice by slice."""
+
+    _incident_unit: ClassVar[float] = GeV
+    _n_points: int  # with the padding
+
+    @abstractmethod
+    def _columns(self, start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        """x [mm], y [mm], layer and energy [GeV] of padded showers, shape (stop - start, N)."""
+
+    def _read(self, start: int, stop: int) -> PointShowers:
+        size = max(1, _BLOCK // max(1, 4 * self._n_points))
+        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
+        return PointShowers.concatenate(
+            [self._read_block(first, min(first + size, stop)) for first in starts]
+        )
+
+    def _read_block(self, start: int, stop: int) -> PointShowers:
+        x, y, layer, energy = self._columns(start, stop)
+        points = energy != 0  # what is negative or not finite is refused, not padding
+        offset = np.concatenate([[0], np.cumsum(points.sum(axis=1))])
+        numbers = layer[points]
+        if not np.isfinite(numbers).all() or (numbers < 0).any():
+            raise ValueError("layers must be numbers from 0, got negative or not finite ones")
+        return PointShowers(
+            self._read_incident(start, stop),
+            offset,
+            x[points].astype(np.float32),
+            y[points].astype(np.float32),
+            np.floor(numbers).astype(np.int64),
+            (energy[points] * GeV).astype(np.float32),
+        )
+
+
+class CaloCloudsFile(_PaddedFile):
+    """A file of CaloClouds' samples; x and y are counted from its impact point.
+
+    Args:
+        path: the file.
+        impact: (X', Z') of the impact point [mm] that the sample was simulated at.
+
+    Raises:
+        ShowerFileError: if the file is missing, truncated, or of another layout.
+    """
+
+    _incident_name: ClassVar[str] = "energy"
+
+    def __init__(self, path: str | Path, *, impact: tuple[float, float] = _IMPACT) -> None:
+        self._impact = impact
+        super().__init__(path)
+
+    def _open(self, geometry: Geometry | None) -> None:
+        self._events = self._dataset("events")
+        shape = self._events.shape
+        if len(shape) != 3 or shape[0] != len(self) or 4 not in shape[1:]:
+            raise ShowerFileError(
+                f"{self.path}: events must have shape ({len(self)}, N, 4) for {len(self)} "
+                f"energies, got {shape}"
+            )
+        self._axis = 2 if shape[2] == 4 else 1
+        self._n_points = int(shape[3 - self._axis])
+
+    def _columns(self, start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        x, layer, z, energy = np.moveaxis(np.asarray(self._events[start:stop]), self._axis, 0)
+        return x - self._impact[0], z - self._impact[1], layer, energy
+
+
+class ShowerDataFile(_PaddedFile):
+    """A file of the package showerdata, read through it.
+
+    Raises:
+        ImportError: if the package is not installed.
+        ShowerFileError: if the file is missing, truncated, or of another layout.
+    """
+
+    _incident_name: ClassVar[str] = "energies"
+
+    def _open(self, geometry: Geometry | None) -> None:
+        self._package = _showerdata().ShowerDataFile(self.path)
+        self._n_points = int(self._package.shape[1])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._package.close()
+        super().close()
+
+    def _columns(self, start: int, stop: int) -> tuple[NDArray[Any], ...]:
+        points = self._package[start:stop].points
+        x, y, layer, energy = np.moveaxis(points[..., :4], -1, 0)
+        return x, y, layer + 0.1, energy  # whole numbers that may have been rounded down
+
+
+def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str, Any]) -> None:
+    """Write point clouds through the package showerdata, batch by batch.
+
+    Args:
+        path: where to write; an unfinished file belongs under a temporary name, see `replacing`.
+        showers: what to write; every particle flies along the depth.
+        attributes: `particle` is needed; all are written to the root of the file.
+
+    Raises:
+        ImportError: if the package is not installed.
+        ValueError: if the particle is not known.
+    """
+    particle = attributes.get("particle")
+    if particle not in _CODES:
+        raise ValueError(
+            f"showerdata stores the kind of the particle, got {particle!r}: give "
+            f"attributes={{'particle': …}} with one of {', '.join(_CODES)}"
+        )
+    showerdata = _showerdata()
+    counts = np.diff(showers.offset)
+    shape = (len(showers), int(counts.max(initial=0)), 4)
+    size = max(1, _BLOCK // max(1, 4 * shape[1]))
+    with showerdata.ShowerDataFile(path, "w", shape=shape) as file:
+        for start in range(0, len(showers), size):
+            batch = showers[start : start + size]
+            n_points = np.diff(batch.offset)
+            place = np.arange(len(batch.energy)) - np.repeat(batch.offset[:-1], n_points)
+            padded = np.zeros((len(batch), *shape[1:]), np.float32)
+            columns = (batch.x, batch.y, batch.layer, batch.energy / GeV)
+            padded[batch.event(), place] = np.stack(columns, axis=-1)
+            file[start : start + len(batch)] = showerdata.Showers(
+                points=padded,
+                energies=batch.energy_inc[:, None] / GeV,
+                pdg=_CODES[particle],
+                num_points=n_points,
+            )
+        file.attrs.update(attributes)
+
+
+def _showerdata() -> Any:
+    try:
+        return importlib.import_module("showerdata")
+    except ImportError as error:
+        raise ImportError(
+            "files of showerdata need the package: pip install 'caloforge[points]'"
+        ) from error

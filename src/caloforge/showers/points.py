@@ -1,0 +1,144 @@
+"""Showers as clouds of points with energy."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from caloforge.geometry import Geometry
+from caloforge.showers.ragged import (
+    Floats,
+    RaggedShowers,
+    check_energies,
+    floats,
+    integers,
+    sums,
+)
+from caloforge.showers.voxels import VoxelShowers
+
+__all__ = ["PointShowers"]
+
+
+@dataclass(frozen=True, eq=False)
+class PointShowers(RaggedShowers):
+    """Showers as clouds of points with energy.
+
+    Args:
+        energy_inc: incident energy [MeV], shape (n,).
+        offset: first point of each shower and, last, the number of points, shape (n + 1,).
+        x: position [mm] from the impact point, shape (n_points,).
+        y: position [mm] from the impact point, shape (n_points,).
+        layer: layer of each point, counted from 0, shape (n_points,).
+        energy: energy of each point [MeV], shape (n_points,).
+
+    Raises:
+        ValueError: for shapes that do not fit, positions or energies that are not finite, or
+            negative energies.
+    """
+
+    x: Floats
+    y: Floats
+    layer: NDArray[np.uint8]
+    energy: Floats
+
+    columns: ClassVar[tuple[str, ...]] = ("x", "y", "layer", "energy")
+
+    def __post_init__(self) -> None:
+        layer = integers("layer", self.layer)
+        if layer.size and (layer.min() < 0 or layer.max() > 255):
+            raise ValueError(f"layers must lie in 0 … 255, got {layer.min()} … {layer.max()}")
+        object.__setattr__(self, "layer", layer.astype(np.uint8, copy=False))
+        for name in ("x", "y", "energy"):
+            object.__setattr__(self, name, floats(getattr(self, name)))
+        super().__post_init__()
+        for name in ("x", "y"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} must be finite [mm]: remove the broken points")
+        check_energies("point energies", self.energy)
+
+    def __repr__(self) -> str:
+        return f"PointShowers({len(self)} showers, {len(self.energy)} points)"
+
+    def total_energy(self) -> NDArray[np.float64]:
+        """Energy of all points [MeV], shape (n,)."""
+        return sums(self.event(), self.energy, len(self))
+
+    def within(self, half_width: float) -> PointShowers:
+        """The same showers without the points outside the box of |x|, |y| <= half_width [mm]."""
+        kept = (np.abs(self.x) <= half_width) & (np.abs(self.y) <= half_width)
+        counted = np.concatenate([[0], np.cumsum(kept)])
+        chosen = {name: getattr(self, name)[kept] for name in self.columns}
+        return dataclasses.replace(self, offset=counted[self.offset], **chosen)
+
+    def project(
+        self,
+        geometry: Geometry,
+        shift: ArrayLike = (0.0, 0.0),
+        angle: ArrayLike | None = None,
+    ) -> VoxelShowers:
+        """Sum the points into the voxels of a geometry; `lost` says what none of them holds.
+
+        Points in a gap between sensors are lost, and so are those beside a geometry that ends by
+        choice, such as `ild-30`.
+
+        Example:
+            >>> cells = points.project(ild_ecal((37.5, -36.1)))
+            >>> print(f"{points.lost(cells).mean():.1%} of the energy falls into gaps")
+
+        Args:
+            geometry: the voxels.
+            shift: added to x and y of every point [mm], shape (2,), or (n, 2) for one of each
+                shower.
+            angle: by which the showers are turned around their axis before the shift, from x to y
+                [radian], a number or shape (n,).
+
+        Raises:
+            ValueError: for a shift or an angle of another shape or not finite, or a point beyond
+                the sensors that are known.
+        """
+        # sums in double keep points off the borders
+        x, y = self.x.astype(np.float64), self.y.astype(np.float64)
+        if angle is not None:
+            turn = self._of_points("angle", angle, ())
+            cos, sin = np.cos(turn), np.sin(turn)
+            x, y = x * cos - y * sin, x * sin + y * cos
+        dx, dy = self._of_points("shift", shift, (2,)).T
+        voxel = geometry.find_voxels(self.layer, x + dx, y + dy)
+        inside = voxel >= 0
+        counted = np.concatenate([[0], np.cumsum(inside)])
+        return VoxelShowers(
+            self.energy_inc, counted[self.offset], voxel[inside], self.energy[inside], geometry
+        )
+
+    def lost(self, projected: VoxelShowers) -> NDArray[np.float64]:
+        """Share of each shower's energy that no voxel holds, shape (n,), 0 for an empty shower.
+
+        Args:
+            projected: what `project` made of these showers.
+
+        Raises:
+            ValueError: if they are not as many.
+        """
+        if len(projected) != len(self):
+            raise ValueError(
+                f"expected {len(self)} projected showers, got {len(projected)}: give those that "
+                "project made of these points"
+            )
+        whole = self.total_energy()
+        lost = np.maximum(whole - projected.total_energy(), 0)  # voxels are rounded to float32
+        return np.divide(lost, whole, out=np.zeros(len(self)), where=whole > 0)
+
+    def _of_points(self, name: str, given: ArrayLike, shape: tuple[int, ...]) -> Floats:
+        """What is given for all showers, or for each, for every point."""
+        values = np.asarray(given, dtype=np.float64)
+        of_each = (len(self), *shape)
+        if values.shape not in (shape, of_each) or not np.isfinite(values).all():
+            raise ValueError(
+                f"{name} must be finite numbers of shape {shape} for all showers or {of_each} for "
+                f"each, got shape {values.shape}"
+            )
+        return values if values.shape == shape else np.repeat(values, np.diff(self.offset), axis=0)

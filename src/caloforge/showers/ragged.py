@@ -1,0 +1,162 @@
+"""What voxels and points share: showers of any number of entries, cut out of one row."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Floats", "RaggedShowers", "check_energies"]
+
+Selection = slice | ArrayLike
+Floats = NDArray[np.floating[Any]]
+"""Energies and positions: float32, or float64 where an array of float64 was given."""
+
+
+def check_energies(name: str, energy: NDArray[np.floating[Any]]) -> None:
+    """Refuse energies [MeV] that are not finite or negative.
+
+    Raises:
+        ValueError: naming the first bad entry.
+    """
+    # NaN fails every comparison, so two passes without a copy settle the good case.
+    if not energy.size or (energy.min() >= 0 and energy.max() < np.inf):
+        return
+    wrong = ~np.isfinite(energy)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{name} must be finite [MeV], got {energy[first]} at entry {first}: "
+            "remove the broken showers before use"
+        )
+    first = int(np.flatnonzero(energy < 0)[0])
+    raise ValueError(
+        f"{name} must not be negative [MeV], got {energy[first]} at entry {first}: "
+        "set negative energies to 0 or remove the shower"
+    )
+
+
+def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
+    given = np.asarray(values)
+    if given.dtype.kind in "iu":
+        return given
+    if given.size:
+        raise ValueError(f"{name} must hold integers, got {given.dtype}: convert it knowingly")
+    return given.astype(np.int64)
+
+
+def floats(values: ArrayLike) -> Floats:
+    """Double precision where an array has it, else single."""
+    given = np.asarray(values)
+    if given.dtype == np.float64 and isinstance(values, np.ndarray):
+        return given
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
+        return given.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class RaggedShowers:
+    """What voxels and points share: entries of all showers in one row, cut by `offset`."""
+
+    energy_inc: Floats
+    offset: NDArray[np.int64]
+
+    columns: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "energy_inc", floats(self.energy_inc))
+        object.__setattr__(self, "offset", integers("offset", self.offset).astype(np.int64))
+        if self.energy_inc.ndim != 1:
+            raise ValueError(f"energy_inc must have shape (n,), got {self.energy_inc.shape}")
+        if self.offset.shape != (len(self) + 1,):
+            raise ValueError(
+                f"offset must have shape ({len(self) + 1},) for {len(self)} showers, "
+                f"got {self.offset.shape}"
+            )
+        if self.offset[0] != 0 or np.any(np.diff(self.offset) < 0):
+            raise ValueError(
+                "offset must begin at 0 and never fall: it counts entries shower by shower"
+            )
+        for name in self.columns:
+            shape = getattr(self, name).shape
+            if shape != (self.offset[-1],):
+                raise ValueError(
+                    f"{name} must have shape ({self.offset[-1]},) as offset says, got {shape}"
+                )
+        check_energies("energy_inc", self.energy_inc)
+
+    def __len__(self) -> int:
+        return len(self.energy_inc)
+
+    def __getitem__(self, selection: Selection) -> Self:
+        """Select showers by slice, indices or mask."""
+        if isinstance(selection, slice) and selection.step in (None, 1):
+            return self._run(*selection.indices(len(self))[:2])
+        showers = self._numbers(selection)
+        counts = np.diff(self.offset)[showers]
+        offset = offsets(counts)
+        entries = np.arange(offset[-1]) + np.repeat(self.offset[showers] - offset[:-1], counts)
+        chosen = {name: getattr(self, name)[entries] for name in self.columns}
+        return dataclasses.replace(
+            self, energy_inc=self.energy_inc[showers], offset=offset, **chosen
+        )
+
+    def _run(self, start: int, stop: int) -> Self:
+        """Consecutive showers, without a copy."""
+        stop = max(start, stop)
+        first, last = self.offset[start], self.offset[stop]
+        return dataclasses.replace(
+            self,
+            energy_inc=self.energy_inc[start:stop],
+            offset=self.offset[start : stop + 1] - first,
+            **{name: getattr(self, name)[first:last] for name in self.columns},
+        )
+
+    def _numbers(self, selection: Selection) -> NDArray[np.int64]:
+        numbers = np.arange(len(self))
+        if isinstance(selection, slice):
+            return numbers[selection]
+        wanted = np.atleast_1d(np.asarray(selection))
+        if wanted.dtype == bool and wanted.shape != numbers.shape:
+            raise IndexError(f"a mask must have shape {numbers.shape}, got {wanted.shape}")
+        chosen: NDArray[np.int64] = numbers[wanted if wanted.size else slice(0)]
+        return chosen
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join showers, in order.
+
+        Raises:
+            ValueError: if there is nothing to join, or the geometries differ.
+        """
+        if not parts:
+            raise ValueError(f"concatenate needs at least one {cls.__name__}, got none")
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("energy_inc", *cls.columns)
+        }
+        counts = np.concatenate([np.diff(part.offset) for part in parts])
+        return dataclasses.replace(parts[0], offset=offsets(counts), **joined)
+
+    def batches(self, size: int) -> Iterator[Self]:
+        """Runs of up to `size` showers, in order."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    def event(self) -> NDArray[np.int64]:
+        """Shower that each entry belongs to, shape (n_entries,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offset))
+
+
+def sums(key: NDArray[np.integer[Any]], energy: Floats, n_keys: int) -> NDArray[np.float64]:
+    """Sum of the energies of each key, in double precision."""
+    return np.asarray(np.bincount(key, weights=energy, minlength=n_keys), dtype=np.float64)
+
+
+def offsets(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """First entry of each shower and, last, the number of entries."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -1,0 +1,141 @@
+"""Point clouds of other houses say what ours do; hits for ROOT can be read back."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from caloforge import data
+from caloforge.geometry import geometry_preset
+from caloforge.showers import PointShowers
+
+
+@pytest.fixture(scope="module")
+def photons(shared_data) -> PointShowers:
+    return data.read_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5")[:8]
+
+
+def _padded(photons: PointShowers, *, ahead: bool) -> np.ndarray:
+    """CaloClouds' events: X', layer, Z', energy [GeV], padded ahead, as theirs, or behind."""
+    counts = np.diff(photons.offset)
+    events = np.zeros((len(photons), counts.max() + 3, 4), np.float32)
+    for i, shower in enumerate(photons.batches(1)):
+        rows = slice(-counts[i], None) if ahead else slice(counts[i])
+        columns = (shower.x, shower.layer + 0.5, shower.y + 40, shower.energy / 1e3)
+        events[i, rows] = np.stack(columns, axis=-1)
+    return events
+
+
+def _assert_same(read: PointShowers, photons: PointShowers) -> None:
+    assert read.energy_inc == pytest.approx(photons.energy_inc, rel=1e-6)
+    assert np.array_equal(read.offset, photons.offset)
+    assert np.array_equal(read.layer, photons.layer)
+    assert np.allclose(read.x, photons.x, atol=1e-4)
+    assert np.allclose(read.y, photons.y, atol=1e-4)
+    assert np.allclose(read.energy, photons.energy, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("transposed", [True, False])
+def test_the_padded_files_of_caloclouds_are_read(photons, tmp_path, ahead, transposed):
+    events = _padded(photons, ahead=ahead)
+    with h5py.File(tmp_path / "padded.hdf5", "w") as file:
+        file["energy"] = photons.energy_inc[:, None] / 1e3
+        file["events"] = np.swapaxes(events, 1, 2) if transposed else events
+    _assert_same(data.read_points(tmp_path / "padded.hdf5"), photons)
+    with data.open_points(tmp_path / "padded.hdf5") as file:
+        _assert_same(file[2:5], photons[2:5])
+        assert file.energy_inc == pytest.approx(photons.energy_inc)
+        assert len(file[3:3]) == 0
+
+
+def test_the_impact_point_of_a_padded_file_is_its_middle(photons, tmp_path):
+    with h5py.File(tmp_path / "padded.hdf5", "w") as file:
+        file["energy"] = photons.energy_inc[:, None] / 1e3
+        file["events"] = _padded(photons, ahead=True)
+    with data.CaloCloudsFile(tmp_path / "padded.hdf5", impact=(37.5, -36.1)) as file:
+        read = file[:]
+    assert np.allclose(read.x, photons.x - 37.5, atol=1e-4)
+    assert np.allclose(read.y, photons.y + 40 + 36.1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "column", "value", "message"),
+    [
+        ((8, 5, 3), 0, 0.0, r"events must have shape \(8, N, 4\) .* got \(8, 5, 3\)"),
+        ((7, 5, 4), 0, 0.0, r"events must have shape \(8, N, 4\) .* got \(7, 5, 4\)"),
+        ((8, 5, 4), 1, -1.0, "layers must be numbers from 0"),
+        ((8, 5, 4), 3, -1.0, "energies must not be negative"),
+        ((8, 5, 4), 3, np.nan, "energies must be finite"),
+    ],
+)
+def test_padded_files_that_hold_no_showers_are_refused(tmp_path, shape, column, value, message):
+    events = np.ones(shape, np.float32)
+    events[3, 1, min(column, shape[2] - 1)] = value
+    with h5py.File(tmp_path / "padded.hdf5", "w") as file:
+        file["energy"] = np.full((8, 1), 10.0)
+        file["events"] = events
+    with pytest.raises(data.ShowerFileError, match=message):
+        data.read_points(tmp_path / "padded.hdf5")
+
+
+def test_showerdata_reads_what_was_written_for_it(photons, tmp_path):
+    showerdata = pytest.importorskip("showerdata")
+    path = tmp_path / "showers.h5"
+    data.write(path, photons, layout="showerdata", attributes={"particle": "gamma"})
+    read = showerdata.load(path)
+    assert read.pdg.tolist() == [22] * len(photons)
+    assert read.directions.tolist() == [[0, 0, 1]] * len(photons)
+    assert read.energies[:, 0] == pytest.approx(photons.energy_inc / 1e3)  # GeV
+    total = showerdata.observables.calc_energy_per_layer(read, 30).sum(axis=1)
+    assert total == pytest.approx(photons.total_energy() / 1e3, rel=1e-5)
+    _assert_same(data.read_points(path), photons)
+
+
+def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
+    showerdata = pytest.importorskip("showerdata")
+    points = np.zeros((2, 3, 5), np.float32)
+    points[0, :2] = [[1.0, -2.0, 7.0, 1e-3, 5.0], [3.0, 4.0, 29.0, 2e-3, 6.0]]
+    points[1, :1] = [[0.0, 0.0, 0.0, 4e-3, 7.0]]
+    showers = showerdata.Showers(points=points, energies=[10.0, 20.0], pdg=22)
+    showerdata.save(showers, tmp_path / "timed.h5")
+    read = data.read_points(tmp_path / "timed.h5")
+    assert read.energy_inc.tolist() == [1e4, 2e4]
+    assert read.offset.tolist() == [0, 2, 3]
+    assert read.layer.tolist() == [7, 29, 0]
+    assert read.energy == pytest.approx([1.0, 2.0, 4.0])
+
+
+def test_points_are_written_as_points(photons, tmp_path):
+    with pytest.raises(ValueError, match="must be 'sparse' or 'showerdata', got 'calochallenge'"):
+        data.write(tmp_path / "wrong.h5", photons, layout="calochallenge")
+    with pytest.raises(ValueError, match="kind of the particle, got None: give attributes"):
+        data.write(tmp_path / "wrong.h5", photons, layout="showerdata")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hits_for_root(photons, tmp_path):
+    uproot = pytest.importorskip("uproot")
+    cells = photons.project(geometry_preset("ild-ecal"))
+    data.write_root(tmp_path / "cells.root", cells)
+    with uproot.open(tmp_path / "cells.root") as file:
+        tree = file["showers"].arrays(library="np")
+    assert tree["energy_inc"] == pytest.approx(cells.energy_inc)
+    assert tree["nhit"].tolist() == np.diff(cells.offset).tolist()
+    assert np.array_equal(np.concatenate(tree["hit_voxel"]), cells.index)
+    assert np.array_equal(np.concatenate(tree["hit_energy"]), cells.energy)
+    depth = cells.geometry.voxel_z[cells.index].astype(np.float32)
+    assert np.array_equal(np.concatenate(tree["hit_z"]), depth)
+
+
+def test_points_for_root(photons, tmp_path):
+    uproot = pytest.importorskip("uproot")
+    for showers in (photons, photons[:0]):
+        data.write_root(tmp_path / "points.root", showers)
+        with uproot.open(tmp_path / "points.root") as file:
+            tree = file["showers"].arrays(library="np")
+        assert len(tree["energy_inc"]) == len(showers)
+        for name in PointShowers.columns:
+            found = np.concatenate([*tree[f"hit_{name}"], []])
+            assert np.array_equal(found, getattr(showers, name))
