@@ -25,8 +25,8 @@ Result = TypeVar("Result")
 Arrays = dict[str, NDArray[Any]]
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
-ROOMS = ("evaluation", "geometry")  # whose code decides what a result is
-MODULES = ("showers.py", "preprocessing/ratios.py", "preprocessing/transforms.py")
+ROOMS = ("evaluation", "geometry", "showers")  # whose code decides what a result is
+MODULES = ("preprocessing/ratios.py", "preprocessing/transforms.py")
 
 
 class Cache:
