@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from itertools import product
 
-from caloforge.geometry import Geometry, geometry_preset
+from caloforge.geometry import Geometry
 from caloforge.systems.calodream.config import (
     Autoencoder,
     BespokeFit,
@@ -17,6 +17,7 @@ from caloforge.systems.calodream.config import (
     Triple,
 )
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.sizes import check_preset
 from caloforge.systems.spectrum import SpectrumFit
 
 __all__ = ["HOMES", "SIZES", "preset"]
@@ -29,8 +30,9 @@ HOMES = {
     "latent-calochallenge-3": "calochallenge-3",
     "latent-fine-calochallenge-3": "calochallenge-3",
 }
-FEWER = 6  # times fewer pixels than voxels has the latent space of the small presets
 SIZES = ("small", "latent-small", "tiny", "latent-tiny", *HOMES)
+
+FEWER = 6  # times fewer pixels than voxels has the latent space of the small presets
 
 
 def preset(size: str, geometry: Geometry) -> CaloDREAMConfig:
@@ -39,18 +41,7 @@ def preset(size: str, geometry: Geometry) -> CaloDREAMConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    if size not in SIZES:
-        raise ValueError(f"no preset 'calodream/{size}'; there are {', '.join(SIZES)}")
-    if (home := HOMES.get(size)) and geometry.layers != geometry_preset(home).layers:
-        raise ValueError(
-            f"calodream/{size} is for the voxels of {home}, got {geometry.name}: take "
-            "calodream/small, which fits any regular geometry"
-        )
-    if not geometry.is_regular:
-        raise ValueError(
-            f"calodream needs a regular geometry, {geometry.name} has layers of different shapes "
-            f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
-        )
+    check_preset("calodream", size, geometry, sizes=SIZES, homes=HOMES)
     if size in HOMES:
         return _paper(size)
     return _small(geometry, latent=size.startswith("latent"), tiny=size.endswith("tiny"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from caloforge.geometry import Geometry, geometry_preset
+from caloforge.geometry import Geometry
 from caloforge.systems.energies import EnergyFlow
 from caloforge.systems.l2lflows.config import (
     ConvolutionalFlow,
@@ -12,6 +12,7 @@ from caloforge.systems.l2lflows.config import (
     MaskedFlow,
 )
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.sizes import check_preset
 from caloforge.systems.spectrum import SpectrumFit
 
 __all__ = ["HOMES", "SIZES", "preset"]
@@ -42,18 +43,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
     Raises:
         ValueError: for an unknown preset or an irregular geometry.
     """
-    if size not in SIZES:
-        raise ValueError(f"no preset 'l2lflows/{size}'; there are {', '.join(SIZES)}")
-    if (home := HOMES.get(size)) and geometry.layers != geometry_preset(home).layers:
-        raise ValueError(
-            f"l2lflows/{size} is for the voxels of {home}, got {geometry.name}: take "
-            "l2lflows/small, which fits any regular geometry"
-        )
-    if not geometry.is_regular:
-        raise ValueError(
-            f"l2lflows needs a regular geometry, {geometry.name} has layers of different shapes "
-            f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
-        )
+    check_preset("l2lflows", size, geometry, sizes=SIZES, homes=HOMES)
     if size in HOMES:
         return _paper(size)
     if size == "maf":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from caloforge.geometry import Coarsening, Geometry, geometry_preset
+from caloforge.geometry import Coarsening, Geometry
 from caloforge.systems.energies import EnergyFlow
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.sizes import check_preset
 from caloforge.systems.supercalo.config import CoarseFlow, SuperCaloConfig, UpsampleFlow
 from caloforge.units import keV
 
@@ -32,18 +33,7 @@ def preset(size: str, geometry: Geometry) -> SuperCaloConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    if size not in SIZES:
-        raise ValueError(f"no preset 'supercalo/{size}'; there are {', '.join(SIZES)}")
-    if (home := HOMES.get(size)) and geometry.layers != geometry_preset(home).layers:
-        raise ValueError(
-            f"supercalo/{size} is for the voxels of {home}, got {geometry.name}: take "
-            "supercalo/small, which fits any regular geometry"
-        )
-    if not geometry.is_regular:
-        raise ValueError(
-            f"supercalo needs a regular geometry, {geometry.name} has layers of different shapes "
-            f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
-        )
+    check_preset("supercalo", size, geometry, sizes=SIZES, homes=HOMES)
     if size == "paper":
         return _paper(Coarsening(geometry, CHOICE_A))
     if size == "paper-b":

@@ -1,0 +1,45 @@
+"""What every system's presets refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from caloforge.geometry import Geometry, geometry_preset
+
+__all__ = ["check_preset"]
+
+
+def check_preset(
+    system: str,
+    size: str,
+    geometry: Geometry,
+    *,
+    sizes: Sequence[str],
+    homes: Mapping[str, str],
+    regular: bool = True,
+) -> None:
+    """Refuse a preset that there is not, or that is not for a geometry.
+
+    Args:
+        system: name of the system.
+        size: name of the preset, such as "small".
+        geometry: the voxels.
+        sizes: names of the system's presets.
+        homes: geometries of those that are for one alone.
+        regular: whether the system needs layers of one shape.
+
+    Raises:
+        ValueError: for an unknown preset, or a geometry that it cannot take.
+    """
+    if size not in sizes:
+        raise ValueError(f"no preset '{system}/{size}'; there are {', '.join(sizes)}")
+    if (home := homes.get(size)) and geometry.layers != geometry_preset(home).layers:
+        raise ValueError(
+            f"{system}/{size} is for the voxels of {home}, got {geometry.name}: take "
+            f"{system}/small, which fits any {'regular ' if regular else ''}geometry"
+        )
+    if regular and not geometry.is_regular:
+        raise ValueError(
+            f"{system} needs a regular geometry, {geometry.name} has layers of different shapes "
+            f"{sorted(set(geometry.layer_shapes))}: project the showers into equal layers"
+        )
