@@ -18,7 +18,7 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
-    from caloforge.showers import VoxelShowers
+    from caloforge.showers import PointShowers, VoxelShowers
 
 SHARED = Path(__file__).parents[2] / "shared"
 MARKER_OF_FIXTURE = {"geant4_data": "geant4", "chromium": "browser"}
@@ -103,6 +103,14 @@ def bundled() -> VoxelShowers:
     from caloforge import samples
 
     return samples.load()
+
+
+@pytest.fixture(scope="session")
+def bundled_points() -> PointShowers:
+    """The Geant4 point clouds that the package brings along."""
+    from caloforge import samples
+
+    return samples.load_points()
 
 
 @pytest.fixture(scope="session")
@@ -247,4 +255,37 @@ def calodream_run(
     folder = tmp_path_factory.mktemp("runs") / "calodream"
     system = cf.build("calodream/tiny", bundled.geometry, seed=4, overrides=small_calodream)
     cf.train(system, bundled[:200], run=folder, seed=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_caloclouds() -> dict[str, object]:
+    """Settings that make caloclouds/tiny train in a second a stage."""
+    return {
+        "shower.recipe.epochs": 2,
+        "shower.recipe.batch_size": 18,
+        "latent.recipe.epochs": 2,
+        "latent.recipe.batch_size": 18,
+        "points.recipe.epochs": 2,
+        "points.recipe.batch_size": 18,
+        "points.max_points": 32,
+        "points.solver": "heun-3",
+        "calibration": {"showers": 20},
+    }
+
+
+@pytest.fixture(scope="session")
+def caloclouds_run(
+    bundled_points: PointShowers,
+    small_caloclouds: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The run folder of a CaloClouds trained on the bundled clouds with seed 4; copy it to change
+    it."""
+    import caloforge as cf
+
+    folder = tmp_path_factory.mktemp("runs") / "caloclouds"
+    geometry = bundled_points.geometry
+    system = cf.build("caloclouds/tiny", geometry, seed=4, overrides=small_caloclouds)
+    cf.train(system, bundled_points, run=folder, seed=4)
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import caloforge as cf
-from caloforge.showers import VoxelShowers
+from caloforge.showers import PointShowers, VoxelShowers
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -76,3 +77,84 @@ def test_stages_that_find_a_shower_suspicious_add_up() -> None:
     script = example("rank_suspicious_showers")
     z = {"energies": np.array([3.0, -3, 0]), "layer_00": np.array([4.0, -1, np.inf])}
     assert script.suspicion(z) == pytest.approx([5, 0, np.inf])
+
+
+@pytest.fixture(scope="module")
+def steps(geant4_data: Path) -> cf.PointShowers:
+    """Every step of a few photons."""
+    return cf.simulate("ild-ecal", energy=1e4, n=4, points=True, pitch=None, seed=1)
+
+
+def test_finer_clusters_close_better(
+    steps: cf.PointShowers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cf.write(tmp_path / "steps.h5", steps)
+    script = example("closure_of_preclustering")
+    picture = tmp_path / "closure.png"
+    script.main([str(tmp_path / "steps.h5"), "--picture", str(picture), "--layer", "10"])
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    rows = dict(
+        re.findall(r"│ (points of a shower|the same by energy) +│(.*)│", capsys.readouterr().out)
+    )
+    n_points = [int(n.replace(",", "")) for n in rows["points of a shower"].split("│")]
+    assert len(steps.energy) / len(steps) > n_points[0] > n_points[2]
+    changes = [float(change.split()[0]) for change in rows["the same by energy"].split("│")]
+    assert changes[0] < changes[2]
+
+
+def test_steps_close_with_themselves(steps: cf.PointShowers) -> None:
+    script = example("closure_of_preclustering")
+    cells = steps.project(steps.geometry)
+    same = script.closure(steps, cells, layer=10)
+    assert (same.energy, same.hits, same.hits_error, same.overlay_mean) == (0, 0, 0, 0)
+    filled = ~np.isnan(same.ratio)
+    assert filled.sum() > 10
+    assert (same.ratio[filled] == 1).all()
+    without = cells[np.arange(len(cells)) < 0]
+    assert script.matched(cells, cells)[0].sum() == pytest.approx(cells.total_energy().sum())
+    assert script.matched(without, without)[0].shape == (0,)
+
+
+def test_a_ratio_of_the_same_cells_errs_by_those_that_moved() -> None:
+    script = example("closure_of_preclustering")
+    before, after = np.array([1, 1, 1, 0], bool), np.array([1, 0, 0, 1], bool)
+    ratio, error = script.count_ratio(before, after)
+    assert ratio == pytest.approx(2 / 3)
+    assert error == pytest.approx(np.sqrt(3) / 3)
+
+
+def test_cells_of_two_showers_are_matched(steps: cf.PointShowers) -> None:
+    script = example("closure_of_preclustering")
+    geometry = steps.geometry
+    a = cf.VoxelShowers([1e3, 1e3], [0, 1, 2], [5, 5], [1.0, 2.0], geometry)
+    b = cf.VoxelShowers([1e3, 1e3], [0, 1, 2], [5, 9], [4.0, 8.0], geometry)
+    assert np.array_equal(script.matched(a, b), [[1, 2, 0], [4, 0, 8]])
+
+
+def test_translated_showers_are_counted_in_every_kind_of_cells(
+    bundled_points: PointShowers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a sample beside itself with twice the energy: cells below half a MIP come in."""
+    few = bundled_points[:25]
+    cf.write(tmp_path / "geant4.h5", few)
+    cf.write(tmp_path / "fake.h5", dataclasses.replace(few, energy=2 * few.energy))
+    script = example("translate_showers")
+    files = [str(tmp_path / "geant4.h5"), str(tmp_path / "fake.h5")]
+    script.main([*files, "-o", str(tmp_path / "there.png")])
+    printed = capsys.readouterr().out
+    number, share = r" ([\d.]+) ± ([\d.]+) +│", r" ([\d.]+)% │"
+    rows = re.findall(rf"│ (ild-[^│]+?) +│{number}{share}{number}{share}", printed)
+    assert [row[0] for row in rows] == [
+        "ild-30",
+        "ild-30, half a cell beside",
+        "ild-ecal at (0.0, 40.0) mm",
+        "ild-ecal at (37.5, -36.1) mm",
+    ]
+    for _, hits, _, lost, more, _, same in rows:
+        assert float(more) > float(hits)
+        assert lost == same
+    cells = few.project(cf.geometry_preset("ild-30"))
+    expected = np.diff(cells.above(0.1).offset)
+    assert float(rows[0][1]) == pytest.approx(expected.mean(), abs=0.06)
+    assert float(rows[0][2]) == pytest.approx(expected.std(ddof=1) / 5, abs=0.06)
+    assert (tmp_path / "there.png").stat().st_size > 10_000

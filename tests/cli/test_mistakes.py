@@ -173,8 +173,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     ("option", "value", "message"),
     [
         ("--energy", "gauss:1:2", "gauss"),
-        ("--direction", "0,1", "three numbers"),
-        ("--position", "a,b,c", "a"),
+        ("--direction", "0,1", "expected 3 numbers"),
+        ("--position", "a,b,c", "such as 1,2,3, got 'a,b,c'"),
         ("--particle", "muon", "muon"),
     ],
 )

@@ -15,16 +15,20 @@ from torch import Tensor, nn
 
 from caloforge.flows import (
     ActNorm,
+    Affine,
     Bijection,
     Chain,
     Convolution1x1,
+    Coupling,
+    Elementwise,
     Flatten,
     Flow,
+    LinearSpline,
     Permutation,
     Spline,
-    SplineCoupling,
     SplineMADE,
     Squeeze,
+    affine_stack,
     vector_stack,
 )
 from caloforge.flows.prepared import Inverse
@@ -36,6 +40,7 @@ from caloforge.systems.l2lflows.networks import layer_flow
 
 Direction = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 SPLINE = Spline(bins=6, bound=6.0)
+LINEAR_SPLINE = LinearSpline(bins=6, bound=6.0)
 ORDER = torch.tensor([2, 0, 3, 1])  # not its own inverse
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
 
@@ -55,16 +60,14 @@ class Case:
     tail_tolerance: float = 1e-6
 
 
-def _coupling(cyclic: bool) -> SplineCoupling:
+def _coupling(cyclic: bool) -> Coupling:
     network = UNet(2 + 3, 2 * SPLINE.n_parameters, (6, 8), ((2, 3),), cyclic=cyclic)
-    return SplineCoupling(4, network, SPLINE)
+    return Coupling(4, network, SPLINE)
 
 
 def _chain() -> Chain:
     network = UNet(2, 2 * SPLINE.n_parameters, (4, 6), ((2, 1),), cyclic=True)
-    return Chain(
-        [Squeeze((2, 2)), ActNorm(4), Convolution1x1(ORDER), SplineCoupling(4, network, SPLINE)]
-    )
+    return Chain([Squeeze((2, 2)), ActNorm(4), Convolution1x1(ORDER), Coupling(4, network, SPLINE)])
 
 
 def _layer_flow(n_previous: int) -> Flow:
@@ -93,11 +96,25 @@ CASES = {
     "Permutation": Case(lambda: Permutation(torch.randperm(7)), (7,), has_parameters=False),
     "Squeeze": Case(lambda: Squeeze((2, 3)), (2, 4, 6), has_parameters=False),
     "Flatten": Case(lambda: Flatten((2, 4, 6)), (2, 4, 6), has_parameters=False),
-    "SplineCoupling": Case(lambda: _coupling(False), (4, 4, 3), (3, 4, 3)),
-    "SplineCoupling, cyclic": Case(lambda: _coupling(True), (4, 4, 3), (3, 4, 3)),
+    "Coupling": Case(lambda: _coupling(False), (4, 4, 3), (3, 4, 3)),
+    "Coupling, cyclic": Case(lambda: _coupling(True), (4, 4, 3), (3, 4, 3)),
     "SplineMADE": Case(lambda: SplineMADE(6, 2, 24, 1, SPLINE), (6,), (2,)),
-    "SplineCoupling of vectors": Case(
-        lambda: SplineCoupling(7, MLP(3 + 2, 4 * SPLINE.n_parameters, 24, 1), SPLINE), (7,), (2,)
+    "Coupling of vectors": Case(
+        lambda: Coupling(7, MLP(3 + 2, 4 * SPLINE.n_parameters, 24, 1), SPLINE), (7,), (2,)
+    ),
+    "Coupling of linear splines": Case(
+        lambda: Coupling(7, MLP(3 + 2, 4 * LINEAR_SPLINE.n_parameters, 24, 1), LINEAR_SPLINE),
+        (7,),
+        (2,),
+    ),
+    "Coupling, affine": Case(lambda: Coupling(7, MLP(3 + 2, 4 * 2, 24, 1), Affine()), (7,), (2,)),
+    "Elementwise": Case(
+        lambda: Elementwise(MLP(2, 5 * SPLINE.n_parameters, 24, 1), SPLINE), (5,), (2,)
+    ),
+    "Elementwise linear splines": Case(
+        lambda: Elementwise(MLP(2, 5 * LINEAR_SPLINE.n_parameters, 24, 1), LINEAR_SPLINE),
+        (5,),
+        (2,),
     ),
     "masked stack": Case(
         lambda: vector_stack(
@@ -125,6 +142,22 @@ CASES = {
             hidden_layers=2,
             spline=SPLINE,
             orders=("reverse",),
+            slope=0.01,
+        ),
+        (7,),
+        (2,),
+        single_tolerance=1e-4,
+    ),
+    "affine stack": Case(
+        lambda: affine_stack(
+            7,
+            2,
+            blocks=2,
+            couplings=4,
+            hidden=24,
+            spline_hidden=12,
+            hidden_layers=1,
+            spline=LINEAR_SPLINE,
         ),
         (7,),
         (2,),

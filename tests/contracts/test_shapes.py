@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from caloforge.flows import ActNorm, Chain, Spline, SplineCoupling, SplineMADE, Squeeze
+from caloforge.flows import ActNorm, Chain, Coupling, Spline, SplineMADE, Squeeze
 from caloforge.nets import UNet
 
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
@@ -63,7 +63,7 @@ def test_couplings_of_any_shape_are_invertible(
             nn.init.normal_(parameter, std=0.3)
         x = 2 * torch.randn(n, channels, height, width)
         context = torch.randn(n, n_context, height, width) if n_context else None
-    coupling = Chain([ActNorm(channels), SplineCoupling(channels, network, spline)]).double().eval()
+    coupling = Chain([ActNorm(channels), Coupling(channels, network, spline)]).double().eval()
     x, context = x.double(), None if context is None else context.double()
     z, forward = coupling(x, context)
     back, backward = coupling.inverse(z, context)

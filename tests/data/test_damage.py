@@ -220,7 +220,8 @@ def test_a_damaged_range_is_named_and_the_rest_is_read(shared_data, tmp_path):
 
 def test_grid_numbers_need_their_grid(tmp_path):
     path = tmp_path / "points.h5"
-    data.write(path, PointShowers([1e3], [0, 1], [0.0], [0.0], [0], [1.0]))
+    geometry = geometry_preset("ild-ecal")
+    data.write(path, PointShowers([1e3], [0, 1], [0.0], [0.0], [0], [1.0], geometry))
     replace(path, "points/x", np.array([3], np.uint16))
     with pytest.raises(
         data.ShowerFileError, match="points/x holds grid numbers without the attrib"

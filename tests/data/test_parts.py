@@ -26,6 +26,21 @@ def _same(one: VoxelShowers, other: VoxelShowers) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
+def test_parts_of_points_are_joined(output, bundled_points):
+    photons = bundled_points[:6]
+    parts = data.Parts(output, 3, REQUEST)
+    for part in (1, 2, 0):
+        parts.save(part, photons[2 * part : 2 * part + 2])
+    parts.assemble({"particle": "gamma"}, columns={"number": np.arange(6)})
+    with data.open_points(output) as file:
+        assert file.geometry == photons.geometry
+        assert file.attributes["particle"] == "gamma"
+        assert file.column("number").tolist() == list(range(6))
+        for name in ("energy_inc", "offset", *photons.columns):
+            assert np.array_equal(getattr(file[:], name), getattr(photons, name))
+    assert not parts.folder.exists()
+
+
 def test_parts_finished_in_any_order_are_joined_in_theirs(output, few):
     parts = data.Parts(output, 3, REQUEST)
     for part in (2, 0, 1):

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
 
 from caloforge import data
-from caloforge.geometry import geometry_preset
-from caloforge.showers import PointShowers
+from caloforge.geometry import geometry_preset, ild_ecal
+from caloforge.showers import PointShowers, VoxelShowers
 
 
 @pytest.fixture(scope="module")
-def photons(shared_data) -> PointShowers:
-    return data.read_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5")[:8]
+def photons(bundled_points) -> PointShowers:
+    return bundled_points[:8]
+
+
+@pytest.fixture(scope="module")
+def inclined(photons) -> PointShowers:
+    """The same, as if each flew along another direction."""
+    angle = np.linspace(0, 0.7, len(photons), dtype=np.float32)
+    direction = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], axis=1)
+    return dataclasses.replace(photons, direction=direction)
 
 
 def _padded(photons: PointShowers, *, ahead: bool) -> np.ndarray:
@@ -30,6 +40,8 @@ def _padded(photons: PointShowers, *, ahead: bool) -> np.ndarray:
 def _assert_same(read: PointShowers, photons: PointShowers) -> None:
     assert read.energy_inc == pytest.approx(photons.energy_inc, rel=1e-6)
     assert np.array_equal(read.offset, photons.offset)
+    assert read.geometry == photons.geometry
+    assert np.array_equal(read.direction, photons.direction)
     assert np.array_equal(read.layer, photons.layer)
     assert np.allclose(read.x, photons.x, atol=1e-4)
     assert np.allclose(read.y, photons.y, atol=1e-4)
@@ -50,6 +62,56 @@ def test_the_padded_files_of_caloclouds_are_read(photons, tmp_path, ahead, trans
         assert len(file[3:3]) == 0
 
 
+def test_the_sparse_form_keeps_directions_and_detectors(inclined, photons, tmp_path):
+    there = ild_ecal((37.5, -36.1))
+    moved = dataclasses.replace(inclined, geometry=there)
+    data.write(tmp_path / "moved.h5", moved, attributes={"geometry": "another's"})
+    _assert_same(data.read_points(tmp_path / "moved.h5"), moved)
+    with data.open_points(tmp_path / "moved.h5") as file:
+        assert file.geometry == there
+        _assert_same(file[3:5], moved[3:5])
+    # what is not said is along the depth, also of showers written before the first that differs
+    with data.create_points(tmp_path / "mixed.h5", photons.geometry) as writer:
+        for part in (photons[:3], inclined[3:5], photons[5:]):
+            writer.append(part)
+    mixed = data.read_points(tmp_path / "mixed.h5")
+    assert np.array_equal(mixed.direction[3:5], inclined.direction[3:5])
+    _assert_same(mixed[:3], photons[:3])
+    _assert_same(mixed[5:], photons[5:])
+    with h5py.File(tmp_path / "mixed.h5", "r+") as file:
+        file["direction"][4] = [0.0, 0.0, 3.0]
+    with pytest.raises(data.ShowerFileError, match=r"showers 0 to 8: direction must hold vectors"):
+        data.read_points(tmp_path / "mixed.h5")
+
+
+def test_points_of_another_detector_are_refused(photons, tmp_path):
+    data.write(tmp_path / "points.h5", photons)
+    with pytest.raises(data.ShowerFileError, match="holds showers of ild-ecal, not of ild-30"):
+        data.read_points(tmp_path / "points.h5", "ild-30")
+    assert data.read_points(tmp_path / "points.h5", "ild-ecal").geometry == photons.geometry
+    with (
+        data.create_points(tmp_path / "others.h5", geometry_preset("ild-30")) as writer,
+        pytest.raises(ValueError, match="takes showers of ild-30, got showers of ild-ecal"),
+    ):
+        writer.append(photons)
+    with h5py.File(tmp_path / "points.h5", "r+") as file:
+        del file.attrs["geometry"]
+    with pytest.raises(data.ShowerFileError, match=r"give one, for example geometry='ild-ecal'"):
+        data.read_points(tmp_path / "points.h5")
+    assert data.read_points(tmp_path / "points.h5", "ild-30").geometry.name == "ild-30"
+
+
+def test_a_file_is_opened_as_what_it_holds(photons, few, tmp_path):
+    data.write(tmp_path / "points.h5", photons)
+    data.write(tmp_path / "voxels.h5", few)
+    with (
+        data.open_file(tmp_path / "points.h5") as points,
+        data.open_file(tmp_path / "voxels.h5") as voxels,
+    ):
+        assert isinstance(points[:1], PointShowers)
+        assert isinstance(voxels[:1], VoxelShowers)
+
+
 def test_the_impact_point_of_a_padded_file_is_its_middle(photons, tmp_path):
     with h5py.File(tmp_path / "padded.hdf5", "w") as file:
         file["energy"] = photons.energy_inc[:, None] / 1e3
@@ -58,6 +120,9 @@ def test_the_impact_point_of_a_padded_file_is_its_middle(photons, tmp_path):
         read = file[:]
     assert np.allclose(read.x, photons.x - 37.5, atol=1e-4)
     assert np.allclose(read.y, photons.y + 40 + 36.1, atol=1e-4)
+    assert read.geometry == ild_ecal((37.5, -36.1))
+    with data.open_points(tmp_path / "padded.hdf5", "ild-30") as file:
+        assert file[:1].geometry == geometry_preset("ild-30")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +131,7 @@ def test_the_impact_point_of_a_padded_file_is_its_middle(photons, tmp_path):
         ((8, 5, 3), 0, 0.0, r"events must have shape \(8, N, 4\) .* got \(8, 5, 3\)"),
         ((7, 5, 4), 0, 0.0, r"events must have shape \(8, N, 4\) .* got \(7, 5, 4\)"),
         ((8, 5, 4), 1, -1.0, "layers must be numbers from 0"),
+        ((8, 5, 4), 1, 30.0, "layers must lie in 0 … 29 for ild-ecal, got 1 … 30: is it another"),
         ((8, 5, 4), 3, -1.0, "energies must not be negative"),
         ((8, 5, 4), 3, np.nan, "energies must be finite"),
     ],
@@ -93,6 +159,17 @@ def test_showerdata_reads_what_was_written_for_it(photons, tmp_path):
     _assert_same(data.read_points(path), photons)
 
 
+def test_showerdata_keeps_directions_and_detectors(inclined, tmp_path):
+    showerdata = pytest.importorskip("showerdata")
+    path = tmp_path / "showers.h5"
+    moved = dataclasses.replace(inclined, geometry=ild_ecal((37.5, -36.1)))
+    data.write(path, moved, layout="showerdata", attributes={"particle": "gamma"})
+    assert np.array_equal(showerdata.load(path).directions, inclined.direction)
+    _assert_same(data.read_points(path), moved)
+    with pytest.raises(data.ShowerFileError, match="not of ild-30: leave the geometry out"):
+        data.read_points(path, "ild-30")
+
+
 def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
     showerdata = pytest.importorskip("showerdata")
     points = np.zeros((2, 3, 5), np.float32)
@@ -105,6 +182,8 @@ def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
     assert read.offset.tolist() == [0, 2, 3]
     assert read.layer.tolist() == [7, 29, 0]
     assert read.energy == pytest.approx([1.0, 2.0, 4.0])
+    assert read.geometry == geometry_preset("ild-ecal")
+    assert data.read_points(tmp_path / "timed.h5", "ild-30").geometry.name == "ild-30"
 
 
 def test_points_are_written_as_points(photons, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -16,7 +17,10 @@ from caloforge.diffusion import (
     Preconditioned,
     consistency_loss,
     denoising_loss,
+    euler,
     heun,
+    multistep,
+    neighbours,
     quadratic_schedule,
 )
 
@@ -139,34 +143,42 @@ def test_the_loss_of_a_blind_network_is_one(generator: torch.Generator) -> None:
     assert float(denoising_loss(blind, x, LEVELS, rng=generator)) == pytest.approx(1, abs=0.02)
 
 
-def test_heun_converges_with_order_2(generator: torch.Generator) -> None:
+@pytest.mark.parametrize(("method", "order"), [(euler, 1), (heun, 2), (multistep, 2)])
+def test_methods_converge_with_their_order(
+    method: Callable[..., Tensor], order: int, generator: torch.Generator
+) -> None:
     noise = torch.randn(3, 2, generator=generator, dtype=torch.float64)
-    exact = end(LEVELS.highest * noise, LEVELS.highest, 0.0)
-    # down to the lowest level; the last, Euler's step is of an error that does not shrink with N
-    errors = []
-    for steps in (40, 80, 160):
-        found = heun(ideal, noise, LEVELS, steps)
-        last = end(exact, 0.0, LEVELS.lowest)
-        euler = (
-            last
-            + (0 - LEVELS.lowest)
-            * (last - ideal(last, torch.full((3,), LEVELS.lowest)))
-            / LEVELS.lowest
-        )
-        errors.append(float((found - euler).abs().max()))
-    orders = [math.log2(a / b) for a, b in pairwise(errors)]
-    assert orders == pytest.approx([2, 2], abs=0.15)
+    last = end(LEVELS.highest * noise, LEVELS.highest, LEVELS.lowest)
+    # the last step, to no noise, is Euler's: all of it, of an error that does not shrink with N
+    expected = ideal(last, torch.full((3,), LEVELS.lowest))
+    errors = [
+        float((method(ideal, noise, LEVELS, steps) - expected).abs().max())
+        for steps in (40, 80, 160, 320)
+    ]
+    orders = [math.log2(a / b) for a, b in pairwise(errors[1:])]
+    assert orders == pytest.approx([order, order], abs=0.15)
 
 
-def test_heun_counts_its_evaluations() -> None:
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_what_a_constant_denoiser_does_is_exact_in_any_number_of_steps(
+    steps: int, generator: torch.Generator
+) -> None:
+    noise = torch.randn(3, 2, generator=generator, dtype=torch.float64)
+    found = multistep(lambda x, sigma: torch.full_like(x, 0.3), noise, LEVELS, steps)
+    torch.testing.assert_close(found, torch.full_like(noise, 0.3))
+
+
+@pytest.mark.parametrize(("method", "evaluations"), [(euler, 18), (heun, 35), (multistep, 18)])
+def test_methods_count_their_evaluations(method: Callable[..., Tensor], evaluations: int) -> None:
+    """Those of Heun's are of table 1 and figure 2 of arXiv:2206.00364."""
     calls = []
 
     def counted(x: Tensor, sigma: Tensor) -> Tensor:
         calls.append(float(sigma[0]))
         return ideal(x, sigma)
 
-    heun(counted, torch.ones(2, 1), LEVELS, 18)
-    assert len(calls) == 35  # of table 1 and figure 2 of arXiv:2206.00364
+    method(counted, torch.ones(2, 1), LEVELS, 18)
+    assert len(calls) == evaluations
 
 
 # ---------------------------------------------------------------- one step
@@ -198,8 +210,27 @@ def test_an_exact_model_draws_in_one_step_and_has_no_loss(generator: torch.Gener
     def exact(x: Tensor, sigma: Tensor) -> Tensor:
         return end(x, sigma, LEVELS.lowest)
 
-    loss = consistency_loss(model, exact, ideal, x, intervals=200, rng=generator)
+    pairs = neighbours(ideal, x, LEVELS, intervals=200, rng=generator)
     other = Consistency(lambda x, level: torch.zeros_like(x), LEVELS, S)
-    far = consistency_loss(other, exact, ideal, x, intervals=200, rng=generator)
-    assert float(loss) < 1e-7
-    assert float(far) > 1e-3
+    assert float(consistency_loss(model, exact, pairs)) < 1e-7
+    assert float(consistency_loss(other, exact, pairs)) > 1e-3
+
+
+def test_neighbours_lie_on_one_trajectory(generator: torch.Generator) -> None:
+    x = S * torch.randn(500, 2, generator=generator, dtype=torch.float64)
+    pairs = neighbours(ideal, x, LEVELS, intervals=100, rng=generator)
+    assert (pairs.low < pairs.high).all()
+    assert pairs.high.max() <= LEVELS.highest
+    assert pairs.low.min() >= LEVELS.lowest * (1 - 1e-12)
+    ends = [end(pairs.there, pairs.high, 0.0), end(pairs.here, pairs.low, 0.0)]
+    torch.testing.assert_close(*ends, rtol=1e-2, atol=0)
+
+
+def test_two_jumps_of_an_exact_model_keep_the_spread_of_the_data(
+    generator: torch.Generator,
+) -> None:
+    model = Consistency(exact_network, LEVELS, S)
+    noise = torch.randn(100_000, 1, generator=generator, dtype=torch.float64)
+    found = model.sample(noise, 2, rng=generator)
+    assert float(found.std()) == pytest.approx(S, rel=0.01)
+    assert float(torch.corrcoef(torch.cat([found, noise], 1).T)[0, 1]) < 0.9

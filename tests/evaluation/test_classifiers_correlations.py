@@ -82,3 +82,19 @@ def test_they_do_not_depend_on_the_energy_scale_nor_on_the_origin_of_alpha(share
         showers.energy_inc, np.roll(showers.dense(), 3, axis=2), showers.geometry
     )
     assert voxel_correlations(turned) == pytest.approx(expected, rel=1e-12)
+
+
+def test_cells_by_the_hundred_thousand_have_the_correlations_of_those_around_the_axis():
+    """Two layers of 1,000 x 1,000 cells, of which four have energy."""
+    wide = CartesianLayer(tuple(range(-500, 501)), tuple(range(-500, 501)))
+    narrow = CartesianLayer((-1, 0, 1), (-1, 0, 1))
+    energy = np.array([3.0, 2, 5, 4])
+    x, y, layer = np.array([-0.5, -0.5, 0.5, 0.5]), np.array([-0.5, 0.5, -0.5, -0.5]), [0, 0, 0, 1]
+    found = []
+    for cells in (wide, narrow):
+        geometry = geometry_of(cells, cells)
+        index = geometry.find_voxels(layer, x, y)
+        showers = VoxelShowers(np.array([10.0]), np.array([0, 4]), index, energy, geometry)
+        found.append(voxel_correlations(showers).reshape(4, 2))
+    np.testing.assert_allclose(found[0], found[1])
+    np.testing.assert_allclose(found[0][:, 0], [38 / 100, 15 / 38, 6 / 38, 20 / np.sqrt(38 * 16)])

@@ -167,3 +167,13 @@ def test_what_cannot_be_compared_is_refused():
         prdc(np.zeros((9, 2)), np.zeros((9, 3)))
     with pytest.raises(ValueError, match="candidate must be finite"):
         prdc(np.zeros((9, 2)), np.full((9, 2), np.nan))
+
+
+def test_rows_with_few_voxels_are_multiplied_sparse_to_the_same_result(shared_data, monkeypatch):
+    first, second = (
+        voxel_features(cf.read(shared_data / f"electrons-1-100GeV_calochallenge-2_{part}.h5")[:60])
+        for part in ("test", "train")
+    )
+    expected = prdc(first, second)
+    monkeypatch.setattr("caloforge.evaluation.metrics.neighbours.SPARSE", 1.0)
+    assert prdc(first, second) == expected

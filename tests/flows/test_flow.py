@@ -11,10 +11,10 @@ from caloforge.flows import (
     ActNorm,
     Chain,
     Convolution1x1,
+    Coupling,
     Flow,
     Permutation,
     Spline,
-    SplineCoupling,
     SplineMADE,
 )
 from caloforge.nets import UNet
@@ -111,4 +111,4 @@ def test_every_permutation_is_undone(permutation: list[int], generator: torch.Ge
 
 def test_a_coupling_of_one_channel_is_refused() -> None:
     with pytest.raises(ValueError, match="2 channels or more, got 1: squeeze first"):
-        SplineCoupling(1, UNet(1, 1, (2, 2), ((1, 1),), cyclic=False), Spline(4, 2.0))
+        Coupling(1, UNet(1, 1, (2, 2), ((1, 1),), cyclic=False), Spline(4, 2.0))

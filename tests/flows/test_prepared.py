@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from caloforge.flows import ActNorm, Chain, Convolution1x1, Flow, Spline, SplineCoupling, coupling
+from caloforge.flows import ActNorm, Chain, Convolution1x1, Coupling, Flow, Spline, coupling
 from caloforge.flows.knots import KnotTable
 from caloforge.flows.prepared import ChannelMap
 from caloforge.nets import UNet
@@ -26,7 +26,7 @@ def flow() -> Flow:
         [
             ActNorm(2),
             Convolution1x1(torch.tensor([1, 0])),
-            SplineCoupling(2, network, Spline(4, 5.0)),
+            Coupling(2, network, Spline(4, 5.0)),
         ]
     )
     return Flow(chain, (2, 4, 3)).eval()
@@ -123,7 +123,7 @@ def test_a_coupling_maps_in_pieces_what_it_maps_at_once(
 
 def test_a_coupling_of_another_network_is_inverted_too(generator: torch.Generator) -> None:
     spline = Spline(4, 5.0)
-    made = SplineCoupling(2, nn.Conv2d(1, spline.n_parameters, 1), spline).double()
+    made = Coupling(2, nn.Conv2d(1, spline.n_parameters, 1), spline).double()
     z = torch.randn(3, 2, 4, 3, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(made.prepared()(z, None), made.inverse(z)[0])
 

@@ -9,10 +9,15 @@ from torch import nn
 from caloforge.nets import MLP
 
 
+@pytest.fixture(params=[0.0, 0.2])
+def slope(request: pytest.FixtureRequest) -> float:
+    return float(request.param)
+
+
 @pytest.fixture
-def net() -> MLP:
+def net(slope: float) -> MLP:
     torch.manual_seed(0)
-    net = MLP(5, 6, 16, 2).double()
+    net = MLP(5, 6, 16, 2, slope).double()
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.3)
     return net
@@ -32,6 +37,13 @@ def test_it_starts_at_zero_and_learns_all_the_same() -> None:
     net(x).square().sum().backward()
     (net(x) - 1).square().sum().backward()
     assert net[-1].weight.grad.any()
+
+
+def test_the_slope_is_that_below_zero(net: MLP, slope: float) -> None:
+    activations = [layer for layer in net if not isinstance(layer, nn.Linear)]
+    assert len(activations) == 3
+    for activation in activations:
+        assert activation(torch.tensor([-2.0, 3.0])).tolist() == pytest.approx([-2 * slope, 3])
 
 
 @pytest.mark.parametrize("n", [1, 7])

@@ -73,3 +73,40 @@ def test_a_point_depends_on_itself_and_the_context_of_its_cloud(
     by_point, by_context = torch.autograd.grad(point, [x, context])
     assert by_point.abs().sum(1).nonzero().flatten().tolist() == [6]
     assert by_context.abs().sum(1).nonzero().flatten().tolist() == [2]
+
+
+def test_clouds_side_by_side_are_clouds_behind_each_other(
+    net: PointWiseNet, generator: torch.Generator
+) -> None:
+    x = torch.randn(3, 5, 4, generator=generator, dtype=torch.float64)
+    context = torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    flat = net(x.flatten(0, 1), context, torch.arange(3).repeat_interleave(5))
+    torch.testing.assert_close(net(x, context).flatten(0, 1), flat)
+
+
+def test_a_cloud_alone_has_the_gradients_of_one_among_others(
+    net: PointWiseNet, clouds: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    """Alone, its gates go into the weights."""
+    x, context, cloud = clouds
+    own = cloud == 2
+    weights = list(net.parameters())
+    among = torch.autograd.grad(net(x, context, cloud)[own].square().sum(), weights)
+    alone = torch.autograd.grad(net(x[own], context[2:]).square().sum(), weights)
+    for one, other in zip(among, alone, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_half_precision_rounds_and_no_more(
+    net: PointWiseNet, clouds: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    x, context, cloud = clouds
+    x, context, net = x.float(), context.float(), net.float()
+    own = cloud == 2
+    with torch.no_grad():
+        exact = net(x[own], context[2:])
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = net(x[own], context[2:])
+    assert rounded.dtype == torch.float32
+    assert not rounded.equal(exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02)

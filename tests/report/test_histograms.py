@@ -55,7 +55,7 @@ def test_the_variance_of_a_standard_deviation_is_the_known_one_for_a_gaussian(rn
 
 def test_the_spectrum_counts_the_voxels_of_a_shower(samples):
     spectrum = samples["Geant4"].spectrum
-    value, error = content(of_spectrum(spectrum, spectrum.coarse_edges, "E [MeV]"))
+    value, error = content(of_spectrum(spectrum, "E [MeV]"))
     counts = spectrum.counts.sum(axis=1)
     assert value.sum() == pytest.approx(counts.mean())
     # Voxels of one shower rise and fall together: the error is larger than Poisson's.

@@ -61,3 +61,17 @@ def test_it_agrees_with_other_geant4_showers_and_shares_none(
     ours, theirs = (s.total_energy() / s.energy_inc for s in (electrons, others))
     assert abs(ours.mean() - theirs.mean()) < 3.5 * np.hypot(stats.sem(ours), stats.sem(theirs))
     assert ours.std() == pytest.approx(theirs.std(), rel=0.05)
+
+
+def test_the_point_clouds_are_geant4_photons_on_their_grid(
+    bundled_points: cf.PointShowers,
+) -> None:
+    assert (len(bundled_points), len(bundled_points.energy)) == (60, 213_087)
+    assert bundled_points.geometry == cf.geometry_preset("ild-ecal")
+    assert stats.kstest(bundled_points.energy_inc, stats.uniform(1e4, 9e4).cdf).pvalue > 1e-3
+    # silicon sees 2.5 % of a photon's energy, with a resolution of 17 % / sqrt(E / GeV)
+    seen = bundled_points.total_energy() / bundled_points.energy_inc
+    assert seen == pytest.approx(0.0254, rel=0.3)
+    cells = (bundled_points.x.astype(np.float64) + 200) / (2.5 / 3)
+    assert cells % 1 == pytest.approx(0.5, abs=1e-3)
+    assert samples.points_path().stat().st_size < 1e6

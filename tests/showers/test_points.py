@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,13 +26,12 @@ STAGGERED = Geometry(
 def _points(x, y, layer, energy=None) -> PointShowers:
     """One shower of a few points."""
     energy = np.ones(len(x)) if energy is None else energy
-    return PointShowers([1e4], [0, len(x)], x, y, layer, energy)
+    return PointShowers([1e4], [0, len(x)], x, y, layer, energy, STAGGERED)
 
 
 @pytest.fixture(scope="module")
-def photons(shared_data) -> PointShowers:
-    with data.open_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5") as file:
-        return file[:20]
+def photons(bundled_points) -> PointShowers:
+    return bundled_points[:20]
 
 
 @pytest.mark.parametrize("name", ["ild-30", "calochallenge-1-pions"])
@@ -167,6 +168,38 @@ def test_showers_projected_from_others_are_refused(photons):
         photons[1:].lost(cells)
 
 
+def test_particles_fly_along_the_depth_unless_a_direction_is_given(photons):
+    assert photons.direction.tolist() == [[0, 0, 1]] * len(photons)
+    one = dataclasses.replace(photons, direction=np.array([0.6, 0.0, 0.8]))
+    assert one.direction.tolist() == [[0.6, 0.0, 0.8]] * len(photons)
+
+
+def test_directions_go_with_their_showers(photons):
+    angle = np.linspace(0, 0.5, len(photons))
+    direction = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], axis=1)
+    inclined = dataclasses.replace(photons, direction=direction)
+    chosen = [7, 3, 3]
+    assert np.array_equal(inclined[chosen].direction, direction[chosen])
+    assert np.array_equal(inclined[4:6].direction, direction[4:6])
+    joined = PointShowers.concatenate([inclined[:2], photons[2:]])
+    assert np.array_equal(joined.direction[:2], direction[:2])
+    assert joined.direction[2:].tolist() == [[0, 0, 1]] * (len(photons) - 2)
+
+
+def test_points_of_two_detectors_are_not_joined(photons):
+    there = dataclasses.replace(photons, geometry=ild_ecal((37.5, -36.1)))
+    with pytest.raises(ValueError, match=r"of ild-ecal and ild-ecal at .* cannot be joined"):
+        PointShowers.concatenate([photons, there])
+
+
+def test_points_are_counted_layer_by_layer(photons):
+    counts = photons.layer_counts()
+    assert counts.shape == (len(photons), 30)
+    third = photons[[3]]
+    assert counts[3].tolist() == [int((third.layer == i).sum()) for i in range(30)]
+    assert counts.sum() == len(photons.energy)
+
+
 def test_there_must_be_something_to_join():
     with pytest.raises(ValueError, match="at least one PointShowers, got none"):
         PointShowers.concatenate([])
@@ -177,16 +210,26 @@ def test_there_must_be_something_to_join():
     [
         ({"x": [1.0, float("nan"), 0.0]}, r"x must be finite \[mm\]: remove the broken points"),
         ({"y": [1.0]}, r"y must have shape \(3,\) as offset says, got \(1,\)"),
-        ({"layer": [0, 256, 1]}, "layers must lie in 0 … 255, got 0 … 256"),
-        ({"layer": [0, -1, 1]}, "layers must lie in 0 … 255, got -1 … 1"),
+        ({"layer": [0, 3, 1]}, "layers must lie in 0 … 2 for three, got 0 … 3: is it another geom"),
+        ({"layer": [0, 256, 1]}, "layers must lie in 0 … 2 for three, got 0 … 256"),
+        ({"layer": [0, -1, 1]}, "layers must lie in 0 … 2 for three, got -1 … 1"),
         ({"layer": [0.5, 1.0, 1.0]}, "layer must hold integers, got float64"),
         ({"energy": [1.0, -2.0, 3.0]}, "point energies must not be negative"),
         ({"energy_inc": [float("nan"), 1.0]}, "energy_inc must be finite"),
+        (
+            {"direction": [1.0, 0.0]},
+            r"direction must have shape \(3,\) .* or \(2, 3\) for each, got",
+        ),
+        ({"direction": [[0, 0, 1.0], [0, 0, 2.0]]}, "lengths from 1 to 2: divide them by their"),
+        ({"direction": [0.0, 0.0, np.nan]}, "direction must hold vectors of length 1"),
     ],
 )
 def test_points_that_are_no_shower_are_refused(change, message):
     good = {"energy_inc": [1e3, 2e3], "offset": [0, 1, 3], "layer": [0, 1, 2]}
     good |= {name: [1.0, 2.0, 3.0] for name in ("x", "y", "energy")}
+    good["geometry"] = dataclasses.replace(
+        STAGGERED, name="three", layers=STAGGERED.layers[:1] * 3, z=(1, 2, 3), layer_ids=()
+    )
     assert len(PointShowers(**good)) == 2
     with pytest.raises(ValueError, match=message):
         PointShowers(**{**good, **change})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from caloforge.showers import VoxelShowers
+from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.systems import ShowerQuantities, layer_name
 
 NAMES = ("energy_inc", "layer_energies", "showers", "layer_00", "layer_07", "layer_44")
+OF_POINTS = ("direction", "energy_inc", "points", "n_points", "visible_energy", "layer_counts")
+BOTH = pytest.mark.parametrize("budget", [0, 4 << 30], ids=["batched", "kept"])
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +19,7 @@ def showers(bundled: VoxelShowers) -> VoxelShowers:
     return bundled[:60]
 
 
-@pytest.mark.parametrize("budget", [0, 4 << 30], ids=["batched", "dense"])
+@BOTH
 def test_quantities_are_those_of_the_showers(showers: VoxelShowers, budget: int) -> None:
     sample = ShowerQuantities(showers, NAMES, budget=budget)
     q = sample.take(torch.arange(len(showers)))
@@ -34,8 +37,8 @@ def test_dense_and_batched_agree(showers: VoxelShowers) -> None:
     order = torch.tensor([5, 3, 59, 3, 0])
     dense = ShowerQuantities(showers, NAMES)
     batched = ShowerQuantities(showers, NAMES, budget=0)
-    assert dense._dense is not None
-    assert batched._dense is None
+    assert dense._kept is not None
+    assert batched._kept is None
     for one, other in ((dense, batched), (dense.split(order), batched.split(order))):
         assert len(one) == len(other)
         chosen = order[order < len(one)]
@@ -45,7 +48,7 @@ def test_dense_and_batched_agree(showers: VoxelShowers) -> None:
     assert torch.equal(part.take(torch.tensor([2]))["showers"], dense.take(order[2:3])["showers"])
 
 
-@pytest.mark.parametrize("budget", [0, 4 << 30], ids=["batched", "dense"])
+@BOTH
 def test_batches_are_the_whole_in_order(showers: VoxelShowers, budget: int) -> None:
     sample = ShowerQuantities(showers, NAMES, budget=budget)
     batches = list(sample.batches(25))
@@ -64,3 +67,45 @@ def test_an_unknown_quantity_is_refused(showers: VoxelShowers, name: str) -> Non
 def test_layers_have_two_digits() -> None:
     assert layer_name(7) == "layer_07"
     assert layer_name(44) == "layer_44"
+
+
+# ---------------------------------------------------------------- point clouds
+
+
+@BOTH
+def test_quantities_are_sums_over_the_points(bundled_points: PointShowers, budget: int) -> None:
+    chosen = [5, 59, 5, 0]
+    sample = ShowerQuantities(bundled_points, OF_POINTS, budget=budget)
+    q = sample.take(torch.tensor(chosen))
+    assert tuple(q) == OF_POINTS
+    rows = []
+    for i, number in enumerate(chosen):
+        points = slice(*bundled_points.offset[number : number + 2])
+        columns = (getattr(bundled_points, name)[points] for name in PointShowers.columns)
+        x, y, layer, energy = (column.astype(np.float64) for column in columns)
+        assert q["energy_inc"][i].item() == bundled_points.energy_inc[number]
+        assert q["n_points"][i].item() == len(x)
+        assert q["visible_energy"][i].item() == pytest.approx(energy.sum(), rel=1e-6)
+        assert q["layer_counts"][i].tolist() == np.histogram(layer, np.arange(31))[0].tolist()
+        rows.append(np.stack([x, y, layer, energy], axis=1))
+    assert np.array_equal(q["points"].numpy(), np.concatenate(rows))
+    assert q["direction"].tolist() == [[0, 0, 1]] * 4
+    assert q["n_points"].dtype == torch.int64
+    assert all(q[name].dtype == torch.float32 for name in OF_POINTS if name != "n_points")
+
+
+@BOTH
+def test_a_part_of_a_sample_has_its_points(bundled_points: PointShowers, budget: int) -> None:
+    sample = ShowerQuantities(bundled_points, OF_POINTS, budget=budget)
+    part = sample.split(torch.tensor([40, 7, 12]))
+    taken, expected = part.take(torch.tensor([1, 0])), sample.take(torch.tensor([7, 40]))
+    assert all(torch.equal(taken[name], expected[name]) for name in OF_POINTS)
+    batches = list(sample.batches(25))
+    assert [len(batch["n_points"]) for batch in batches] == [25, 25, 10]
+    for name, values in sample.all().items():
+        assert torch.equal(torch.cat([batch[name] for batch in batches]), values)
+
+
+def test_quantities_of_voxels_are_none_of_points(bundled_points: PointShowers) -> None:
+    with pytest.raises(ValueError, match=r"'layer_07' is no quantity of point clouds: .* n_points"):
+        ShowerQuantities(bundled_points, ("energy_inc", "layer_07"))

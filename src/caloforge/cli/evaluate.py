@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import caloforge as cf
+from caloforge.cli.cells import cells_around
 from caloforge.cli.terminal import Quiet, Seed, console, out
+from caloforge.geometry import Geometry
+
+if TYPE_CHECKING:
+    from caloforge.data import ShowerFile
+
+    File = ShowerFile[cf.VoxelShowers] | ShowerFile[cf.PointShowers]
 
 __all__ = ["evaluate"]
 
@@ -36,7 +44,16 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Result of `caloforge bench` of a candidate, as name=path or path."),
     ] = None,
-    geometry: Annotated[str | None, typer.Option(help="Where a file does not say.")] = None,
+    geometry: Annotated[
+        str | None,
+        typer.Option(help="Cells to project points into; for cells, where a file does not say."),
+    ] = None,
+    impact: Annotated[
+        str | None,
+        typer.Option(
+            help="Impact point X,Z in the detector [mm] (geometry ild-ecal).", metavar="X,Z"
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Read-out threshold [MeV]; by default the geometry's.")
     ] = None,
@@ -54,25 +71,35 @@ def evaluate(
 ) -> None:
     """Compare generated showers with Geant4's, and write the page.
 
+    Point clouds are projected into the cells of a geometry, by default their own.
+
     Example: caloforge evaluate --reference test.h5 fake.h5 -o eval/
+
+    Example: caloforge evaluate --reference test_points.h5 fake_points.h5 --geometry ild-ecal
+    --impact 37.5,-36.1 -o eval/
     """
     from caloforge.cli.progress import EvaluationDisplay
-    from caloforge.evaluation import DEFAULT_METRICS, metric_names
 
-    metrics = metric_names() if metric and "all" in metric else metric or DEFAULT_METRICS
+    cells = cf.geometry_preset(geometry) if geometry else None
+    if impact is not None:
+        cells = cells_around(impact, cells or cf.geometry_preset("ild-ecal"))
     display = EvaluationDisplay(console)
     with ExitStack() as stack:
         files = {
-            name: stack.enter_context(cf.open_showers(path, geometry, clip_negative=True))
+            name: _open(stack, path, cells, clip_negative=True)
             for name, path in _named(candidates).items()
         }
-        truth = stack.enter_context(cf.open_showers(reference, geometry))
-        second = stack.enter_context(cf.open_showers(other, geometry)) if other else None
+        truth = _open(stack, reference, cells)
+        second = _open(stack, other, cells) if other else None
+        metrics: Sequence[str] | None = metric
+        if metric and "all" in metric:
+            metrics = _all_metrics(cells or truth.geometry, [truth, *files.values()])
         with display.live():
             scores = cf.evaluate(
                 truth,
                 files,
                 other=second,
+                geometry=cells,
                 threshold=threshold,
                 metrics=metrics,
                 timing={n: json.loads(p.read_text()) for n, p in _named(timing or []).items()},
@@ -87,7 +114,34 @@ def evaluate(
         from rich.markdown import Markdown
 
         out.print(Markdown(scores.to_markdown(published=published)))
+    for name, sample in {"Geant4": scores.reference, **scores.candidates}.items():
+        if sample.clouds is not None:
+            lost = sample.clouds.features["lost"].mean()
+            into = sample.geometry.name
+            console.print(f"{name}: {lost:.2%} of the energy lost in the projection into {into}")
     console.print(f"page: {output / 'report.html'}")
+
+
+def _open(
+    stack: ExitStack, path: Path, geometry: Geometry | None, *, clip_negative: bool = False
+) -> File:
+    """Open a file of either kind until the stack ends; points know the layers they lie in."""
+    from caloforge.data import holds_points, open_points
+
+    if holds_points(path):
+        return stack.enter_context(open_points(path))
+    file = cf.open_showers(path, geometry, clip_negative=clip_negative)
+    return stack.enter_context(file)
+
+
+def _all_metrics(geometry: Geometry, files: Sequence[File]) -> tuple[str, ...]:
+    """Every metric that the showers allow; says which they do not."""
+    from caloforge.evaluation import fitting_metrics, holds_points, metric_names
+
+    fitting = fitting_metrics(geometry, of_points=all(holds_points(file) for file in files))
+    if left_out := [name for name in metric_names() if name not in fitting]:
+        console.print(f"left out, as {geometry.name} does not suit them: {', '.join(left_out)}")
+    return fitting
 
 
 def _named(texts: list[str]) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import caloforge as cf
-from caloforge.cli.terminal import EnergySolver, Precision, Resume, Seed, Solver, console
+from caloforge.cli.terminal import EnergySolver, Precision, Resume, Seed, Solver, console, numbers
 
 if TYPE_CHECKING:
     from caloforge.showers import Floats
@@ -23,6 +23,13 @@ Energy = Annotated[
     str | None, typer.Option(help="Spectrum as for simulate; by default the training sample's.")
 ]
 Like = Annotated[Path | None, typer.Option(help="Take the incident energies of this file.")]
+Direction = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the particles, x,y,z with z along the depth; by default that of --like, or 0,0,1.",
+        metavar="X,Y,Z",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=1, help="Showers drawn at once.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")]
@@ -38,6 +45,7 @@ def generate(
     n: Number = None,
     energy: Energy = None,
     like: Like = None,
+    direction: Direction = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,
     device: Device = "cpu",
@@ -63,6 +71,7 @@ def generate(
             system,
             energies,
             seed=seed,
+            direction=_direction(direction, like if system.is_directed else None),
             output=output,
             attributes={"run": run.name},
             batch_size=batch_size,
@@ -145,6 +154,7 @@ def _energies(
     """Incident energies [MeV] as the options ask, shape (n,)."""
     import numpy as np
 
+    from caloforge.data import open_file
     from caloforge.generation import training_energies
     from caloforge.simulation import EnergySpectrum
     from caloforge.training import RunFolder
@@ -152,12 +162,27 @@ def _energies(
     if (like is None) == (n is None):
         raise ValueError("give either -n, a number of showers, or --like, a file of energies")
     if like is not None:
-        with cf.open_showers(like, geometry) as file:
+        with open_file(like, geometry) as file:
             return file.energy_inc
     if energy is not None:
         rng = np.random.default_rng(seed)
         return EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
     return training_energies(RunFolder(run).config(), n or 0, seed)
+
+
+def _direction(text: str | None, like: Path | None) -> Floats | None:
+    """Directions as the options ask, shape (3,) or (n, 3); None where they say nothing."""
+    import numpy as np
+
+    from caloforge.data import holds_points
+
+    if text is not None:
+        vector = np.array(numbers(text, 3))
+        length = float(np.linalg.norm(vector))
+        return vector / length if length > 0 else vector
+    if like is not None and holds_points(like):
+        return cf.read_points(like).direction
+    return None
 
 
 def _options(

@@ -6,7 +6,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 import yaml
@@ -16,7 +16,9 @@ import caloforge as cf
 from caloforge.cli.bench import bench
 from caloforge.cli.evaluate import evaluate
 from caloforge.cli.generate import generate, upsample
-from caloforge.cli.terminal import Quiet, Resume, Seed, console, out
+from caloforge.cli.project import project
+from caloforge.cli.simulate import simulate
+from caloforge.cli.terminal import Processes, Quiet, Resume, Seed, console, out
 
 __all__ = ["app", "main"]
 
@@ -30,15 +32,6 @@ app = typer.Typer(
 
 INTERRUPTED = 130  # exit code that typer turns Ctrl-C into
 
-Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
-
-
-def _vector(text: str) -> tuple[float, float, float]:
-    values = [float(part) for part in text.split(",")]
-    if len(values) != 3:
-        raise ValueError(f"expected three numbers such as 1,2,3, got {text!r}")
-    return values[0], values[1], values[2]
-
 
 def _factors(text: str) -> tuple[int, int, int]:
     parts = [part.strip() for part in text.split(",")]
@@ -47,67 +40,7 @@ def _factors(text: str) -> tuple[int, int, int]:
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
-@app.command()
-def simulate(
-    geometry: Annotated[str, typer.Option(help="Detector preset, such as calochallenge-2.")],
-    energy: Annotated[
-        str, typer.Option(help="fixed:E, uniform:low:high or loguniform:low:high [MeV].")
-    ],
-    n: Annotated[int, typer.Option("-n", help="Number of showers.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
-    particle: Annotated[
-        str | None, typer.Option(help="e-, e+ or gamma; by default the official sample's.")
-    ] = None,
-    seed: Seed = 0,
-    processes: Processes = 1,
-    resume: Resume = False,
-    shape: Annotated[
-        Literal["planes", "cylinder"],
-        typer.Option(help="Planes, or the CaloChallenge's 800 mm cylinder, half as fast."),
-    ] = "planes",
-    position: Annotated[str, typer.Option(help="Of the gun, x,y,z [mm], z <= 0.")] = "0,0,-1",
-    direction: Annotated[str, typer.Option(help="Of the gun, x,y,z.")] = "0,0,1",
-    physics: Annotated[str, typer.Option(help="Geant4's physics list.")] = "standard",
-    cut: Annotated[float, typer.Option(help="Production cut [mm].")] = 0.7,
-    chunk_size: Annotated[int | None, typer.Option(help="Showers of one chunk.")] = None,
-    mantissa_bits: Annotated[
-        int | None, typer.Option(help="Round energies to so many bits: a smaller file.")
-    ] = None,
-) -> None:
-    """Simulate showers with Geant4.
-
-    Example: caloforge simulate --geometry calochallenge-2 --particle e-
-    --energy loguniform:1e3:1e5 -n 1000 -o train.h5
-    """
-    from caloforge.cli.progress import SimulationDisplay
-    from caloforge.simulation import detector_preset
-
-    display = SimulationDisplay(console, "showers", n)
-    with display.live():
-        path = cf.simulate(
-            detector_preset(geometry, shape=shape),
-            particle=particle,
-            energy=energy,
-            n=n,
-            seed=seed,
-            output=output,
-            processes=processes,
-            resume=resume,
-            position=_vector(position),
-            direction=_vector(direction),
-            physics=physics,
-            cut=cut,
-            chunk_size=chunk_size,
-            mantissa_bits=mantissa_bits,
-            progress=display,
-        )
-    with cf.open_showers(path) as file:
-        ratio = sum(batch.total_energy().sum() for batch in file.batches(1000))
-        ratio /= file.energy_inc.sum(dtype="f8")
-        console.print(
-            f"{path}: {len(file)} showers of {file.attributes['particle']}, "
-            f"{path.stat().st_size / 1e6:.1f} MB, deposited / incident energy {ratio:.3f}"
-        )
+app.command()(simulate)
 
 
 @app.command()
@@ -162,8 +95,10 @@ def train(
     Example: caloforge train l2lflows/small --data train.h5 -o runs/l2l --processes 2
     """
     from caloforge.cli.progress import TrainingDisplay
+    from caloforge.data import open_file
 
-    showers = cf.read(data, geometry)
+    with open_file(data, geometry) as file:
+        showers = file[:]
     settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
     system = cf.build(preset, showers.geometry, seed=seed, overrides=settings)
     display = TrainingDisplay(
@@ -226,6 +161,7 @@ def _training_summary(run: Path, stages: list[str]) -> None:
 
 app.command()(generate)
 app.command()(upsample)
+app.command()(project)
 app.command()(evaluate)
 app.command()(bench)
 

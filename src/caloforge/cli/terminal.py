@@ -7,19 +7,32 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-__all__ = ["EnergySolver", "Precision", "Quiet", "Resume", "Seed", "Solver", "console", "out"]
+__all__ = [
+    "EnergySolver",
+    "Precision",
+    "Processes",
+    "Quiet",
+    "Resume",
+    "Seed",
+    "Solver",
+    "console",
+    "numbers",
+    "out",
+]
 
 console = Console(stderr=True)
 out = Console()
 
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 Quiet = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]
 Solver = Annotated[
     str | None,
     typer.Option(
         help="How voxels are drawn by flow matching: euler-N, midpoint-N, rk4-N with N steps, "
-        "adaptive, or one trained with the run, such as bns-8."
+        "adaptive, or one trained with the run, such as bns-8; points by diffusion: ddpm-100, "
+        "heun-N, or distilled, consistency-1."
     ),
 ]
 Precision = Annotated[
@@ -29,3 +42,19 @@ Precision = Annotated[
     ),
 ]
 EnergySolver = Annotated[str | None, typer.Option(help="The same for layer energies.")]
+
+
+def numbers(text: str, n: int) -> tuple[float, ...]:
+    """Read n numbers parted by commas, as options take them.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) != n:
+        example = ",".join(str(i + 1) for i in range(n))
+        raise ValueError(f"expected {n} numbers such as {example}, got {text!r}")
+    return values

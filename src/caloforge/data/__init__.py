@@ -2,6 +2,9 @@
 
 from caloforge.data.files import (
     create,
+    create_points,
+    holds_points,
+    open_file,
     open_points,
     open_showers,
     read,
@@ -32,6 +35,9 @@ __all__ = [
     "VoxelFile",
     "VoxelWriter",
     "create",
+    "create_points",
+    "holds_points",
+    "open_file",
     "open_points",
     "open_showers",
     "read",

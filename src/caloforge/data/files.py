@@ -16,15 +16,27 @@ from caloforge.data.replacing import replacing
 from caloforge.data.showerfile import (
     ShowerFile,
     ShowerFileError,
+    ShowerWriter,
     VoxelFile,
-    VoxelWriter,
     open_hdf5,
 )
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
-from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.showers import PointShowers, Showers, VoxelShowers
 
-__all__ = ["create", "open_points", "open_showers", "read", "read_points", "write"]
+__all__ = [
+    "create",
+    "create_points",
+    "holds_points",
+    "open_file",
+    "open_points",
+    "open_showers",
+    "read",
+    "read_points",
+    "write",
+]
+
+PointsFile = ShowerFile[PointShowers]
 
 Layout = Literal["sparse", "calochallenge", "showerdata"]
 
@@ -37,7 +49,7 @@ _CONTENTS = {
     "num_points": "showerdata",
     "showers": "showers",
 }
-_POINTS: dict[str, type[ShowerFile[PointShowers]]] = {
+_POINTS: dict[str, type[PointsFile]] = {
     "points": PointFile,
     "caloclouds": CaloCloudsFile,
     "showerdata": ShowerDataFile,
@@ -83,20 +95,40 @@ def open_showers(
     return file
 
 
-def open_points(path: str | Path) -> ShowerFile[PointShowers]:
+def open_points(path: str | Path, geometry: Geometry | str | None = None) -> PointsFile:
     """Open a file of point clouds to read it in a stream.
 
     The sparse form, that of the package showerdata, or CaloClouds' padded HDF5, which is taken to
     be at the impact point (X', Z') = (0, 40) mm; for another one, use `CaloCloudsFile`.
 
+    Args:
+        path: the file.
+        geometry: the detector in whose layers the points lie, or the name of a preset; by default
+            what the file says. Files of showerdata and of CaloClouds that do not say it are taken
+            to be of `ild-ecal`.
+
     Raises:
         ImportError: if the file is showerdata's and that package is not installed.
-        ShowerFileError: if the file is missing, truncated, or holds voxels.
+        ShowerFileError: if the file is missing, truncated, of another geometry, or holds voxels.
     """
     contents = _contents(path)
     if contents not in _POINTS:
         raise ShowerFileError(f"{path} holds voxel showers: use open_showers or read")
-    return _POINTS[contents](path)
+    return _POINTS[contents](path, geometry)
+
+
+def open_file(path: str | Path, geometry: Geometry | str | None = None) -> VoxelFile | PointsFile:
+    """Open a file of voxels or of points, whichever it holds; see `open_showers`, `open_points`."""
+    return (open_points if holds_points(path) else open_showers)(path, geometry)
+
+
+def holds_points(path: str | Path) -> bool:
+    """Whether a file holds point clouds.
+
+    Raises:
+        ShowerFileError: if the file is missing, truncated, or no file of showers.
+    """
+    return _contents(path) in _POINTS
 
 
 def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowers:
@@ -105,9 +137,9 @@ def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowe
         return file[:]
 
 
-def read_points(path: str | Path) -> PointShowers:
+def read_points(path: str | Path, geometry: Geometry | str | None = None) -> PointShowers:
     """Read all point clouds of a file; see `open_points`."""
-    with open_points(path) as file:
+    with open_points(path, geometry) as file:
         return file[:]
 
 
@@ -121,7 +153,7 @@ def create(
     columns: Mapping[str, NDArray[Any]] | None = None,
     mantissa_bits: int | None = None,
     dtype: DTypeLike = np.float32,
-) -> Iterator[VoxelWriter]:
+) -> Iterator[ShowerWriter[VoxelShowers]]:
     """Write voxel showers in a stream; the file appears when the block ends without error.
 
     Args:
@@ -141,7 +173,7 @@ def create(
     if mantissa_bits is not None and layout != "sparse":
         raise ValueError("mantissa_bits rounds energies in the sparse layout only")
     with replacing(path) as temporary:
-        writer: VoxelWriter = (
+        writer: ShowerWriter[VoxelShowers] = (
             SparseWriter(
                 temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits, dtype=dtype
             )
@@ -150,16 +182,39 @@ def create(
         )
         with writer:
             yield writer
-            for name, values in (columns or {}).items():
-                writer.set_column(name, values)
+            _set_columns(writer, columns)
+
+
+@contextmanager
+def create_points(
+    path: str | Path,
+    geometry: Geometry,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    columns: Mapping[str, NDArray[Any]] | None = None,
+    mantissa_bits: int | None = None,
+) -> Iterator[ShowerWriter[PointShowers]]:
+    """Write point clouds in a stream in the sparse layout; see `create`."""
+    with (
+        replacing(path) as temporary,
+        PointWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits) as writer,
+    ):
+        yield writer
+        _set_columns(writer, columns)
+
+
+def _set_columns(writer: ShowerWriter[Any], columns: Mapping[str, NDArray[Any]] | None) -> None:
+    for name, values in (columns or {}).items():
+        writer.set_column(name, values)
 
 
 def write(
     path: str | Path,
-    showers: VoxelShowers | PointShowers,
+    showers: Showers,
     *,
     layout: Layout = "sparse",
     attributes: Mapping[str, Any] | None = None,
+    columns: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write showers to a file in their precision, complete or not at all.
 
@@ -169,30 +224,45 @@ def write(
         layout: for voxels "sparse" or "calochallenge", see `create`; for points "sparse" or
             "showerdata", which needs the attribute `particle`.
         attributes: written to the root of the file.
+        columns: a number for each shower, by name, shape (n,); "showerdata" has no place for them.
 
     Raises:
         ValueError: for a layout that does not hold such showers, or as for `create`.
     """
     if isinstance(showers, PointShowers):
-        _write_points(path, showers, layout, attributes or {})
+        _write_points(path, showers, layout, attributes or {}, columns)
         return
     dtype = showers.energy.dtype
     with create(
-        path, showers.geometry, layout=layout, attributes=attributes, dtype=dtype
+        path,
+        showers.geometry,
+        layout=layout,
+        attributes=attributes,
+        columns=columns,
+        dtype=dtype,
     ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)
 
 
 def _write_points(
-    path: str | Path, showers: PointShowers, layout: Layout, attributes: Mapping[str, Any]
+    path: str | Path,
+    showers: PointShowers,
+    layout: Layout,
+    attributes: Mapping[str, Any],
+    columns: Mapping[str, NDArray[Any]] | None,
 ) -> None:
     if layout not in ("sparse", "showerdata"):
         raise ValueError(f"layout of points must be 'sparse' or 'showerdata', got {layout!r}")
-    with replacing(path) as temporary:
-        if layout == "showerdata":
+    if layout == "showerdata":
+        if columns:
+            raise ValueError(
+                f"layout 'showerdata' has no place for the columns {', '.join(columns)}: write "
+                "them to a sparse file"
+            )
+        with replacing(path) as temporary:
             write_showerdata(temporary, showers, attributes)
-            return
-        with PointWriter(temporary, attributes) as points:
-            for batch in showers.batches(1000):
-                points.append(batch)
+        return
+    with create_points(path, showers.geometry, attributes=attributes, columns=columns) as writer:
+        for batch in showers.batches(1000):
+            writer.append(batch)

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.data.showerfile import ShowerFile, ShowerFileError
-from caloforge.geometry import Geometry
+from caloforge.data.showerfile import ShowerFile, ShowerFileError, geometry_attributes
+from caloforge.geometry import Geometry, ild_ecal
 from caloforge.showers import PointShowers
 from caloforge.units import GeV
 
@@ -35,6 +35,7 @@ class _PaddedFile(ShowerFile[PointShowers]):
     """A file of padded point clouds, read slice by slice."""
 
     _incident_unit: ClassVar[float] = GeV
+    _usual_geometry: ClassVar[str] = "ild-ecal"
     _n_points: int  # with the padding
 
     @abstractmethod
@@ -62,7 +63,12 @@ class _PaddedFile(ShowerFile[PointShowers]):
             y[points].astype(np.float32),
             np.floor(numbers).astype(np.int64),
             (energy[points] * GeV).astype(np.float32),
+            self.geometry,
+            self._directions(start, stop),
         )
+
+    def _directions(self, start: int, stop: int) -> NDArray[Any]:
+        return np.array([0.0, 0.0, 1.0], np.float32)
 
 
 class CaloCloudsFile(_PaddedFile):
@@ -70,6 +76,7 @@ class CaloCloudsFile(_PaddedFile):
 
     Args:
         path: the file.
+        geometry: by default the real cells of the ILD around the impact point, as its samples have.
         impact: (X', Z') of the impact point [mm] that the sample was simulated at.
 
     Raises:
@@ -78,9 +85,15 @@ class CaloCloudsFile(_PaddedFile):
 
     _incident_name: ClassVar[str] = "energy"
 
-    def __init__(self, path: str | Path, *, impact: tuple[float, float] = _IMPACT) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        geometry: Geometry | str | None = None,
+        *,
+        impact: tuple[float, float] = _IMPACT,
+    ) -> None:
         self._impact = impact
-        super().__init__(path)
+        super().__init__(path, geometry)
 
     def _open(self, geometry: Geometry | None) -> None:
         self._events = self._dataset("events")
@@ -92,6 +105,7 @@ class CaloCloudsFile(_PaddedFile):
             )
         self._axis = 2 if shape[2] == 4 else 1
         self._n_points = int(shape[3 - self._axis])
+        self.geometry = geometry or ild_ecal(self._impact)
 
     def _columns(self, start: int, stop: int) -> tuple[NDArray[Any], ...]:
         x, layer, z, energy = np.moveaxis(np.asarray(self._events[start:stop]), self._axis, 0)
@@ -100,6 +114,10 @@ class CaloCloudsFile(_PaddedFile):
 
 class ShowerDataFile(_PaddedFile):
     """A file of the package showerdata, read through it.
+
+    Args:
+        path: the file.
+        geometry: by default what the file says, or else the real cells of the ILD.
 
     Raises:
         ImportError: if the package is not installed.
@@ -111,6 +129,8 @@ class ShowerDataFile(_PaddedFile):
     def _open(self, geometry: Geometry | None) -> None:
         self._package = _showerdata().ShowerDataFile(self.path)
         self._n_points = int(self._package.shape[1])
+        says = "geometry" in self.attributes
+        self.geometry = self._find_geometry(geometry if says else geometry or ild_ecal())
 
     def close(self) -> None:
         """Close the file."""
@@ -122,14 +142,19 @@ class ShowerDataFile(_PaddedFile):
         x, y, layer, energy = np.moveaxis(points[..., :4], -1, 0)
         return x, y, layer + 0.1, energy  # whole numbers that may have been rounded down
 
+    def _directions(self, start: int, stop: int) -> NDArray[Any]:
+        directions: NDArray[Any] = self._dataset("directions")[start:stop]
+        return directions
+
 
 def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str, Any]) -> None:
     """Write point clouds through the package showerdata, batch by batch.
 
     Args:
         path: where to write; an unfinished file belongs under a temporary name, see `replacing`.
-        showers: what to write; every particle flies along the depth.
-        attributes: `particle` is needed; all are written to the root of the file.
+        showers: what to write.
+        attributes: `particle` is needed; all are written to the root of the file, with the
+            geometry.
 
     Raises:
         ImportError: if the package is not installed.
@@ -157,9 +182,10 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
                 points=padded,
                 energies=batch.energy_inc[:, None] / GeV,
                 pdg=_CODES[particle],
+                directions=batch.direction,
                 num_points=n_points,
             )
-        file.attrs.update(attributes)
+        file.attrs.update({**attributes, **geometry_attributes(showers.geometry)})
 
 
 def _showerdata() -> Any:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.data.files import create, open_showers, write
+from caloforge.data.files import create, create_points, open_file, write
 from caloforge.data.replacing import replacing
-from caloforge.showers import VoxelShowers
+from caloforge.data.showerfile import ShowerWriter
+from caloforge.data.sparse import PointFile
+from caloforge.showers import Showers
 
 __all__ = ["Parts"]
 
@@ -94,9 +98,26 @@ class Parts:
         """Numbers of the parts that are still to be made."""
         return [part for part in range(self.n_parts) if not self.path(part).exists()]
 
-    def save(self, part: int, showers: VoxelShowers) -> None:
-        """Write a part, complete or not at all."""
-        write(self.path(part), showers)
+    def save(
+        self, part: int, showers: Showers, columns: Mapping[str, NDArray[Any]] | None = None
+    ) -> None:
+        """Write a part, complete or not at all; its columns are for `column`."""
+        write(self.path(part), showers, columns=columns)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column that was saved with every part, for all showers, shape (n,).
+
+        Raises:
+            ValueError: if a part has none of that name.
+        """
+        found = []
+        for part in range(self.n_parts):
+            with open_file(self.path(part)) as file:
+                values = file.column(name)
+            if values is None:
+                raise ValueError(f"{self.path(part)} has no column {name!r}: make it anew")
+            found.append(values)
+        return np.concatenate(found)
 
     def abandon(self) -> None:
         """Remove the folder of a job that has no finished part: nothing is there to resume."""
@@ -110,7 +131,9 @@ class Parts:
         columns: Mapping[str, NDArray[Any]] | None = None,
         mantissa_bits: int | None = None,
     ) -> Path:
-        """Join all parts in order into the output, in a stream, and remove them; see `create`.
+        """Join all parts in order into the output, in a stream, and remove them.
+
+        See `create`, or `create_points` for point clouds.
 
         Raises:
             ValueError: if parts are missing.
@@ -121,9 +144,12 @@ class Parts:
                 f"{len(missing)} of {self.n_parts} parts of {self.output} are missing: "
                 "resume the job"
             )
-        with open_showers(self.path(0)) as first:
+        with open_file(self.path(0)) as first:
             geometry = first.geometry
-        with create(
+            creating: Callable[..., AbstractContextManager[ShowerWriter[Any]]] = (
+                create_points if isinstance(first, PointFile) else create
+            )
+        with creating(
             self.output,
             geometry,
             attributes=attributes,
@@ -135,7 +161,7 @@ class Parts:
         shutil.rmtree(self.folder)
         return self.output
 
-    def _stream(self) -> Iterator[VoxelShowers]:
+    def _stream(self) -> Iterator[Showers]:
         for part in range(self.n_parts):
-            with open_showers(self.path(part)) as file:
+            with open_file(self.path(part)) as file:
                 yield from file.batches(1000)

@@ -27,7 +27,7 @@ __all__ = [
     "VoxelWriter",
 ]
 
-Showers = TypeVar("Showers", VoxelShowers, PointShowers)
+Kind = TypeVar("Kind", VoxelShowers, PointShowers)
 
 FORMAT_VERSION = 1
 COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
@@ -62,20 +62,27 @@ class _OpenFile:
         self.close()
 
 
-class ShowerFile(_OpenFile, ABC, Generic[Showers]):
+class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     """An open file of showers, read slice by slice.
 
     Args:
         path: the file.
-        geometry: the voxels, or the name of a preset; needed only where the file does not say.
+        geometry: the voxels, or the detector whose layers points lie in, or the name of a preset;
+            needed only where the file does not say.
+
+    Attributes:
+        geometry: of the showers.
 
     Raises:
         ShowerFileError: if the file is missing, truncated, of another layout or geometry.
     """
 
+    geometry: Geometry
+
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV
+    _usual_geometry: ClassVar[str] = "calochallenge-2"  # to name where the file does not say
 
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
         self.path: Path = Path(path)
@@ -96,16 +103,16 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
 
     @abstractmethod
     def _open(self, geometry: Geometry | None) -> None:
-        """Check the layout."""
+        """Check the layout and find the geometry."""
 
     @abstractmethod
-    def _read(self, start: int, stop: int) -> Showers:
+    def _read(self, start: int, stop: int) -> Kind:
         """Read showers start … stop - 1."""
 
     def __len__(self) -> int:
         return int(self._incident.shape[0])
 
-    def __getitem__(self, selection: slice) -> Showers:
+    def __getitem__(self, selection: slice) -> Kind:
         """Read a run of showers.
 
         Raises:
@@ -117,7 +124,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
         with self._blaming(f"showers {start} to {stop}"):
             return self._read(start, max(start, stop))
 
-    def batches(self, size: int) -> Iterator[Showers]:
+    def batches(self, size: int) -> Iterator[Kind]:
         """Read the file in runs of up to `size` showers."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
@@ -207,7 +214,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
             hint = f" ({n_voxels} voxels, as in {' and '.join(like)})" if like else ""
             raise ShowerFileError(
                 f"{self.path} does not say a geometry that is known here{hint}: "
-                f"give one, for example geometry={(like or ['calochallenge-2'])[0]!r}"
+                f"give one, for example geometry={(like or [self._usual_geometry])[0]!r}"
             )
         if n_voxels is not None and geometry.n_voxels != n_voxels:
             raise ShowerFileError(
@@ -223,12 +230,14 @@ class ShowerFile(_OpenFile, ABC, Generic[Showers]):
         return geometry_preset(str(named)) if named in geometry_presets() else None
 
 
-class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
-    """A file of showers being written in a stream.
+class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
+    """A file of showers being written in a stream; it says its geometry.
 
     Args:
         path: where to write; an unfinished file belongs under a temporary name, see `replacing`.
-        attributes: written to the root of the file.
+        attributes: written to the root of the file. Those of another file may be passed on: the
+            geometry is always this file's own.
+        geometry: of the showers.
         dtype: precision of the energies.
 
     Raises:
@@ -236,19 +245,37 @@ class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
     """
 
     def __init__(
-        self, path: str | Path, attributes: Mapping[str, Any], *, dtype: DTypeLike = np.float32
+        self,
+        path: str | Path,
+        attributes: Mapping[str, Any],
+        geometry: Geometry,
+        *,
+        dtype: DTypeLike = np.float32,
     ) -> None:
+        self.geometry = geometry
         self._file = h5py.File(path, "w")
         try:
             for name, value in {**attributes, "format_version": FORMAT_VERSION}.items():
-                self._set_attribute(name, value)
+                if name not in ("geometry", "geometry_definition"):
+                    self._set_attribute(name, value)
+            for name, text in geometry_attributes(geometry).items():
+                self._set_attribute(name, text)
         except BaseException:
             self._file.close()
             raise
         self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=1 << 12)
 
-    def append(self, showers: Showers) -> None:
-        """Write showers behind those already written."""
+    def append(self, showers: Kind) -> None:
+        """Write showers behind those already written.
+
+        Raises:
+            ValueError: if they are in another geometry.
+        """
+        if showers.geometry != self.geometry:
+            raise ValueError(
+                f"this file takes showers of {self.geometry.name}, got showers of "
+                f"{showers.geometry.name}: write them to a file of their own"
+            )
         self._append(showers)
         extend(self._incident, showers.energy_inc[:, None])
 
@@ -266,7 +293,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
         self._file.create_dataset(name, data=values, **COMPRESSION)
 
     @abstractmethod
-    def _append(self, showers: Showers) -> None:
+    def _append(self, showers: Kind) -> None:
         """Write all but the incident energies."""
 
     def _set_attribute(self, name: str, value: Any) -> None:
@@ -279,26 +306,12 @@ class ShowerWriter(_OpenFile, ABC, Generic[Showers]):
             ) from error
 
 
-class VoxelFile(ShowerFile[VoxelShowers]):
-    """An open file of voxel showers.
-
-    Attributes:
-        geometry: the voxels.
-    """
-
-    geometry: Geometry
+VoxelFile = ShowerFile[VoxelShowers]
+"""An open file of voxel showers."""
 
 
 class VoxelWriter(ShowerWriter[VoxelShowers]):
-    """A file of voxel showers being written in a stream; it says its geometry.
-
-    Args:
-        path: where to write.
-        attributes: written to the root of the file. Those of another file may be passed on: the
-            geometry is always this file's own.
-        geometry: the voxels.
-        dtype: precision of the energies.
-    """
+    """A file of voxel showers being written in a stream; it says its geometry and threshold."""
 
     def __init__(
         self,
@@ -308,27 +321,15 @@ class VoxelWriter(ShowerWriter[VoxelShowers]):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.geometry = geometry
-        passed_on = {k: v for k, v in attributes.items() if k != "geometry_definition"}
-        described: dict[str, Any] = {"geometry": geometry.name}
-        known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
-        if not known:
-            described["geometry_definition"] = json.dumps(geometry.to_dict())
-        stored = {"threshold_MeV": geometry.threshold, **passed_on, **described}
-        super().__init__(path, stored, dtype=dtype)
+        stored = {"threshold_MeV": geometry.threshold, **attributes}
+        super().__init__(path, stored, geometry, dtype=dtype)
 
-    def append(self, showers: VoxelShowers) -> None:
-        """Write showers behind those already written.
 
-        Raises:
-            ValueError: if they are in another geometry.
-        """
-        if showers.geometry != self.geometry:
-            raise ValueError(
-                f"this file takes showers of {self.geometry.name}, got showers of "
-                f"{showers.geometry.name}: write them to a file of their own"
-            )
-        super().append(showers)
+def geometry_attributes(geometry: Geometry) -> dict[str, str]:
+    """What a file says of its geometry: the name, and where that is no preset, all of it."""
+    known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
+    name = {"geometry": geometry.name}
+    return name if known else name | {"geometry_definition": json.dumps(geometry.to_dict())}
 
 
 def open_hdf5(path: Path, *, chunk_cache: int = 1 << 20) -> h5py.File:

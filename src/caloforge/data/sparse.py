@@ -2,7 +2,8 @@
 
 `incident_energies` (n, 1) [MeV]; `voxels/offset` (n + 1,), `voxels/index` (nnz,) in the
 CaloChallenge's order, `voxels/energy` (nnz,) [MeV]; or `points/offset`, `points/x`, `points/y`
-[mm], or integers with the attributes `pitch_mm` and `origin_mm`, `points/layer`, `points/energy`.
+[mm], or integers with the attributes `pitch_mm` and `origin_mm`, `points/layer`, `points/energy`,
+and, where the incident particles do not all fly along the depth, `direction` (n, 3), unit vectors.
 Voxels of a shower rise in index; files of others may hold them in any order, and repeatedly.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -29,6 +30,8 @@ from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
 
 __all__ = ["PointFile", "PointWriter", "SparseFile", "SparseWriter"]
+
+_DIRECTION = "direction"
 
 
 class _RaggedColumns:
@@ -107,10 +110,8 @@ class SparseWriter(VoxelWriter):
         mantissa_bits: int | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if mantissa_bits is not None and not 1 <= mantissa_bits <= 23:
-            raise ValueError(f"mantissa_bits must lie in 1 … 23, got {mantissa_bits}")
+        self._mantissa_bits = _checked(mantissa_bits)
         super().__init__(path, attributes, geometry, dtype=dtype)
-        self._mantissa_bits = mantissa_bits
         group = self._file.create_group("voxels")
         index_type = np.uint16 if geometry.n_voxels <= 2**16 else np.uint32
         self._offset = growing(group, "offset", np.int64, chunk=1 << 12)
@@ -127,10 +128,14 @@ class SparseWriter(VoxelWriter):
 class PointFile(ShowerFile[PointShowers]):
     """A sparse file of point clouds, read slice by slice."""
 
+    _usual_geometry: ClassVar[str] = "ild-ecal"
+
     def _open(self, geometry: Geometry | None) -> None:
         columns = {name: self._dataset(f"points/{name}") for name in PointShowers.columns}
         self._points = _RaggedColumns(self._dataset("points/offset"), columns, len(self))
         self._grids = {name: self._grid(columns[name]) for name in ("x", "y")}
+        self._direction = self._dataset(_DIRECTION) if _DIRECTION in self._file else None
+        self.geometry = self._find_geometry(geometry)
 
     def _grid(self, column: h5py.Dataset) -> tuple[float, float] | None:
         """Origin and pitch [mm] of a column of grid numbers, None for one in mm."""
@@ -149,14 +154,39 @@ class PointFile(ShowerFile[PointShowers]):
             if grid is not None:
                 origin, pitch = grid
                 columns[name] = (origin + columns[name] * pitch).astype(np.float32)
-        return PointShowers(energy_inc=self._read_incident(start, stop), offset=offset, **columns)
+        if self._direction is not None:
+            columns["direction"] = self._direction[start:stop]
+        return PointShowers(
+            energy_inc=self._read_incident(start, stop),
+            offset=offset,
+            geometry=self.geometry,
+            **columns,
+        )
 
 
 class PointWriter(ShowerWriter[PointShowers]):
-    """Writes point clouds in the sparse form, positions in float32 mm."""
+    """Writes point clouds in the sparse form, positions in float32 mm.
 
-    def __init__(self, path: str | Path, attributes: Mapping[str, Any]) -> None:
-        super().__init__(path, attributes)
+    Args:
+        path: where to write.
+        geometry: the detector in whose layers the points lie.
+        attributes: written to the root of the file.
+        mantissa_bits: as for `SparseWriter`.
+
+    Raises:
+        ValueError: as for `SparseWriter`.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        geometry: Geometry,
+        attributes: Mapping[str, Any],
+        *,
+        mantissa_bits: int | None = None,
+    ) -> None:
+        self._mantissa_bits = _checked(mantissa_bits)
+        super().__init__(path, attributes, geometry)
         group = self._file.create_group("points")
         self._offset = growing(group, "offset", np.int64, chunk=1 << 12)
         self._columns = {
@@ -167,8 +197,25 @@ class PointWriter(ShowerWriter[PointShowers]):
 
     def _append(self, showers: PointShowers) -> None:
         extend(self._offset, showers.offset[1:] + self._columns["x"].shape[0])
-        for name, column in self._columns.items():
-            extend(column, getattr(showers, name))
+        for name in ("x", "y", "layer"):
+            extend(self._columns[name], getattr(showers, name))
+        extend(self._columns["energy"], _rounded(showers.energy, self._mantissa_bits))
+        self._append_direction(showers)
+
+    def _append_direction(self, showers: PointShowers) -> None:
+        n_before = self._incident.shape[0]
+        if _DIRECTION not in self._file:
+            if (showers.direction[:, 2] == 1).all():
+                return  # as for files that do not say
+            growing(self._file, _DIRECTION, np.float32, (3,), chunk=1 << 12)
+            extend(self._file[_DIRECTION], np.tile([0, 0, 1], (n_before, 1)))
+        extend(self._file[_DIRECTION], showers.direction)
+
+
+def _checked(mantissa_bits: int | None) -> int | None:
+    if mantissa_bits is not None and not 1 <= mantissa_bits <= 23:
+        raise ValueError(f"mantissa_bits must lie in 1 … 23, got {mantissa_bits}")
+    return mantissa_bits
 
 
 def _rounded(energy: NDArray[Any], mantissa_bits: int | None) -> NDArray[Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from caloforge.diffusion.continuous import Denoiser, NoiseLevels
 
-__all__ = ["Consistency", "consistency_loss"]
+__all__ = ["Consistency", "Neighbours", "consistency_loss", "neighbours"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,45 +45,76 @@ class Consistency:
         skip = self.data_std**2 / (above.square() + self.data_std**2)
         return skip * x + self.data_std * above / total * found
 
-    def sample(self, noise: Tensor) -> Tensor:
-        """Data from standard normal noise, shape (n, ...), in one evaluation."""
-        highest = noise.new_full((len(noise),), self.levels.highest)
-        return self(self.levels.highest * noise, highest)
+    def sample(
+        self, noise: Tensor, jumps: int = 1, *, rng: torch.Generator | None = None
+    ) -> Tensor:
+        """Data from standard normal noise, shape (n, ...) (algorithm 1).
+
+        Args:
+            noise: at the highest level.
+            jumps: evaluations; between two, noise of a lower level is added.
+            rng: source of that noise, which a single jump does without.
+        """
+        sigmas = self.levels.grid(jumps + 1).tolist()[:jumps]
+        x = self.levels.highest * noise
+        for number, sigma in enumerate(sigmas):
+            if number:
+                z = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+                x = x.add(z, alpha=math.sqrt(sigma**2 - self.levels.lowest**2))
+            x = self(x, x.new_full((len(x),), sigma))
+        return x
 
 
-def consistency_loss(
-    student: Consistency,
-    target: Denoiser,
-    teacher: Denoiser,
-    x: Tensor,
-    *,
-    intervals: int,
-    rng: torch.Generator,
-) -> Tensor:
-    """Distance between the ends that two neighbouring points of a trajectory lead to, a scalar.
-
-    The point at the higher level is data with noise; the other one follows from it by a step of
-    Heun's method with the teacher (algorithm 2, mean square distance).
+class Neighbours(NamedTuple):
+    """Points of trajectories at neighbouring levels.
 
     Args:
-        student: which is trained.
-        target: a slowly moving average of it, which gets no gradient.
-        teacher: a trained denoiser.
-        x: data, shape (n, ...).
-        intervals: between the levels of the student's grid.
-        rng: source of levels and noise.
+        there: at the higher level, shape (n, ...).
+        high: the higher level, shape (n,).
+        here: where the trajectories are at the lower level, shape (n, ...).
+        low: the lower level, shape (n,).
     """
-    grid = student.levels.grid(intervals + 1)[:-1].to(x)
+
+    there: Tensor
+    high: Tensor
+    here: Tensor
+    low: Tensor
+
+
+@torch.no_grad()
+def neighbours(
+    teacher: Denoiser, x: Tensor, levels: NoiseLevels, *, intervals: int, rng: torch.Generator
+) -> Neighbours:
+    """Data with noise, and where a step of Heun's method takes it (algorithm 2).
+
+    Args:
+        teacher: a trained denoiser, which is followed.
+        x: data, shape (n, ...).
+        levels: of the noise.
+        intervals: between the levels of the grid, of which each point has one.
+        rng: source of intervals and noise.
+    """
+    grid = levels.grid(intervals + 1)[:-1].to(x)
     number = torch.randint(intervals, (len(x),), generator=rng, device=x.device)
     noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
     high, low = grid[number], grid[number + 1]
     wide = [-1, *[1] * (x.ndim - 1)]
     there = x + high.reshape(wide) * noise
+    first = (there - teacher(there, high)) / high.reshape(wide)
+    step = (low - high).reshape(wide)
+    end = there + step * first
+    second = (end - teacher(end, low)) / low.reshape(wide)
+    return Neighbours(there, high, there + step / 2 * (first + second), low)
+
+
+def consistency_loss(student: Consistency, target: Denoiser, pairs: Neighbours) -> Tensor:
+    """Distance between the ends that neighbours lead to, a scalar (algorithm 2, mean square).
+
+    Args:
+        student: which is trained.
+        target: a slowly moving average of it, which gets no gradient.
+        pairs: neighbours on the trajectories of a teacher.
+    """
     with torch.no_grad():
-        first = (there - teacher(there, high)) / high.reshape(wide)
-        step = (low - high).reshape(wide)
-        end = there + step * first
-        second = (end - teacher(end, low)) / low.reshape(wide)
-        here = there + step / 2 * (first + second)
-        wanted = target(here, low)
-    return (student(there, high) - wanted).square().mean()
+        wanted = target(pairs.here, pairs.low)
+    return (student(pairs.there, pairs.high) - wanted).square().mean()

@@ -5,6 +5,7 @@ All of it is that of Karras et al., arXiv:2206.00364 ("EDM").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,7 +13,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-__all__ = ["Denoiser", "NoiseLevels", "Preconditioned", "denoising_loss", "heun"]
+__all__ = [
+    "Denoiser",
+    "NoiseLevels",
+    "Preconditioned",
+    "denoising_error",
+    "denoising_loss",
+    "euler",
+    "heun",
+    "multistep",
+]
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 """D(x, sigma): the mean of the data given x = data + sigma noise, for x (n, ...) and sigma (n,)."""
@@ -92,12 +102,29 @@ class Preconditioned:
         return (sigma.square() + self.data_std**2) / (sigma * self.data_std).square()
 
 
+def denoising_error(
+    denoiser: Preconditioned, x: Tensor, sigma: Tensor, *, rng: torch.Generator
+) -> Tensor:
+    """Square error of a denoiser, entry by entry (equation 2, weighted as in table 1).
+
+        weight(sigma) [D(x + sigma noise, sigma) - x]^2
+
+    Args:
+        denoiser: of the network that is trained.
+        x: data, shape (n, ...).
+        sigma: level of the noise, shape (n,).
+        rng: source of noise.
+    """
+    noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+    wide = [-1, *[1] * (x.ndim - 1)]
+    error: Tensor = denoiser(x + sigma.reshape(wide) * noise, sigma) - x
+    return denoiser.weight(sigma).reshape(wide) * error.square()
+
+
 def denoising_loss(
     denoiser: Preconditioned, x: Tensor, levels: NoiseLevels, *, rng: torch.Generator
 ) -> Tensor:
-    """Mean square error of a denoiser, a scalar (equation 2, weighted as in table 1).
-
-        < weight(sigma) [D(x + sigma noise, sigma) - x]^2 >
+    """Mean of `denoising_error` over levels, a scalar.
 
     Args:
         denoiser: of the network that is trained.
@@ -106,11 +133,23 @@ def denoising_loss(
         rng: source of levels and noise.
     """
     sigma = levels.draw(len(x), rng=rng, like=x)
-    noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
-    wide = [-1, *[1] * (x.ndim - 1)]
-    error: Tensor = denoiser(x + sigma.reshape(wide) * noise, sigma) - x
-    loss: Tensor = (denoiser.weight(sigma).reshape(wide) * error.square()).mean()
-    return loss
+    return denoising_error(denoiser, x, sigma, rng=rng).mean()
+
+
+def euler(denoiser: Denoiser, noise: Tensor, levels: NoiseLevels, steps: int) -> Tensor:
+    """Data from noise along dx/dsigma = (x - D(x, sigma)) / sigma, by Euler's method.
+
+    Args:
+        denoiser: trained.
+        noise: standard normal, shape (n, ...).
+        levels: where it begins and ends.
+        steps: number N of steps, of one evaluation each.
+    """
+    sigmas = levels.grid(steps).tolist()
+    x: Tensor = sigmas[0] * noise
+    for sigma, after in pairwise(sigmas):
+        x = x + (after - sigma) * _slope(denoiser, x, sigma)
+    return x
 
 
 def heun(denoiser: Denoiser, noise: Tensor, levels: NoiseLevels, steps: int) -> Tensor:
@@ -126,14 +165,43 @@ def heun(denoiser: Denoiser, noise: Tensor, levels: NoiseLevels, steps: int) -> 
     """
     sigmas = levels.grid(steps).tolist()
     x: Tensor = sigmas[0] * noise
-
-    def slope(x: Tensor, sigma: float) -> Tensor:
-        return (x - denoiser(x, x.new_full((len(x),), sigma))) / sigma
-
     for sigma, after in pairwise(sigmas):
-        first = slope(x, sigma)
+        first = _slope(denoiser, x, sigma)
         end = x + (after - sigma) * first
         if after > 0:
-            end = x + (after - sigma) / 2 * (first + slope(end, after))
+            end = x + (after - sigma) / 2 * (first + _slope(denoiser, end, after))
         x = end
     return x
+
+
+def multistep(denoiser: Denoiser, noise: Tensor, levels: NoiseLevels, steps: int) -> Tensor:
+    """Data from noise by DPM-Solver++(2M) (arXiv:2211.01095, algorithm 2).
+
+        x' = (sigma' / sigma) x + (1 - sigma' / sigma) D,   D = D_i + h' / (2 h) (D_i - D_i-1)
+
+    with the steps h in -log sigma, h' that which follows. What a denoiser that stays the same does
+    is exact, and what it changes is taken from the step before: of second order at one evaluation a
+    step. The first step and the last, to sigma = 0, are of first order.
+
+    Args:
+        denoiser: trained.
+        noise: standard normal, shape (n, ...).
+        levels: where it begins and ends.
+        steps: number N of steps, of one evaluation each.
+    """
+    sigmas = levels.grid(steps).tolist()
+    x: Tensor = sigmas[0] * noise
+    before, last = None, 0.0
+    for sigma, after in pairwise(sigmas):
+        found = denoiser(x, x.new_full((len(x),), sigma))
+        following = math.log(sigma / after) if after > 0 else math.inf
+        end = found
+        if before is not None and after > 0:
+            end = found + following / (2 * last) * (found - before)
+        x = torch.lerp(end, x, after / sigma)
+        before, last = found, following
+    return x
+
+
+def _slope(denoiser: Denoiser, x: Tensor, sigma: float) -> Tensor:
+    return (x - denoiser(x, x.new_full((len(x),), sigma))) / sigma

@@ -6,7 +6,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from caloforge.evaluation.assessment import EvaluationProgress, evaluate
-from caloforge.evaluation.catalogue import DEFAULT_METRICS, metric_names
+from caloforge.evaluation.catalogue import (
+    DEFAULT_METRICS,
+    default_metrics,
+    fitting_metrics,
+    metric_names,
+)
+from caloforge.evaluation.clouds import Clouds
 from caloforge.evaluation.comparison import EvaluationWarning, Outputs, SmallSampleWarning
 from caloforge.evaluation.leaderboard import leaderboard
 from caloforge.evaluation.metrics.correlation import correlation_difference, pearson
@@ -15,12 +21,15 @@ from caloforge.evaluation.metrics.physics_distance import fpd, kpd
 from caloforge.evaluation.metrics.separation import separation_power, separation_powers
 from caloforge.evaluation.metrics.wasserstein import wasserstein, wasserstein_batches
 from caloforge.evaluation.observables import (
+    at_energy,
     features,
     high_level,
     inter_layer_correlation,
+    point_features,
     transverse_groups,
 )
 from caloforge.evaluation.peers import deviation_from_peers
+from caloforge.evaluation.projection import Projected, holds_points
 from caloforge.evaluation.rings import RingSpectra, ring_spectra
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
@@ -53,9 +62,11 @@ __all__ = [
     "DEFAULT_METRICS",
     "PROTOCOLS",
     "AdjacentAUC",
+    "Clouds",
     "EvaluationProgress",
     "EvaluationWarning",
     "Outputs",
+    "Projected",
     "Protocol",
     "RingSpectra",
     "Sample",
@@ -65,20 +76,25 @@ __all__ = [
     "Tail",
     "Tails",
     "adjacent_layer_auc",
+    "at_energy",
     "classifier_weights",
     "classify",
     "correlation_difference",
+    "default_metrics",
     "deviation_from_peers",
     "evaluate",
     "features",
     "find_tails",
+    "fitting_metrics",
     "fpd",
     "high_level",
+    "holds_points",
     "inter_layer_correlation",
     "kpd",
     "leaderboard",
     "metric_names",
     "pearson",
+    "point_features",
     "prdc",
     "ring_spectra",
     "separation_power",

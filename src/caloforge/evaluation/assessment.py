@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,28 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import ks_2samp
 
 from caloforge import __version__
 from caloforge.evaluation.cache import LIBRARIES, Cache, content_hash
-from caloforge.evaluation.catalogue import DEFAULT_METRICS, chosen_metrics, make_metric
-from caloforge.evaluation.comparison import (
-    Columns,
-    EvaluationWarning,
-    Metric,
-    Outputs,
-    SmallSampleWarning,
-)
+from caloforge.evaluation.catalogue import chosen_metrics, default_metrics, make_metric
+from caloforge.evaluation.compared import REFERENCE, Compared
+from caloforge.evaluation.comparison import Columns, Metric, Outputs
 from caloforge.evaluation.measurement import Measured, Plan, Side, measure
 from caloforge.evaluation.observables import ShowerSource
+from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample, pack, unpack
 from caloforge.evaluation.scores import Score, Scores
 from caloforge.evaluation.tails import Tails, find_tails
+from caloforge.geometry import Geometry
 
 __all__ = ["REFERENCE", "EvaluationProgress", "evaluate"]
-
-REFERENCE = "Geant4"
-FEW_SHOWERS = 1000
 
 
 @dataclass(frozen=True)
@@ -46,12 +38,13 @@ class EvaluationProgress:
 
 
 def evaluate(
-    reference: ShowerSource,
-    candidates: Mapping[str, ShowerSource],
+    reference: ShowerSource | PointSource,
+    candidates: Mapping[str, ShowerSource | PointSource],
     *,
-    other: ShowerSource | None = None,
+    other: ShowerSource | PointSource | None = None,
+    geometry: Geometry | None = None,
     threshold: float | None = None,
-    metrics: Iterable[str] = DEFAULT_METRICS,
+    metrics: Iterable[str] | None = None,
     timing: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -68,13 +61,18 @@ def evaluate(
     exhausts the reference, the error is the standard deviation over random halves of each draw
     (delete-half jackknife).
 
+    Point clouds are projected into a geometry, run by run, and compared as showers in its voxels;
+    where all samples are point clouds, their own observables are compared as well.
+
     Args:
         reference: Geant4 showers, in memory or an open file, which is read in a stream.
         candidates: generated showers of the same geometry by name; lengths may differ.
         other: a second, independent sample of Geant4 showers that the floor is taken with.
+        geometry: voxels that point clouds are projected into, by default the reference's own.
         threshold: read-out threshold [MeV] applied to all samples, by default the geometry's:
             voxels below it count as empty.
-        metrics: names of distances and classifier tests, see `metric_names`.
+        metrics: names of distances and classifier tests, see `metric_names`; by default those that
+            suit the showers, see `default_metrics`.
         timing: results of `caloforge bench` by candidate, to be shown beside its scores.
         seed: of the draws and of the classifiers.
         cache: folder where results are kept by the content of what they were taken from, so that
@@ -93,8 +91,10 @@ def evaluate(
         EvaluationWarning: if a candidate's incident energies are not distributed as the
             reference's.
     """
+    compared = Compared.of(reference, candidates, other, geometry)
+    if metrics is None:
+        metrics = default_metrics(compared.reference.geometry, of_points=compared.are_points)
     chosen = chosen_metrics(metrics)
-    _check(reference, candidates, other)
     if unknown := set(timing or {}) - set(candidates):
         raise ValueError(f"timing is of {sorted(unknown)}, candidates are {sorted(candidates)}")
     work = _Assessment(
@@ -102,13 +102,15 @@ def evaluate(
         seed,
         _Steps(1 + (other is not None) + len(candidates) * (1 + len(chosen)), progress),
     )
-    sample = work.sample(reference, REFERENCE, threshold)
+    sample = work.sample(compared.reference, REFERENCE, threshold)
     # All at once, so that what does not fit the geometry is refused before hours of work.
     made = [make_metric(name, sample, work.steps.train) for name in chosen]
-    second = None if other is None else work.sample(other, "other Geant4", sample.threshold, sample)
+    second = None
+    if compared.other is not None:
+        second = work.sample(compared.other, "other Geant4", sample.threshold, sample)
     samples = {
         name: work.sample(showers, name, sample.threshold, sample)
-        for name, showers in candidates.items()
+        for name, showers in compared.candidates.items()
     }
     scores: list[Score] = []
     outputs: dict[tuple[str, str], Outputs] = {}
@@ -117,9 +119,9 @@ def evaluate(
             scores += value
             outputs.update(protocols)
     origins = {
-        "reference": dict(sample.origin),
-        **({"other": dict(second.origin)} if second else {}),
-        "candidates": {name: dict(found.origin) for name, found in samples.items()},
+        "reference": _origin(sample),
+        **({"other": _origin(second)} if second else {}),
+        "candidates": {name: _origin(found) for name, found in samples.items()},
     }
     settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}
     provenance = {**origins, "geometry": sample.geometry.name, **settings, **_software()}
@@ -203,6 +205,9 @@ class _Assessment:
                 showers,
                 threshold=limit,
                 edges=reference.spectrum.edges if reference else None,
+                point_edges=(
+                    reference.clouds.spectrum.edges if reference and reference.clouds else None
+                ),
                 event_energies=reference.events.energy_inc if reference else None,
             ),
             pack,
@@ -321,50 +326,12 @@ def _score(
     )
 
 
-def _check(
-    reference: ShowerSource, candidates: Mapping[str, ShowerSource], other: ShowerSource | None
-) -> None:
-    if not candidates:
-        raise ValueError("evaluate needs at least one candidate: candidates={'name': showers}")
-    if REFERENCE in candidates:
-        raise ValueError(f"{REFERENCE!r} names the reference: give the candidate another name")
-    incident = np.asarray(reference.energy_inc)
-    known = {REFERENCE: reference, **({"other Geant4": other} if other is not None else {})}
-    for name, showers in {**known, **candidates}.items():
-        if len(showers) < 20:
-            raise ValueError(f"{name} has {len(showers)} showers, a comparison needs 20 or more")
-        if showers.geometry != reference.geometry:
-            raise ValueError(
-                f"{name} has showers of {showers.geometry.name}, the reference has showers of "
-                f"{reference.geometry.name}: compare samples of the same voxels"
-            )
-        found = np.asarray(showers.energy_inc)
-        if name in candidates and other is not None and np.array_equal(incident, found):
-            warnings.warn(
-                f"{name} has the incident energies of the reference, shower by shower: its values "
-                "lack a fluctuation that the floor has, and may lie below it; generate with other "
-                "energies of the same spectrum, or leave the other Geant4 showers out",
-                EvaluationWarning,
-                stacklevel=3,
-            )
-        if ks_2samp(incident, found).pvalue < 1e-4:
-            warnings.warn(
-                f"the incident energies of {name} are not distributed as the reference's (means "
-                f"{found.mean():.4g} and {incident.mean():.4g} MeV): generate for the reference's "
-                "energies, or read the scores as those of both differences together",
-                EvaluationWarning,
-                stacklevel=3,
-            )
-    sizes = [len(showers) for showers in candidates.values()]
-    size = min(len(reference) // 2 if other is None else min(len(reference), len(other)), *sizes)
-    if size < FEW_SHOWERS:
-        warnings.warn(
-            f"samples of {size} showers are compared with {size}: what is smaller than the floor "
-            "cannot be seen; a reference of 2,000 showers or more and as many generated ones see "
-            "more",
-            SmallSampleWarning,
-            stacklevel=3,
-        )
+def _origin(sample: Sample) -> dict[str, Any]:
+    """Where showers come from; of projected points what the geometry has no room for."""
+    if sample.clouds is None:
+        return dict(sample.origin)
+    lost = float(sample.clouds.features["lost"].mean())
+    return {**sample.origin, "projected_into": sample.geometry.name, "energy_share_lost": lost}
 
 
 def _software() -> dict[str, str]:

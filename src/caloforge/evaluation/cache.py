@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from caloforge.data.replacing import replacing
-from caloforge.evaluation.observables import ShowerSource, stream
+from caloforge.evaluation.observables import ShowerSource
+from caloforge.evaluation.projection import Projected
 
 __all__ = ["Cache", "content_hash"]
 
@@ -26,6 +27,7 @@ Arrays = dict[str, NDArray[Any]]
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
 ROOMS = ("evaluation", "geometry", "showers")  # whose code decides what a result is
+RUN = 1024  # showers hashed at a time
 MODULES = ("preprocessing/ratios.py", "preprocessing/transforms.py")
 
 
@@ -81,13 +83,17 @@ def _load(path: Path) -> Arrays:
 
 
 def content_hash(showers: ShowerSource) -> str:
-    """Hash of incident energies, voxel energies and geometry, wherever the showers are kept.
+    """Hash of incident energies, voxels or points, and geometry, wherever the showers are kept.
 
     The same showers have the same hash in memory, in a file of either layout, under any name.
+    Projected points have that of the points and of the geometry that they are projected into.
     """
     digest = hashlib.blake2b(json.dumps(showers.geometry.to_dict()).encode(), digest_size=16)
-    for batch in stream(showers, size=4096):
-        for values in (batch.energy_inc, np.diff(batch.offset), batch.index, batch.energy):
+    kept = showers.points if isinstance(showers, Projected) else showers
+    for start in range(0, len(kept), RUN):
+        batch = kept[start : start + RUN]
+        columns = [getattr(batch, name) for name in batch.columns]
+        for values in (batch.energy_inc, np.diff(batch.offset), *columns):
             digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 

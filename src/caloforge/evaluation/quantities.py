@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from caloforge.evaluation.observables import FIXED_ENERGIES
+from caloforge.units import GeV
+
 __all__ = ["QUANTITIES", "Quantity", "quantity"]
 
 Toward = Literal["low", "floor"]
@@ -38,6 +41,41 @@ _CLASSIFIER = {
     "auc_3": Quantity("AUC of three adjacent layers"),
 }
 
+_CALOCLOUDS = {
+    ("caloclouds", "sampling_fraction"): Quantity("Visible / incident energy"),
+    **{
+        ("caloclouds", f"visible_{energy / GeV:g}"): Quantity(
+            f"Visible energy at {energy / GeV:g} GeV"
+        )
+        for energy in FIXED_ENERGIES
+    },
+    ("caloclouds", "n_hits"): Quantity("Number of hits"),
+    **{
+        ("caloclouds", f"hits_{energy / GeV:g}"): Quantity(
+            f"Number of hits at {energy / GeV:g} GeV"
+        )
+        for energy in FIXED_ENERGIES
+    },
+    ("caloclouds", "spectrum"): Quantity("Cell energies"),
+    ("caloclouds", "longitudinal"): Quantity("Energy in ten groups of layers, mean"),
+    ("caloclouds", "radial"): Quantity("Energy in ten rings, mean"),
+    ("caloclouds", "cog_x"): Quantity("Centre of gravity in x"),
+    ("caloclouds", "cog_y"): Quantity("Centre of gravity in y"),
+    ("caloclouds", "cog_z"): Quantity("Centre of gravity in depth"),
+}
+_POINTS = {
+    ("points", "visible_energy"): Quantity("Visible / incident energy"),
+    ("points", "n_points"): Quantity("Number of points"),
+    ("points", "spectrum"): Quantity("Point energies"),
+    ("points", "layer_counts"): Quantity("Points of the layers, mean"),
+    ("points", "layer_energies"): Quantity("Energies of the layers, mean"),
+    ("points", "ring_energies"): Quantity("Energies of rings of 2 mm, mean"),
+    ("points", "cog_x"): Quantity("Centre of gravity in x"),
+    ("points", "cog_y"): Quantity("Centre of gravity in y"),
+    ("points", "cog_z"): Quantity("Centre of gravity in depth"),
+    ("points", "lost"): Quantity("Share lost in the projection"),
+}
+
 # By metric and observable, in the order of the tables; classifier tests come first.
 QUANTITIES: dict[tuple[str, str], Quantity] = {
     ("fpd", "fpd"): Quantity("Fréchet physics distance", 1e3),
@@ -61,6 +99,8 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
     ("wasserstein", "z_std"): Quantity("Width in depth"),
     ("wasserstein", "x_std"): Quantity("Width in x"),
     ("wasserstein", "y_std"): Quantity("Width in y"),
+    **_CALOCLOUDS,
+    **_POINTS,
     ("separation", "E_tot"): Quantity("Deposited / incident energy"),
     ("separation", "E_layer"): Quantity("Layer energies"),
     ("separation", "voxel"): Quantity("Voxel energy spectrum"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.evaluation.clouds import Clouds
 from caloforge.evaluation.observables import (
     CONVENTIONS,
     Floats,
@@ -19,10 +20,10 @@ from caloforge.evaluation.observables import (
     put,
     stream,
 )
+from caloforge.evaluation.projection import Projected
 from caloforge.evaluation.rings import RingSpectra, count_rings, voxels_of_rings
 from caloforge.evaluation.spectrum import (
     Spectrum,
-    count_voxels,
     find_logarithmic_bins,
     spectrum_edges,
 )
@@ -75,6 +76,8 @@ class Sample:
         mean_shower: mean energy of each voxel [MeV], shape (n_voxels,).
         mean_shower_error: its statistical error [MeV], shape (n_voxels,).
         events: a few showers for the event display.
+        clouds: observables of the point clouds that the showers are projected from, None where
+            they are given in voxels.
         origin: where the showers come from, for the record.
     """
 
@@ -90,6 +93,7 @@ class Sample:
     mean_shower: Floats
     mean_shower_error: Floats
     events: VoxelShowers
+    clouds: Clouds | None = None
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -102,7 +106,7 @@ class Sample:
 
     def voxels(self) -> VoxelShowers:
         """All showers in memory, without the voxels below the threshold."""
-        return self.source[:].above(self.threshold)
+        return VoxelShowers.concatenate(list(stream(self.source, self.threshold)))
 
     @cached_property
     def caloclouds(self) -> dict[str, NDArray[Any]]:
@@ -116,16 +120,19 @@ class Sample:
         *,
         threshold: float | None = None,
         edges: Floats | None = None,
+        point_edges: Floats | None = None,
         event_energies: NDArray[Any] | None = None,
     ) -> Sample:
         """Take the observables of showers in a stream.
 
         Args:
-            showers: showers in memory, or an open file.
+            showers: showers in memory, or an open file; or point clouds as `Projected`, whose own
+                observables are taken as well.
             threshold: read-out threshold [MeV], by default the geometry's.
             edges: borders of the voxel spectrum [MeV]. By default those that the sample has as a
                 reference: the CaloChallenge's 50 logarithmic borders from the threshold to its
                 highest voxel energy, each bin cut into ten.
+            point_edges: likewise of the spectrum of points [MeV], see `Clouds`.
             event_energies: incident energies [MeV] for which the nearest shower is kept, by default
                 eight over the sample's range.
 
@@ -141,15 +148,14 @@ class Sample:
         energy = {name: np.empty((n, len(p)), np.float32) for name, (p, _) in places.items()}
         n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
         k, small = len(edges) - 1, np.min_scalar_type(geometry.n_voxels)
-        counts = np.empty((n, k), small)
-        above, total = np.zeros((2, n)), np.zeros((2, geometry.n_voxels))
+        spectrum, total = Spectrum.empty(n, edges, small), np.zeros((2, geometry.n_voxels))
         taken: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in TAKEN}
         rho: dict[str, NDArray[Any]] = {}
         n_ring_voxels = voxels_of_rings(geometry)
         in_rings = np.zeros((*n_ring_voxels.shape, k), np.int64)
         start = 0
-        for batch in stream(showers, threshold):
-            rows = slice(start, start + len(batch))
+        for whole in stream(showers):
+            rows, batch = slice(start, start + len(whole)), whole.above(threshold)
             for name in TAKEN:
                 put(taken[name], CONVENTIONS[name](batch), start, n)
             for name, (_, number) in places.items():
@@ -157,7 +163,7 @@ class Sample:
                 n_hits[name] += hits
             put(rho, count_rho(batch), start, n, small)
             bins = find_logarithmic_bins(batch.energy, edges)
-            counts[rows], above[:, rows] = count_voxels(batch, bins, edges)
+            spectrum.fill(rows, batch, bins, whole)
             in_rings += count_rings(batch, bins, k)
             total += _voxel_sums(batch)
             start += len(batch)
@@ -171,19 +177,20 @@ class Sample:
                 name: Profile(position, energy[name], n_hits[name])
                 for name, (position, _) in places.items()
             },
-            spectrum=Spectrum(edges, counts, *above),
+            spectrum=spectrum,
             rings=RingSpectra(edges, in_rings, n * n_ring_voxels),
             rho=rho,
             mean_shower=total[0] / n,
             mean_shower_error=np.sqrt((total[1] / n - (total[0] / n) ** 2).clip(0) / n),
             events=_nearest(showers, event_energies).above(threshold),
+            clouds=Clouds.of(showers, point_edges) if isinstance(showers, Projected) else None,
             origin=_origin(showers),
         )
 
 
 def pack(sample: Sample) -> dict[str, NDArray[Any]]:
     """Everything but the showers themselves, as arrays by name; `unpack` turns them back."""
-    spectrum, events = sample.spectrum, sample.events
+    spectrum, events, clouds = sample.spectrum, sample.events, sample.clouds
     named = {
         "features": sample.features,
         "moments": sample.moments,
@@ -193,6 +200,8 @@ def pack(sample: Sample) -> dict[str, NDArray[Any]]:
         "rho": sample.rho,
         "events": {name: getattr(events, name) for name in EVENT_COLUMNS},
         "sample": {name: getattr(sample, name) for name in SAMPLE_COLUMNS},
+        "clouds": dict(clouds.features) if clouds else {},
+        "points": vars(clouds.spectrum) if clouds else {},
     }
     return {f"{group}/{k}": np.asarray(v) for group, part in named.items() for k, v in part.items()}
 
@@ -215,6 +224,9 @@ def unpack(arrays: Mapping[str, NDArray[Any]], source: ShowerSource, threshold: 
         rings=RingSpectra(**groups["rings"]),
         rho=groups.get("rho", {}),
         events=VoxelShowers(**groups["events"], geometry=source.geometry),
+        clouds=Clouds(groups["clouds"], Spectrum(**groups["points"]))
+        if "clouds" in groups
+        else None,
         origin=_origin(source),
         **groups["sample"],
     )

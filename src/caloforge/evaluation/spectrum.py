@@ -6,37 +6,77 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from caloforge.evaluation.observables import Floats, ShowerSource, stream
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers
 
-__all__ = ["Spectrum", "count_voxels", "find_bins", "find_logarithmic_bins", "spectrum_edges"]
+__all__ = [
+    "Spectrum",
+    "find_bins",
+    "find_logarithmic_bins",
+    "logarithmic_edges",
+    "spectrum_edges",
+]
 
 COARSE_BINS = 49  # the CaloChallenge's bins of the voxel spectrum
 FINE_PER_COARSE = 10  # narrower bins that the Wasserstein distance of the spectrum is taken on
+BINS_BELOW = 20  # of the CaloChallenge's width, below the threshold
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Voxel energies of each shower, in fine logarithmic bins.
+    """Energies of the voxels, or of the points, of each shower in fine logarithmic bins.
 
     Args:
         edges: borders of the bins [MeV], shape (k + 1,); every tenth is one of the CaloChallenge's.
         counts: voxels of each shower in each bin, shape (n, k).
         n_above: voxels above the last border, shape (n,).
         excess: sum of their energies beyond the last border [MeV], shape (n,).
+        below: voxels in each of the bins of `below_edges`, shape (n, 20). They lie below the
+            threshold and are for the eye alone: no other observable counts them.
     """
 
     edges: Floats
     counts: NDArray[np.unsignedinteger[Any]]
     n_above: Floats
     excess: Floats
+    below: NDArray[np.unsignedinteger[Any]]
+
+    @classmethod
+    def empty(cls, n: int, edges: Floats, dtype: DTypeLike) -> Spectrum:
+        """The spectrum of n showers that are yet to be counted, see `fill`.
+
+        Args:
+            n: number of showers.
+            edges: borders of the bins [MeV].
+            dtype: of the counts; holds the number of voxels of a shower.
+        """
+        counts, below = np.zeros((n, len(edges) - 1), dtype), np.zeros((n, BINS_BELOW), dtype)
+        return cls(edges, counts, np.zeros(n), np.zeros(n), below)
+
+    def fill(self, rows: slice, showers: Showers, bins: NDArray[np.int64], whole: Showers) -> None:
+        """Count a run of showers.
+
+        Args:
+            rows: which ones they are.
+            showers: without what lies below the threshold.
+            bins: bin of each of their entries as `find_logarithmic_bins` finds it, shape (nnz,).
+            whole: the same showers with everything.
+        """
+        self.counts[rows], beyond = _count(showers, bins, self.edges)
+        self.n_above[rows], self.excess[rows] = beyond
+        self.below[rows] = _count_below(whole, self.edges)
 
     @property
     def coarse_edges(self) -> Floats:
         """Borders of the CaloChallenge's bins [MeV], shape (50,)."""
         return self.edges[::FINE_PER_COARSE]
+
+    @property
+    def below_edges(self) -> Floats:
+        """Borders of bins as wide that end at the first of the others [MeV], shape (21,)."""
+        return _edges_below(self.edges)
 
     def coarse(self) -> Floats:
         """Voxels of each shower in the CaloChallenge's bins, shape (n, 49)."""
@@ -56,16 +96,40 @@ def spectrum_edges(reference: ShowerSource, threshold: float) -> Floats:
         raise ValueError(
             f"the reference has no voxel above the threshold of {threshold} MeV: lower it"
         )
+    return logarithmic_edges(lowest, highest)
+
+
+def logarithmic_edges(lowest: float, highest: float) -> Floats:
+    """The CaloChallenge's 50 logarithmic borders between two energies, each bin cut into ten."""
     coarse = np.logspace(np.log10(lowest), np.log10(highest), COARSE_BINS + 1)
     steps = np.arange(FINE_PER_COARSE) / FINE_PER_COARSE
     inner = coarse[:-1, None] * (coarse[1:] / coarse[:-1])[:, None] ** steps
     return np.append(inner.ravel(), coarse[-1])
 
 
-def count_voxels(
-    showers: VoxelShowers, bins: NDArray[np.int64], edges: Floats
+def _edges_below(edges: Floats) -> Floats:
+    ratio = edges[FINE_PER_COARSE] / edges[0]
+    return np.asarray(edges[0] * ratio ** np.arange(-BINS_BELOW, 1.0))
+
+
+def _count_below(showers: Showers, edges: Floats) -> NDArray[np.int64]:
+    """Histogram of each shower's energies below the first border, see `Spectrum`, shape (n, 20).
+
+    Args:
+        showers: the showers with all their voxels, or their points.
+        edges: borders of the bins above [MeV].
+    """
+    soft = showers.energy < edges[0]
+    bins = find_logarithmic_bins(showers.energy[soft], _edges_below(edges))
+    key = (showers.event()[soft] * BINS_BELOW + bins)[bins >= 0]
+    counts = np.bincount(key, minlength=len(showers) * BINS_BELOW)
+    return counts.reshape(len(showers), BINS_BELOW)
+
+
+def _count(
+    showers: Showers, bins: NDArray[np.int64], edges: Floats
 ) -> tuple[NDArray[np.int64], Floats]:
-    """Histogram of each shower's voxel energies; number and energy of those above the last edge.
+    """Histogram of each shower's energies; number and energy of those above the last border.
 
     Args:
         showers: the showers.

@@ -1,4 +1,4 @@
-"""Coupling blocks: one half of the channels or features sets the spline of the other."""
+"""Coupling blocks: one half of the channels or features sets how the other is mapped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from caloforge.flows.base import Bijection
 from caloforge.flows.knots import KnotTable
 from caloforge.flows.prepared import Inverse
 from caloforge.flows.spline import Spline
+from caloforge.flows.univariate import Univariate
 from caloforge.nets import MLP, UNet
 from caloforge.nets.folded import Images
 
-__all__ = ["SplineCoupling"]
+__all__ = ["Coupling"]
 
 Columns = Callable[[Tensor], Tensor]  # of points along the columns
 
@@ -23,27 +24,27 @@ Columns = Callable[[Tensor], Tensor]  # of points along the columns
 PIXELS = 5000
 
 
-class SplineCoupling(Bijection):
-    """Spline coupling along the channels (Convolutional L2LFlows, section 3.2).
+class Coupling(Bijection):
+    """A coupling along the channels (RealNVP, arXiv:1605.08803; Convolutional L2LFlows, 3.2).
 
-    The first C // 2 channels and the context go through a network that gives the spline of every
+    The first C // 2 channels and the context go through a network that gives the map of every
     remaining element; they themselves pass unchanged.
 
     Args:
         channels: number of channels C of x (n, C, height, width), or of features of x (n, C).
         network: maps (n, C // 2 + context channels, ...) to
-            (n, (C - C // 2) * spline.n_parameters, ...), such as a `UNet` or an `MLP`.
-        spline: the element-wise map.
+            (n, (C - C // 2) * univariate.n_parameters, ...), such as a `UNet` or an `MLP`.
+        univariate: the element-wise map.
     """
 
-    def __init__(self, channels: int, network: nn.Module, spline: Spline) -> None:
+    def __init__(self, channels: int, network: nn.Module, univariate: Univariate) -> None:
         super().__init__()
         if channels < 2:
             raise ValueError(f"a coupling splits 2 channels or more, got {channels}: squeeze first")
         self.n_channels = channels
         self.n_kept = channels // 2
         self.network = network
-        self.spline = spline
+        self.univariate = univariate
 
     @property
     def sequential_passes(self) -> int:
@@ -54,26 +55,26 @@ class SplineCoupling(Bijection):
         # in mixed precision the network alone computes in half precision
         raw: Tensor = self.network(seen).to(kept.dtype)
         # (n, channel, parameter, ...)
-        split: Tensor = raw.unflatten(1, (-1, self.spline.n_parameters))
+        split: Tensor = raw.unflatten(1, (-1, self.univariate.n_parameters))
         return split
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, changed = x[:, : self.n_kept], x[:, self.n_kept :]
-        image, log_slope = self.spline.forward(changed, self._raw(kept, context), dim=2)
+        image, log_slope = self.univariate.forward(changed, self._raw(kept, context), dim=2)
         return torch.cat([kept, image], 1), log_slope.flatten(1).sum(1)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         kept, changed = z[:, : self.n_kept], z[:, self.n_kept :]
-        image, log_slope = self.spline.inverse(changed, self._raw(kept, context), dim=2)
+        image, log_slope = self.univariate.inverse(changed, self._raw(kept, context), dim=2)
         return torch.cat([kept, image], 1), log_slope.flatten(1).sum(1)
 
     def prepared(self) -> Inverse:
-        network = self.network
-        if not isinstance(network, UNet | MLP):
+        network, spline = self.network, self.univariate
+        if not (isinstance(network, UNet | MLP) and isinstance(spline, Spline)):
             return super().prepared()
-        table = KnotTable(self.spline, next(network.parameters()))
+        table = KnotTable(spline, next(network.parameters()))
         # row r of element (channel, ...) of the table lies in output r of the channel
-        first = self.spline.n_parameters * torch.arange(self.n_channels - self.n_kept)
+        first = spline.n_parameters * torch.arange(self.n_channels - self.n_kept)
         rows = table.rows[:, None]
         outputs = torch.where(rows < 0, -1, rows + first).flatten()
         if isinstance(network, MLP):

@@ -93,7 +93,7 @@ class KnotTable:
 
 
 def _exp_clipped(raw: Tensor, limit: Tensor) -> Tensor:
-    """exp(soft_clip(raw)), see `spline`; overwrites raw."""
+    """exp(soft_clip(raw)), see `bins`; overwrites raw."""
     return raw.div_(raw.abs().add_(limit)).mul_(limit).exp_()
 
 

@@ -1,47 +1,32 @@
-"""Monotonic rational-quadratic splines with linear tails (Durkan et al., arXiv:1906.04032)."""
+"""Monotonic rational splines with linear tails: of second and of first order."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-__all__ = ["Spline"]
+from caloforge.flows.bins import Bin, Binned, soft_clip
+
+__all__ = ["LinearSpline", "Spline"]
+
+# Where a rational linear spline may split a bin: farther than this part of it from either end.
+SMALLEST_PART = 0.025
 
 
 @dataclass(frozen=True)
-class Spline:
-    """An element-wise monotonic spline on [-bound, bound], the identity outside.
+class Spline(Binned):
+    """A rational quadratic spline on [-bound, bound] (Durkan et al., arXiv:1906.04032).
 
     With theta = (x - x_k) / w_k in bin k, slope s_k = h_k / w_k and derivatives d_k at the knots
 
         y = y_k + h_k [s_k theta^2 + d_k theta (1 - theta)]
                 / [s_k + (d_k + d_k+1 - 2 s_k) theta (1 - theta)]
 
-    (Durkan et al., equation 4). Raw parameters are soft-clipped before softmax and exponential, so
-    that no bin is narrower than `minimum` times the widest and no derivative smaller than
-    `minimum`: what keeps float32 invertible. All raw parameters zero give the identity.
-
-    Args:
-        bins: number of bins K.
-        bound: half the width of the interval.
-        minimum: smallest derivative, and smallest ratio of two bins.
+    (equation 4).
     """
-
-    bins: int
-    bound: float
-    minimum: float = 1e-3
-
-    def __post_init__(self) -> None:
-        if self.bins < 2 or self.bound <= 0 or not 0 < self.minimum < 1:
-            raise ValueError(
-                "a spline needs 2 bins or more, a positive bound and a minimum between 0 and 1, "
-                f"got {self}"
-            )
 
     @property
     def n_parameters(self) -> int:
@@ -49,20 +34,8 @@ class Spline:
         return 3 * self.bins - 1
 
     def forward(self, x: Tensor, raw: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
-        """Map x.
-
-        Args:
-            x: data, shape (*,).
-            raw: parameters, the shape of x with an axis of n_parameters inserted.
-            dim: that axis. Everything runs along it without a transpose, so that the inner axes
-                of an image stay vectorised.
-
-        Returns:
-            y and log dy/dx, each of shape (*,).
-        """
-        outside = x.abs() >= self.bound
-        inner = x.clamp(-self.bound, self.bound)  # NaN stays NaN and is not outside
-        x_k, w, y_k, h, d0, d1 = self._bin(inner, raw, dim, along_y=False)
+        inner, outside = self._inside(x)
+        x_k, w, y_k, h, d0, d1, _ = self._bin(inner, raw, dim, along_y=False)
         s = h / w
         theta = ((inner - x_k) / w).clamp(0, 1)
         mixed = theta * (1 - theta)
@@ -72,10 +45,8 @@ class Spline:
         return torch.where(outside, x, y), log_slope.masked_fill(outside, 0.0)
 
     def inverse(self, y: Tensor, raw: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
-        """Map back; returns x and log dx/dy, shapes as in `forward`."""
-        outside = y.abs() >= self.bound
-        inner = y.clamp(-self.bound, self.bound)
-        x_k, w, y_k, h, d0, d1 = self._bin(inner, raw, dim, along_y=True)
+        inner, outside = self._inside(y)
+        x_k, w, y_k, h, d0, d1, _ = self._bin(inner, raw, dim, along_y=True)
         s = h / w
         eta = ((inner - y_k) / h).clamp(0, 1)
         curvature = (d0 + d1 - 2 * s) * eta
@@ -89,155 +60,6 @@ class Spline:
         log_slope = _log_slope(s, d0, d1, theta, mixed, denominator)
         return torch.where(outside, y, x_k + w * theta), -log_slope.masked_fill(outside, 0.0)
 
-    def _bin(self, value: Tensor, raw: Tensor, dim: int, *, along_y: bool) -> _Bin:
-        if raw.shape[dim] != self.n_parameters:
-            raise ValueError(
-                f"a spline of {self.bins} bins needs {self.n_parameters} parameters an element, "
-                f"got {raw.shape[dim]} along axis {dim} of {tuple(raw.shape)}"
-            )
-        layout = _Layout(dim % raw.ndim, self.bins, self.bound, -math.log(self.minimum), along_y)
-        if torch.is_grad_enabled() and raw.requires_grad:
-            return _Bin(*_FindBin.apply(value, raw, layout))  # type: ignore[no-untyped-call]
-        return _find_bin(value, raw, layout)[0]
-
-
-class _Bin(NamedTuple):
-    """Of the bin of each value: start and size in x and y, slopes at both ends, shape (*,)."""
-
-    x_k: Tensor
-    w: Tensor
-    y_k: Tensor
-    h: Tensor
-    d0: Tensor
-    d1: Tensor
-
-
-class _Layout(NamedTuple):
-    """How raw parameters are read: widths, heights, inner derivatives along `dim`."""
-
-    dim: int
-    bins: int
-    bound: float
-    limit: float  # largest |log derivative|
-    along_y: bool  # values are searched among the heights
-
-    def sizes(self, raw: Tensor) -> Tensor:
-        """Widths and heights as a view with axes (2, bins) at `dim`."""
-        both = raw.narrow(self.dim, 0, 2 * self.bins)
-        split: Tensor = both.unflatten(self.dim, (2, self.bins))
-        return split
-
-    def slopes(self, raw: Tensor) -> Tensor:
-        return raw.narrow(self.dim, 2 * self.bins, self.bins - 1)
-
-
-class _Saved(NamedTuple):
-    """What the gradient needs: see `_find_bin`."""
-
-    k: Tensor
-    damping: Tensor
-    weights: Tensor
-    totals: Tensor
-
-
-def _soft_clip(raw: Tensor, limit: float) -> Tensor:
-    """Squeeze smoothly into (-limit, limit), slope 1 at zero."""
-    return raw / (1 + raw.abs() / limit)
-
-
-def _find_bin(value: Tensor, raw: Tensor, layout: _Layout) -> tuple[_Bin, _Saved]:
-    """The bin of each value.
-
-    Bin j has the share weights_j / totals of the interval, weights_j = exp(soft_clip(raw_j)):
-    a softmax that needs no shift, as the clip bounds it.
-    """
-    dim, bins, bound, limit, along_y = layout
-    sizes = layout.sizes(raw)
-    # soft_clip(r) = r damping(r), kept because its slope is damping^2
-    damping = sizes.abs().mul_(2 / limit).add_(1).reciprocal_()
-    weights = (sizes * damping).exp_()
-    ends = weights.cumsum(dim + 1)
-    totals = ends.select(dim + 1, bins - 1)
-    searched = ends.select(dim, int(along_y)).narrow(dim, 0, bins - 1)
-    scaled = (value + bound) / (2 * bound) * totals.select(dim, int(along_y))
-    k = (scaled.unsqueeze(dim) >= searched).sum(dim, keepdim=True)
-
-    both = k.unsqueeze(dim).expand(*weights.shape[: dim + 1], 1, *weights.shape[dim + 2 :])
-    unit = 2 * bound / totals
-    size = weights.gather(dim + 1, both).squeeze(dim + 1) * unit
-    start = ends.gather(dim + 1, both).squeeze(dim + 1) * unit - bound - size
-    d0, d1 = (_soft_clip(r, limit).exp_() for r in _raw_slopes(raw, k, layout))
-    (x_k, y_k), (w, h) = start.unbind(dim), size.unbind(dim)
-    return _Bin(x_k, w, y_k, h, d0, d1), _Saved(k, damping, weights, totals)
-
-
-def _raw_slopes(raw: Tensor, k: Tensor, layout: _Layout) -> tuple[Tensor, Tensor]:
-    """Raw derivatives at the two ends of each bin; 0, which is slope 1, at the tails."""
-    dim, bins = layout.dim, layout.bins
-    slopes = layout.slopes(raw)
-    left = slopes.gather(dim, (k - 1).clamp_min(0)).masked_fill(k == 0, 0.0)
-    right = slopes.gather(dim, k.clamp_max(bins - 2)).masked_fill(k == bins - 1, 0.0)
-    return left.squeeze(dim), right.squeeze(dim)
-
-
-class _FindBin(torch.autograd.Function):
-    """`_find_bin` with its gradient written out.
-
-    Autograd would walk through a dozen tensors of the size of `raw`, which is most of a coupling's
-    training time; the closed form fills the gradient of `raw` in a few passes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, raw: Tensor, layout: _Layout) -> tuple[Tensor, ...]:
-        found, saved = _find_bin(value, raw, layout)
-        ctx.layout = layout
-        ctx.save_for_backward(raw, *saved, *found)
-        return tuple(found)
-
-    @staticmethod
-    @once_differentiable  # type: ignore[misc, unused-ignore]
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
-        raw, *rest = ctx.saved_tensors
-        saved, found = _Saved(*rest[:4]), _Bin(*rest[4:])
-        g = _Bin(*gradients)
-        layout: _Layout = ctx.layout
-        dim, bins, bound, limit, _ = layout
-        gradient = torch.zeros_like(raw)
-
-        # share_j of bin j moves x_k if j < k and w if j = k; behind it the softmax's gradient
-        # share_j (G_j - sum_i share_i G_i), whose sum is g_x (x_k + bound) + g_w w.
-        start = torch.stack([found.x_k, found.y_k], dim)
-        size = torch.stack([found.w, found.h], dim)
-        g_start = torch.stack([g.x_k, g.y_k], dim)
-        g_size = torch.stack([g.w, g.h], dim)
-        mean = g_start * (start + bound) + g_size * size
-        number = torch.arange(bins, device=raw.device)
-        number = number.reshape(-1, *[1] * (raw.ndim - dim - 1))
-        before = (number < saved.k).unsqueeze(dim)
-        here = (number == saved.k).unsqueeze(dim)
-        g_shares = torch.where(
-            before,
-            (2 * bound * g_start - mean).unsqueeze(dim + 1),
-            torch.where(
-                here,
-                (2 * bound * g_size - mean).unsqueeze(dim + 1),
-                (-mean).unsqueeze(dim + 1),
-            ),
-        )
-        g_shares.div_(saved.totals.unsqueeze(dim + 1)).mul_(saved.weights)
-        g_shares.mul_(saved.damping).mul_(saved.damping)
-        layout.sizes(gradient).copy_(g_shares)
-
-        left, right = _raw_slopes(raw, saved.k, layout)
-        slopes = layout.slopes(gradient)
-        for r, d, g_d, index, tail in (
-            (left, found.d0, g.d0, (saved.k - 1).clamp_min(0), saved.k == 0),
-            (right, found.d1, g.d1, saved.k.clamp_max(bins - 2), saved.k == bins - 1),
-        ):
-            g_r = (g_d * d / (1 + r.abs() / limit).square()).unsqueeze(dim)
-            slopes.scatter_add_(dim, index, g_r.masked_fill(tail, 0.0))
-        return None, gradient, None
-
 
 def _log_slope(
     s: Tensor, d0: Tensor, d1: Tensor, theta: Tensor, mixed: Tensor, denominator: Tensor
@@ -245,3 +67,64 @@ def _log_slope(
     """log dy/dx = log s^2 [d1 theta^2 + 2 s theta (1 - theta) + d0 (1 - theta)^2] / denom.^2."""
     numerator = d1 * theta.square() + 2 * s * mixed + d0 * (1 - theta).square()
     return 2 * s.log() + numerator.log() - 2 * denominator.log()
+
+
+@dataclass(frozen=True)
+class LinearSpline(Binned):
+    """A rational linear spline on [-bound, bound] (Dolatabadi et al., arXiv:2001.05168).
+
+    Bin k is split at the part lambda_k of its width, and a ratio of two linear functions maps
+    either piece, so that the inverse needs no root. With slope s = h / w, roots c_0, c_1 of the
+    derivatives at the knots and m = lambda c_0 + (1 - lambda) c_1, the piece at knot i has
+
+        width l_i w, height l_i h c_i / m,  l_0 = lambda, l_1 = 1 - lambda,
+
+    and p of the width from the knot is r of the height from it,
+
+        r = g p / (1 - p + g p),  g = m c_i / s,  dy/dx = [c_i / (1 - p + g p)]^2
+
+    (algorithm 1, with the middle knot and all weights written out).
+    """
+
+    @property
+    def n_parameters(self) -> int:
+        """Raw parameters an element: K widths, K heights, K - 1 derivatives, K lambdas."""
+        return 4 * self.bins - 1
+
+    def forward(self, x: Tensor, raw: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        inner, outside = self._inside(x)
+        at = self._bin(inner, raw, dim, along_y=False)
+        c0, c1, share, m = self._pieces(at, raw, dim)
+        theta = ((inner - at.x_k) / at.w).clamp(0, 1)
+        first = theta < share
+        c, part = torch.where(first, c0, c1), torch.where(first, share, 1 - share)
+        p = (torch.where(first, theta, 1 - theta) / part).clamp_max(1)
+        g = m * c * at.w / at.h
+        denominator = 1 - p + g * p
+        risen = at.h * part * c / m * g * p / denominator
+        y = torch.where(first, at.y_k + risen, at.y_k + at.h - risen)
+        log_slope = 2 * (c / denominator).log()
+        return torch.where(outside, x, y), log_slope.masked_fill(outside, 0.0)
+
+    def inverse(self, y: Tensor, raw: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
+        inner, outside = self._inside(y)
+        at = self._bin(inner, raw, dim, along_y=True)
+        c0, c1, share, m = self._pieces(at, raw, dim)
+        eta = ((inner - at.y_k) / at.h).clamp(0, 1)
+        first = eta < share * c0 / m
+        c, part = torch.where(first, c0, c1), torch.where(first, share, 1 - share)
+        r = (torch.where(first, eta, 1 - eta) * m / (part * c)).clamp_max(1)
+        g = m * c * at.w / at.h
+        denominator = r + g * (1 - r)
+        gone = at.w * part * r / denominator
+        x = torch.where(first, at.x_k + gone, at.x_k + at.w - gone)
+        log_slope = 2 * (g / (c * denominator)).log()
+        return torch.where(outside, y, x), log_slope.masked_fill(outside, 0.0)
+
+    def _pieces(self, at: Bin, raw: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """c_0, c_1, lambda and m of the bin of each value."""
+        raw_share = raw.narrow(dim, 3 * self.bins - 1, self.bins).gather(dim, at.k).squeeze(dim)
+        limit = math.log(1 / SMALLEST_PART - 1)
+        share = soft_clip(raw_share, limit).sigmoid()
+        c0, c1 = at.d0.sqrt(), at.d1.sqrt()
+        return c0, c1, share, share * c0 + (1 - share) * c1

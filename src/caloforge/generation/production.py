@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers, VoxelShowers
 from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.base import System
 
@@ -46,6 +46,7 @@ def generate(
     energy_inc: ArrayLike,
     *,
     seed: int,
+    direction: ArrayLike | None = ...,
     output: None = ...,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
@@ -53,7 +54,7 @@ def generate(
     options: SamplingOptions | None = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
-) -> VoxelShowers: ...
+) -> Showers: ...
 
 
 @overload
@@ -62,6 +63,7 @@ def generate(
     energy_inc: ArrayLike,
     *,
     seed: int,
+    direction: ArrayLike | None = ...,
     output: str | Path,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
@@ -77,6 +79,7 @@ def generate(
     energy_inc: ArrayLike,
     *,
     seed: int,
+    direction: ArrayLike | None = None,
     output: str | Path | None = None,
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
@@ -84,7 +87,7 @@ def generate(
     options: SamplingOptions | None = None,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
-) -> VoxelShowers | Path:
+) -> Showers | Path:
     """Generate showers, one (or `options.resample`) for each incident energy.
 
     With an output the showers are written in parts as they are made: memory stays flat, and an
@@ -99,6 +102,8 @@ def generate(
         system: a trained system.
         energy_inc: incident energies [MeV], shape (n,).
         seed: the same seed, device and batch size give the same showers.
+        direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all; by
+            default along the depth, (0, 0, 1).
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
@@ -111,22 +116,27 @@ def generate(
         The showers, or the path of the file that holds them.
 
     Raises:
-        ValueError: for energies that are not positive numbers in one dimension, or parts of
-            another job at the output.
+        ValueError: for energies that are not positive numbers in one dimension, directions that
+            are no unit vectors or that the system does not know of, or parts of another job at the
+            output.
     """
     energies = incident_energies(energy_inc)
+    directions = system.directions(direction, len(energies))
 
-    def batches(start: int, stop: int, first: int) -> Iterator[VoxelShowers]:
+    def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
         return system.stream(
             energies[start:stop],
             seed=seed,
+            direction=None if directions is None else directions[start:stop],
             batch_size=batch_size,
             first=first,
             device=device,
             options=options,
         )
 
-    request = {"energies": hashlib.sha256(energies.tobytes()).hexdigest()}
+    request = {"energies": _hash(energies)}
+    if directions is not None:
+        request["direction"] = _hash(directions)
     job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
@@ -144,7 +154,7 @@ def upsample(
     options: SamplingOptions | None = None,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
-) -> VoxelShowers | Path:
+) -> Showers | Path:
     """Draw the fine voxels of coarse showers, `options.resample` times each.
 
     Example:
@@ -183,10 +193,10 @@ def upsample(
         request = {"coarse": _weights_hash(coarse)}
     else:
         energies = incident_energies(coarse.energy_inc)
-        request = {"coarse": _showers_hash(coarse)}
-    request["energies"] = hashlib.sha256(energies.tobytes()).hexdigest()
+        request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
+    request["energies"] = _hash(energies)
 
-    def coarse_batches(start: int, stop: int, first: int) -> Iterator[VoxelShowers]:
+    def coarse_batches(start: int, stop: int, first: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
             return coarse[start:stop].batches(batch_size)
         # it resamples nothing: that is for the fine voxels
@@ -200,7 +210,7 @@ def upsample(
             options=options_there,
         )
 
-    def batches(start: int, stop: int, first: int) -> Iterator[VoxelShowers]:
+    def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
         return system.upsample(
             coarse_batches(start, stop, first),
             seed=seed,
@@ -230,7 +240,7 @@ class _Job:
 
     system: System
     n: int
-    batches: Callable[[int, int, int], Iterator[VoxelShowers]]
+    batches: Callable[[int, int, int], Iterator[Showers]]
     request: dict[str, Any]
     seed: int
     batch_size: int
@@ -251,7 +261,7 @@ class _Job:
         *,
         resume: bool,
         progress: Callable[[GenerationProgress], None] | None,
-    ) -> VoxelShowers | Path:
+    ) -> Showers | Path:
         """The showers, or the path of the file that holds them."""
         resample = (self.options or SamplingOptions()).resample
         batches_a_part = max(1, PART_SIZE // (self.batch_size * resample))
@@ -261,11 +271,11 @@ class _Job:
         wanted = list(range(n_parts)) if parts is None else parts.missing()
         left = sum(min(size, self.n - part * size) for part in wanted)
         report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)
-        kept: list[VoxelShowers] = []
+        kept: list[Showers] = []
         redrawn_before = self.system.n_redrawn
         for part in wanted:
             start = part * size
-            made: list[VoxelShowers] = []
+            made: list[Showers] = []
             try:
                 for batch in self.batches(start, min(self.n, start + size), part * batches_a_part):
                     made.append(batch)
@@ -277,9 +287,9 @@ class _Job:
             if parts is None:
                 kept += made
             else:
-                parts.save(part, VoxelShowers.concatenate(made))
+                parts.save(part, self._joined(made))
         if parts is None:
-            return VoxelShowers.concatenate(kept)
+            return self._joined(kept)
         facts = self._facts()
         if len(wanted) == n_parts and self.system.n_redrawn > redrawn_before:
             # a resumed job knows the draws of its last run alone
@@ -288,6 +298,10 @@ class _Job:
         if resample > 1:
             columns["coarse_shower"] = np.repeat(np.arange(self.n), resample)
         return parts.assemble({**facts, **(attributes or {})}, columns=columns)
+
+    def _joined(self, made: list[Showers]) -> Showers:
+        joined: Showers = self.system.kind.concatenate(made)
+        return joined
 
     def _parts(self, output: str | Path, n_parts: int, resume: bool) -> Parts:
         request = {
@@ -352,9 +366,9 @@ def _weights_hash(system: System) -> str:
     return digest.hexdigest()
 
 
-def _showers_hash(showers: VoxelShowers) -> str:
+def _hash(*arrays: NDArray[Any]) -> str:
     digest = hashlib.sha256()
-    for values in (showers.energy_inc, showers.offset, showers.index, showers.energy):
+    for values in arrays:
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 

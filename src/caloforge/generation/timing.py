@@ -343,10 +343,10 @@ def _software() -> dict[str, str]:
 def _protocol(runs: int) -> str:
     return (
         f"Mean and population standard deviation of {runs} runs by the wall clock, from "
-        "incident energies to voxel showers above the threshold in memory, the energies drawn "
-        "from the spectrum of the training sample anew for every run, the loading of the model "
-        "excluded, after a warm-up with batches of 1, 1, 10, 100 and so on up to the batch size, "
-        "an accelerator synchronised before the clock is read, every row in a fresh process; peak "
-        "memory is the resident memory of that process on a CPU, and what PyTorch allocated on "
-        "an accelerator."
+        "incident energies to showers in memory, voxels above the threshold or points, the "
+        "energies drawn from the spectrum of the training sample anew for every run, the loading "
+        "of the model excluded, after a warm-up with batches of 1, 1, 10, 100 and so on up to the "
+        "batch size, an accelerator synchronised before the clock is read, every row in a fresh "
+        "process; peak memory is the resident memory of that process on a CPU, and what PyTorch "
+        "allocated on an accelerator."
     )

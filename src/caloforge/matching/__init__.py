@@ -4,6 +4,7 @@ from caloforge.matching.adaptive import Adaptive
 from caloforge.matching.bespoke import Bespoke, global_error, local_error
 from caloforge.matching.catalogue import make_solver
 from caloforge.matching.flowmap import FlowMap, Jumps, MeanVelocity, flow_map_loss, jumps
+from caloforge.matching.hits import DrawnHits, hit_spread
 from caloforge.matching.nonstationary import NonStationary
 from caloforge.matching.path import LinearPath, Velocity, matching_loss
 from caloforge.matching.reference import Batch, Reference, follow
@@ -26,6 +27,7 @@ __all__ = [
     "Bespoke",
     "BespokeTraining",
     "CurvePoint",
+    "DrawnHits",
     "FlowMap",
     "Jumps",
     "LinearPath",
@@ -41,6 +43,7 @@ __all__ = [
     "flow_map_loss",
     "follow",
     "global_error",
+    "hit_spread",
     "jumps",
     "local_error",
     "make_solver",

@@ -2,6 +2,7 @@
 
 from caloforge.nets.attention import Attention
 from caloforge.nets.autoencoder import Autoencoder3d, DownSampling, divergence
+from caloforge.nets.epic import EPiCEncoder, EPiCLayer
 from caloforge.nets.folded import fold, is_foldable
 from caloforge.nets.made import MADE
 from caloforge.nets.mlp import MLP
@@ -20,6 +21,8 @@ __all__ = [
     "Autoencoder3d",
     "ConcatSquash",
     "DownSampling",
+    "EPiCEncoder",
+    "EPiCLayer",
     "Offset",
     "PointWiseNet",
     "Preparable",

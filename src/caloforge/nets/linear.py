@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from caloforge.nets.preparable import Preparable
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "in_one_go"]
 
 
 class Linear(Preparable, nn.Linear):
@@ -44,13 +45,39 @@ class Linear(Preparable, nn.Linear):
             if torch.is_autocast_enabled(device):
                 x = x.to(torch.get_autocast_dtype(device))
                 weight, bias = self._prepared(x.dtype)
-            in_one_go = activation is not None or weight.dtype == torch.bfloat16
-            if in_one_go and device == "cpu" and x.numel() and _onednn_has(weight.dtype):
+            if activation is not None or weight.dtype == torch.bfloat16:
                 name, kind = ("gelu", activation.approximate) if activation else ("none", "")
-                fused: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], kind)
-                return fused
+                fused = in_one_go(x, weight, bias, name, kind=kind)
+                if fused is not None:
+                    return fused
         y = functional.linear(x, weight, bias)
         return y if activation is None else activation(y)
+
+
+def in_one_go(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    activation: str,
+    *,
+    numbers: Sequence[float] = (),
+    kind: str = "",
+) -> Tensor | None:
+    """x W^T + b and an activation by one call of oneDNN, without gradients; None if it has none.
+
+    Args:
+        x: shape (..., inputs).
+        weight: W, of the precision of x, shape (outputs, inputs).
+        bias: b.
+        activation: its name there, "none" for none.
+        numbers: of the activation.
+        kind: of the activation.
+    """
+    if x.device.type != "cpu" or not x.numel() or not _onednn_has(weight.dtype):
+        return None
+    given = list(numbers)
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, given, kind)
+    return found
 
 
 @cache

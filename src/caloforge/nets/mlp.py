@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu_
 
 from caloforge.nets.folded import pick
 
@@ -13,25 +14,32 @@ __all__ = ["MLP"]
 
 
 class MLP(nn.Sequential):
-    """Linear layers with ReLU between them; the last starts at zero.
+    """Linear layers with (leaky) ReLU between them; the last starts at zero.
 
     Args:
         features_in: features of x (n, features_in).
         features_out: features of the output.
         hidden: width of the hidden layers.
         hidden_layers: number of hidden layers behind the first.
+        slope: of the leaky ReLU below zero.
     """
 
     def __init__(
-        self, features_in: int, features_out: int, hidden: int, hidden_layers: int
+        self,
+        features_in: int,
+        features_out: int,
+        hidden: int,
+        hidden_layers: int,
+        slope: float = 0.0,
     ) -> None:
-        layers: list[nn.Module] = [nn.Linear(features_in, hidden), nn.ReLU()]
-        for _ in range(hidden_layers):
-            layers += [nn.Linear(hidden, hidden), nn.ReLU()]
+        layers: list[nn.Module] = []
+        for width in (features_in, *[hidden] * hidden_layers):
+            layers += [nn.Linear(width, hidden), nn.LeakyReLU(slope) if slope else nn.ReLU()]
         last = nn.Linear(hidden, features_out)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         super().__init__(*layers, last)
+        self.slope = slope
 
     def columns(self, outputs: Tensor) -> Callable[[Tensor], Tensor]:
         """The network with its present weights, for points along the columns, without gradients.
@@ -47,11 +55,13 @@ class MLP(nn.Sequential):
             for layer in self
             if isinstance(layer, nn.Linear)
         ]
+        slope = self.slope
         last_bias, last_weight = (pick(values, outputs) for values in layers.pop())
 
         def apply(x: Tensor) -> Tensor:
             for bias, weight in layers:
-                x = torch.addmm(bias, weight, x).relu_()
+                x = torch.addmm(bias, weight, x)
+                x = leaky_relu_(x, slope) if slope else x.relu_()
             return torch.addmm(last_bias, last_weight, x)
 
         return apply

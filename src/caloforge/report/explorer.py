@@ -7,7 +7,7 @@ from typing import Any
 from caloforge.report.display import pack_array
 from caloforge.report.figures import GEANT4, line_of
 from caloforge.report.histograms import content
-from caloforge.report.layers import LAYER_FEATURES, layer_panel, layers_of
+from caloforge.report.layers import features_shown, layer_panel, layers_of
 from caloforge.report.panel import Panel, Samples, reference_of
 
 __all__ = ["explorer"]
@@ -42,7 +42,7 @@ def explorer(samples: Samples) -> dict[str, Any]:
                     for layer in layers_of(geometry, name)
                 ],
             }
-            for name, feature in LAYER_FEATURES.items()
+            for name, feature in features_shown(geometry).items()
         ],
     }
 

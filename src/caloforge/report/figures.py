@@ -114,6 +114,9 @@ def draw(panel: Panel) -> Figure:
             _draw_steps(upper, histogram, content(histogram), line, strength, label)
             _draw_steps(lower, histogram, ratio_to(reference, histogram), line, strength)
         _finish(panel, upper, lower, reference)
+        if panel.cut is not None:
+            for axes in (upper, lower):
+                axes.axvspan(axes.get_xlim()[0], panel.cut, color=MIDDLE, alpha=0.35, linewidth=0)
     return figure
 
 

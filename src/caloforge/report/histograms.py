@@ -19,6 +19,7 @@ __all__ = [
     "Histograms",
     "by_energy",
     "content",
+    "count_edges",
     "distribution",
     "of_bins",
     "of_counts",
@@ -62,9 +63,18 @@ def distribution(values: Floats, edges: Floats, label: str, *, log: bool = False
     return of_bins(edges, label, counts * scale, counts * scale**2)
 
 
-def of_spectrum(spectrum: Spectrum, edges: Floats, label: str) -> Histogram:
-    """Voxels of a shower in each bin; the variance is taken between showers, not between voxels."""
-    counts = spectrum.coarse()
+def of_spectrum(spectrum: Spectrum, label: str, *, with_below: bool = False) -> Histogram:
+    """Voxels of a shower in each bin; the variance is taken between showers, not between voxels.
+
+    Args:
+        spectrum: energies of voxels or points.
+        label: label of the axis.
+        with_below: whether voxels below the threshold are shown as well.
+    """
+    counts, edges = spectrum.coarse(), spectrum.coarse_edges
+    if with_below:
+        counts = np.hstack([spectrum.below, counts])
+        edges = np.concatenate([spectrum.below_edges[:-1], edges])
     return of_bins(edges, label, counts.mean(axis=0), counts.var(axis=0) / len(counts))
 
 
@@ -129,6 +139,15 @@ def range_of(reference: Floats, bins: int = 40) -> Floats:
     low, high = np.quantile(finite, [0.001, 0.999]) if len(finite) else (0.0, 1.0)
     margin = 0.1 * (high - low) or max(abs(high), 1.0) * 0.1
     return np.linspace(low - margin, high + margin, bins + 1)
+
+
+def count_edges(values: Floats, bins: int = 30) -> Floats:
+    """Borders of up to so many bins, each around as many of the whole numbers of a reference."""
+    low, high = np.quantile(values, [0.001, 0.999]) if len(values) else (0.0, 1.0)
+    first, last = np.floor(low), np.ceil(high)
+    step = -(-(last - first + 1) // bins)
+    n_bins = -(-(last - first + 1) // step)
+    return np.asarray(first - 0.5 + step * np.arange(n_bins + 1))
 
 
 def by_energy(sample: Sample, edges: Floats, *, resolution: bool) -> tuple[Floats, Floats]:

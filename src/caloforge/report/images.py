@@ -14,10 +14,18 @@ from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.figures import style
+from caloforge.report.layers import counts_hits
+from caloforge.units import mm
 
-__all__ = ["average_showers", "correlations"]
+__all__ = ["average_showers", "correlations", "half_width"]
 
 N_IMAGES = 5
+NEAR = 100 * mm  # of the axis: what pictures show of a detector's whole wall of cells
+
+
+def half_width(geometry: Geometry) -> float | None:
+    """How far from the axis pictures reach [mm]; None: as far as the voxels."""
+    return NEAR if counts_hits(geometry) else None
 
 
 def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
@@ -111,6 +119,8 @@ def _finish_image(
     axes: Axes, row: int, column: int, layer: int, geometry: Geometry, name: str
 ) -> None:
     axes.set_aspect("equal")
+    if (reach := half_width(geometry)) is not None:
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     axes.tick_params(labelsize=9, which="both", top=False, right=False, direction="out")
     axes.minorticks_off()
     if row == 0:

@@ -11,7 +11,7 @@ import numpy as np
 from caloforge.evaluation.observables import Floats, alpha_layers
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
-from caloforge.report.histograms import distribution, per_bin, range_of
+from caloforge.report.histograms import count_edges, distribution, per_bin, range_of
 from caloforge.report.panel import Panel, Samples, distribution_panel, reference_of
 
 __all__ = [
@@ -19,7 +19,10 @@ __all__ = [
     "LayerFeature",
     "by_layer",
     "centre_panels",
+    "counts_hits",
     "energy_panels",
+    "features_shown",
+    "hit_panels",
     "layer_panel",
     "layers_of",
     "layers_shown",
@@ -45,8 +48,11 @@ class LayerFeature:
     unit: str = ""
 
 
+MANY_VOXELS = 100_000  # from here on nearly all are empty: hits are counted, not empty voxels
+
 LAYER_FEATURES = {
     "E_layer": LayerFeature("layer_energy", "Energy", "$E$", "MeV"),
+    "hits": LayerFeature("hits", "Hits", "hits"),
     "sparsity": LayerFeature("sparsity", "Sparsity", "sparsity"),
     "EC_eta": LayerFeature("centre_x", "Centre in x", r"$\langle x \rangle$", "mm"),
     "EC_phi": LayerFeature("centre_y", "Centre in y", r"$\langle y \rangle$", "mm"),
@@ -55,6 +61,25 @@ LAYER_FEATURES = {
     "width_phi": LayerFeature("width_y", "Width in y", r"$\sigma_y$", "mm"),
     "width_r": LayerFeature("width_r", "Width in r", r"$\sigma_r$", "mm"),
 }
+
+
+def counts_hits(geometry: Geometry) -> bool:
+    """Whether the voxels with energy are counted, rather than those without."""
+    return geometry.n_voxels > MANY_VOXELS
+
+
+def features_shown(geometry: Geometry) -> dict[str, LayerFeature]:
+    """The features that tell something of layers with so many voxels."""
+    left_out = "sparsity" if counts_hits(geometry) else "hits"
+    return {name: feature for name, feature in LAYER_FEATURES.items() if name != left_out}
+
+
+def _of_layers(sample: Sample, feature: str) -> Floats:
+    """A feature in the layers that have it, shape (n, layers)."""
+    if feature != "hits":
+        return sample.features[feature]
+    sizes = np.diff(sample.geometry.offsets)
+    return np.round((1 - sample.features["sparsity"]) * sizes)
 
 
 def layers_of(geometry: Geometry, feature: str) -> list[int]:
@@ -90,7 +115,7 @@ def layer_panel(samples: Samples, feature: str, layer: int) -> Panel:
 def _in_layer(sample: Sample, feature: str, layer: int) -> Floats:
     """A feature in one layer, NaN for showers without energy there."""
     column = layers_of(sample.geometry, feature).index(layer)
-    values = sample.features[feature][:, column]
+    values = _of_layers(sample, feature)[:, column]
     if feature == "sparsity":
         return values
     return np.where(sample.features["E_layer"][:, layer] > 0, values, np.nan)
@@ -103,6 +128,8 @@ def _edges(feature: str, values: Floats) -> Floats:
         return np.geomspace(np.quantile(seen, 0.002) / 1.5, seen.max() * 1.2, 31)
     if feature == "E_layer":
         return np.geomspace(1e-3, 1.0, 31)
+    if feature == "hits":
+        return count_edges(seen)
     return range_of(seen, bins=30)
 
 
@@ -127,7 +154,7 @@ def by_layer(
         title,
         y_label,
         {
-            key: per_bin(sample.features[feature], positions, "layer", spread=spread)
+            key: per_bin(_of_layers(sample, feature), positions, "layer", spread=spread)
             for key, sample in samples.items()
         },
     )
@@ -162,9 +189,23 @@ def sparsity_panels(samples: Samples) -> Iterator[Panel]:
         "Sparsity of layers",
         "mean sparsity",
     )
+    yield _empty_layers(samples)
+    for layer in layers_shown(reference_of(samples), 4):
+        yield layer_panel(samples, "sparsity", layer)
+
+
+def hit_panels(samples: Samples) -> Iterator[Panel]:
+    """Mean number of hits in all layers, its distribution in some, and the share of empty ones."""
+    yield by_layer(samples, "hits", "hits_by_layer", "Hits of layers", "mean number of hits")
+    yield _empty_layers(samples)
+    for layer in layers_shown(reference_of(samples), 4):
+        yield layer_panel(samples, "hits", layer)
+
+
+def _empty_layers(samples: Samples) -> Panel:
     n_layers = reference_of(samples).geometry.n_layers
     positions = np.linspace(-0.5, n_layers - 0.5, n_layers + 1)
-    yield Panel(
+    return Panel(
         "empty_by_layer",
         "Empty layers",
         "fraction of showers",
@@ -173,8 +214,6 @@ def sparsity_panels(samples: Samples) -> Iterator[Panel]:
             for key, sample in samples.items()
         },
     )
-    for layer in layers_shown(reference_of(samples), 4):
-        yield layer_panel(samples, "sparsity", layer)
 
 
 def centre_panels(samples: Samples) -> Iterator[Panel]:

@@ -173,12 +173,15 @@ def _script_json(values: Any) -> str:
 
 def _summary(scores: Scores) -> str:
     geometry, energies = scores.reference.geometry, scores.reference.energy_inc / GeV
+    lost = ""
+    if (clouds := scores.reference.clouds) is not None:
+        lost = f"; projected from points, {clouds.features['lost'].mean():.2%} of the energy lost"
     particle = PARTICLES.get(geometry.particle, geometry.particle)
     return (
         f"{particle} of {energies.min():.3g} to {energies.max():.3g} GeV in {geometry.name}: "
         f"{geometry.n_layers} layers, {geometry.n_voxels:,} voxels; "
         f"{len(scores.reference):,} Geant4 showers; read-out threshold "
-        f"{scores.provenance['threshold_MeV']:.4g} MeV"
+        f"{scores.provenance['threshold_MeV']:.4g} MeV{lost}"
     )
 
 
@@ -191,10 +194,21 @@ def _command(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "file" in provenance.get("other", {}):
         words += ["--other", provenance["other"]["file"]]
     words += [f"{name}={origin['file']}" for name, origin in provenance["candidates"].items()]
+    if any("projected_into" in origin for origin in origins.values()):
+        words += _cells(provenance["geometry"])
     words += ["--threshold", f"{provenance['threshold_MeV']:.10g}"]
     words += [word for metric in provenance["metrics"] for word in ("--metric", metric)]
     words += ["--seed", str(provenance["seed"]), "-o", "evaluation"]
     yield "command", shlex.join(map(str, words))
+
+
+def _cells(geometry: str) -> list[str]:
+    """The options that name the cells, those of the ILD around an impact point among them."""
+    name, _, impact = geometry.partition(" at ")
+    options = ["--geometry", name]
+    if impact:
+        options += ["--impact", impact.strip("()").replace(" ", "")]
+    return options
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
-from caloforge.report.histograms import Histograms, distribution, range_of
+from caloforge.report.histograms import Histograms, count_edges, distribution, range_of
 
-__all__ = ["Panel", "Samples", "distribution_panel", "reference_of"]
+__all__ = ["Panel", "Samples", "distribution_panel", "number_panel", "reference_of"]
 
 Samples: TypeAlias = Mapping[str, Sample]  # Geant4 first, then the candidates
 
@@ -26,6 +26,7 @@ class Panel:
         histograms: Geant4 first, then the candidates.
         log_x: logarithmic x axis.
         log_y: logarithmic y axis.
+        cut: what lies below on the x axis is greyed, as nothing else counts it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Panel:
     histograms: Histograms
     log_x: bool = False
     log_y: bool = False
+    cut: float | None = None
 
 
 def reference_of(samples: Samples) -> Sample:
@@ -42,10 +44,16 @@ def reference_of(samples: Samples) -> Sample:
 
 
 def distribution_panel(
-    samples: Samples, observable: Callable[[Sample], Floats], name: str, title: str, label: str
+    samples: Samples,
+    observable: Callable[[Sample], Floats],
+    name: str,
+    title: str,
+    label: str,
+    *,
+    bins: int = 40,
 ) -> Panel:
     """Distribution of a number that each shower has, in a range around Geant4's."""
-    edges = range_of(observable(reference_of(samples)))
+    edges = range_of(observable(reference_of(samples)), bins)
     unit = label.partition("[")[2].rstrip("]")
     return Panel(
         name,
@@ -53,3 +61,12 @@ def distribution_panel(
         f"1/N dN/dx [1/{unit}]" if unit else "1/N dN/dx",
         {key: distribution(observable(s), edges, label) for key, s in samples.items()},
     )
+
+
+def number_panel(
+    samples: Samples, observable: Callable[[Sample], Floats], name: str, title: str, label: str
+) -> Panel:
+    """Distribution of a whole number that each shower has, in bins of equally many of them."""
+    edges = count_edges(observable(reference_of(samples)), bins=40)
+    histograms = {key: distribution(observable(s), edges, label) for key, s in samples.items()}
+    return Panel(name, title, "1/N dN/dx", histograms)

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from caloforge.evaluation.observables import Floats
-from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.sample import Profile, Sample
 from caloforge.geometry import Geometry, PolarLayer
+from caloforge.report.clouds import centre_of_gravity_panels, fixed_energy_panels, point_panels
 from caloforge.report.histograms import by_energy, of_bins, of_spectrum, per_bin
 from caloforge.report.layers import (
     by_layer,
     centre_panels,
+    counts_hits,
     energy_panels,
+    hit_panels,
     sparsity_panels,
     width_panels,
 )
-from caloforge.report.panel import Panel, Samples, distribution_panel, reference_of
+from caloforge.report.panel import Panel, Samples, distribution_panel, number_panel, reference_of
 from caloforge.units import GeV
 
 __all__ = ["Section", "sections"]
@@ -45,6 +48,13 @@ def sections(samples: Samples) -> Iterator[Section]:
         "in bins of the incident energy.",
         tuple(_response(samples)),
     )
+    if panels := tuple(fixed_energy_panels(samples)):
+        yield Section(
+            "At fixed energies",
+            "Visible energy and number of hits of showers within 5 GeV of an incident energy, "
+            "scaled to exactly that: energies in proportion, hits as its power of 2/3.",
+            panels,
+        )
     yield Section(
         "Profiles",
         "Mean energy of a shower along and across its axis.",
@@ -57,20 +67,29 @@ def sections(samples: Samples) -> Iterator[Section]:
     )
     yield Section(
         "Voxels",
-        "Energies of single voxels, and the fraction of all voxels with energy. The band of the "
-        "spectrum is the fluctuation between showers.",
+        "Energies of single voxels, and how many voxels have energy. The band of the spectrum is "
+        "the fluctuation between showers; where it is grey, voxels are below the read-out "
+        "threshold, and no other observable counts them.",
         tuple(_voxels(samples)),
     )
-    yield Section(
-        "Sparsity",
-        "Fraction of a layer's voxels that have no energy, and how often a whole layer has none.",
-        tuple(sparsity_panels(samples)),
-    )
+    if counts_hits(reference_of(samples).geometry):
+        yield Section(
+            "Hits",
+            "Number of voxels with energy in each layer, and how often a whole layer has none.",
+            tuple(hit_panels(samples)),
+        )
+    else:
+        yield Section(
+            "Sparsity",
+            "Fraction of a layer's voxels that have no energy, and how often a whole layer has "
+            "none.",
+            tuple(sparsity_panels(samples)),
+        )
     yield Section(
         "Centre",
         "Energy-weighted centre in the layer that takes most energy, its fluctuation from shower "
         "to shower in every layer, and the depth of the whole shower's centre.",
-        tuple(centre_panels(samples)),
+        (*centre_of_gravity_panels(samples), *centre_panels(samples)),
     )
     yield Section(
         "Width",
@@ -78,6 +97,13 @@ def sections(samples: Samples) -> Iterator[Section]:
         "layer, and the length of the whole shower.",
         tuple(width_panels(samples)),
     )
+    if panels := tuple(point_panels(samples)):
+        yield Section(
+            "Points",
+            "The point clouds themselves, before their projection into cells; what is lost there "
+            "fell into gaps between sensors, or beside all of them.",
+            panels,
+        )
 
 
 def _response(samples: Samples) -> Iterator[Panel]:
@@ -129,7 +155,7 @@ def _profiles(samples: Samples) -> Iterator[Panel]:
     ):
         if direction not in reference_of(samples).profiles:
             continue
-        edges = _profile_edges(geometry, direction)
+        edges = _profile_edges(geometry, direction, reference_of(samples).profiles[direction])
         histograms = {}
         for key, sample in samples.items():
             profile = sample.profiles[direction]
@@ -143,15 +169,18 @@ def _profiles(samples: Samples) -> Iterator[Panel]:
         yield Panel(f"profile_{direction}", title, y_label, histograms, log_y=True)
 
 
-def _profile_edges(geometry: Geometry, direction: str) -> Floats:
-    """Borders of the bins that profiles are drawn in [mm]: the layers' own where all are equal."""
+def _profile_edges(geometry: Geometry, direction: str, profile: Profile) -> Floats:
+    """Borders of the bins that profiles are drawn in [mm]: the layers' own where all are equal.
+
+    Else they end where the reference has no more energy.
+    """
     first = geometry.layers[0]
     if geometry.is_regular and isinstance(first, PolarLayer):
         return np.asarray(first.r_edges)
     if geometry.is_regular and not isinstance(first, PolarLayer) and direction != "r":
         return np.asarray(first.x_edges if direction == "x" else first.y_edges)
-    place: Floats = getattr(geometry, f"voxel_{direction}")
-    outermost = float(np.abs(place).max()) * 1.001
+    seen = profile.position[profile.n_hits > 0]
+    outermost = float(np.abs(seen).max()) * 1.001
     widest = (
         outermost / 30 if isinstance(first, PolarLayer) else first.x_edges[1] - first.x_edges[0]
     )
@@ -160,18 +189,25 @@ def _profile_edges(geometry: Geometry, direction: str) -> Floats:
 
 
 def _voxels(samples: Samples) -> Iterator[Panel]:
-    edges = reference_of(samples).spectrum.coarse_edges
+    reference = reference_of(samples)
+    has_soft_voxels = bool(reference.spectrum.below.any())
     yield Panel(
         "voxel_spectrum",
         "Voxel energy spectrum",
         "voxels of a shower in each bin",
         {
-            key: of_spectrum(sample.spectrum, edges, r"$E_\mathrm{voxel}$ [MeV]")
+            key: of_spectrum(
+                sample.spectrum, r"$E_\mathrm{voxel}$ [MeV]", with_below=has_soft_voxels
+            )
             for key, sample in samples.items()
         },
         log_x=True,
         log_y=True,
+        cut=reference.threshold if has_soft_voxels else None,
     )
+    if counts_hits(reference.geometry):
+        yield number_panel(samples, _n_hits, "n_hits", "Number of hits", "hits")
+        return
     yield distribution_panel(
         samples,
         lambda sample: sample.moments["occupancy"],
@@ -179,3 +215,7 @@ def _voxels(samples: Samples) -> Iterator[Panel]:
         "Fraction of voxels with energy",
         "occupancy",
     )
+
+
+def _n_hits(sample: Sample) -> Floats:
+    return np.round(sample.moments["occupancy"] * sample.geometry.n_voxels)

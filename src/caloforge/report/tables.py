@@ -14,7 +14,13 @@ from caloforge.evaluation.scores import Score, Scores, format_value
 __all__ = ["Cell", "Group", "Overview", "TimingTable", "groups", "overview", "timing_table"]
 
 AT_FLOOR, FAR = 2.0, 5.0  # spreads above the floor at which a score counts as seen, as gross
-AVERAGED = {"wasserstein": "Wasserstein", "separation": "Separation"}  # one column of the overview
+# One column of the overview each.
+AVERAGED = {
+    "wasserstein": "Wasserstein",
+    "caloclouds": "CaloClouds",
+    "points": "Points",
+    "separation": "Separation",
+}
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
 CLASSIFIER = "classifier"
 GROUPS = {
@@ -46,6 +52,15 @@ GROUPS = {
         "Wasserstein distance",
         "How far the distribution must be moved to become Geant4's, in standard deviations of "
         "Geant4's.",
+    ),
+    "caloclouds": (
+        "Wasserstein distance, CaloClouds' observables",
+        "The same for what CaloClouds looks at in cells above the threshold; of a list, such as "
+        "the energies of ten rings, the mean.",
+    ),
+    "points": (
+        "Wasserstein distance of the points",
+        "The same for the point clouds, before they are projected into cells.",
     ),
     "separation": (
         "Separation power",

@@ -14,6 +14,7 @@ from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.tails import Contrast, Tail, Tails
 from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.figures import style
+from caloforge.report.images import half_width
 from caloforge.showers import VoxelShowers
 
 __all__ = ["TailRow", "draw_tails", "side_view", "tail_table"]
@@ -154,6 +155,8 @@ def _finish_view(axes: Axes, geometry: Geometry, name: str, *, is_first: bool) -
     axes.tick_params(labelsize=9, which="both", top=False, right=False, direction="out")
     axes.minorticks_off()
     axes.tick_params(labelleft=is_first)
+    if (reach := half_width(geometry)) is not None:
+        axes.set_ylim(-reach, reach)
     if is_first:
         polar = isinstance(geometry.layers[0], PolarLayer)
         axes.set_ylabel(f"{name}\n{'± r' if polar else 'x'} [mm]", fontsize=10, loc="center")

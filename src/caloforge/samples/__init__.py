@@ -3,6 +3,9 @@
 3,000 electrons of 1 to 100 GeV, log-uniform, in the voxels of `calochallenge-2`, made by
 `caloforge.simulation.simulate`; the file says with which seed and command. The first 2,000 are
 there to train on, the other 1,000 to compare with.
+
+And 60 photons of 10 to 100 GeV, uniform, as clouds of 213,087 points in the layers of `ild-ecal`,
+on a grid of 0.83 mm; the file says how they were made.
 """
 
 from __future__ import annotations
@@ -10,10 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from caloforge.data import open_showers
-from caloforge.showers import VoxelShowers
+from caloforge.data import open_showers, read_points
+from caloforge.showers import PointShowers, VoxelShowers
 
-__all__ = ["load", "path"]
+__all__ = ["load", "load_points", "path", "points_path"]
 
 _N_TRAIN = 2000
 
@@ -21,6 +24,16 @@ _N_TRAIN = 2000
 def path() -> Path:
     """The file of the sample."""
     return Path(__file__).with_name("electrons-1-100GeV_calochallenge-2.h5")
+
+
+def points_path() -> Path:
+    """The file of the point clouds."""
+    return Path(__file__).with_name("photons-10-100GeV_ild-ecal_points.h5")
+
+
+def load_points() -> PointShowers:
+    """Read the point clouds."""
+    return read_points(points_path())
 
 
 def load(part: Literal["all", "train", "test"] = "all") -> VoxelShowers:

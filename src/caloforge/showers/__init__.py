@@ -1,7 +1,18 @@
 """Showers: voxel energies in sparse form, point clouds in ragged form, always validated."""
 
-from caloforge.showers.points import PointShowers
-from caloforge.showers.ragged import Floats, check_energies
+from caloforge.showers.points import PointShowers, unit_vectors
+from caloforge.showers.ragged import Floats, check_energies, entries_of
 from caloforge.showers.voxels import VoxelShowers
 
-__all__ = ["Floats", "PointShowers", "VoxelShowers", "check_energies"]
+__all__ = [
+    "Floats",
+    "PointShowers",
+    "Showers",
+    "VoxelShowers",
+    "check_energies",
+    "entries_of",
+    "unit_vectors",
+]
+
+Showers = VoxelShowers | PointShowers
+"""Showers of either kind."""

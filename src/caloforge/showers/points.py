@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +20,33 @@ from caloforge.showers.ragged import (
 )
 from caloforge.showers.voxels import VoxelShowers
 
-__all__ = ["PointShowers"]
+__all__ = ["PointShowers", "unit_vectors"]
+
+_LAYERS = 256  # that their numbers in a byte can tell apart
+
+
+def _along_depth() -> Floats:
+    return np.array([0.0, 0.0, 1.0], dtype=np.float32)
+
+
+def unit_vectors(name: str, given: ArrayLike, n: int) -> Floats:
+    """Directions, one for all showers or one for each, as shape (n, 3).
+
+    Raises:
+        ValueError: for another shape, or vectors that are not of length 1.
+    """
+    vectors = floats(given)
+    if vectors.shape not in ((3,), (n, 3)):
+        raise ValueError(
+            f"{name} must have shape (3,) for all showers or {(n, 3)} for each, got {vectors.shape}"
+        )
+    length = np.linalg.norm(vectors, axis=-1)
+    if not (np.abs(length - 1) < 1e-4).all():  # false for NaN
+        raise ValueError(
+            f"{name} must hold vectors of length 1, got lengths from {length.min():.6g} to "
+            f"{length.max():.6g}: divide them by their lengths"
+        )
+    return np.broadcast_to(vectors, (n, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,38 +60,58 @@ class PointShowers(RaggedShowers):
         y: position [mm] from the impact point, shape (n_points,).
         layer: layer of each point, counted from 0, shape (n_points,).
         energy: energy of each point [MeV], shape (n_points,).
+        geometry: the detector in whose layers the points lie.
+        direction: unit vectors along which the incident particles fly, in the frame of the points
+            with z along the depth, shape (n, 3), or (3,) for all; by default along z.
 
     Raises:
-        ValueError: for shapes that do not fit, positions or energies that are not finite, or
-            negative energies.
+        ValueError: for shapes that do not fit, layers outside the geometry, positions or energies
+            that are not finite, negative energies, or directions that are no unit vectors.
     """
 
     x: Floats
     y: Floats
     layer: NDArray[np.uint8]
     energy: Floats
+    geometry: Geometry
+    direction: Floats = field(default_factory=_along_depth)
 
+    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc", "direction")
     columns: ClassVar[tuple[str, ...]] = ("x", "y", "layer", "energy")
 
     def __post_init__(self) -> None:
         layer = integers("layer", self.layer)
-        if layer.size and (layer.min() < 0 or layer.max() > 255):
-            raise ValueError(f"layers must lie in 0 … 255, got {layer.min()} … {layer.max()}")
+        n_layers = min(self.geometry.n_layers, _LAYERS)
+        if layer.size and (layer.min() < 0 or layer.max() >= n_layers):
+            raise ValueError(
+                f"layers must lie in 0 … {n_layers - 1} for {self.geometry.name}, "
+                f"got {layer.min()} … {layer.max()}: is it another geometry?"
+            )
         object.__setattr__(self, "layer", layer.astype(np.uint8, copy=False))
         for name in ("x", "y", "energy"):
             object.__setattr__(self, name, floats(getattr(self, name)))
         super().__post_init__()
+        object.__setattr__(self, "direction", unit_vectors("direction", self.direction, len(self)))
         for name in ("x", "y"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} must be finite [mm]: remove the broken points")
         check_energies("point energies", self.energy)
 
     def __repr__(self) -> str:
-        return f"PointShowers({len(self)} showers, {len(self.energy)} points)"
+        return (
+            f"PointShowers({len(self)} showers in the layers of {self.geometry.name}, "
+            f"{len(self.energy)} points)"
+        )
 
     def total_energy(self) -> NDArray[np.float64]:
         """Energy of all points [MeV], shape (n,)."""
         return sums(self.event(), self.energy, len(self))
+
+    def layer_counts(self) -> NDArray[np.int64]:
+        """Number of points in each layer, shape (n, n_layers)."""
+        n_layers = self.geometry.n_layers
+        key = self.event() * n_layers + self.layer
+        return np.bincount(key, minlength=len(self) * n_layers).reshape(len(self), n_layers)
 
     def within(self, half_width: float) -> PointShowers:
         """The same showers without the points outside the box of |x|, |y| <= half_width [mm]."""

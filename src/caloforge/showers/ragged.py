@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from caloforge.geometry import Geometry
+
 __all__ = ["Floats", "RaggedShowers", "check_energies"]
 
 Selection = slice | ArrayLike
@@ -58,13 +60,23 @@ def floats(values: ArrayLike) -> Floats:
         return given.astype(np.float32, copy=False)
 
 
+class _InGeometry:
+    geometry: Geometry  # a field that each kind of showers has behind its columns
+
+
 @dataclass(frozen=True, eq=False)
-class RaggedShowers:
-    """What voxels and points share: entries of all showers in one row, cut by `offset`."""
+class RaggedShowers(_InGeometry):
+    """What voxels and points share: entries of all showers in one row, cut by `offset`.
+
+    Attributes:
+        of_showers: names of the arrays with one entry for each shower.
+        columns: names of those that `offset` cuts.
+    """
 
     energy_inc: Floats
     offset: NDArray[np.int64]
 
+    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc",)
     columns: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
@@ -97,12 +109,12 @@ class RaggedShowers:
         if isinstance(selection, slice) and selection.step in (None, 1):
             return self._run(*selection.indices(len(self))[:2])
         showers = self._numbers(selection)
-        counts = np.diff(self.offset)[showers]
-        offset = offsets(counts)
-        entries = np.arange(offset[-1]) + np.repeat(self.offset[showers] - offset[:-1], counts)
-        chosen = {name: getattr(self, name)[entries] for name in self.columns}
+        offset, entries = entries_of(self.offset, showers)
         return dataclasses.replace(
-            self, energy_inc=self.energy_inc[showers], offset=offset, **chosen
+            self,
+            offset=offset,
+            **{name: getattr(self, name)[showers] for name in self.of_showers},
+            **{name: getattr(self, name)[entries] for name in self.columns},
         )
 
     def _run(self, start: int, stop: int) -> Self:
@@ -111,8 +123,8 @@ class RaggedShowers:
         first, last = self.offset[start], self.offset[stop]
         return dataclasses.replace(
             self,
-            energy_inc=self.energy_inc[start:stop],
             offset=self.offset[start : stop + 1] - first,
+            **{name: getattr(self, name)[start:stop] for name in self.of_showers},
             **{name: getattr(self, name)[first:last] for name in self.columns},
         )
 
@@ -128,16 +140,22 @@ class RaggedShowers:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Join showers, in order.
+        """Join showers of one geometry, in order.
 
         Raises:
             ValueError: if there is nothing to join, or the geometries differ.
         """
         if not parts:
             raise ValueError(f"concatenate needs at least one {cls.__name__}, got none")
+        for part in parts[1:]:
+            if part.geometry != parts[0].geometry:
+                raise ValueError(
+                    f"showers of {parts[0].geometry.name} and {part.geometry.name} cannot be "
+                    "joined: project or simulate them in one geometry"
+                )
         joined = {
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in ("energy_inc", *cls.columns)
+            for name in (*cls.of_showers, *cls.columns)
         }
         counts = np.concatenate([np.diff(part.offset) for part in parts])
         return dataclasses.replace(parts[0], offset=offsets(counts), **joined)
@@ -155,6 +173,23 @@ class RaggedShowers:
 def sums(key: NDArray[np.integer[Any]], energy: Floats, n_keys: int) -> NDArray[np.float64]:
     """Sum of the energies of each key, in double precision."""
     return np.asarray(np.bincount(key, weights=energy, minlength=n_keys), dtype=np.float64)
+
+
+def entries_of(
+    offset: NDArray[np.int64], showers: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The entries of chosen showers, in their order.
+
+    Args:
+        offset: first entry of each shower and, last, the number of entries, shape (n + 1,).
+        showers: their numbers, shape (n_chosen,).
+
+    Returns:
+        The offset among the chosen entries, shape (n_chosen + 1,), and the numbers of the entries.
+    """
+    counts = np.diff(offset)[showers]
+    chosen = offsets(counts)
+    return chosen, np.arange(chosen[-1]) + np.repeat(offset[showers] - chosen[:-1], counts)
 
 
 def offsets(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -113,21 +112,6 @@ class VoxelShowers(RaggedShowers):
         offset = offsets(np.count_nonzero(block, axis=1))
         cell = np.flatnonzero(block)
         return cls(floats(energy_inc), offset, cell % n_numbers, block.reshape(-1)[cell], geometry)
-
-    @classmethod
-    def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """Join showers of one geometry, in order.
-
-        Raises:
-            ValueError: if there is nothing to join, or the geometries differ.
-        """
-        for part in parts[1:]:
-            if part.geometry != parts[0].geometry:
-                raise ValueError(
-                    f"showers of {parts[0].geometry.name} and {part.geometry.name} cannot be "
-                    "joined: project or simulate them in one geometry"
-                )
-        return super().concatenate(parts)
 
     def __repr__(self) -> str:
         return (

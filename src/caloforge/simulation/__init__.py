@@ -1,5 +1,6 @@
-"""Geant4 through calzone: detectors, particle gun, steps to voxels, production of showers."""
+"""Geant4 through calzone: detectors, particle gun, steps to voxels or points, production."""
 
+from caloforge.simulation.clustering import Clustering, cluster
 from caloforge.simulation.detectors import (
     Detector,
     Material,
@@ -20,6 +21,7 @@ from caloforge.simulation.production import Progress, simulate
 from caloforge.simulation.scoring import Steps, score
 
 __all__ = [
+    "Clustering",
     "Detector",
     "EnergySpectrum",
     "Fixed",
@@ -30,6 +32,7 @@ __all__ = [
     "Progress",
     "Steps",
     "Uniform",
+    "cluster",
     "detector_preset",
     "detector_presets",
     "place_plates",

@@ -213,7 +213,7 @@ def _calochallenge(name: str) -> Detector:
 _BOARD = Material("Board", 1.70, (("Si", 0.28), ("O", 0.33), ("C", 0.34), ("H", 0.05)))
 
 
-def _ild_30() -> Detector:
+def _ild(name: str) -> Detector:
     placed = []
     for i, silicon in enumerate(ild_silicon_depths().tolist()):
         tungsten = 2.1 * mm if i < 20 else 4.2 * mm
@@ -223,7 +223,7 @@ def _ild_30() -> Detector:
             placed.append((silicon + 1.025 * mm, Plate(_BOARD, 2.4 * mm)))
     return Detector(
         plates=place_plates(placed, "air"),
-        readout=geometry_preset("ild-30"),
+        readout=geometry_preset(name),
         threshold=0.0,  # generators learn from all cells; the threshold is for the comparison
         medium="air",
         axis="detector",
@@ -233,7 +233,8 @@ def _ild_30() -> Detector:
 _PRESETS: dict[str, Callable[[], Detector]] = {
     "calochallenge-2": lambda: _calochallenge("calochallenge-2"),
     "calochallenge-3": lambda: _calochallenge("calochallenge-3"),
-    "ild-30": _ild_30,
+    "ild-30": lambda: _ild("ild-30"),
+    "ild-ecal": lambda: _ild("ild-ecal"),
 }
 
 

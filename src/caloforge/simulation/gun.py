@@ -189,6 +189,12 @@ class Gun:
         length = float(np.linalg.norm(self.direction))
         object.__setattr__(self, "direction", tuple(u / length for u in self.direction))
 
+    @property
+    def impact(self) -> tuple[float, float]:
+        """Where the line of flight meets the front face (x, y) [mm]."""
+        (x, y, z), (u_x, u_y, u_z) = self.position, self.direction
+        return x - z * u_x / u_z, y - z * u_y / u_z
+
     def transverse_axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Unit vectors x', y' perpendicular to the direction, each of shape (3,).
 

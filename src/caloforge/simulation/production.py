@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -12,22 +10,18 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
-from caloforge.data import Parts, open_showers
+from caloforge.data import Parts, open_file
 from caloforge.geometry import Geometry
-from caloforge.showers import VoxelShowers
-from caloforge.simulation.detectors import Detector, detector_preset, detector_presets
-from caloforge.simulation.geant4 import (
-    check_physics,
-    geant4_data,
-    geant4_for,
-    geant4_version,
-)
+from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.simulation.clustering import Clustering
+from caloforge.simulation.detectors import Detector, detector_preset
+from caloforge.simulation.geant4 import check_physics, geant4_data
 from caloforge.simulation.gun import EnergySpectrum, Fixed, Gun, Vector
-from caloforge.simulation.scoring import score
+from caloforge.simulation.job import Chunk, Job
 from caloforge.units import GeV, mm
 
 __all__ = ["Progress", "simulate"]
@@ -65,87 +59,21 @@ class Progress:
         return self.energy_made / self.seconds
 
 
-@dataclass(frozen=True)
-class _Job:
-    """All that determines the showers."""
-
-    detector: Detector
-    gun: Gun
-    n: int
+class _Options(TypedDict, total=False):
+    particle: str | None
     seed: int
-    chunk_size: int
+    processes: int
+    resume: bool
+    chunk_size: int | None
+    pitch: float | None
+    box: float
+    random_grid: bool
+    position: Vector
+    direction: Vector
     physics: str
     cut: float
-
-    @property
-    def n_chunks(self) -> int:
-        return -(-self.n // self.chunk_size)
-
-    def size(self, chunk: int) -> int:
-        return min(self.chunk_size, self.n - chunk * self.chunk_size)
-
-    def make(self, chunk: int) -> VoxelShowers:
-        """Simulate one chunk; its random numbers follow from (seed, chunk) alone."""
-        for_energies, for_geant4 = np.random.SeedSequence(self.seed, spawn_key=(chunk,)).spawn(2)
-        rng = np.random.default_rng(for_energies)
-        energy_inc = self.gun.energy.sample(self.size(chunk), rng).astype(np.float32)
-        high, low = for_geant4.generate_state(2, np.uint64).tolist()
-        geant4 = geant4_for(self.detector, self.physics, self.cut)
-        return VoxelShowers.concatenate(
-            [
-                score(steps, energy_inc[bunch], self.detector, self.gun)
-                for bunch, steps in geant4.run(energy_inc, self.gun, seed=(high << 64) | low)
-            ]
-        )
-
-    def request(self) -> dict[str, Any]:
-        """What was asked, in JSON's types."""
-        digest = hashlib.sha256(repr(self.detector).encode()).hexdigest()[:12]
-        return {
-            "geometry": self.detector.name,
-            "detector": digest,
-            "shape": self.detector.shape,
-            "particle": self.gun.particle,
-            "energy": str(self.gun.energy),
-            "position": list(self.gun.position),
-            "direction": list(self.gun.direction),
-            "n": self.n,
-            "seed": self.seed,
-            "chunk_size": self.chunk_size,
-            "physics": self.physics,
-            "cut_mm": self.cut,
-            "generator": geant4_version(),
-        }
-
-    def attributes(self) -> dict[str, Any]:
-        """What is written to the root of the file."""
-        return {
-            **self.request(),
-            "threshold_MeV": self.detector.voxel_threshold,
-            "sampling_fraction": self.detector.sampling_fraction,
-            "request": json.dumps(self.request()),
-            "command": self.command(),
-        }
-
-    def command(self) -> str:
-        """The command that makes the same showers, for detectors that have a name."""
-        name, shape = self.detector.name, self.detector.shape
-        if name not in detector_presets() or self.detector != detector_preset(name, shape=shape):
-            return "caloforge.simulation.simulate, with a detector of its own"
-        options = {
-            "--geometry": name,
-            "--shape": shape,
-            "--particle": self.gun.particle,
-            "--energy": self.gun.energy,
-            "-n": self.n,
-            "--seed": self.seed,
-            "--chunk-size": self.chunk_size,
-            "--position": ",".join(f"{x:g}" for x in self.gun.position),
-            "--direction": ",".join(f"{x:g}" for x in self.gun.direction),
-            "--physics": self.physics,
-            "--cut": f"{self.cut:g}",
-        }
-        return " ".join(["caloforge simulate", *(f"{key} {options[key]}" for key in options)])
+    mantissa_bits: int | None
+    progress: Callable[[Progress], None] | None
 
 
 @overload
@@ -154,18 +82,9 @@ def simulate(
     *,
     energy: EnergySpectrum | str | float,
     n: int,
-    particle: str | None = ...,
-    seed: int = ...,
+    points: Literal[False] = ...,
     output: None = ...,
-    processes: int = ...,
-    resume: bool = ...,
-    chunk_size: int | None = ...,
-    position: Vector = ...,
-    direction: Vector = ...,
-    physics: str = ...,
-    cut: float = ...,
-    mantissa_bits: int | None = ...,
-    progress: Callable[[Progress], None] | None = ...,
+    **options: Unpack[_Options],
 ) -> VoxelShowers: ...
 
 
@@ -175,18 +94,21 @@ def simulate(
     *,
     energy: EnergySpectrum | str | float,
     n: int,
+    points: Literal[True],
+    output: None = ...,
+    **options: Unpack[_Options],
+) -> PointShowers: ...
+
+
+@overload
+def simulate(
+    geometry: str | Geometry | Detector,
+    *,
+    energy: EnergySpectrum | str | float,
+    n: int,
+    points: bool = ...,
     output: str | Path,
-    particle: str | None = ...,
-    seed: int = ...,
-    processes: int = ...,
-    resume: bool = ...,
-    chunk_size: int | None = ...,
-    position: Vector = ...,
-    direction: Vector = ...,
-    physics: str = ...,
-    cut: float = ...,
-    mantissa_bits: int | None = ...,
-    progress: Callable[[Progress], None] | None = ...,
+    **options: Unpack[_Options],
 ) -> Path: ...
 
 
@@ -201,13 +123,17 @@ def simulate(
     processes: int = 1,
     resume: bool = False,
     chunk_size: int | None = None,
+    points: bool = False,
+    pitch: float | None = Clustering.pitch,
+    box: float = Clustering.box,
+    random_grid: bool = Clustering.random_grid,
     position: Vector = (0.0, 0.0, -1.0),
     direction: Vector = (0.0, 0.0, 1.0),
     physics: str = "standard",
     cut: float = 0.7 * mm,
     mantissa_bits: int | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> VoxelShowers | Path:
+) -> VoxelShowers | PointShowers | Path:
     """Simulate showers with Geant4.
 
     The showers follow from the seed and the chunk size; the number of processes, interruptions and
@@ -216,6 +142,7 @@ def simulate(
     Example:
         >>> import caloforge as cf
         >>> showers = cf.simulate("calochallenge-2", particle="e-", energy=cf.Fixed(1e4), n=10)
+        >>> clouds = cf.simulate("ild-ecal", energy="uniform:1e4:1e5", n=10, points=True)
 
     Args:
         geometry: name of a detector preset, a read-out of that name with other voxels, or a
@@ -230,6 +157,11 @@ def simulate(
             `if __name__ == "__main__":`, as multiprocessing asks.
         resume: continue an interrupted run of the same request to the same output.
         chunk_size: showers of one chunk, some 500 GeV if not given.
+        points: keep the steps, clustered on a fine grid, in place of the energies of voxels.
+        pitch: of the grid of points [mm], see `Clustering`; None keeps every step.
+        box: half the width of the box around the impact point [mm]; points outside are discarded.
+            The file's column `outside` says their share of each shower's energy.
+        random_grid: move the grid by a random part of its pitch, shower by shower.
         position: of the gun (x, y, z) [mm], z <= 0; the front face lies at z = 0.
         direction: of the gun (x, y, z).
         physics: "standard", another electromagnetic physics list of Geant4 ("option4", …), or a
@@ -256,21 +188,33 @@ def simulate(
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
     check_physics(physics)
-    job = _Job(detector, gun, int(n), int(seed), int(size), physics, float(cut))
+    clustering = _clustering(points, Clustering(pitch, box, random_grid))
+    job = Job(detector, gun, int(n), int(seed), int(size), physics, float(cut), clustering)
     attributes = job.attributes()
     geant4_data()
     if output is None:
         if resume:
             raise ValueError("resume needs an output: only files keep the chunks of a former run")
         chunks = dict(_run(job, list(range(job.n_chunks)), processes, progress))
-        return VoxelShowers.concatenate([chunks[i] for i in range(job.n_chunks)])
+        made: list[Any] = [chunks[i].showers for i in range(job.n_chunks)]
+        joined: VoxelShowers | PointShowers = type(made[0]).concatenate(made)
+        return joined
     target = Path(output)
     if resume and _is_finished(target, attributes):
         return target
     parts = Parts(target, job.n_chunks, job.request(), resume=resume)
-    for chunk, showers in _run(job, parts.missing(), processes, progress):
-        parts.save(chunk, showers)
-    return parts.assemble(attributes, mantissa_bits=mantissa_bits)
+    for number, chunk in _run(job, parts.missing(), processes, progress):
+        parts.save(number, chunk.showers, chunk.columns)
+    columns = {name: parts.column(name) for name in job.columns}
+    return parts.assemble(attributes, columns=columns, mantissa_bits=mantissa_bits)
+
+
+def _clustering(points: bool, asked: Clustering) -> Clustering | None:
+    if not points and asked != Clustering():
+        raise ValueError(
+            "pitch, box and random grid are of points: ask for points, or leave them out"
+        )
+    return asked if points else None
 
 
 def _detector(geometry: str | Geometry | Detector) -> Detector:
@@ -291,37 +235,33 @@ def _is_finished(output: Path, attributes: dict[str, Any]) -> bool:
     """Whether the output is there and answers the same request."""
     if not output.exists() or output.with_name(output.name + ".parts").exists():
         return False
-    with open_showers(output) as file:
+    with open_file(output) as file:
         return bool(file.attributes.get("request") == attributes["request"])
 
 
 def _run(
-    job: _Job, chunks: list[int], processes: int, progress: Callable[[Progress], None] | None
-) -> Iterator[tuple[int, VoxelShowers]]:
+    job: Job, chunks: list[int], processes: int, progress: Callable[[Progress], None] | None
+) -> Iterator[tuple[int, Chunk]]:
     """Make chunks and yield each, with its number, when it is finished."""
     begin = time.perf_counter()
     before = job.n - sum(job.size(chunk) for chunk in chunks)
     made, energy_made = 0, 0.0
     source = _in_processes if processes > 1 and len(chunks) > 1 else _in_this_process
-    for chunk, showers in source(job, chunks, processes):
-        yield chunk, showers
-        made += len(showers)
-        energy_made += float(showers.energy_inc.sum(dtype=np.float64))
+    for number, chunk in source(job, chunks, processes):
+        yield number, chunk
+        made += len(chunk.showers)
+        energy_made += float(chunk.showers.energy_inc.sum(dtype=np.float64))
         if progress is not None:
             seconds = time.perf_counter() - begin
             progress(Progress(before + made, job.n, made, energy_made, seconds))
 
 
-def _in_this_process(
-    job: _Job, chunks: list[int], processes: int
-) -> Iterator[tuple[int, VoxelShowers]]:
+def _in_this_process(job: Job, chunks: list[int], processes: int) -> Iterator[tuple[int, Chunk]]:
     for chunk in chunks:
         yield chunk, job.make(chunk)
 
 
-def _in_processes(
-    job: _Job, chunks: list[int], processes: int
-) -> Iterator[tuple[int, VoxelShowers]]:
+def _in_processes(job: Job, chunks: list[int], processes: int) -> Iterator[tuple[int, Chunk]]:
     executor = ProcessPoolExecutor(
         min(processes, len(chunks)), mp_context=get_context("spawn"), initializer=_end_on_interrupt
     )

@@ -2,6 +2,7 @@
 
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
+from caloforge.systems.kinds import PointSystem, VoxelSystem
 from caloforge.systems.likelihood import LogDensity
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.systems.recipe import Recipe
@@ -10,12 +11,14 @@ from caloforge.systems.stage import Stage
 
 __all__ = [
     "LogDensity",
+    "PointSystem",
     "Quantities",
     "Recipe",
     "SamplingOptions",
     "ShowerQuantities",
     "Stage",
     "System",
+    "VoxelSystem",
     "build",
     "layer_name",
     "presets",

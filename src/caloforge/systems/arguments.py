@@ -22,8 +22,9 @@ class SamplingOptions:
         resample: showers made of each draw of the first stages; those of one draw follow each
             other and are correlated (SuperCalo, section V C).
         memory_budget: for the temporaries of a stage that can work piece by piece [bytes].
-        solver: of the differential equation that voxels are drawn by, such as "rk4-20" or a
-            bespoke one of the run, "bns-8"; None for the system's own choice.
+        solver: how voxels or points are drawn: of a differential equation, such as "rk4-20" or a
+            bespoke one of the run, "bns-8", or of a diffusion, such as "heun-8"; None for the
+            system's own choice.
         energy_solver: the same of layer energies.
         precision: of the networks whose equation `solver` solves: "bf16" is several times faster
             where the processor multiplies matrices of it; steps and results stay in "32" bits.

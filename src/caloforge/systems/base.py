@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers, VoxelShowers, unit_vectors
 from caloforge.systems.arguments import (
     SamplingOptions,
     batch_rng,
@@ -23,7 +23,7 @@ from caloforge.systems.arguments import (
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
-from caloforge.systems.solving import CHOICES, SolvedStage
+from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
 
 __all__ = ["System"]
@@ -36,12 +36,13 @@ class System(ABC):
 
     Attributes:
         name: name of the system, such as "l2lflows".
+        kind: of the showers that it draws and learns from, `VoxelShowers` or `PointShowers`.
         sizes: names of its presets.
         homes: geometries of those presets that are for one alone.
         resampled: the first stage that `SamplingOptions.resample` lets draw again and again, None
             where there is none.
         config: the configuration.
-        geometry: the voxels.
+        geometry: the voxels, or the detector in whose layers points lie.
         seed: of its initial weights.
         stages: the stages, in sampling order.
         calibrations: what is fitted after training, in the order in which it is applied.
@@ -49,6 +50,7 @@ class System(ABC):
     """
 
     name: ClassVar[str]
+    kind: ClassVar[type[Any]]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}
@@ -72,8 +74,13 @@ class System(ABC):
         """
 
     @abstractmethod
-    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        """Voxel energies [MeV] from the sampled quantities, shape (n, n_voxels) or (n, *shape)."""
+    def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
+        """The showers of drawn quantities."""
+
+    @property
+    def is_directed(self) -> bool:
+        """Whether a stage is conditioned on the direction of the incident particle."""
+        return any("direction" in stage.reads for stage in self.stages.values())
 
     def upstream(self, stage: str) -> dict[str, Stage]:
         """The stages that a stage needs."""
@@ -101,7 +108,7 @@ class System(ABC):
 
     def calibrate(
         self,
-        showers: VoxelShowers,
+        showers: Showers,
         *,
         seed: int,
         device: str = "cpu",
@@ -150,21 +157,7 @@ class System(ABC):
         """
         if options.resample > 1 and self.resampled is None:
             raise ValueError(f"{self.name} draws every shower anew, it has nothing to resample")
-        solved = {s.choice: s for s in self.stages.values() if isinstance(s, SolvedStage)}
-        for choice in CHOICES:
-            name = getattr(options, choice)
-            if name is not None and choice not in solved:
-                raise ValueError(
-                    f"{self.name} solves no differential equation for its {CHOICES[choice]}, it "
-                    f"takes no {choice} {name!r}: only flow matching does, such as calodream"
-                )
-            if name is not None:
-                solved[choice].solver(options)
-        if options.precision != "32" and "solver" not in solved:
-            raise ValueError(
-                f"{self.name} computes in 32 bits alone, got precision {options.precision!r}: only "
-                "flow matching takes less, such as calodream"
-            )
+        check_solvers(self.name, self.stages.values(), options)
 
     @torch.inference_mode()
     def draw(
@@ -175,7 +168,7 @@ class System(ABC):
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
-    ) -> VoxelShowers:
+    ) -> Showers:
         """Draw one batch of showers, `resample` for each incident energy.
 
         Args:
@@ -198,10 +191,7 @@ class System(ABC):
         self._check_finite(quantities)
         if "redrawn" in quantities:
             self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
-        showers = self.assemble(quantities, chosen).flatten(1)
-        showers = torch.where(showers < self.geometry.threshold, 0.0, showers)
-        energies = np.asarray(energy_inc, dtype=np.float32).repeat(chosen.resample)
-        return VoxelShowers.from_dense(energies, showers.cpu().numpy(), self.geometry)
+        return self.showers(quantities, chosen)
 
     def quantities(
         self,
@@ -229,7 +219,10 @@ class System(ABC):
         chosen = options or SamplingOptions()
         self.check(chosen)
         energies = torch.as_tensor(np.asarray(energy_inc, dtype=np.float32))
-        quantities: Quantities = {"energy_inc": energies, **(given or {})}
+        quantities: Quantities = {"energy_inc": energies}
+        if self.is_directed:
+            quantities["direction"] = torch.tensor([0.0, 0.0, 1.0]).expand(len(energies), 3)
+        quantities |= given or {}
         quantities = {name: values.to(device) for name, values in quantities.items()}
         known = [
             i
@@ -268,42 +261,41 @@ class System(ABC):
         energy_inc: ArrayLike,
         *,
         seed: int,
+        direction: ArrayLike | None = None,
         batch_size: int = 100,
         first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
-    ) -> Iterator[VoxelShowers]:
-        """Draw showers batch by batch; see `generate`.
+    ) -> Iterator[Showers]:
+        """Draw showers batch by batch: `generate` says what is not said here.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
-            seed: every batch draws from its own generator, derived from the seed and its number.
-            batch_size: showers drawn at once.
             first: number of the first batch, not 0 where a longer job is taken up in its middle.
-            device: where to compute.
-            options: what a user chooses at generation.
 
         Raises:
-            ValueError: if energies are not positive numbers in one dimension.
+            ValueError: as for `generate`.
         """
         energies = incident_energies(energy_inc)
+        directions = self.directions(direction, len(energies))
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
         for number, start in enumerate(range(0, len(energies), batch_size), first):
             rng = batch_rng(seed, number, device)
-            part = energies[start : start + batch_size]
-            yield self.draw(part, rng=rng, device=device, options=options)
+            part = slice(start, start + batch_size)
+            given = None if directions is None else {"direction": torch.tensor(directions[part])}
+            yield self.draw(energies[part], rng=rng, device=device, options=options, given=given)
 
     def generate(
         self,
         energy_inc: ArrayLike,
         *,
         seed: int,
+        direction: ArrayLike | None = None,
         batch_size: int = 100,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
-    ) -> VoxelShowers:
+    ) -> Showers:
         """Generate showers, one (or `options.resample`) for each incident energy.
 
         The same seed, device and batch size give the same showers.
@@ -311,35 +303,48 @@ class System(ABC):
         Args:
             energy_inc: incident energies [MeV], shape (n,).
             seed: every batch draws from its own generator, derived from the seed and its number.
+            direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all;
+                by default along the depth, (0, 0, 1).
             batch_size: showers drawn at once.
             device: where to compute.
             options: what a user chooses at generation.
 
         Raises:
-            ValueError: if energies are not positive numbers in one dimension, or there are none.
+            ValueError: if energies are not positive numbers in one dimension, or there are none,
+                and for directions that are no unit vectors or that the system does not know of.
         """
         batches = self.stream(
-            energy_inc, seed=seed, batch_size=batch_size, device=device, options=options
+            energy_inc,
+            seed=seed,
+            direction=direction,
+            batch_size=batch_size,
+            device=device,
+            options=options,
         )
-        return VoxelShowers.concatenate(list(batches))
+        showers: Showers = self.kind.concatenate(list(batches))
+        return showers
+
+    def directions(self, direction: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
+        """The given directions of n particles, shape (n, 3); raises as `generate` does."""
+        if direction is None:
+            return None
+        if not self.is_directed:
+            raise ValueError(
+                f"{self.name} draws showers of one direction and reads none: leave it out, or "
+                "train one that is conditioned on it"
+            )
+        return unit_vectors("direction", direction, n).astype(np.float32)
 
     def upsample(
         self,
-        coarse: Iterable[VoxelShowers],
+        coarse: Iterable[Showers],
         *,
         seed: int,
         first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
-    ) -> Iterator[VoxelShowers]:
-        """Draw the fine voxels of coarse showers, batch by batch.
-
-        Args:
-            coarse: batches of showers in coarse voxels, from wherever.
-            seed: every batch draws from its own generator, derived from the seed and its number.
-            first: number of the first batch.
-            device: where to compute.
-            options: what a user chooses at generation.
+    ) -> Iterator[Showers]:
+        """Draw the fine voxels of coarse showers, batch by batch, as `SuperCalo` does.
 
         Raises:
             ValueError: for systems that take no coarse showers, or showers that do not fit.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -32,7 +32,7 @@ class Calibration(nn.Module, ABC):
     def fit(
         self,
         system: System,
-        showers: VoxelShowers,
+        showers: Showers,
         *,
         seed: int,
         device: str = "cpu",

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
-from caloforge.showers import VoxelShowers
+from caloforge.showers import PointShowers, Showers, VoxelShowers, entries_of
 
 __all__ = ["Quantities", "ShowerQuantities", "coarse_name", "layer_name"]
 
 Quantities = dict[str, Tensor]
-"""Name to values: `energy_inc` [MeV] (n,), `layer_energies` [MeV] (n, n_layers), `layer_07`
-[MeV] (n, alpha, r) or (n, x, y), `coarse_5x2x1` [MeV] (n, n_coarse) in the order of
-`Coarsening`, `showers` [MeV] (n, *geometry.shape)."""
+"""Name to values: `energy_inc` [MeV] (n,); of voxels `layer_energies` [MeV] (n, n_layers),
+`layer_07` [MeV] (n, alpha, r) or (n, x, y), `coarse_5x2x1` [MeV] (n, n_coarse) in the order of
+`Coarsening`, `showers` [MeV] (n, *geometry.shape); of point clouds `direction` (n, 3), unit
+vectors, `n_points` (n,), `visible_energy` [MeV] (n,), `layer_counts` (n, n_layers), the points in
+each layer, and `points` (n_points of all showers, 4): x [mm], y [mm], layer (0, 1, …) and energy
+[MeV], those of one shower behind those of the one before, as `n_points` says."""
 
 _LAYER = "layer_"
 _COARSE = "coarse_"
+_POINTS = "points"
 
 
 def layer_name(layer: int) -> str:
@@ -35,25 +40,23 @@ def coarse_name(factors: Sequence[int]) -> str:
 class ShowerQuantities:
     """The quantities of a sample of showers, drawn in batches.
 
-    Kept dense in memory where they fit into `budget`, else made dense batch by batch.
+    Kept in memory where they fit into `budget`, else made batch by batch.
 
     Args:
-        showers: the sample.
+        showers: the sample, voxels or points.
         names: the quantities that will be asked for.
-        budget: memory for dense quantities [bytes].
+        budget: memory for the quantities [bytes].
 
     Raises:
         ValueError: for a name that is no quantity of the sample.
     """
 
-    def __init__(
-        self, showers: VoxelShowers, names: Sequence[str], *, budget: int = 4 << 30
-    ) -> None:
+    def __init__(self, showers: Showers, names: Sequence[str], *, budget: int = 4 << 30) -> None:
         self.showers = showers
         self.names = tuple(names)
-        sizes = [_size(name, showers.geometry) for name in self.names]
+        sizes = [_size(name, showers) for name in self.names]
         fits = 4 * len(showers) * sum(sizes) <= budget
-        self._dense: Quantities | None = _quantities(showers, self.names) if fits else None
+        self._kept: Quantities | None = _quantities(showers, self.names) if fits else None
 
     def __len__(self) -> int:
         return len(self.showers)
@@ -64,15 +67,20 @@ class ShowerQuantities:
 
     def take(self, showers: Tensor) -> Quantities:
         """Quantities of the showers with these numbers, in this order."""
-        if self._dense is None:
+        if self._kept is None:
             return _quantities(self.showers[showers.numpy()], self.names)
-        return {name: values[showers] for name, values in self._dense.items()}
+        rows = dict.fromkeys(self._kept, showers)
+        if _POINTS in rows:
+            _, points = entries_of(self.showers.offset, showers.numpy())
+            rows[_POINTS] = torch.from_numpy(points)
+        # many times faster than an index in brackets where rows are short
+        return {name: values.index_select(0, rows[name]) for name, values in self._kept.items()}
 
     def split(self, showers: Tensor) -> ShowerQuantities:
         """The same quantities of some of the showers."""
         part = ShowerQuantities.__new__(ShowerQuantities)
         part.showers, part.names = self.showers[showers.numpy()], self.names
-        part._dense = None if self._dense is None else self.take(showers)
+        part._kept = None if self._kept is None else self.take(showers)
         return part
 
     def batches(self, size: int = 1000) -> Iterator[Quantities]:
@@ -96,7 +104,20 @@ def _coarsening(name: str, geometry: Geometry) -> Coarsening | None:
     return Coarsening(geometry, (z, a, b))
 
 
-def _size(name: str, geometry: Geometry) -> int:
+def _size(name: str, showers: Showers) -> float:
+    """Numbers of 4 bytes that a quantity has of each shower, in the mean.
+
+    Raises:
+        ValueError: for a name that is no quantity of such showers.
+    """
+    geometry = showers.geometry
+    if isinstance(showers, PointShowers):
+        if name not in _OF_POINTS:
+            raise ValueError(
+                f"{name!r} is no quantity of point clouds: expected {', '.join(_OF_POINTS)}"
+            )
+        mean = len(showers.energy) / max(1, len(showers))
+        return {"layer_counts": geometry.n_layers, _POINTS: 4 * mean}.get(name, 3)
     sizes = {"energy_inc": 1, "layer_energies": geometry.n_layers, "showers": geometry.n_voxels}
     if name in sizes:
         return sizes[name]
@@ -113,7 +134,13 @@ def _size(name: str, geometry: Geometry) -> int:
     return a * b
 
 
-def _quantities(showers: VoxelShowers, names: Sequence[str]) -> Quantities:
+def _quantities(showers: Showers, names: Sequence[str]) -> Quantities:
+    if isinstance(showers, PointShowers):
+        return {name: torch.from_numpy(_OF_POINTS[name](showers)) for name in names}
+    return _voxel_quantities(showers, names)
+
+
+def _voxel_quantities(showers: VoxelShowers, names: Sequence[str]) -> Quantities:
     event = showers.event()
     values: Quantities = {}
     for name in names:
@@ -141,3 +168,20 @@ def _dense_layer(
     block = np.zeros((len(showers), voxels.stop - voxels.start), dtype=np.float32)
     block[event[inside], showers.index[inside] - voxels.start] = showers.energy[inside]
     return block.reshape(len(showers), *showers.geometry.layer_shapes[layer])
+
+
+def _point_rows(showers: PointShowers) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    rows = np.empty((len(showers.energy), 4), np.float32)
+    for i, name in enumerate(("x", "y", "layer", "energy")):
+        rows[:, i] = getattr(showers, name)
+    return rows
+
+
+_OF_POINTS: dict[str, Callable[[PointShowers], np.ndarray[Any, Any]]] = {
+    "energy_inc": lambda showers: showers.energy_inc.astype(np.float32),
+    "direction": lambda showers: showers.direction.astype(np.float32),
+    "n_points": lambda showers: np.diff(showers.offset),
+    "visible_energy": lambda showers: showers.total_energy().astype(np.float32),
+    "layer_counts": lambda showers: showers.layer_counts().astype(np.float32),
+    _POINTS: _point_rows,
+}

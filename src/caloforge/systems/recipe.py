@@ -34,7 +34,8 @@ class Recipe:
         ema: decay a step of the exponential moving average of the weights, None for none.
         validation: share of the training sample that chooses the best checkpoint.
         patience: stop after so many epochs without a better validation loss, None for never.
-        precision: "32", or mixed with "bf16" or "16" where the device has it.
+        precision: "32", or mixed with "bf16" or "16" where the device has it; of CPUs those with
+            matrix units have the former.
     """
 
     epochs: int

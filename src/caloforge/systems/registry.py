@@ -26,6 +26,7 @@ _HOMES = {
     "l2lflows": ("caloforge.systems.l2lflows", "L2LFlows"),
     "calodream": ("caloforge.systems.calodream", "CaloDREAM"),
     "supercalo": ("caloforge.systems.supercalo", "SuperCalo"),
+    "caloclouds": ("caloforge.systems.caloclouds", "CaloClouds"),
 }
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 from caloforge.matching import Solver, make_solver
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.stage import Stage
 
-__all__ = ["CHOICES", "Choice", "SolvedStage"]
+__all__ = ["CHOICES", "Choice", "SolvedStage", "check_solvers"]
 
 Choice = Literal["solver", "energy_solver"]
 """The fields of `SamplingOptions` that name a solver."""
@@ -48,3 +48,26 @@ class SolvedStage(Stage, ABC):
     @abstractmethod
     def passes(self, options: SamplingOptions) -> int:
         """`sequential_passes` with the solver of the options."""
+
+
+def check_solvers(system: str, stages: Iterable[Stage], options: SamplingOptions) -> None:
+    """Refuse solvers and a precision that the stages of a system do not offer.
+
+    Raises:
+        ValueError: naming the choice and the system.
+    """
+    solved = {stage.choice: stage for stage in stages if isinstance(stage, SolvedStage)}
+    for choice in CHOICES:
+        name = getattr(options, choice)
+        if name is not None and choice not in solved:
+            raise ValueError(
+                f"{system} solves no differential equation for its {CHOICES[choice]}, it takes no "
+                f"{choice} {name!r}: only flow matching does, such as calodream"
+            )
+        if name is not None:
+            solved[choice].solver(options)
+    if options.precision != "32" and "solver" not in solved:
+        raise ValueError(
+            f"{system} computes in 32 bits alone, got precision {options.precision!r}: only flow "
+            "matching takes less, such as calodream"
+        )

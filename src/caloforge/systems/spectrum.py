@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 
@@ -65,7 +65,7 @@ class SpectrumMap(Calibration):
     def fit(
         self,
         system: System,
-        showers: VoxelShowers,
+        showers: Showers,
         *,
         seed: int,
         device: str = "cpu",

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from caloforge.data import open_showers
-from caloforge.showers import VoxelShowers
+from caloforge.data import open_file
+from caloforge.showers import PointShowers, Showers
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
@@ -37,7 +37,7 @@ def default_device() -> str:
 
 def train(
     system: System,
-    showers: VoxelShowers | str | Path,
+    showers: Showers | str | Path,
     *,
     run: str | Path,
     stages: Sequence[str] | None = None,
@@ -55,7 +55,7 @@ def train(
 
     Args:
         system: as `build` made it.
-        showers: the training sample, or its file.
+        showers: the training sample, voxels or points as the system draws, or its file.
         run: the run folder.
         stages: train only these.
         seed: of the split, the order of the showers and all noise.
@@ -69,10 +69,14 @@ def train(
         The system, with the best weights of all stages that are trained; calibrated, if all are.
 
     Raises:
-        ValueError: for showers of another geometry, unknown stages, or a run folder that is in
-            use by another run.
+        ValueError: for showers of another kind or geometry, unknown stages, or a run folder that
+            is in use by another run.
     """
-    sample = showers if isinstance(showers, VoxelShowers) else _read(showers)
+    sample = _read(showers) if isinstance(showers, str | Path) else showers
+    if not isinstance(sample, system.kind):
+        points, voxels = "point clouds", "showers in voxels"
+        fitting, given = (voxels, points) if isinstance(sample, PointShowers) else (points, voxels)
+        raise ValueError(f"{system.name} learns from {fitting}, got {given}: train another system")
     if sample.geometry != system.geometry:
         raise ValueError(
             f"the showers are of {sample.geometry.name}, the system is built for "
@@ -84,7 +88,7 @@ def train(
             f"{system.name} has no stage {', '.join(unknown)}; it has {', '.join(system.stages)}"
         )
     folder = RunFolder(run)
-    source = "in memory" if isinstance(showers, VoxelShowers) else str(showers)
+    source = str(showers) if isinstance(showers, str | Path) else "in memory"
     _begin(folder, system, resume, seed, {"showers": source, **_facts(sample)})
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     for name in system.stages:
@@ -101,12 +105,12 @@ def train(
     return system
 
 
-def _read(path: str | Path) -> VoxelShowers:
-    with open_showers(path) as file:
+def _read(path: str | Path) -> Showers:
+    with open_file(path) as file:
         return file[:]
 
 
-def _facts(sample: VoxelShowers) -> dict[str, Any]:
+def _facts(sample: Showers) -> dict[str, Any]:
     """What is worth knowing of a training sample, its incident energies [MeV] as quantiles."""
     quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
     return {
@@ -165,7 +169,7 @@ def _in_order(system: System, wanted: Sequence[str]) -> list[str]:
 
 def _train_stage(
     system: System,
-    sample: VoxelShowers,
+    sample: Showers,
     folder: RunFolder,
     name: str,
     seed: int,
@@ -194,7 +198,7 @@ def _train_stage(
 
 def _calibrate(
     system: System,
-    sample: VoxelShowers,
+    sample: Showers,
     folder: RunFolder,
     seed: int,
     device: str,
@@ -222,12 +226,12 @@ class _Worker:
     """What a worker process holds between stages."""
 
     system: System
-    sample: VoxelShowers
+    sample: Showers
     folder: RunFolder
     messages: Any
 
 
-def _start_worker(folder: Path, sample: VoxelShowers, threads: int, messages: Any) -> None:
+def _start_worker(folder: Path, sample: Showers, threads: int, messages: Any) -> None:
     torch.set_num_threads(threads)
     _Worker.folder = RunFolder(folder)
     _Worker.system = _Worker.folder.build()
@@ -251,7 +255,7 @@ def _report(progress: TrainingProgress) -> None:
 
 def _train_in_processes(
     system: System,
-    sample: VoxelShowers,
+    sample: Showers,
     folder: RunFolder,
     wanted: Sequence[str],
     seed: int,

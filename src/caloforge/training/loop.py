@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from caloforge.systems.quantities import ShowerQuantities
+from caloforge.systems.recipe import Recipe
 from caloforge.systems.stage import Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
@@ -63,12 +64,10 @@ class StageTraining:
         self.batch_size = min(self.recipe.batch_size, len(self.training))
         self.steps_per_epoch = len(self.training) // self.batch_size
         self.steps = self.recipe.epochs * self.steps_per_epoch
-        # mixed precision is for accelerators that compute in it
-        mixed = self.recipe.precision if self.device.type == "cuda" else "32-true"
         self.fabric = Fabric(
             accelerator=self.device.type,
             devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
-            precision="32-true" if mixed == "32" else mixed,
+            precision=_precision(self.recipe, self.device),
         )
         self.rng = torch.Generator(self.device)
         stage.to(self.device).train()
@@ -279,6 +278,20 @@ class StageTraining:
         self.step, self.stale, self.rows = values["step"], values["stale"], values["rows"]
         self.best = math.inf if values["best"] is None else values["best"]
         self.seconds = values["seconds"]
+
+
+def _precision(
+    recipe: Recipe, device: torch.device
+) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+    """That of the recipe where the device computes in it, else 32 bits."""
+    mixed = recipe.precision
+    if mixed == "32":
+        return "32-true"
+    if device.type == "cuda":
+        return mixed
+    # other processors have bfloat16 as well, but in software
+    has_matrices = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return mixed if mixed == "bf16-mixed" and has_matrices() else "32-true"
 
 
 def split(

@@ -11,7 +11,17 @@ from torch.nn import functional
 from caloforge.evaluation.classifiers.protocols import Protocol
 from caloforge.geometry import Geometry
 
-__all__ = ["CircularConv", "ConvolutionalNetwork", "ResNet", "build_network", "dense_network"]
+__all__ = [
+    "CircularConv",
+    "ConvolutionalNetwork",
+    "ResNet",
+    "build_network",
+    "check_geometry",
+    "dense_network",
+    "refusal",
+]
+
+MOST_VOXELS = 200_000  # in a dense network's first layer of 2,048: 3 GB of weights in float64
 
 
 def build_network(protocol: Protocol, n_inputs: int, geometry: Geometry | None) -> nn.Module:
@@ -40,14 +50,29 @@ def check_geometry(protocol: Protocol, geometry: Geometry | None) -> None:
     """Refuse voxels that a protocol's network cannot take in.
 
     Raises:
-        ValueError: if the network needs a regular block of voxels and the layers differ.
+        ValueError: if the network needs a regular block of voxels and the layers differ, or sees
+            every voxel and there are more than 200,000.
     """
+    if (reason := refusal(protocol, geometry)) is not None:
+        raise ValueError(reason)
+
+
+def refusal(protocol: Protocol, geometry: Geometry | None) -> str | None:
+    """Why a protocol's network cannot take in the voxels, None if it can."""
     if protocol.network != "dense" and (geometry is None or not geometry.is_regular):
         name = "no voxels" if geometry is None else f"the irregular layers of {geometry.name}"
-        raise ValueError(
+        return (
             f"{protocol.name} needs layers of equal voxels for its convolutions, got {name}: "
             "use a protocol with a dense network, such as calochallenge-low"
         )
+    sees_voxels = protocol.inputs.startswith("voxels")
+    if sees_voxels and geometry is not None and geometry.n_voxels > MOST_VOXELS:
+        return (
+            f"{protocol.name} sees every voxel, and {geometry.name} has {geometry.n_voxels:,}, "
+            f"more than {MOST_VOXELS:,}: use small-voxels, which sees how their energies hang "
+            "together, or project points into ild-30"
+        )
+    return None
 
 
 def dense_network(

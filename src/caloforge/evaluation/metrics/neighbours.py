@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isqrt
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from caloforge.showers import VoxelShowers
 __all__ = ["NearestNeighbours", "prdc", "voxel_features"]
 
 EMPTY_VOXEL = 0.1  # MeV, which the CaloChallenge gives to voxels without energy
-BLOCK_BYTES = 2**27  # of a block of dense rows
+BLOCK_BYTES = 2**27  # of a block of dense rows, or of distances
+SPARSE = 0.01  # share of voxels with energy below which rows are multiplied as they are
 PAIRS = 512  # of rows that are subtracted at a time
 
 Integers = NDArray[np.int64]
@@ -166,18 +168,25 @@ def _squared_distances(
 ) -> Iterator[tuple[slice, slice, Floats]]:
     """Blocks of |x|² + |y|² - 2 x y, within a tolerance; without y those with i <= j of x."""
     x_square, y_square = _square(x), _square(x if y is None else y)
-    size = max(1, BLOCK_BYTES // (8 * x.shape[1]))
+    both = (x,) if y is None else (x, y)
+    is_sparse = max(rows.nnz / max(1, rows.shape[0] * rows.shape[1]) for rows in both) < SPARSE
+    size = isqrt(BLOCK_BYTES // 8) if is_sparse else max(1, BLOCK_BYTES // (8 * x.shape[1]))
     for i in _slices(len(x_square), size):
-        first = x[i].toarray()
         for j in _slices(len(y_square), size):
             if y is None and j.start < i.start:
                 continue
-            second = first if y is None and i == j else (x if y is None else y)[j].toarray()
-            squared = first @ second.T
+            squared = _products(x[i], both[-1][j], is_sparse=is_sparse)
             squared *= -2
             squared += x_square[i, None]
             squared += y_square[j]
             yield i, j, np.maximum(squared, 0, out=squared)
+
+
+def _products(first: csr_array, second: csr_array, *, is_sparse: bool) -> Floats:
+    """Scalar product of every two rows."""
+    if is_sparse:
+        return np.asarray((first @ second.T).toarray(), np.float64)
+    return np.asarray(first.toarray() @ second.toarray().T)
 
 
 def _slices(n: int, size: int) -> Iterator[slice]:

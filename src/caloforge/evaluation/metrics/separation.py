@@ -83,8 +83,8 @@ def bin_edges(
     """Borders of the histograms that separation powers are taken on, for each layer.
 
     The CaloChallenge's table for its datasets. For other geometries the same numbers of bins, for
-    E_tot / E_inc and each layer's centre and width in a range around the reference's 0.1 and 99.9 %
-    quantiles, wider by a tenth at both ends.
+    E_tot / E_inc and each layer's sparsity, centre and width in a range around the reference's 0.1
+    and 99.9 % quantiles, wider by a tenth at both ends.
 
     Args:
         geometry: the voxels.
@@ -101,7 +101,11 @@ def bin_edges(
     edges = {
         "E_tot": [np.linspace(0.5, 1.5, 101) if official else _around(ratio)],
         "E_layer": [_logarithmic(threshold, top) for top in features["E_layer"].max(axis=0)],
-        "sparsity": [np.linspace(0, 1, 21)] * geometry.n_layers,
+        "sparsity": (
+            [np.linspace(0, 1, 21)] * geometry.n_layers
+            if official
+            else [_around(column, bins=20) for column in features["sparsity"].T]
+        ),
     }
     layer_ids = np.asarray(geometry.layer_ids)
     for name, around in _RANGES_23.items():
@@ -122,10 +126,10 @@ def _logarithmic(threshold: float, highest: float) -> Floats:
     return np.logspace(np.log10(threshold), np.log10(top), 40)
 
 
-def _around(values: Floats) -> Floats:
+def _around(values: Floats, bins: int = 100) -> Floats:
     low, high = np.quantile(values, [0.001, 0.999])
     margin = 0.1 * (high - low) or 1.0
-    return np.linspace(low - margin, high + margin, 101)
+    return np.linspace(low - margin, high + margin, bins + 1)
 
 
 class Separation(Metric):

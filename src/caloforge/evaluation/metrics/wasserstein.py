@@ -12,8 +12,17 @@ from scipy.stats import wasserstein_distance
 from caloforge.evaluation.comparison import Columns, Comparison, Metric, Value
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Profile, Sample
+from caloforge.evaluation.spectrum import Spectrum
 
-__all__ = ["Wasserstein", "WassersteinBatches", "wasserstein", "wasserstein_batches"]
+__all__ = [
+    "PUBLISHED_SIZE",
+    "SpectrumDistance",
+    "Wasserstein",
+    "WassersteinBatches",
+    "mean_std",
+    "wasserstein",
+    "wasserstein_batches",
+]
 
 PUBLISHED_SIZE = 10_000  # showers of a batch
 
@@ -129,24 +138,19 @@ class Wasserstein(Metric):
     max_size = PUBLISHED_SIZE
 
     def __init__(self, reference: Sample, threshold: float) -> None:
-        self.scales = {name: _mean_std(values) for name, values in reference.moments.items()}
+        self.scales = {name: mean_std(values) for name, values in reference.moments.items()}
         for name, profile in reference.profiles.items():
-            self.scales[f"{name}_profile"] = _mean_std(profile.position, profile.n_hits)
-        spectrum = reference.spectrum
-        middle = (spectrum.edges[:-1] + spectrum.edges[1:]) / 2
-        self.spectrum_edges = spectrum.edges
-        self.spectrum_std = _mean_std(middle, spectrum.counts.sum(axis=0, dtype=np.float64))[1]
+            self.scales[f"{name}_profile"] = mean_std(profile.position, profile.n_hits)
+        self.spectrum = SpectrumDistance(reference.spectrum)
         self.positions = {name: p.position for name, p in reference.profiles.items()}
 
     def columns(self, sample: Sample) -> Columns:
         """Moments, profiles and spectrum of each shower."""
         profiles: Mapping[str, Profile] = sample.profiles
-        spectrum = sample.spectrum
         return {
             **sample.moments,
             **{f"{name}_profile": profile.energy for name, profile in profiles.items()},
-            "spectrum": spectrum.counts,
-            "above": np.stack([spectrum.n_above, spectrum.excess], axis=1),
+            **SpectrumDistance.columns(sample.spectrum),
         }
 
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
@@ -171,14 +175,33 @@ class Wasserstein(Metric):
                 if min(total.sum() for total in weights) > 0
                 else float("nan")
             )
-        values["spectrum"] = self._spectrum(reference, candidate)
+        values["spectrum"] = self.spectrum(reference, candidate)
         return Comparison(values)
 
     def is_comparable(self, size: int) -> bool:
         """L2LFlows' batches have 10,000 showers."""
         return size >= PUBLISHED_SIZE
 
-    def _spectrum(self, reference: Columns, candidate: Columns) -> float:
+
+class SpectrumDistance:
+    """Wasserstein-1 distance of the energies of voxels or points, from their fine bins.
+
+    Args:
+        reference: the spectrum whose standard deviation is the unit.
+    """
+
+    def __init__(self, reference: Spectrum) -> None:
+        self.edges = reference.edges
+        middle = (self.edges[:-1] + self.edges[1:]) / 2
+        self.std = mean_std(middle, reference.counts.sum(axis=0, dtype=np.float64))[1]
+
+    @staticmethod
+    def columns(spectrum: Spectrum) -> Columns:
+        """What the distance needs of each shower."""
+        above = np.stack([spectrum.n_above, spectrum.excess], axis=1)
+        return {"spectrum": spectrum.counts, "above": above}
+
+    def __call__(self, reference: Columns, candidate: Columns) -> float:
         """Area between the cumulative distributions, by the trapezium rule on the fine bins."""
         cumulative, beyond = [], []
         for side in (reference, candidate):
@@ -189,12 +212,12 @@ class Wasserstein(Metric):
                 return float("nan")
             cumulative.append(np.concatenate([[0], np.cumsum(counts)]) / n_hits)
             beyond.append(excess / n_hits)
-        area = np.trapezoid(np.abs(cumulative[0] - cumulative[1]), self.spectrum_edges)
+        area = np.trapezoid(np.abs(cumulative[0] - cumulative[1]), self.edges)
         # Beyond the reference's highest energy only the candidate's distribution is not yet 1.
-        return float((area + abs(beyond[0] - beyond[1])) / self.spectrum_std)
+        return float((area + abs(beyond[0] - beyond[1])) / self.std)
 
 
-def _mean_std(values: Floats, weights: Floats | None = None) -> tuple[float, float]:
+def mean_std(values: Floats, weights: Floats | None = None) -> tuple[float, float]:
     """Mean and standard deviation (n - 1) of the finite values, counted `weights` times."""
     counts = np.isfinite(values) * (np.ones(len(values)) if weights is None else weights)
     x, n = np.nan_to_num(values), counts.sum()

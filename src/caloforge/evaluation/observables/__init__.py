@@ -14,8 +14,14 @@ from caloforge.evaluation.observables.calochallenge import (
     calochallenge,
     high_level,
 )
+from caloforge.evaluation.observables.caloclouds import (
+    FIXED_ENERGIES,
+    at_energy,
+    caloclouds,
+    fixed_energy,
+    is_ild,
+)
 from caloforge.evaluation.observables.caloclouds import bins as caloclouds_bins
-from caloforge.evaluation.observables.caloclouds import caloclouds
 from caloforge.evaluation.observables.calodream import calodream
 from caloforge.evaluation.observables.interlayer import (
     RHO_EDGES,
@@ -27,24 +33,31 @@ from caloforge.evaluation.observables.interlayer import (
     transverse_groups,
 )
 from caloforge.evaluation.observables.l2lflows import l2lflows
+from caloforge.evaluation.observables.points import POINT_RINGS, point_features
 from caloforge.evaluation.observables.source import Floats, ShowerSource, stream
 from caloforge.showers import VoxelShowers
 
 __all__ = [
     "CONVENTIONS",
+    "FIXED_ENERGIES",
     "HIGH_LEVEL",
+    "POINT_RINGS",
     "RHO_EDGES",
     "RHO_RINGS",
     "Convention",
     "Floats",
     "ShowerSource",
     "alpha_layers",
+    "at_energy",
     "caloclouds_bins",
     "count_rho",
     "features",
+    "fixed_energy",
     "high_level",
     "inter_layer_correlation",
+    "is_ild",
     "mean_rho",
+    "point_features",
     "put",
     "rho_rings",
     "stream",

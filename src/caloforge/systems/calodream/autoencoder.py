@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.conditions import Conditions
@@ -186,7 +186,7 @@ class LeastHit(Calibration):
     def fit(
         self,
         system: System,
-        showers: VoxelShowers,
+        showers: Showers,
         *,
         seed: int,
         device: str = "cpu",

@@ -172,11 +172,15 @@ class Distillation:
         steps: most jumps that a shower is drawn in, a power of two; all lower powers are learned
             as well.
         solver: that follows the trajectories, of equal steps, a multiple of `steps`.
+        ending: what one jump from noise to data gives. "mean" of all that the network does not tell
+            apart, or "drawn", hits that it holds possible, see `DrawnHits`; this needs the shape
+            network's pixels to be hits.
     """
 
     recipe: Recipe
     steps: int = 4
     solver: str = "midpoint-8"
+    ending: Literal["mean", "drawn"] = "mean"
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

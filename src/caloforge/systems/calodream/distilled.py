@@ -5,14 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from caloforge.matching import FlowMap, Jumps, RungeKutta, Solver, flow_map_loss, jumps, make_solver
+from caloforge.matching import (
+    DrawnHits,
+    FlowMap,
+    Jumps,
+    RungeKutta,
+    Solver,
+    flow_map_loss,
+    hit_spread,
+    jumps,
+    make_solver,
+)
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.config import Distillation, ShapeNetwork
+from caloforge.systems.calodream.pixels import HitPixels
 from caloforge.systems.calodream.shape import ShapeNetwork3d, ShapeStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
 
 __all__ = ["DistilledStage"]
+
+SPREAD_SHARE = 0.05  # of a step, in the moving average of the spread
 
 
 class DistilledStage(Stage):
@@ -23,6 +36,9 @@ class DistilledStage(Stage):
     trajectory is cut into 1, 2, 4 … jumps (see `jumps`). The shape stage draws with it as with any
     solver, "distilled-N" with N of those numbers: this stage itself draws nothing.
 
+    In one step hits may be drawn in place of their mean (`Distillation.ending`); then the spread of
+    their energies is taken from the last steps of training, and kept beside the weights.
+
     Args:
         config: its configuration.
         shape: configuration of the shape network.
@@ -32,6 +48,7 @@ class DistilledStage(Stage):
     needs = ("shape",)
     reads = ("energy_inc", "layer_energies")
     writes = ()
+    spread: Tensor
 
     def __init__(self, config: Distillation, shape: ShapeNetwork, teacher: ShapeStage) -> None:
         super().__init__()
@@ -46,12 +63,25 @@ class DistilledStage(Stage):
                 f"steps, a multiple of {config.steps}, such as midpoint-8, got {config.solver!r}"
             )
         self.solver = solver
+        if config.ending == "drawn" and not isinstance(teacher.voxels, HitPixels):
+            raise ValueError(
+                "hits are drawn where the shape network's pixels are hits: expected shape.pixels "
+                f"of 'hits' and no latent space, got {shape.pixels!r} of shape {teacher.shape}; "
+                "choose distillation.ending 'mean'"
+            )
+        if config.ending == "drawn":
+            self.register_buffer("spread", torch.ones(()))
 
     @property
     def solvers(self) -> dict[str, Solver]:
         """What it offers, "distilled-1", "distilled-2", … by name."""
         numbers = [2**i for i in range(self.config.steps.bit_length())]
-        return {f"distilled-{n}": FlowMap(self.mean_velocity, n) for n in numbers}
+        solvers: dict[str, Solver] = {
+            f"distilled-{n}": FlowMap(self.mean_velocity, n) for n in numbers
+        }
+        if self.config.ending == "drawn":
+            solvers["distilled-1"] = DrawnHits(self.mean_velocity, lambda: self.spread)
+        return solvers
 
     @property
     def sequential_passes(self) -> int:
@@ -92,7 +122,20 @@ class DistilledStage(Stage):
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Mean square error of the mean velocities of all jumps."""
-        return flow_map_loss(self.mean_velocity, Jumps(**batch))
+        found = Jumps(**batch)
+        if self.config.ending == "drawn" and self.training:
+            self._follow_spread(found)
+        return flow_map_loss(self.mean_velocity, found)
+
+    @torch.no_grad()
+    def _follow_spread(self, found: Jumps) -> None:
+        """Take the energies of a step's whole jumps into the moving average of their spread."""
+        assert found.context is not None
+        n = len(found.start) // (2 * self.config.steps - 1)  # trajectories: whole jumps are first
+        noise, end = found.start[:n], found.end[:n]
+        mean = noise + self.mean_velocity(noise, found.times[:n], found.context[:n])
+        if (end[:, 0] > 0).any():
+            self.spread.lerp_(hit_spread(mean, end), SPREAD_SHARE)
 
     def sample(
         self,

@@ -18,7 +18,7 @@ from caloforge.matching import (
     follow,
     train_bespoke,
 )
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers
 from caloforge.systems.arguments import batch_rng, incident_energies
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
@@ -69,7 +69,7 @@ class BespokeSolvers(Calibration):
     def fit(
         self,
         system: System,
-        showers: VoxelShowers,
+        showers: Showers,
         *,
         seed: int,
         device: str = "cpu",

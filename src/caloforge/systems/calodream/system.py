@@ -10,7 +10,6 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.config import CaloDREAMConfig
@@ -20,6 +19,7 @@ from caloforge.systems.calodream.presets import HOMES, SIZES, preset
 from caloforge.systems.calodream.shape import LatentShapeStage, ShapeStage, VoxelShapeStage
 from caloforge.systems.calodream.shares import normalised
 from caloforge.systems.calodream.solvers import BespokeSolvers
+from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.quantities import Quantities
 from caloforge.systems.rescaling import Rescaled
 from caloforge.systems.spectrum import SpectrumMap
@@ -27,7 +27,7 @@ from caloforge.systems.spectrum import SpectrumMap
 __all__ = ["CaloDREAM"]
 
 
-class CaloDREAM(System):
+class CaloDREAM(VoxelSystem):
     """Layer energies, then voxels, or latent pixels and their voxels (equations 4 and 14).
 
     Args:

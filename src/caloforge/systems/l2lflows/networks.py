@@ -12,9 +12,9 @@ from caloforge.flows import (
     Bijection,
     Chain,
     Convolution1x1,
+    Coupling,
     Flow,
     Spline,
-    SplineCoupling,
     Squeeze,
 )
 from caloforge.nets import Offset, SameConv2d, UNet
@@ -81,7 +81,7 @@ def convolutional_flow(
         chain += [
             ActNorm(channels),
             Convolution1x1(_channel_order(block, channels)),
-            SplineCoupling(channels, network, spline),
+            Coupling(channels, network, spline),
         ]
     embedding = (
         EmbeddingNetwork(

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
 from caloforge.systems.energies import EnergyStage
+from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
 from caloforge.systems.l2lflows.stages import LayerStage, incident_condition
@@ -22,7 +22,7 @@ from caloforge.systems.spectrum import SpectrumMap
 __all__ = ["L2LFlows"]
 
 
-class L2LFlows(System):
+class L2LFlows(VoxelSystem):
     """An energy flow, then one causal flow a layer (Convolutional L2LFlows, figure 2).
 
     Args:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions, batch_rng
-from caloforge.systems.base import System
 from caloforge.systems.energies import EnergyStage
+from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
@@ -22,7 +22,7 @@ from caloforge.systems.supercalo.upsample import UpsampleStage
 __all__ = ["SuperCalo"]
 
 
-class SuperCalo(System):
+class SuperCalo(VoxelSystem):
     """Layer energies, coarse voxels, fine voxels (SuperCalo, figure 1).
 
     Args:
@@ -51,13 +51,13 @@ class SuperCalo(System):
 
     def upsample(
         self,
-        coarse: Iterable[VoxelShowers],
+        coarse: Iterable[Showers],
         *,
         seed: int,
         first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
-    ) -> Iterator[VoxelShowers]:
+    ) -> Iterator[Showers]:
         """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
 
         Example:
@@ -85,7 +85,7 @@ class SuperCalo(System):
                 showers.energy_inc, rng=rng, device=device, options=options, given=given
             )
 
-    def _known(self, showers: VoxelShowers) -> Quantities:
+    def _known(self, showers: Showers) -> Quantities:
         """What showers in fine or in coarse voxels say of themselves."""
         name, fine = coarse_name(self.coarsening.factors), self.geometry
         if showers.geometry.layers == fine.layers:

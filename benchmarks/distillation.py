@@ -1,0 +1,344 @@
+"""Objectives of the distillation of CaloDREAM's shape network, each trained for the same time.
+
+    python benchmarks/distillation.py runs/calodream --data train.h5 --reference test.h5 \
+        --minutes 10 -o benchmarks/results/distillation_small.json
+
+Students begin as copies of the shape network and are trained one after the other on a single
+thread, for the same time of that thread, evaluations of the teacher included. Written are, for one
+step from noise, how far they are from where the teacher leads, for showers of the validation split,
+and the AUC of showers that have the same layer energies and begin at the same noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+import caloforge as cf
+from caloforge.data import replacing
+from caloforge.generation import training_energies
+from caloforge.matching import (
+    FlowMap,
+    LinearPath,
+    RungeKutta,
+    Solver,
+    drawn_hits,
+    flow_map_loss,
+    hit_surprise,
+    jumps,
+    make_solver,
+)
+from caloforge.systems import SamplingOptions, ShowerQuantities, System
+from caloforge.systems.arguments import batch_rng
+from caloforge.systems.calodream.distilled import DistilledStage
+from caloforge.systems.calodream.solvers import shape_stage
+from caloforge.training import RunFolder
+from caloforge.training.average import MovingAverage
+from caloforge.training.loop import split
+from caloforge.training.schedule import learning_rate
+
+METRICS = ("l2lflows-high",)
+BATCH = 100  # showers drawn at once
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The trained system, and the showers that its shape network saw in training.
+
+    Args:
+        run: its folder.
+        data: the training sample.
+    """
+
+    run: Path
+    data: Path
+
+    @cached_property
+    def system(self) -> System:
+        system = cf.load(self.run)
+        system.prepare("cpu")
+        for stage in system.stages.values():
+            stage.requires_grad_(False)
+        return system
+
+    @cached_property
+    def samples(self) -> tuple[ShowerQuantities, ShowerQuantities]:
+        """Training and validation split."""
+        names = ("energy_inc", "layer_energies", "showers")
+        sample = ShowerQuantities(cf.read(self.data), names)
+        share = self.system.config.shape.recipe.validation
+        return split(sample, share, RunFolder(self.run).settings()["seed"])
+
+    @torch.no_grad()
+    def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
+        """In half precision, as every objective here sees it."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return shape_stage(self.system).velocity(x, t, context).to(x.dtype)
+
+    def student(self) -> DistilledStage:
+        """A copy that is told where a jump ends as well."""
+        shape = shape_stage(self.system)
+        config = replace(self.system.config.distillation, ending="mean")
+        student = DistilledStage(config, self.system.config.shape, shape)
+        student.fit(self.samples[0], {"shape": shape}, torch.Generator())
+        return student
+
+
+class Objective(ABC):
+    """What a student minimises.
+
+    Args:
+        teacher: the teacher.
+        student: the student.
+    """
+
+    batch_size = 16
+
+    def __init__(self, teacher: Teacher, student: DistilledStage) -> None:
+        self.teacher, self.student = teacher, student
+
+    @abstractmethod
+    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
+        """A scalar, of images and noise of shape (n, ...)."""
+
+    def stepped(self) -> None:
+        """The student has changed."""
+
+    def solver(self) -> Solver:
+        """Draws in one step."""
+        return FlowMap(self.student.mean_velocity, 1)
+
+
+class FlowMapRegression(Objective):
+    """Jumps of 1, 1/2 and 1/4 of the teacher's trajectories, as `DistilledStage`."""
+
+    batch_size = 8
+
+    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
+        found = jumps(self.teacher.velocity, noise, context, solver=solver_of(4), largest=4)
+        return flow_map_loss(self.student.mean_velocity, found)
+
+
+class EndRegression(Objective):
+    """The jump from noise to the end of the teacher's trajectories alone."""
+
+    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
+        found = jumps(self.teacher.velocity, noise, context, solver=solver_of(4), largest=1)
+        return flow_map_loss(self.student.mean_velocity, found)
+
+
+class EndLikelihood(Objective):
+    """How likely the end of the teacher's trajectory is, given its beginning; then it is drawn."""
+
+    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
+        end = solver_of(4)(self.teacher.velocity, noise, context)
+        return hit_surprise(self.student.hits(noise, context), end)
+
+    def solver(self) -> Solver:
+        return drawn_hits(self.student.hits)
+
+
+class Consistency(Objective):
+    """Neighbours on a trajectory lead to one end (arXiv:2303.01469, algorithm 2).
+
+    The teacher takes one step between them, and where its end leads is asked of the student's
+    moving average.
+    """
+
+    times, decay = 16, 0.95
+
+    def __init__(self, teacher: Teacher, student: DistilledStage) -> None:
+        super().__init__(teacher, student)
+        self.average = copy.deepcopy(student).requires_grad_(False)
+
+    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
+        number = torch.randint(self.times, (len(data),), generator=rng)
+        number[: len(data) // 4] = 0  # where showers begin
+        now, h = number / self.times, 1 / self.times
+        x = LinearPath(noise, data).at(now)
+        middle = x + h / 2 * self.teacher.velocity(x, now, context)
+        neighbour = x + h * self.teacher.velocity(middle, now + h / 2, context)
+        with torch.no_grad():
+            later = (now + h).clamp_max(1 - h)
+            target = end_of(self.average, neighbour, later, context)
+            target = torch.where(wide(number == self.times - 1), neighbour, target)
+        return (end_of(self.student, x, now, context) - target).square().mean()
+
+    @torch.no_grad()
+    def stepped(self) -> None:
+        pairs = zip(self.average.parameters(), self.student.parameters(), strict=True)
+        for mean, value in pairs:
+            mean.lerp_(value, 1 - self.decay)
+
+
+class MeanFlow(Objective):
+    """u = v + (t - s) du/ds along the trajectory (arXiv:2505.13447, equation 6).
+
+    Jumps end at t, which in half of them is 1, and a quarter begins at noise; errors have the
+    weight 1 / (error + 0.01) of its section 4.3.
+    """
+
+    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
+        n = len(data)
+        times = torch.rand(n, 2, generator=rng).sort(1).values
+        times[: n // 2, 1] = 1
+        times[: n // 4, 0] = 0
+        times[:, 0].clamp_(max=0.95)  # bits have no derivative at the end
+        x = LinearPath(noise, data).at(times[:, 0])
+        velocity = self.teacher.velocity(x, times[:, 0], context)
+        moving = torch.tensor([1.0, 0.0]).expand(n, 2)
+        u = partial(self.student.mean_velocity, context=context)
+        # fused attention has no forward derivative on processors
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            _, change = torch.func.jvp(u, (x, times), (velocity, moving))
+        target = velocity + wide((times[:, 1] - times[:, 0]).clamp_min(0)) * change
+        error = (u(x, times) - target).square().flatten(1).mean(1)
+        return (error / (error.detach() + 0.01)).mean()
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "flow map": FlowMapRegression,
+    "end": EndRegression,
+    "likelihood": EndLikelihood,
+    "consistency": Consistency,
+    "mean flow": MeanFlow,
+}
+
+
+def solver_of(steps: int) -> RungeKutta:
+    solver = make_solver(f"midpoint-{steps}")
+    assert isinstance(solver, RungeKutta)
+    return solver
+
+
+def wide(values: Tensor) -> Tensor:
+    """Shape (n, 1, 1, 1, 1) of (n,)."""
+    return values[:, None, None, None, None]
+
+
+def end_of(student: DistilledStage, x: Tensor, now: Tensor, context: Tensor) -> Tensor:
+    """x(1) as the student jumps to it."""
+    times = torch.stack([now, torch.ones_like(now)], 1)
+    return x + wide(1 - now) * student.mean_velocity(x, times, context)
+
+
+def trained(name: str, teacher: Teacher, seconds: float, seed: int) -> tuple[Objective, int]:
+    """An objective whose student was trained, and the number of steps that it had time for."""
+    rng = torch.Generator().manual_seed(seed)
+    objective = OBJECTIVES[name](teacher, teacher.student())
+    student, shape, (sample, _) = (
+        objective.student.train(),
+        shape_stage(teacher.system),
+        teacher.samples,
+    )
+    recipe = student.recipe
+    optimizer = torch.optim.AdamW(student.parameters(), weight_decay=recipe.weight_decay)
+    average = MovingAverage(student, 0.97)
+    begin, step = time.thread_time(), 0
+    while (share := (time.thread_time() - begin) / seconds) < 1:
+        chosen = torch.randint(len(sample), (objective.batch_size,), generator=rng)
+        batch = shape.batch(sample.take(chosen), {}, rng)
+        noise = torch.randn(batch["x"].shape, generator=rng)
+        loss = objective.loss(batch["x"], noise, batch["context"], rng)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.gradient_clip or math.inf)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, round(1000 * share), 1001)
+        optimizer.step()
+        objective.stepped()
+        step += 1
+        average.update(student, step)
+    average.swap(student)
+    student.eval()
+    return objective, step
+
+
+@torch.no_grad()
+def distance(solver: Solver, teacher: Teacher, n: int, seed: int) -> dict[str, float]:
+    """How far one step is from where the teacher leads, for showers of the validation split."""
+    shape, (_, sample) = shape_stage(teacher.system), teacher.samples
+    context = shape.context(sample.take(torch.arange(n)))
+    noise = torch.randn(n, *shape.shape, generator=torch.Generator().manual_seed(seed))
+    ends = [
+        solver_of(16)(shape.velocity, *part)
+        for part in zip(noise.split(BATCH), context.split(BATCH), strict=True)
+    ]
+    known, reached = torch.cat(ends), solver(shape.velocity, noise, context)
+    hits, drawn = known[:, 0] > 0, reached[:, 0] > 0
+    return {
+        "mean_square": (reached - known).square().mean().item(),
+        "hits": (drawn.sum() / hits.sum()).item(),
+        "other_hits": ((drawn != hits).sum() / hits.sum()).item(),
+    }
+
+
+def showers(solvers: dict[str, Solver], teacher: Teacher, n: int, seed: int) -> dict[str, Any]:
+    """Showers of each solver, of the same layer energies and begun at the same noise."""
+    system = teacher.system
+    shape = shape_stage(system)
+    energies = training_energies(RunFolder(teacher.run).config(), n, seed)
+    starts = range(0, n, BATCH)
+    given = [
+        system.quantities(
+            energies[start : start + BATCH], rng=batch_rng(seed, start, "cpu"), before="shape"
+        )["layer_energies"]
+        for start in starts
+    ]
+    made: dict[str, Any] = {}
+    for name, solver in solvers.items():
+        shape.trained_solvers = {name: solver}
+        parts = [
+            system.draw(
+                energies[start : start + BATCH],
+                rng=batch_rng(seed, start, "cpu", branch=1),
+                options=SamplingOptions(solver=name, precision="bf16"),
+                given={"layer_energies": layers},
+            )
+            for start, layers in zip(starts, given, strict=True)
+        ]
+        made[name] = cf.concatenate(parts)
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="the training sample")
+    parser.add_argument("--reference", type=Path, required=True, help="other Geant4 showers")
+    parser.add_argument("--minutes", type=float, default=10, help="of each objective, one thread")
+    parser.add_argument("--objectives", type=lambda text: text.split(","), default=list(OBJECTIVES))
+    parser.add_argument("-n", type=int, default=1000, help="showers of each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, help="folder for scores")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    teacher = Teacher(asked.run, asked.data)
+    solvers: dict[str, Solver] = {}
+    rows: dict[str, Any] = {}
+    for name in asked.objectives:
+        objective, steps = trained(name, teacher, 60 * asked.minutes, asked.seed)
+        solvers[name] = objective.solver()
+        of_teacher = distance(solvers[name], teacher, 96, asked.seed)
+        rows[name] = {"steps": steps, "batch_size": objective.batch_size, **of_teacher}
+        print(name, rows[name])
+    ...
+
+
+if __name__ == "__main__":
+    main()

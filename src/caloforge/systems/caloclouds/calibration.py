@@ -1,0 +1,209 @@
+"""What is fitted on clouds that the trained networks draw: how many points, and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.polynomial import Polynomial
+from numpy.typing import NDArray
+from torch import Tensor
+
+from caloforge.geometry import Geometry, geometry_preset
+from caloforge.showers import PointShowers, Showers
+from caloforge.systems.base import System
+from caloforge.systems.calibration import Calibration, Counted
+from caloforge.systems.caloclouds.config import CloudFit
+
+__all__ = ["CloudCalibration", "Occupancy"]
+
+Integers = NDArray[np.int64]
+
+DEGREE = 3  # of both polynomials (section 3.3)
+LARGEST = 2.0  # correction: what wants a larger one is not trained
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """The correction of the number N of points in a cloud (CaloClouds, section 3.3).
+
+        c_N(N) = p_gen(p_data(N)) / N
+
+    with two cubic polynomials, the hits p_data that N points of Geant4 leave in the cells and the
+    points p_gen that the network has to draw for so many hits. Outside the range of the fit c_N
+    goes on as at its end, and nowhere it is more than a factor of two.
+
+    Args:
+        p_data: points of Geant4 to hits; its domain is the range of the fit.
+        p_gen: hits to drawn points.
+    """
+
+    p_data: Polynomial
+    p_gen: Polynomial
+
+    @classmethod
+    def fit(cls, n_data: Integers, o_data: Integers, n_gen: Integers, o_gen: Integers) -> Occupancy:
+        """Fit both polynomials to points and hits of showers.
+
+        Args:
+            n_data: points of Geant4's showers, shape (n,).
+            o_data: their hits.
+            n_gen: points of drawn showers, shape (m,).
+            o_gen: their hits.
+
+        Raises:
+            ValueError: if there are too few different showers for cubic polynomials.
+        """
+        for name, numbers in (("points of Geant4", n_data), ("hits of drawn showers", o_gen)):
+            if len(np.unique(numbers)) <= DEGREE:
+                raise ValueError(
+                    f"a cubic fit needs {DEGREE + 1} different numbers of {name}, got "
+                    f"{np.unique(numbers).tolist()}: train longer and with more showers, or set "
+                    "calibration to null"
+                )
+        return cls(Polynomial.fit(n_data, o_data, DEGREE), Polynomial.fit(o_gen, n_gen, DEGREE))
+
+    def correction(self, n_points: Tensor) -> Tensor:
+        """c_N, in double precision, shape (n,).
+
+        Args:
+            n_points: N, shape (n,).
+        """
+        n = n_points.double().clamp(*self.p_data.domain.tolist())
+        wanted = _value(self.p_gen, _value(self.p_data, n))
+        return (wanted / n).clamp(1 / LARGEST, LARGEST)
+
+    def corrected(self, layer_counts: Tensor) -> Tensor:
+        """Counts times c_N of their sum, in whole numbers, shape (n, L).
+
+        They are rounded so that their sum is the rounded c_N N, none is 1 or more away, and empty
+        layers stay empty: the counts of all layers up to one are.
+
+        Args:
+            layer_counts: whole numbers, shape (n, L).
+        """
+        correction = self.correction(layer_counts.sum(1))
+        ends = (correction[:, None] * layer_counts.double().cumsum(1)).round()
+        return ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1])).to(layer_counts)
+
+    def state(self) -> dict[str, Any]:
+        """Coefficients, on a domain that is mapped to [-1, 1], in JSON's types."""
+        return {
+            name: {"coefficients": p.coef.tolist(), "domain": p.domain.tolist()}
+            for name, p in (("p_data", self.p_data), ("p_gen", self.p_gen))
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Occupancy:
+        """Inverse of `state`."""
+        p_data, p_gen = (
+            Polynomial(state[name]["coefficients"], state[name]["domain"])
+            for name in ("p_data", "p_gen")
+        )
+        return cls(p_data, p_gen)
+
+
+def _value(polynomial: Polynomial, x: Tensor) -> Tensor:
+    shift, scale = polynomial.mapparms()
+    mapped = shift + scale * x
+    value = torch.zeros_like(mapped)
+    for coefficient in reversed(polynomial.coef.tolist()):
+        value = value * mapped + coefficient
+    return value
+
+
+class CloudCalibration(Calibration):
+    """Two corrections, fitted on drawn clouds (CaloClouds, section 3.3).
+
+    The number of points is corrected so that as many cells are hit as by Geant4, see `Occupancy`;
+    and all points are shifted along x and y by what the drawn centres of gravity, in the mean, lie
+    beside those of the training sample.
+
+    Args:
+        config: how many showers, and the cells.
+
+    Attributes:
+        occupancy: the correction of the number of points; None until it is fitted.
+        shift: of x and y [mm], shape (2,); 0 until it is fitted.
+    """
+
+    shift: Tensor
+
+    def __init__(self, config: CloudFit) -> None:
+        super().__init__()
+        self.config = config
+        self.occupancy: Occupancy | None = None
+        self.register_buffer("shift", torch.zeros(2), persistent=False)
+
+    def fit(
+        self,
+        system: System,
+        showers: Showers,
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: Counted | None = None,
+    ) -> None:
+        assert isinstance(showers, PointShowers)
+        chosen = np.random.default_rng(seed).permutation(len(showers))[: self.config.showers]
+        sample = showers[np.sort(chosen)]
+        direction = sample.direction if system.is_directed else None
+        done, wanted = 0, self.config.rounds * len(sample)
+        for _ in range(self.config.rounds):
+            drawn = []
+            for batch in system.stream(
+                sample.energy_inc, seed=seed, direction=direction, device=device
+            ):
+                assert isinstance(batch, PointShowers)
+                drawn.append(batch)
+                done += len(batch)
+                if progress is not None:
+                    progress(done, wanted)
+            self.fit_clouds(sample, PointShowers.concatenate(drawn), system.geometry)
+
+    def fit_clouds(self, geant4: PointShowers, drawn: PointShowers, geometry: Geometry) -> None:
+        """Fit to clouds of Geant4 and drawn ones.
+
+        Args:
+            geant4: any number of them.
+            drawn: any number of them, drawn with the corrections found so far.
+            geometry: whose cells are counted, unless the configuration names another.
+
+        Raises:
+            ValueError: if they are too few.
+        """
+        if self.config.geometry is not None:
+            geometry = geometry_preset(self.config.geometry)
+        n_data, o_data = np.diff(geant4.offset), _hits(geant4, geometry)
+        n_gen, o_gen = np.diff(drawn.offset), _hits(drawn, geometry)
+        occupancy = Occupancy.fit(n_data, o_data, n_gen, o_gen)
+        shift = self.shift.cpu() + torch.from_numpy(_mean_centre(geant4) - _mean_centre(drawn))
+        self.load_state({**occupancy.state(), "shift": shift.tolist()})
+
+    def state(self) -> dict[str, Any]:
+        assert self.occupancy is not None
+        return {**self.occupancy.state(), "shift": self.shift.tolist()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.occupancy = Occupancy.from_state(state)
+        self.shift.copy_(torch.tensor(state["shift"]))
+        self.is_fitted = True
+
+
+def _hits(clouds: PointShowers, geometry: Geometry) -> Integers:
+    """Cells above the threshold of each shower, shape (n,)."""
+    cells = clouds.project(geometry)
+    above = cells.energy >= np.float32(geometry.threshold)
+    return np.bincount(cells.event()[above], minlength=len(cells))
+
+
+def _mean_centre(clouds: PointShowers) -> NDArray[np.float64]:
+    """Mean of the centres of gravity in x and y [mm] of all showers with energy, shape (2,)."""
+    event, total = clouds.event(), clouds.total_energy()
+    centres = [
+        np.bincount(event, clouds.energy * x, len(clouds))[total > 0] / total[total > 0]
+        for x in (clouds.x, clouds.y)
+    ]
+    return np.asarray(np.mean(centres, axis=1))

@@ -1,0 +1,72 @@
+"""What the networks of CaloClouds are conditioned on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caloforge.preprocessing import ScaleByMax
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+
+__all__ = ["Conditions"]
+
+
+class Conditions:
+    """Incident energy, number of points and direction as the networks see them (figure 2).
+
+        2 E / max E - 1,   2 N / max N - 1,   the direction as it is
+
+    with the largest values of the training split. One object for all stages of a system. Each keeps
+    the transforms that it uses beside its weights; they are the same everywhere, as all stages are
+    fitted on one training split.
+
+    Args:
+        directed: whether they see the direction.
+
+    Attributes:
+        energy_inc: of the incident energy, to (0, 1].
+        n_points: of the number of points, to [0, 1].
+        reads: the quantities beside the number of points.
+    """
+
+    def __init__(self, *, directed: bool) -> None:
+        self.directed = directed
+        self.energy_inc, self.n_points = ScaleByMax(), ScaleByMax()
+        self.reads = ("energy_inc", "direction") if directed else ("energy_inc",)
+
+    @property
+    def incident_size(self) -> int:
+        """Numbers that say which particle came."""
+        return 4 if self.directed else 1
+
+    @property
+    def size(self) -> int:
+        """Numbers that say which particle came and how many points it left."""
+        return self.incident_size + 1
+
+    def fit_incident(self, sample: ShowerQuantities) -> None:
+        """Fit the scale of incident energies on the training split."""
+        self.energy_inc.fit(lambda: (q["energy_inc"] for q in sample.batches()))
+
+    def fit(self, sample: ShowerQuantities) -> None:
+        """Fit both scales on the training split."""
+        self.fit_incident(sample)
+        self.n_points.fit(lambda: (q["n_points"] for q in sample.batches()))
+
+    def incident(self, quantities: Quantities) -> Tensor:
+        """Which particle came, shape (n, incident_size)."""
+        energy = 2 * self.energy_inc(quantities["energy_inc"])[:, None] - 1
+        return torch.cat([energy, quantities["direction"]], 1) if self.directed else energy
+
+    def both(self, quantities: Quantities) -> Tensor:
+        """Which particle came and how many points it left, shape (n, size).
+
+        Args:
+            quantities: with `n_points`; or with `layer_counts`, of which it is the sum.
+        """
+        counts = quantities.get("n_points")
+        if counts is None:
+            counts = quantities["layer_counts"].sum(1)
+        incident = self.incident(quantities)
+        number: Tensor = self.n_points(counts.to(incident))
+        return torch.cat([incident, 2 * number[:, None] - 1], 1)

@@ -1,0 +1,96 @@
+"""The Latent Flow: what the encoder says of a shower, given its energy and number of points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caloforge.flows import Flow, Spline, vector_stack
+from caloforge.preprocessing import Standardise
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.config import LatentFlowConfig
+from caloforge.systems.caloclouds.points import PointsStage
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.stage import Batch, Stage, Upstream
+
+__all__ = ["LatentStage"]
+
+SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
+
+
+class LatentStage(Stage):
+    """What the encoder says of a shower, given its energy and number of points (section 3.2).
+
+    Trained on draws of the trained encoder, while the paper trains both at the same time.
+
+    Args:
+        config: its configuration.
+        points: the stage of the encoder, of which the size of the latent space is taken.
+        conditions: those of all stages.
+    """
+
+    needs = ("points",)
+    writes = ("latent",)
+
+    def __init__(
+        self, config: LatentFlowConfig, points: PointsStage, conditions: Conditions
+    ) -> None:
+        super().__init__()
+        self.recipe = config.recipe
+        self.conditions = conditions
+        self.reads = (*conditions.reads, "layer_counts")
+        self.learns = points.learns
+        self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
+        size = points.config.encoder.latent
+        self.features = Standardise((size,))
+        stack = vector_stack(
+            "coupling",
+            size,
+            conditions.size,
+            blocks=config.blocks,
+            hidden=config.hidden,
+            hidden_layers=1,
+            spline=Spline(config.bins, config.bound),
+            orders=("reverse", "random"),
+            slope=SLOPE,
+        )
+        self.flow = Flow(stack, (size,))
+
+    @property
+    def sequential_passes(self) -> int:
+        return self.flow.bijection.sequential_passes
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.conditions.fit(sample)
+        encoder = _encoder(upstream)
+        self.features.fit(lambda: (encoder.encode(q, rng) for q in sample.batches(100)))
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, conditions.size)."""
+        return self.conditions.both(quantities)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        latent = _encoder(upstream).encode(quantities, rng)
+        return {"x": self.features(latent), "context": self.context(quantities)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Negative log-likelihood a number of the latent space."""
+        return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        context = self.context(quantities)
+        latent = self.features.inverse(self.flow.sample(len(context), context, rng=rng))
+        return {**quantities, "latent": latent}
+
+
+def _encoder(upstream: Upstream) -> PointsStage:
+    points = upstream["points"]
+    assert isinstance(points, PointsStage)
+    return points

@@ -1,0 +1,288 @@
+"""The points of showers by diffusion, and the encoder that says what else their shower is like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from caloforge.geometry import Geometry
+from caloforge.nets import EPiCEncoder, divergence
+from caloforge.preprocessing import Standardise
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.config import CaloCloudsConfig
+from caloforge.systems.caloclouds.frame import PointFrame, smeared
+from caloforge.systems.caloclouds.networks import POINT, PointNetwork
+from caloforge.systems.caloclouds.processes import Sampler, make_process
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.stage import Batch, Stage, Upstream
+
+__all__ = ["PointsStage", "clouds", "some_points"]
+
+COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the network holds
+
+
+class PointsStage(Stage):
+    """Points that know of each other by what the encoder says (sections 3.1 and 3.2).
+
+    Encoder and network are trained together (equation 3.7), with the mean over the points of each
+    shower, over their four features and then over the showers.
+
+    Args:
+        config: that of the system.
+        geometry: the layers.
+        conditions: those of all stages.
+
+    Attributes:
+        context_size: numbers that the network sees of a shower.
+        trained_solvers: samplers with networks of their own, by name; the system knows them.
+    """
+
+    reads = ("energy_inc", "layer_counts", "visible_energy", "latent")
+    writes = ("points", "n_points")
+    trained_solvers: Mapping[str, Sampler] = {}
+
+    def __init__(
+        self, config: CaloCloudsConfig, geometry: Geometry, conditions: Conditions
+    ) -> None:
+        super().__init__()
+        self.config = config.points
+        self.recipe = config.points.recipe
+        self.conditions = conditions
+        self.learns = (*conditions.reads, "n_points", "points")
+        self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
+        self.frame = PointFrame(
+            geometry.n_layers, config.half_width, self.config.energy, self.config.core
+        )
+        self.process = make_process(config.points)
+        self.features = Standardise((POINT,)) if self.process.is_standardised else None
+        encoder = config.points.encoder
+        self.encoder = EPiCEncoder(
+            POINT, conditions.size, encoder.latent, encoder.hidden, encoder.layers
+        )
+        self.context_size = conditions.size + encoder.latent
+        self.network = PointNetwork(self.context_size, config.points.hidden)
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.conditions.fit(sample)
+        self.frame.fit(lambda: (q["points"] for q in sample.batches()))
+        if self.features is not None:
+            self.features.fit(
+                lambda: (self.frame(smeared(q["points"], rng)) for q in sample.batches())
+            )
+
+    def scaled(self, points: Tensor, rng: torch.Generator) -> Tensor:
+        """Points as the networks see them, at random depths of their layers, shape (..., 4)."""
+        x: Tensor = self.frame(smeared(points, rng))
+        return x if self.features is None else self.features(x)
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, context_size)."""
+        return torch.cat([self.conditions.both(quantities), quantities["latent"]], 1)
+
+    # ------------------------------------------------------------ training
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        """Scaled points for the network and for the encoder, and the conditions of their showers.
+
+        Where not all points are seen, the encoder sees others than the network, so that it learns
+        what a shower is like and not which points were drawn of it.
+        """
+        x, cloud = self.seen(quantities, rng)
+        encoded = x if cloud is not None else self.seen(quantities, rng)[0]
+        batch = {"x": x, "encoded": encoded, "conditions": self._filled(quantities)}
+        return batch if cloud is None else {**batch, "cloud": cloud}
+
+    def seen(self, quantities: Quantities, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Scaled points that a step of training sees, and which cloud each belongs to.
+
+        All of them, shape (points, 4); or `max_points` of each cloud that has any, side by side,
+        shape (clouds, max_points, 4), and None.
+        """
+        points, n_points = quantities["points"], quantities["n_points"]
+        most = self.config.max_points
+        if most is None:
+            return self.scaled(points, rng), clouds(n_points)
+        return self.scaled(some_points(points, n_points, most, rng), rng), None
+
+    def _filled(self, quantities: Quantities) -> Tensor:
+        """Conditions of the clouds that `seen` has."""
+        conditions = self.conditions.both(quantities)
+        if self.config.max_points is None:
+            return conditions
+        return conditions[quantities["n_points"] > 0]
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """w max(D_KL, m) + <|error|^2> (equation 3.7), the divergence that of a shower's latent.
+
+        The square error is the mean over the points of each shower, over their features and over
+        the showers; each shower has a level of noise of its own, or several.
+        """
+        encoder, conditions = self.config.encoder, batch["conditions"]
+        mean, log_variance = self.encoded(batch["encoded"], conditions, batch.get("cloud"))
+        kld = divergence(mean, log_variance).sum(1).mean()
+        latent = drawn(mean, log_variance, rng)
+        error = self.error(batch["x"], torch.cat([conditions, latent], 1), batch.get("cloud"), rng)
+        return encoder.divergence_weight * kld.clamp_min(encoder.divergence_floor) + error
+
+    def encoded(self, x: Tensor, conditions: Tensor, cloud: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the latent of each shower, shape (n, latent) each.
+
+        Args:
+            x: scaled points, side by side (n, points, 4) or all in one tensor (points, 4).
+            conditions: of each shower, shape (n, conditions.size).
+            cloud: which shower each point of the one tensor belongs to; None where side by side.
+        """
+        if cloud is None:
+            cloud = clouds(torch.full((len(x),), x.shape[1], device=x.device))
+        mean, log_variance = self.encoder(x.reshape(-1, POINT), conditions, cloud)
+        return mean.float(), log_variance.float()
+
+    def error(
+        self, x: Tensor, context: Tensor, cloud: Tensor | None, rng: torch.Generator
+    ) -> Tensor:
+        """Mean square error of the network, see `loss`."""
+        draws = self.config.draws
+        if cloud is None:
+            x = x.reshape(len(x) * draws, -1, POINT)
+            context = context.repeat_interleave(draws, 0)
+        network = partial(self.network.at, context=context, cloud=cloud)
+        error = self.process.error(network, x, len(context), cloud, rng)
+        if cloud is None:
+            return error.mean()
+        of_clouds = error.new_zeros(len(context)).index_add(0, cloud, error.mean(1))
+        return (of_clouds / torch.bincount(cloud, minlength=len(context)).clamp_min(1)).mean()
+
+    @torch.no_grad()
+    def encode(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+        """Latent of showers, drawn as the encoder says, shape (n, latent).
+
+        Args:
+            quantities: incident energies, numbers of points and points.
+            rng: source of randomness.
+        """
+        x, cloud = self.seen(quantities, rng)
+        latent = drawn(*self.encoded(x, self._filled(quantities), cloud), rng)
+        if cloud is not None:
+            return latent
+        # clouds without points are not seen, and say as little as a normal distribution
+        n_points = quantities["n_points"]
+        shape = (len(n_points), latent.shape[1])
+        z = torch.randn(shape, generator=rng, device=latent.device, dtype=latent.dtype)
+        return z.masked_scatter(n_points[:, None] > 0, latent)
+
+    # ------------------------------------------------------------ sampling
+
+    def solver(self, options: SamplingOptions) -> Sampler:
+        """The sampler to draw with.
+
+        Raises:
+            ValueError: for a name that there is not.
+        """
+        name = options.solver or self.config.solver
+        found = self.trained_solvers.get(name) or self.process.sampler(name)
+        if found is None:
+            raise ValueError(
+                f"there is no solver {name!r} of these points: expected "
+                f"{' or '.join([self.process.solvers, *self.trained_solvers])}"
+            )
+        return found
+
+    @torch.no_grad()
+    def draw(
+        self,
+        context: Tensor,
+        n_points: Tensor,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Tensor:
+        """Points in mm, layers and fractions of them, and MeV, shape (sum of n_points, 4).
+
+        They are drawn in pieces that keep to the memory budget, on a CPU of one cloud each.
+
+        Args:
+            context: of each cloud, see `context`.
+            n_points: points of each cloud, shape (n,).
+            rng: source of randomness.
+            options: what a user chooses at generation.
+        """
+        sampler, device = self.solver(options), context.device
+        network = sampler.network or self.network
+        noise = torch.randn(int(n_points.sum()), POINT, generator=rng, device=device)
+        at_once = max(1, options.memory_budget // (COPIES * 4 * max(self.config.hidden)))
+        low = options.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            parts = [
+                sampler.draw(partial(network.at, context=own, cloud=cloud), x, rng)
+                for x, own, cloud in _pieces(noise, context, n_points, at_once)
+            ]
+        x = torch.cat(parts) if parts else noise
+        return self.frame.inverse(x if self.features is None else self.features.inverse(x))
+
+    @property
+    def sequential_passes(self) -> int:
+        return self.solver(SamplingOptions()).n_evaluations
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        n_points = quantities["layer_counts"].sum(1).round().long()
+        points = self.draw(self.context(quantities), n_points, rng, options)
+        return {**quantities, "points": points, "n_points": n_points}
+
+
+def clouds(n_points: Tensor) -> Tensor:
+    """Which cloud each point belongs to, shape (sum of n_points,).
+
+    Args:
+        n_points: points of each cloud, integers, shape (n,).
+    """
+    return torch.repeat_interleave(n_points)
+
+
+def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generator) -> Tensor:
+    """So many points of each cloud that has any, with replacement, shape (clouds, most, 4).
+
+    Args:
+        points: of all clouds, one behind the other, shape (sum of n_points, 4).
+        n_points: points of each cloud, shape (n,).
+        most: points to draw of each.
+        rng: source of randomness.
+    """
+    first = (n_points.cumsum(0) - n_points)[n_points > 0, None]
+    n_points = n_points[n_points > 0, None]
+    u = torch.rand(len(n_points), most, generator=rng, device=points.device)
+    # u is below 1, but its product with an integer may be rounded up to it
+    return points[first + torch.minimum((u * n_points).long(), n_points - 1)]
+
+
+def _pieces(
+    x: Tensor, context: Tensor, n_points: Tensor, most: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """So many points at most, the contexts of their clouds and which of them is whose.
+
+    On a CPU a piece is of one cloud, whose points all have the same gates: they go into the
+    weights. An accelerator wants many points at once instead.
+    """
+    cloud = clouds(n_points)
+    if x.device.type != "cpu":
+        for points, whose in zip(x.split(most), cloud.split(most), strict=True):
+            yield points, context, whose
+        return
+    own = context.split(1)
+    for number, of_cloud in enumerate(x.split(n_points.tolist())):
+        for points in of_cloud.split(most) if len(of_cloud) else ():
+            yield points, own[number], cloud.new_zeros(len(points))
+
+
+def drawn(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+    """mu + sigma z, z standard normal, the shape of both."""
+    z = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
+    return mean + (log_variance / 2).exp() * z

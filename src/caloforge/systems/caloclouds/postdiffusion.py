@@ -1,0 +1,66 @@
+"""What is done to points behind the diffusion: layers by counts, energies by their sum (3.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["calibrated", "uncalibrated"]
+
+
+def calibrated(
+    points: Tensor,
+    n_points: Tensor,
+    layer_counts: Tensor,
+    visible_energy: Tensor,
+    shift: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The post-diffusion calibration of all clouds of a batch (CaloClouds, section 3.3).
+
+    Negative energies become 0. The points of a cloud are ordered by their depth: the first as many
+    as the counts of layer 0 ask for are of that layer, the next of layer 1 and so on, and those
+    that no layer asks for, the deepest, are dropped. Energies are scaled to their given sum, and
+    all points are shifted along x and y.
+
+    Args:
+        points: x [mm], y [mm], depth and energy [MeV] of all clouds, shape (points, 4).
+        n_points: points of each cloud, shape (n,).
+        layer_counts: points that each layer is to have, no more than the cloud has, shape (n, L).
+        visible_energy: sum of the energies of a cloud [MeV], shape (n,).
+        shift: added to x and y [mm], shape (2,).
+
+    Returns:
+        Points with layers from 0 to L - 1 in place of depths, ordered by cloud and layer, and the
+        number of them in each cloud.
+    """
+    n, n_layers = layer_counts.shape
+    counts = layer_counts.long()
+    surplus = n_points - counts.sum(1)
+    numbers = torch.arange(n_layers + 1, device=points.device).repeat(n)
+    layer = numbers.repeat_interleave(torch.cat([counts, surplus[:, None]], 1).flatten())
+    cloud = torch.arange(n, device=points.device).repeat_interleave(n_points)
+    by_depth = points[:, 2].argsort()
+    order = by_depth[cloud[by_depth].argsort(stable=True)]
+    kept = layer < n_layers
+    order, layer, cloud = order[kept], layer[kept], cloud[kept]
+    x, y, _, energy = points[order].unbind(1)
+    energy = energy.double().clamp_min(0)
+    total = energy.new_zeros(n).index_add_(0, cloud, energy)
+    scale = torch.where(total > 0, visible_energy / total, 0.0)
+    columns = (x + shift[0], y + shift[1], layer.to(x), (energy * scale[cloud]).to(x))
+    return torch.stack(columns, 1), counts.sum(1)
+
+
+def uncalibrated(points: Tensor, n_layers: int) -> Tensor:
+    """Points as the network draws them, in the layer that they lie in or next to.
+
+    Args:
+        points: x [mm], y [mm], depth and energy [MeV], shape (points, 4).
+        n_layers: number of layers.
+
+    Returns:
+        The same with layers in place of depths, and no negative energies.
+    """
+    x, y, depth, energy = points.unbind(1)
+    layer = depth.floor().clamp(0, n_layers - 1)
+    return torch.stack([x, y, layer, energy.clamp_min(0)], 1)

@@ -1,0 +1,139 @@
+"""The Shower Flow: points in each layer and visible energy, given the incident energy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from caloforge.flows import Bijection, Flow, LinearSpline, Spline, affine_stack, vector_stack
+from caloforge.geometry import Geometry
+from caloforge.preprocessing import ScaleByMax, Standardise
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.caloclouds.calibration import CloudCalibration
+from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.config import ShowerFlowConfig
+from caloforge.systems.caloclouds.totals import PlainTotals, RelativeTotals, Totals
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.stage import Batch, Stage, Upstream
+
+__all__ = ["ShowerStage"]
+
+LARGEST = 2.0  # counts and energies that are drawn, in units of the training sample's
+
+
+class ShowerStage(Stage):
+    """Points in each layer and visible energy given the incident energy (section 3.3).
+
+    What is drawn is never more than twice what the training sample has at most. The counts of all
+    layers are corrected by the calibration, once it is fitted; N is their sum.
+
+    Args:
+        config: its configuration.
+        geometry: the layers.
+        conditions: those of all stages.
+        calibration: of the number of points, None for none.
+    """
+
+    writes = ("layer_counts", "visible_energy")
+
+    def __init__(
+        self,
+        config: ShowerFlowConfig,
+        geometry: Geometry,
+        conditions: Conditions,
+        calibration: CloudCalibration | None = None,
+    ) -> None:
+        super().__init__()
+        self.recipe = config.recipe
+        self.conditions, self.calibration = conditions, calibration
+        self.reads = conditions.reads
+        self.learns = (*self.reads, "n_points", *self.writes)
+        self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
+        self.layer_counts, self.visible_energy = ScaleByMax(), ScaleByMax()
+        kind = PlainTotals if config.totals == "plain" else RelativeTotals
+        self.totals: Totals = kind(geometry.n_layers)
+        self.features = Standardise((self.totals.size,))
+        bijection = _bijection(config, self.totals.size, conditions.incident_size)
+        self.flow = Flow(bijection, (self.totals.size,))
+
+    @property
+    def sequential_passes(self) -> int:
+        return self.flow.bijection.sequential_passes
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        self.conditions.fit(sample)
+        self.layer_counts.fit(lambda: (q["layer_counts"] for q in sample.batches()))
+        self.visible_energy.fit(lambda: (q["visible_energy"] for q in sample.batches()))
+        self.features.fit(lambda: (self._noised(q, rng) for q in sample.batches()))
+
+    def _noised(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+        """Totals with noise, shape (n, totals.size)."""
+        counts, n = quantities["layer_counts"], quantities["n_points"]
+        noise = torch.rand(len(n), 1 + counts.shape[1], generator=rng, device=counts.device)
+        noise = 1 - noise  # never 0
+        return self.totals.forward(
+            self.layer_counts(counts + noise[:, 1:]),
+            self.n_points(n + noise[:, 0]),
+            self.visible_energy(quantities["visible_energy"]),
+            self.energy_inc(quantities["energy_inc"]),
+        )
+
+    def context(self, quantities: Quantities) -> Tensor:
+        """Shape (n, conditions.incident_size)."""
+        return self.conditions.incident(quantities)
+
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        x = self.features(self._noised(quantities, rng))
+        return {"x": x, "context": self.context(quantities)}
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Negative log-likelihood a number."""
+        return -self.flow.log_prob(batch["x"], batch["context"]).mean() / self.totals.size
+
+    def sample(
+        self,
+        quantities: Quantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        options: SamplingOptions,
+    ) -> Quantities:
+        context = self.context(quantities)
+        drawn = self.features.inverse(self.flow.sample(len(context), context, rng=rng))
+        totals = self.totals.inverse(drawn, self.energy_inc(quantities["energy_inc"]))
+        counts, visible = (values.clamp(0, LARGEST) for values in totals)
+        if not torch.isfinite(counts).all():  # now, as nobody can draw so many points
+            raise FloatingPointError(
+                "the stage shower drew counts that are not finite: its training diverged, or the "
+                "incident energies lie far outside those it was trained on"
+            )
+        counts = self.layer_counts.inverse(counts).floor()
+        calibration = self.calibration
+        if options.postprocess and calibration is not None and calibration.occupancy is not None:
+            counts = calibration.occupancy.corrected(counts)
+        energy = self.visible_energy.inverse(visible)
+        return {**quantities, "layer_counts": counts, "visible_energy": energy}
+
+
+def _bijection(config: ShowerFlowConfig, features: int, context: int) -> Bijection:
+    """The flow of a configuration between so many features, in so many conditions."""
+    if config.kind == "affine":
+        return affine_stack(
+            features,
+            context,
+            blocks=config.blocks,
+            couplings=config.couplings,
+            hidden=config.hidden,
+            spline_hidden=config.spline_hidden,
+            hidden_layers=1,
+            spline=LinearSpline(config.bins, config.bound),
+        )
+    return vector_stack(
+        "masked",
+        features,
+        context,
+        blocks=config.blocks,
+        hidden=config.hidden,
+        hidden_layers=1,
+        spline=Spline(config.bins, config.bound),
+        orders=("reverse",),
+    )

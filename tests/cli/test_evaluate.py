@@ -1,0 +1,57 @@
+"""`caloforge evaluate` of point clouds: cells by name and impact point, what is lost, what is left
+out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import caloforge as cf
+from caloforge.cli.cells import cells_around
+from caloforge.evaluation import Scores
+from caloforge.geometry import ild_ecal
+from caloforge.showers import PointShowers
+
+Command = Callable[..., Any]  # arguments to exit code and what was printed
+
+
+def test_cells_lie_around_an_impact_point() -> None:
+    assert cells_around("37.5,-36.1", ild_ecal()) == ild_ecal((37.5, -36.1))
+    with pytest.raises(ValueError, match=r"--impact is a place in the detector of ild-ecal"):
+        cells_around("1,2", cf.geometry_preset("ild-30"))
+    with pytest.raises(ValueError, match=r"expected 2 numbers such as 1,2, got '5'"):
+        cells_around("5", ild_ecal())
+
+
+def _no_page(scores: Scores, path: Path, *, figures: object) -> None:
+    path.write_text(scores.to_markdown())
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+def test_points_are_evaluated_in_the_cells_asked_for(
+    bundled_points: PointShowers,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("caloforge.report.save_page", _no_page)  # drawing takes long
+    for home in ("caloforge.evaluation", "caloforge.evaluation.catalogue"):
+        monkeypatch.setattr(f"{home}.metric_names", lambda: ("points", "calodream-low"))
+    cf.write(tmp_path / "test.h5", bundled_points[:30])
+    cf.write(tmp_path / "fake.h5", fake := bundled_points[30:])
+    arguments = ["evaluate", "--reference", tmp_path / "test.h5", f"mine={tmp_path / 'fake.h5'}"]
+    result = caloforge(*arguments, "--impact", "37.5,-36.1", "--metric", "all", "-o", tmp_path)
+    assert result.code == 0, result.err
+    lost = fake.lost(fake.project(ild_ecal((37.5, -36.1)))).mean()
+    assert f"mine: {lost:.2%} of the energy lost in the projection" in result.err
+    assert "left out, as ild-ecal at (37.5, -36.1) does not suit them: calodream-low" in result.err
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert record["provenance"]["geometry"] == "ild-ecal at (37.5, -36.1)"
+    assert {score["metric"] for score in record["scores"]} == {"points"}
+    found = {score["observable"]: score["value"] for score in record["scores"]}
+    assert np.isfinite(found["n_points"])

@@ -1,0 +1,111 @@
+"""The Shower Flow draws whole points in every layer, and their energy (CaloClouds, 3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from caloforge.showers import PointShowers
+from caloforge.systems import SamplingOptions, ShowerQuantities
+from caloforge.systems.caloclouds import CloudFit
+from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
+from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.presets import preset
+from caloforge.systems.caloclouds.shower import ShowerStage
+from caloforge.systems.caloclouds.totals import PlainTotals, RelativeTotals, Totals
+
+EACH = pytest.mark.parametrize("name", ["plain", "relative"])
+WITHOUT = SamplingOptions(postprocess=False)
+
+
+def stage_of(
+    name: str, clouds: PointShowers, calibration: CloudCalibration | None = None
+) -> ShowerStage:
+    """An untrained stage, fitted."""
+    config = replace(preset("tiny", clouds.geometry).shower, totals=name)
+    torch.manual_seed(1)
+    stage = ShowerStage(config, clouds.geometry, Conditions(directed=False), calibration).eval()
+    stage.fit(ShowerQuantities(clouds, stage.learns), {}, torch.Generator().manual_seed(1))
+    return stage
+
+
+def draw(stage: ShowerStage, energies: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(5)
+    drawn = stage.sample({"energy_inc": energies}, {}, rng, options)
+    return drawn["layer_counts"], drawn["visible_energy"]
+
+
+@pytest.mark.parametrize("totals", [PlainTotals(30), RelativeTotals(30)])
+def test_counts_and_energy_come_back_from_their_totals(
+    totals: Totals, generator: torch.Generator
+) -> None:
+    counts = torch.rand(40, 30, generator=generator, dtype=torch.float64)
+    counts[:, :5] *= 1e-5
+    visible, incident = torch.rand(2, 40, generator=generator, dtype=torch.float64) + 0.1
+    numbers = totals.forward(counts, counts.sum(1), visible, incident)
+    assert numbers.shape == (40, totals.size)
+    found = totals.inverse(numbers, incident)
+    torch.testing.assert_close(found, (counts, visible), rtol=1e-9, atol=1e-15)
+
+
+def test_the_published_flow_draws_number_energy_and_counts() -> None:
+    counts = torch.arange(60.0).reshape(2, 30)
+    n, visible = counts.sum(1), torch.tensor([3.0, 4.0])
+    numbers = PlainTotals(30).forward(counts, n, visible, torch.ones(2))
+    assert torch.equal(numbers, torch.cat([torch.stack([n, visible], 1), counts], 1))
+
+
+@EACH
+def test_noise_is_less_than_a_point(name: str, bundled_points: PointShowers) -> None:
+    """What the flow learns, real counts with noise, is rounded to the counts again."""
+    stage = stage_of(name, bundled_points)
+    q = ShowerQuantities(bundled_points, stage.learns).all()
+    x = stage.batch(q, {}, torch.Generator().manual_seed(2))["x"]
+    stage.flow.sample = lambda n, context, rng: x  # type: ignore[method-assign]
+    counts, energy = draw(stage, q["energy_inc"], WITHOUT)
+    # a sum of 30 single-precision numbers moves what was next to a whole number across it
+    assert float((counts == q["layer_counts"]).float().mean()) > 0.99
+    assert float((counts - q["layer_counts"]).abs().max()) <= 1
+    empty = q["layer_counts"] == 0
+    assert empty.any()
+    assert not counts[empty].any()
+    torch.testing.assert_close(energy, q["visible_energy"], rtol=1e-2, atol=0)
+
+
+@EACH
+def test_counts_are_whole_and_never_far_beyond_the_training_sample(
+    name: str, bundled_points: PointShowers
+) -> None:
+    stage = stage_of(name, bundled_points)
+    for weights in stage.flow.parameters():  # a flow that is far from trained
+        weights.data.add_(torch.randn(weights.shape) * 0.5)
+    counts, energy = draw(stage, torch.from_numpy(bundled_points.energy_inc), WITHOUT)
+    assert counts.shape == (60, 30)
+    assert torch.equal(counts, counts.round())
+    assert counts.min() >= 0
+    assert energy.min() >= 0
+    assert counts.max() <= 2 * bundled_points.layer_counts().max()
+    assert energy.max() <= 2.001 * bundled_points.total_energy().max()
+    assert len(counts.unique()) > 20
+
+
+@EACH
+def test_the_calibration_acts_on_the_counts_once_it_is_fitted(
+    name: str, bundled_points: PointShowers
+) -> None:
+    calibration = CloudCalibration(CloudFit())
+    stage = stage_of(name, bundled_points, calibration)
+    energies = torch.from_numpy(bundled_points.energy_inc)
+    options = SamplingOptions()
+    counts, energy = draw(stage, energies, options)
+    assert torch.equal(counts, draw(stage, energies, WITHOUT)[0])
+    n = np.arange(100, 9000, 100)
+    calibration.occupancy = Occupancy.fit(n, n, 0.8 * n, n)
+    found, same = draw(stage, energies, options)
+    assert torch.equal(found.sum(1), (0.8 * counts.sum(1).double()).round().float())
+    assert torch.equal(same, energy)
+    assert torch.equal(draw(stage, energies, WITHOUT)[0], counts)

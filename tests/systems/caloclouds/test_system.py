@@ -1,0 +1,150 @@
+"""CaloClouds: the published sizes, and what a trained system draws."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import caloforge as cf
+from caloforge.showers import PointShowers
+from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, build
+from caloforge.systems.arguments import batch_rng
+from caloforge.systems.caloclouds import CaloClouds
+
+ENERGIES = np.array([2e4, 5e4, 9e4, 3e4], dtype=np.float32)
+
+
+@pytest.fixture
+def system(caloclouds_run: Path) -> CaloClouds:
+    loaded = cf.load(caloclouds_run)
+    assert isinstance(loaded, CaloClouds)
+    return loaded
+
+
+@torch.inference_mode()
+def quantities(system: CaloClouds, options: SamplingOptions | None = None) -> Quantities:
+    """What the stages draw for `system.generate(ENERGIES, seed=1)`."""
+    system.prepare("cpu")
+    return system.quantities(ENERGIES, rng=batch_rng(1, 0), options=options)
+
+
+def test_the_published_networks_have_their_sizes() -> None:
+    """Sections 3.1 to 3.3 and figure 3, with what the authors' code says of the flows."""
+    system = build("caloclouds/paper")
+    assert system.geometry.name == "ild-ecal"
+    sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368}
+    assert system.n_parameters == sizes
+    assert isinstance(system, CaloClouds)
+    assert sum(p.numel() for p in system.points.network.parameters()) == 1_001_520
+    assert sum(p.numel() for p in system.points.encoder.parameters()) == 730_368
+    assert system.sequential_passes["points"] == 100
+
+
+def test_the_published_preset_is_for_its_detector() -> None:
+    with pytest.raises(ValueError, match=r"caloclouds/paper is for the voxels of ild-ecal, got"):
+        build("caloclouds/paper", "ild-30")
+
+
+@pytest.mark.parametrize("size", ["small", "tiny"])
+@pytest.mark.parametrize("geometry", ["ild-ecal", "ild-30", "calochallenge-1-pions"])
+def test_any_geometry_with_layers_will_do(size: str, geometry: str) -> None:
+    system = build(f"caloclouds/{size}", geometry)
+    assert system.geometry.name == geometry
+
+
+def test_counts_and_energies_are_exactly_those_of_the_shower_flow(system: CaloClouds) -> None:
+    drawn = quantities(system)
+    clouds = system.generate(ENERGIES, seed=1)
+    assert np.array_equal(clouds.layer_counts(), drawn["layer_counts"].numpy())
+    assert clouds.total_energy() == pytest.approx(drawn["visible_energy"].numpy(), rel=1e-6)
+    assert np.array_equal(clouds.energy_inc, ENERGIES)
+    assert clouds.direction.tolist() == [[0, 0, 1]] * 4
+
+
+def test_without_postprocessing_points_are_as_they_were_drawn(system: CaloClouds) -> None:
+    options = SamplingOptions(postprocess=False)
+    drawn = quantities(system, options)
+    clouds = system.generate(ENERGIES, seed=1, options=options)
+    points = drawn["points"]
+    assert np.array_equal(clouds.energy, points[:, 3].clamp_min(0).numpy())
+    assert np.array_equal(clouds.layer, points[:, 2].floor().clamp(0, 29).numpy())
+    assert not np.array_equal(clouds.layer_counts(), drawn["layer_counts"].numpy())
+
+
+def test_no_point_lies_beyond_the_box(system: CaloClouds) -> None:
+    drawn = quantities(system)
+    drawn["points"] = drawn["points"].clone()
+    drawn["points"][::7, :2] *= 1e6
+    clouds = system.showers(drawn, SamplingOptions(postprocess=False))
+    assert np.abs(clouds.x).max() <= 200
+    assert np.abs(clouds.y).max() <= 200
+    assert len(clouds.project(clouds.geometry)) == 4  # no sensor is unknown
+
+
+def test_the_calibration_is_fitted_after_training_and_kept(
+    system: CaloClouds, caloclouds_run: Path
+) -> None:
+    kept = json.loads((caloclouds_run / "calibration" / "clouds.json").read_text())
+    assert system.correction is not None
+    assert system.correction.is_fitted
+    assert system.correction.state() == kept
+    before = system.generate(ENERGIES, seed=1)
+    system.correction.shift += torch.tensor([1.5, 0.0])
+    after = system.generate(ENERGIES, seed=1)
+    inside = np.abs(before.x) < 150
+    assert (after.x - before.x)[inside] == pytest.approx(1.5, abs=1e-4)
+    assert np.array_equal(after.y, before.y)
+
+
+def test_solvers_are_those_of_the_points(system: CaloClouds) -> None:
+    few = SamplingOptions(solver="heun-2")
+    assert system.passes(few)["points"] == 3
+    assert system.passes(SamplingOptions())["points"] == system.sequential_passes["points"]
+    other = system.generate(ENERGIES, seed=1, options=few)
+    assert not np.array_equal(other.x, system.generate(ENERGIES, seed=1).x)
+    for wrong in ("ddpm-100", "rk4-20"):
+        with pytest.raises(ValueError, match=f"no solver '{wrong}' of these points: .* heun-N"):
+            system.generate(ENERGIES, seed=1, options=SamplingOptions(solver=wrong))
+    with pytest.raises(ValueError, match="for its layer energies, it takes no energy_solver"):
+        system.check(SamplingOptions(energy_solver="rk4-4"))
+
+
+def test_the_latent_flow_learns_draws_of_the_encoder(
+    system: CaloClouds, bundled_points: PointShowers
+) -> None:
+    stage = system.stages["latent"]
+    q = ShowerQuantities(bundled_points, stage.learns).all()
+    upstream = system.upstream("latent")
+    first, again, other = (
+        stage.batch(q, upstream, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first["x"], again["x"])
+    assert not torch.equal(first["x"], other["x"])
+    assert first["x"].shape == (60, system.config.points.encoder.latent)
+    assert first["x"].std().item() == pytest.approx(1, abs=0.2)
+    # in sampling the number of points is the sum of the counts
+    counts = ShowerQuantities(bundled_points, ("energy_inc", "layer_counts")).all()
+    assert torch.allclose(stage.context(counts), first["context"])
+
+
+def test_a_directed_system_sees_directions(
+    bundled_points: PointShowers, small_caloclouds: dict[str, object], tmp_path: Path
+) -> None:
+    angle = np.linspace(0, 0.5, len(bundled_points), dtype=np.float32)
+    tilted = np.stack([np.sin(angle), 0 * angle, np.cos(angle)], 1)
+    clouds = dataclasses.replace(bundled_points, direction=tilted)
+    settings = {**small_caloclouds, "directed": True}
+    system = cf.build("caloclouds/tiny", clouds.geometry, overrides=settings)
+    assert system.is_directed
+    cf.train(system, clouds, run=tmp_path / "run")
+    loaded = cf.load(tmp_path / "run")
+    drawn = loaded.generate(ENERGIES, seed=1, direction=tilted[-4:])
+    assert np.allclose(drawn.direction, tilted[-4:])
+    straight = loaded.generate(ENERGIES, seed=1)
+    assert straight.direction.tolist() == [[0, 0, 1]] * 4
+    assert not np.array_equal(drawn.total_energy(), straight.total_energy())
