@@ -4,9 +4,11 @@
         --minutes 10 -o benchmarks/results/distillation_small.json
 
 Students begin as copies of the shape network and are trained one after the other on a single
-thread, for the same time of that thread, evaluations of the teacher included. Written are, for one
-step from noise, how far they are from where the teacher leads, for showers of the validation split,
-and the AUC of showers that have the same layer energies and begin at the same noise.
+thread, for the same processor time of it, the teacher's evaluations included: other programs on the
+machine disturb that less than the time on the clock. Written are, for one step from noise, how far
+they are from where the teacher leads, for showers of the validation split, and the AUC of showers
+that have the same layer energies and begin at the same noise: with the mean of what a student
+cannot tell apart, and with hits drawn from it. Beside them stands the run's own distilled network.
 """
 
 from __future__ import annotations
@@ -17,31 +19,31 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import caloforge as cf
 from caloforge.data import replacing
+from caloforge.evaluation import Scores
 from caloforge.generation import training_energies
 from caloforge.matching import (
+    DrawnHits,
     FlowMap,
     LinearPath,
     RungeKutta,
     Solver,
-    drawn_hits,
     flow_map_loss,
-    hit_surprise,
+    hit_spread,
     jumps,
     make_solver,
 )
+from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
 from caloforge.systems.arguments import batch_rng
 from caloforge.systems.calodream.distilled import DistilledStage
@@ -51,8 +53,10 @@ from caloforge.training.average import MovingAverage
 from caloforge.training.loop import split
 from caloforge.training.schedule import learning_rate
 
-METRICS = ("l2lflows-high",)
+METRIC = "l2lflows-high"  # nine observables
 BATCH = 100  # showers drawn at once
+DECAY = 0.97  # of a student's moving average, whose training is short
+OWN = "the run's own"
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Teacher:
         names = ("energy_inc", "layer_energies", "showers")
         sample = ShowerQuantities(cf.read(self.data), names)
         share = self.system.config.shape.recipe.validation
-        return split(sample, share, RunFolder(self.run).settings()["seed"])
+        return split(sample, share, RunFolder(self.run).config()["seed"])
 
     @torch.no_grad()
     def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
@@ -115,12 +119,8 @@ class Objective(ABC):
     def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
         """A scalar, of images and noise of shape (n, ...)."""
 
-    def stepped(self) -> None:
-        """The student has changed."""
-
-    def solver(self) -> Solver:
-        """Draws in one step."""
-        return FlowMap(self.student.mean_velocity, 1)
+    def stepped(self) -> None:  # noqa: B027
+        """The student has changed; most objectives need not know."""
 
 
 class FlowMapRegression(Objective):
@@ -139,17 +139,6 @@ class EndRegression(Objective):
     def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
         found = jumps(self.teacher.velocity, noise, context, solver=solver_of(4), largest=1)
         return flow_map_loss(self.student.mean_velocity, found)
-
-
-class EndLikelihood(Objective):
-    """How likely the end of the teacher's trajectory is, given its beginning; then it is drawn."""
-
-    def loss(self, data: Tensor, noise: Tensor, context: Tensor, rng: torch.Generator) -> Tensor:
-        end = solver_of(4)(self.teacher.velocity, noise, context)
-        return hit_surprise(self.student.hits(noise, context), end)
-
-    def solver(self) -> Solver:
-        return drawn_hits(self.student.hits)
 
 
 class Consistency(Objective):
@@ -180,8 +169,7 @@ class Consistency(Objective):
 
     @torch.no_grad()
     def stepped(self) -> None:
-        pairs = zip(self.average.parameters(), self.student.parameters(), strict=True)
-        for mean, value in pairs:
+        for mean, value in zip(self.average.parameters(), self.student.parameters(), strict=True):
             mean.lerp_(value, 1 - self.decay)
 
 
@@ -213,7 +201,6 @@ class MeanFlow(Objective):
 OBJECTIVES: dict[str, type[Objective]] = {
     "flow map": FlowMapRegression,
     "end": EndRegression,
-    "likelihood": EndLikelihood,
     "consistency": Consistency,
     "mean flow": MeanFlow,
 }
@@ -236,19 +223,17 @@ def end_of(student: DistilledStage, x: Tensor, now: Tensor, context: Tensor) -> 
     return x + wide(1 - now) * student.mean_velocity(x, times, context)
 
 
-def trained(name: str, teacher: Teacher, seconds: float, seed: int) -> tuple[Objective, int]:
-    """An objective whose student was trained, and the number of steps that it had time for."""
+def trained(
+    name: str, teacher: Teacher, seconds: float, seed: int
+) -> tuple[DistilledStage, dict[str, float]]:
+    """A student, and what it was trained with."""
     rng = torch.Generator().manual_seed(seed)
     objective = OBJECTIVES[name](teacher, teacher.student())
-    student, shape, (sample, _) = (
-        objective.student.train(),
-        shape_stage(teacher.system),
-        teacher.samples,
-    )
-    recipe = student.recipe
+    student, shape, (sample, _) = objective.student, shape_stage(teacher.system), teacher.samples
+    recipe = student.train().recipe
     optimizer = torch.optim.AdamW(student.parameters(), weight_decay=recipe.weight_decay)
-    average = MovingAverage(student, 0.97)
-    begin, step = time.thread_time(), 0
+    average = MovingAverage(student, DECAY)
+    begin, steps = time.thread_time(), 0
     while (share := (time.thread_time() - begin) / seconds) < 1:
         chosen = torch.randint(len(sample), (objective.batch_size,), generator=rng)
         batch = shape.batch(sample.take(chosen), {}, rng)
@@ -261,83 +246,153 @@ def trained(name: str, teacher: Teacher, seconds: float, seed: int) -> tuple[Obj
             group["lr"] = learning_rate(recipe, round(1000 * share), 1001)
         optimizer.step()
         objective.stepped()
-        step += 1
-        average.update(student, step)
+        steps += 1
+        average.update(student, steps)
     average.swap(student)
-    student.eval()
-    return objective, step
+    return student, {"steps": steps, "batch_size": objective.batch_size, "seconds": seconds}
 
 
-@torch.no_grad()
-def distance(solver: Solver, teacher: Teacher, n: int, seed: int) -> dict[str, float]:
-    """How far one step is from where the teacher leads, for showers of the validation split."""
-    shape, (_, sample) = shape_stage(teacher.system), teacher.samples
-    context = shape.context(sample.take(torch.arange(n)))
-    noise = torch.randn(n, *shape.shape, generator=torch.Generator().manual_seed(seed))
-    ends = [
-        solver_of(16)(shape.velocity, *part)
-        for part in zip(noise.split(BATCH), context.split(BATCH), strict=True)
-    ]
-    known, reached = torch.cat(ends), solver(shape.velocity, noise, context)
-    hits, drawn = known[:, 0] > 0, reached[:, 0] > 0
+@dataclass(frozen=True)
+class Ends:
+    """Where the teacher leads, for showers of the validation split.
+
+    Args:
+        noise: where trajectories begin, shape (n, ...).
+        data: where they end, of the same shape.
+        context: of the shape network.
+    """
+
+    noise: Tensor
+    data: Tensor
+    context: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, teacher: Teacher, n: int, seed: int) -> Ends:
+        shape, (_, sample) = shape_stage(teacher.system), teacher.samples
+        context = shape.context(sample.take(torch.arange(n)))
+        noise = torch.randn(n, *shape.shape, generator=torch.Generator().manual_seed(seed))
+        ends = [
+            solver_of(16)(shape.velocity, *part)
+            for part in zip(noise.split(32), context.split(32), strict=True)
+        ]
+        return cls(noise, torch.cat(ends), context)
+
+    @torch.no_grad()
+    def missed(self, student: DistilledStage) -> dict[str, float]:
+        """How far one step of a student is from them."""
+        reached = FlowMap(student.mean_velocity, 1)(student.mean_velocity, self.noise, self.context)
+        hit, found = self.data[:, 0] > 0, reached[:, 0] > 0
+        return {
+            "mean_square": (reached - self.data).square().mean().item(),
+            "hits": (found.sum() / hit.sum()).item(),  # in units of the teacher's
+            "other_hits": ((found != hit).sum() / hit.sum()).item(),
+            "spread": hit_spread(reached, self.data).item(),
+        }
+
+
+def showers(
+    solvers: dict[str, Solver], teacher: Teacher, n: int, seed: int
+) -> dict[str, VoxelShowers]:
+    """Showers of each solver, of the same layer energies and begun at the same noise."""
+    system, shape = teacher.system, shape_stage(teacher.system)
+    shape.trained_solvers = solvers
+    energies = training_energies(RunFolder(teacher.run).config(), n, seed)
+    parts: dict[str, list[VoxelShowers]] = {name: [] for name in solvers}
+    for number, start in enumerate(range(0, n, BATCH)):
+        batch = energies[start : start + BATCH]
+        with torch.no_grad():
+            rng = batch_rng(seed, number, "cpu")
+            given = system.quantities(batch, rng=rng, before="shape")
+        for name in solvers:
+            made = system.draw(
+                batch,
+                rng=batch_rng(seed, number, "cpu", branch=1),
+                options=SamplingOptions(solver=name, precision="bf16"),
+                given={"layer_energies": given["layer_energies"]},
+            )
+            assert isinstance(made, VoxelShowers)
+            parts[name].append(made)
+    return {name: VoxelShowers.concatenate(made) for name, made in parts.items()}
+
+
+def endings(name: str, student: DistilledStage, spread: float) -> dict[str, Solver]:
+    """One step to the mean, and one to a draw."""
     return {
-        "mean_square": (reached - known).square().mean().item(),
-        "hits": (drawn.sum() / hits.sum()).item(),
-        "other_hits": ((drawn != hits).sum() / hits.sum()).item(),
+        f"{name}, mean": FlowMap(student.mean_velocity, 1),
+        f"{name}, drawn": DrawnHits(student.mean_velocity, lambda: torch.tensor(spread)),
     }
 
 
-def showers(solvers: dict[str, Solver], teacher: Teacher, n: int, seed: int) -> dict[str, Any]:
-    """Showers of each solver, of the same layer energies and begun at the same noise."""
-    system = teacher.system
-    shape = shape_stage(system)
-    energies = training_energies(RunFolder(teacher.run).config(), n, seed)
-    starts = range(0, n, BATCH)
-    given = [
-        system.quantities(
-            energies[start : start + BATCH], rng=batch_rng(seed, start, "cpu"), before="shape"
-        )["layer_energies"]
-        for start in starts
-    ]
-    made: dict[str, Any] = {}
-    for name, solver in solvers.items():
-        shape.trained_solvers = {name: solver}
-        parts = [
-            system.draw(
-                energies[start : start + BATCH],
-                rng=batch_rng(seed, start, "cpu", branch=1),
-                options=SamplingOptions(solver=name, precision="bf16"),
-                given={"layer_energies": layers},
-            )
-            for start, layers in zip(starts, given, strict=True)
-        ]
-        made[name] = cf.concatenate(parts)
-    return made
-
-
 def main() -> None:
+    asked = parsed()
+    torch.set_num_threads(1)
+    teacher = Teacher(asked.run, asked.data)
+    ends = Ends.of(teacher, asked.compared, asked.seed)
+    rows: dict[str, dict[str, float]] = {}
+    solvers: dict[str, Solver] = {"teacher": solver_of(8)}
+    own = teacher.system.stages["distilled"]
+    assert isinstance(own, DistilledStage)
+    students = {OWN: own}
+    for name in (OWN, *asked.objectives):
+        known: dict[str, float] = {}
+        if name != OWN:
+            students[name], known = trained(name, teacher, 60 * asked.minutes, asked.seed)
+        student = students[name].eval()
+        student.prepare()
+        rows[name] = {**known, **ends.missed(student)}
+        solvers |= endings(name, student, rows[name]["spread"])
+        print(name, rows[name], flush=True)
+    scores = cf.evaluate(
+        cf.read(asked.reference),
+        showers(solvers, teacher, asked.n, asked.seed),
+        other=cf.read(asked.data),
+        metrics=(METRIC,),
+        seed=asked.seed,
+        cache=asked.cache,
+    )
+    print(scores.to_markdown())
+    result = {
+        "run": asked.run.name,
+        "minutes": asked.minutes,
+        "seed": asked.seed,
+        "compared": asked.compared,
+        "objectives": rows,
+        "metric": METRIC,
+        "auc": aucs(scores),
+    }
+    with replacing(asked.output) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def aucs(scores: Scores) -> list[dict[str, Any]]:
+    return [
+        {
+            "solver": score.candidate,
+            "value": score.value,
+            "error": score.error,
+            "floor": score.floor,
+            "floor_error": score.floor_error,
+            "n_showers": score.n_showers,
+        }
+        for score in scores.values
+        if score.observable == "auc"
+    ]
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="the training sample")
     parser.add_argument("--reference", type=Path, required=True, help="other Geant4 showers")
     parser.add_argument("--minutes", type=float, default=10, help="of each objective, one thread")
-    parser.add_argument("--objectives", type=lambda text: text.split(","), default=list(OBJECTIVES))
+    parser.add_argument("--objectives", type=lambda text: text.split(","), default=[*OBJECTIVES])
+    parser.add_argument("--compared", type=int, default=96, help="trajectories of the teacher")
     parser.add_argument("-n", type=int, default=1000, help="showers of each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, help="folder for scores")
     parser.add_argument("-o", "--output", type=Path, required=True)
-    asked = parser.parse_args()
-    torch.set_num_threads(1)
-    teacher = Teacher(asked.run, asked.data)
-    solvers: dict[str, Solver] = {}
-    rows: dict[str, Any] = {}
-    for name in asked.objectives:
-        objective, steps = trained(name, teacher, 60 * asked.minutes, asked.seed)
-        solvers[name] = objective.solver()
-        of_teacher = distance(solvers[name], teacher, 96, asked.seed)
-        rows[name] = {"steps": steps, "batch_size": objective.batch_size, **of_teacher}
-        print(name, rows[name])
-    ...
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

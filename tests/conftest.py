@@ -237,7 +237,12 @@ def small_calodream() -> dict[str, object]:
         "solvers": [
             {"steps": 2, "showers": 8, "batch_size": 4, "reference_steps": 4, "training": training}
         ],
-        "distillation": {"recipe": recipe, "steps": 2, "solver": "euler-2"},
+        "distillation": {
+            "recipe": recipe,
+            "steps": 2,
+            "solver": "euler-2",
+            "ending": "drawn",
+        },
         "spectrum": {"showers": 8, "bins": 4, "rescale": True},
     }
 

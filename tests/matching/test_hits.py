@@ -46,8 +46,8 @@ def test_draws_do_not_follow_the_size_of_the_noise(generator: torch.Generator) -
     image = drawn(0.5, 0.0, 1.0)(still, noise)
     hit = image[:, 0] > 0
     seen = [noise[:, 0].flatten(), noise[:, 0].abs().flatten(), noise[:, 1].flatten()]
-    drawn = torch.stack([hit.float().flatten(), *seen])
-    assert torch.corrcoef(drawn)[0, 1:].abs().max() < 4 / math.sqrt(hit.numel())
+    bits = torch.stack([hit.float().flatten(), *seen])
+    assert torch.corrcoef(bits)[0, 1:].abs().max() < 4 / math.sqrt(hit.numel())
     energies = torch.stack([image[:, 1][hit], noise[:, 0][hit], noise[:, 1][hit]])
     assert torch.corrcoef(energies)[0, 1:].abs().max() < 4 / math.sqrt(int(hit.sum()))
 

@@ -1,4 +1,4 @@
-"""CaloDREAM: published sizes, what networks see, latent space, distillation."""
+"""CaloDREAM: published sizes, what networks see, latent space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System, build
 from caloforge.systems.calodream import CaloDREAM
 from caloforge.systems.calodream.conditions import Conditions
-from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.systems.calodream.pixels import HitPixels, voxel_pixels
 from caloforge.systems.calodream.presets import HOMES, SIZES, preset
 from caloforge.systems.calodream.shape import ShapeStage
@@ -312,70 +311,6 @@ def test_the_latent_variant_trains_and_draws(bundled: VoxelShowers, tmp_path: Pa
     assert (showers.energy > 0).all()
     assert shape_stage(loaded).shape == loaded.stages["autoencoder"].latent_shape
     assert showers.geometry == bundled.geometry
-
-
-# ---------------------------------------------------------------- distillation
-
-
-@pytest.fixture(scope="module")
-def distilled(calodream_run: Path) -> tuple[System, DistilledStage]:
-    system = cf.load(calodream_run)
-    stage = system.stages["distilled"]
-    assert isinstance(stage, DistilledStage)
-    return system, stage
-
-
-def test_a_distilled_network_begins_as_its_teacher(bundled: VoxelShowers) -> None:
-    """The mean velocity of a jump is the velocity at its start, whatever its end."""
-    recipe = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
-    system = build(
-        "calodream/tiny", bundled.geometry, overrides={"distillation": {"recipe": recipe}}
-    )
-    teacher, student = shape_stage(system), system.stages["distilled"]
-    for weights in teacher.parameters():
-        torch.nn.init.normal_(weights, std=0.1)
-    student.fit(None, system.upstream("distilled"), None)
-    x, context = torch.randn(4, *teacher.shape), torch.randn(4, 46)
-    start, end = torch.tensor([0.0, 0.25, 0.5, 0.75]), torch.ones(4)
-    expected = teacher.velocity(x, start, context)
-    assert expected.any()
-    found = student.mean_velocity(x, torch.stack([start, end], 1), context)
-    torch.testing.assert_close(found, expected)
-
-
-def test_a_distilled_network_is_a_solver_of_the_shape(
-    distilled: tuple[System, DistilledStage],
-) -> None:
-    system, _ = distilled
-    solver = shape_stage(system).solver(SamplingOptions(solver="distilled-2"))
-    assert solver.n_evaluations == 2
-    assert system.passes(SamplingOptions(solver="distilled-1"))["shape"] == 1
-    with pytest.raises(ValueError, match=r"distilled-1"):
-        system.check(SamplingOptions(solver="distilled-3"))
-    one, two, full = (
-        system.generate([5e4] * 3, seed=1, options=SamplingOptions(solver=name)).dense()
-        for name in ("distilled-1", "distilled-2", None)
-    )
-    assert not (one == two).all()
-    assert not (two == full).all()
-
-
-def test_distillation_learns_from_trajectories_alone(
-    distilled: tuple[System, DistilledStage], bundled: VoxelShowers, generator: torch.Generator
-) -> None:
-    system, stage = distilled
-    assert "showers" not in (*stage.reads, *stage.writes)
-    quantities = ShowerQuantities(bundled[:6], stage.reads).all()
-    batch = stage.batch(quantities, system.upstream("distilled"), generator)
-    assert len(batch["start"]) == 3 * 6  # one jump to the end, two of half of it
-    assert stage.loss(batch, generator) > 0
-
-
-def test_unequal_jumps_are_refused(bundled: VoxelShowers) -> None:
-    recipe = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
-    overrides = {"distillation": {"recipe": recipe, "steps": 4, "solver": "midpoint-6"}}
-    with pytest.raises(ValueError, match=r"a multiple of 4, such as midpoint-8, got 'midpoint-6'"):
-        build("calodream/tiny", bundled.geometry, overrides=overrides)
 
 
 def test_conditions_are_their_own_inverse(bundled: VoxelShowers) -> None:

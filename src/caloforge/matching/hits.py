@@ -81,4 +81,5 @@ def _last_digits(noise: Tensor) -> Tensor:
     """Uniform numbers between 0 and 1, one of each normal number."""
     scaled = noise.abs() * 2**DIGITS
     smallest = torch.finfo(noise.dtype).eps * 2**DIGITS / 2
-    return scaled.frac().clamp(smallest, 1 - smallest)
+    digits: Tensor = scaled.frac()
+    return digits.clamp(smallest, 1 - smallest)

@@ -66,14 +66,15 @@ class ConcatSquash(nn.Module):
         """Gate and shift are the same for all points: they go into the weights."""
         weight = gate[:, None] * self.layer.weight
         bias = gate * self.layer.bias + shift
-        device = x.device.type
-        if torch.is_autocast_enabled(device) and not torch.is_grad_enabled():
-            x, weight, bias = (t.to(torch.get_autocast_dtype(device)) for t in (x, weight, bias))
-            if x.dtype == torch.bfloat16:
-                name, numbers = ("leaky_relu", [SLOPE]) if activated else ("none", [])
-                fused = in_one_go(x, weight, bias, name, numbers=numbers)
-                if fused is not None:
-                    return fused
+        if not torch.is_grad_enabled():
+            device = x.device.type
+            if torch.is_autocast_enabled(device):
+                low = torch.get_autocast_dtype(device)
+                x, weight, bias = x.to(low), weight.to(low), bias.to(low)
+            name, numbers = ("leaky_relu", [SLOPE]) if activated else ("none", [])
+            fused = in_one_go(x, weight, bias, name, numbers=numbers)
+            if fused is not None:
+                return fused
         y = linear(x, weight, bias)
         return leaky_relu_(y, SLOPE) if activated else y
 

@@ -39,6 +39,7 @@ class System(ABC):
         kind: of the showers that it draws and learns from, `VoxelShowers` or `PointShowers`.
         sizes: names of its presets.
         homes: geometries of those presets that are for one alone.
+        home: name of the geometry that the other presets are shown for.
         resampled: the first stage that `SamplingOptions.resample` lets draw again and again, None
             where there is none.
         config: the configuration.
@@ -54,6 +55,7 @@ class System(ABC):
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}
+    home: ClassVar[str] = "calochallenge-2"
     resampled: ClassVar[str | None] = None
     seed: int = 0
 

@@ -49,9 +49,10 @@ def presets() -> tuple[str, ...]:
 
 
 def default_geometry(preset: str) -> str:
-    """The geometry that a preset is shown for: its own, or calochallenge-2 where it fits many."""
+    """The geometry that a preset is shown for: its own, or its system's where it fits many."""
     name, _, size = preset.partition("/")
-    return _system_class(name).homes.get(size, "calochallenge-2")
+    system_class = _system_class(name)
+    return system_class.homes.get(size, system_class.home)
 
 
 def build(

@@ -184,3 +184,9 @@ def test_what_was_fitted_is_loaded_again(bundled_points: PointShowers) -> None:
     assert other.is_fitted
     assert other.state() == calibration.state()
     assert torch.equal(other.shift, calibration.shift)
+
+
+@pytest.mark.parametrize("settings", [{"showers": 0}, {"rounds": 0}])
+def test_no_showers_and_no_rounds_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="needs 1 shower or more and 1 round or more, got"):
+        CloudFit(**settings)

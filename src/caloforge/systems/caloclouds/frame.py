@@ -135,7 +135,8 @@ class PointFrame(Transform):
             return place / self.half_width
         r = place.norm(dim=-1, keepdim=True) / self.core
         stretch = torch.where(r > TINY, r.asinh() / r, 1.0)
-        return place * stretch / (self.core * self._corner)
+        scaled: Tensor = place * stretch / (self.core * self._corner)
+        return scaled
 
     def _inverse_places(self, place: Tensor) -> Tensor:
         if self.core is None:
@@ -143,7 +144,8 @@ class PointFrame(Transform):
         u = place.norm(dim=-1, keepdim=True) * self._corner
         farthest = math.asinh(LARGEST * math.sqrt(2) * self.half_width / self.core)
         stretch = torch.where(u > TINY, u.clamp_max(farthest).sinh() / u, 1.0)
-        return place * stretch * (self.core * self._corner)
+        unscaled: Tensor = place * stretch * (self.core * self._corner)
+        return unscaled
 
     def _slope_of_places(self, place: Tensor) -> Tensor:
         if self.core is None:
@@ -151,7 +153,7 @@ class PointFrame(Transform):
         r = place.norm(dim=-1, keepdim=True) / self.core
         across = torch.where(r > TINY, r.asinh() / r, 1.0)
         along = (1 + r.square()).rsqrt()
-        log_slope = (across * along).log() / 2 - math.log(self.core * self._corner)
+        log_slope: Tensor = (across * along).log() / 2 - math.log(self.core * self._corner)
         return log_slope.expand_as(place)
 
     @property

@@ -90,8 +90,8 @@ _SMALL = CaloCloudsConfig(
         process="edm",
         energy="log",
         core=5.0,
-        levels=NoiseLevels(lowest=0.02, highest=5.0, rho=4.0, mean=-0.6),
-        solver="dpm-12",
+        levels=NoiseLevels(lowest=0.05, highest=5.0, mean=-0.6),
+        solver="dpm-16",
         max_points=512,
         draws=8,
     ),
@@ -107,7 +107,7 @@ _SMALL = CaloCloudsConfig(
         max_points=512,
         draws=8,
     ),
-    calibration=CloudFit(showers=500, rounds=2),
+    calibration=CloudFit(showers=300, rounds=3),
 )
 
 _TINY = CaloCloudsConfig(
@@ -133,8 +133,8 @@ _TINY = CaloCloudsConfig(
         process="edm",
         energy="log",
         core=5.0,
-        levels=NoiseLevels(lowest=0.02, highest=5.0, rho=4.0, mean=-0.6),
-        solver="dpm-6",
+        levels=NoiseLevels(lowest=0.05, highest=5.0, mean=-0.6),
+        solver="dpm-8",
         max_points=128,
         draws=4,
     ),

@@ -38,6 +38,7 @@ class CaloClouds(PointSystem):
     Config: ClassVar[type[Any]] = CaloCloudsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     homes: ClassVar[Mapping[str, str]] = HOMES
+    home: ClassVar[str] = "ild-ecal"
 
     def __init__(self, config: CaloCloudsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)

@@ -193,6 +193,7 @@ _SMALL = CaloDREAMConfig(
         Recipe(epochs=1, batch_size=8, learning_rate=4e-4, gradient_clip=1.0, ema=0.995),
         steps=4,
         solver="midpoint-4",
+        ending="drawn",
     ),
     spectrum=SpectrumFit(showers=1000, rescale=True),
 )
