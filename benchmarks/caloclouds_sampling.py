@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -34,6 +32,7 @@ import torch
 import caloforge as cf
 from caloforge import samples
 from caloforge.generation.stopwatch import elapsed
+from caloforge.generation.timing import hardware, software
 from caloforge.systems import SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds import CaloClouds
 
@@ -65,20 +64,9 @@ def main() -> None:
                     print(json.dumps(row), flush=True)
                     rows.append(row)
     if arguments.output:
-        result = {"machine": machine(arguments.device), "threads": 1, "rows": rows}
+        machine = {**hardware([arguments.device]), **software()}
+        result = {"machine": machine, "threads": 1, "rows": rows}
         arguments.output.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def machine(device: str) -> dict[str, Any]:
-    """What times hang on."""
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "accelerator": torch.cuda.get_device_name() if device == "cuda" else None,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
 
 
 @cache

@@ -23,7 +23,7 @@ from caloforge.systems.base import System
 from caloforge.systems.solving import CHOICES
 from caloforge.training import RunFolder, load
 
-__all__ = ["Timing", "TimingProgress", "TimingRow", "time_generation"]
+__all__ = ["Timing", "TimingProgress", "TimingRow", "hardware", "software", "time_generation"]
 
 FORMAT_VERSION = 1
 MEGABYTE = 1e6
@@ -218,8 +218,8 @@ def time_generation(
         preset=preset_of(system),
         geometry=system.geometry.name,
         parameters=system.n_parameters,
-        hardware=_hardware(devices),
-        software=_software(),
+        hardware=hardware(devices),
+        software=software(),
         protocol=_protocol(runs),
         rows=tuple(rows),
         sequential_passes=sum(system.passes(chosen).values()),
@@ -319,20 +319,27 @@ def preset_of(system: System) -> str | None:
     return f"{system.name}/{same[0]}" if same else None
 
 
-def _hardware(devices: Sequence[str]) -> dict[str, Any]:
+def hardware(devices: Sequence[str]) -> dict[str, Any]:
+    """The machine that times hang on, in JSON's types.
+
+    Args:
+        devices: of which the accelerator is named.
+    """
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         # only x86 says its model there
         "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "memory_GB": round(memory / GIGABYTE, 1),
         "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
     }
 
 
-def _software() -> dict[str, str]:
+def software() -> dict[str, str]:
+    """The versions that times hang on."""
     return {
         "caloforge": caloforge.__version__,
         "torch": str(torch.__version__),

@@ -97,7 +97,7 @@ _SMALL = CaloCloudsConfig(
     ),
     distillation=Distillation(
         Recipe(
-            epochs=40,
+            epochs=20,
             batch_size=16,
             learning_rate=5e-4,
             gradient_clip=1.0,
