@@ -90,14 +90,14 @@ _SMALL = CaloCloudsConfig(
         process="edm",
         energy="log",
         core=5.0,
-        levels=NoiseLevels(lowest=0.05, highest=5.0, mean=-0.6),
-        solver="dpm-16",
+        levels=NoiseLevels(lowest=0.02, highest=5.0, rho=4.0, mean=-0.6),
+        solver="dpm-12",
         max_points=512,
         draws=8,
     ),
     distillation=Distillation(
         Recipe(
-            epochs=20,
+            epochs=40,
             batch_size=16,
             learning_rate=5e-4,
             gradient_clip=1.0,
