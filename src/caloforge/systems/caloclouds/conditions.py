@@ -70,3 +70,11 @@ class Conditions:
         incident = self.incident(quantities)
         number: Tensor = self.n_points(counts.to(incident))
         return torch.cat([incident, 2 * number[:, None] - 1], 1)
+
+    def all(self, quantities: Quantities) -> Tensor:
+        """The same and the latent vector: what points are conditioned on, shape (n, size + latent).
+
+        Args:
+            quantities: as for `both`, with `latent`.
+        """
+        return torch.cat([self.both(quantities), quantities["latent"]], 1)

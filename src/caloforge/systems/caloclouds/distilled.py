@@ -48,7 +48,8 @@ class DistilledStage(Stage):
         assert config.distillation is not None
         self.config: Distillation = config.distillation
         self.recipe = self.config.recipe
-        self.reads, self.learns = points.conditions.reads, points.learns
+        self.conditions = points.conditions
+        self.reads, self.learns = self.conditions.reads, points.learns
         self.levels = config.points.levels
         self.network = PointNetwork(points.context_size, config.points.hidden)
         for name, weights in self.network.named_parameters():
@@ -81,8 +82,8 @@ class DistilledStage(Stage):
             self.get_buffer(_target(name)).lerp_(weights, share)
 
     def context(self, quantities: Quantities) -> Tensor:
-        """That of the points stage, which draws with it."""
-        raise NotImplementedError("the distilled network is conditioned by the points stage")
+        """That of the points stage, which draws with it, shape (n, context_size)."""
+        return self.conditions.all(quantities)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         """Neighbours on trajectories of the teacher, with the contexts of their clouds."""
@@ -90,7 +91,7 @@ class DistilledStage(Stage):
             self._follow(1 - self.config.target)
         teacher, n_points = _teacher(upstream), quantities["n_points"]
         latent = teacher.encode(quantities, rng)
-        context = teacher.context({**quantities, "latent": latent})[n_points > 0]
+        context = self.context({**quantities, "latent": latent})[n_points > 0]
         x = some_points(quantities["points"], n_points, self.config.max_points, rng)
         x = teacher.scaled(x, rng).reshape(len(x) * self.config.draws, -1, POINT)
         context = context.repeat_interleave(self.config.draws, 0)

@@ -81,7 +81,7 @@ class PointsStage(Stage):
 
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, context_size)."""
-        return torch.cat([self.conditions.both(quantities), quantities["latent"]], 1)
+        return self.conditions.all(quantities)
 
     # ------------------------------------------------------------ training
 

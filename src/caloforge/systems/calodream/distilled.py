@@ -54,7 +54,8 @@ class DistilledStage(Stage):
         super().__init__()
         self.config = config
         self.recipe = config.recipe
-        n_layers = teacher.conditions.n_layers
+        self.conditions = teacher.conditions
+        n_layers = self.conditions.n_layers
         self.network = ShapeNetwork3d(shape, teacher.shape, n_layers, teacher.voxels, times=2)
         solver = make_solver(config.solver)
         if not isinstance(solver, RungeKutta) or solver.steps % config.steps:
@@ -98,13 +99,13 @@ class DistilledStage(Stage):
         self.network.ignore_time(1)
 
     def context(self, quantities: Quantities) -> Tensor:
-        """That of the shape stage, which draws with it."""
-        raise NotImplementedError("the distilled network is conditioned by the shape stage")
+        """That of the shape stage, which draws with it, shape (n, 1 + L)."""
+        return self.conditions.both(quantities)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         """Jumps along new trajectories, 2 steps - 1 of each."""
         shape = self._teacher(upstream)
-        context = shape.context(quantities)
+        context = self.context(quantities)
         noise = torch.randn(len(context), *shape.shape, generator=rng, device=context.device)
         found = jumps(shape.velocity, noise, context, solver=self.solver, largest=self.config.steps)
         assert found.context is not None
