@@ -79,6 +79,10 @@ class System(ABC):
     def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
         """The showers of drawn quantities."""
 
+    def training_sample(self, showers: Showers) -> Showers:
+        """What the stages learn from: by default the showers of the training sample as they are."""
+        return showers
+
     @property
     def is_directed(self) -> bool:
         """Whether a stage is conditioned on the direction of the incident particle."""

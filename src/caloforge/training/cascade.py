@@ -95,11 +95,12 @@ def train(
         if folder.stage(name).is_trained:
             folder.stage(name).load_weights(system.stages[name])
     place = check_device(device or default_device())
+    seen = system.training_sample(sample) if wanted else sample
     if processes > 1 and len(wanted) > 1:
-        _train_in_processes(system, sample, folder, wanted, seed, processes, place, progress)
+        _train_in_processes(system, seen, folder, wanted, seed, processes, place, progress)
     else:
         for name in _in_order(system, wanted):
-            _train_stage(system, sample, folder, name, seed, place, progress)
+            _train_stage(system, seen, folder, name, seed, place, progress)
     if all(folder.stage(name).is_trained for name in system.stages):
         _calibrate(system, sample, folder, seed, place, progress)
     return system

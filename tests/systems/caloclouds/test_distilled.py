@@ -47,7 +47,7 @@ def sample(bundled_points: PointShowers) -> PointShowers:
 
 @pytest.fixture(scope="module")
 def quantities(sample: PointShowers) -> Quantities:
-    names = ("energy_inc", "n_points", "points", "layer_counts")
+    names = ("energy_inc", "n_points", "points")
     return ShowerQuantities(sample, names).all()
 
 
@@ -71,8 +71,9 @@ def drawn(teacher: PointsStage, quantities: Quantities, solver: str) -> Tensor:
     """Points from the same noise, scaled."""
     rng = torch.Generator().manual_seed(5)
     latent = torch.randn(len(quantities["energy_inc"]), 3, generator=rng)
-    options = SamplingOptions(solver=solver)
-    found = teacher.sample({**quantities, "latent": latent}, {}, rng, options)["points"]
+    context = teacher.context({**quantities, "latent": latent})
+    n_points, options = quantities["n_points"], SamplingOptions(solver=solver)
+    found = teacher.draw(context, n_points, rng, options)
     assert teacher.features is not None
     return teacher.features(teacher.frame(found))
 

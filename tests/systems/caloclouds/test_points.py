@@ -193,8 +193,8 @@ def test_a_shower_without_points_has_a_latent_all_the_same(
 def drawn(
     stage: PointsStage, conditioned: Quantities, options: SamplingOptions | None = None
 ) -> Tensor:
-    rng = torch.Generator().manual_seed(5)
-    return stage.sample(conditioned, {}, rng, options or SamplingOptions())["points"]
+    rng, n_points = torch.Generator().manual_seed(5), conditioned["layer_counts"].sum(1).long()
+    return stage.draw(stage.context(conditioned), n_points, rng, options or SamplingOptions())
 
 
 def test_as_many_points_are_drawn_as_the_counts_say(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import caloforge as cf
-from caloforge.showers import PointShowers
+from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, build
 from caloforge.systems.arguments import batch_rng
 from caloforge.systems.caloclouds import CaloClouds
+from caloforge.systems.caloclouds.points import PointsStage
 
 ENERGIES = np.array([2e4, 5e4, 9e4, 3e4], dtype=np.float32)
 
@@ -24,6 +27,13 @@ def system(caloclouds_run: Path) -> CaloClouds:
     loaded = cf.load(caloclouds_run)
     assert isinstance(loaded, CaloClouds)
     return loaded
+
+
+@pytest.fixture
+def bare(system: CaloClouds) -> CaloClouds:
+    """The same, whose clusters stay points."""
+    system.points.members = None
+    return system
 
 
 @torch.inference_mode()
@@ -57,38 +67,69 @@ def test_any_geometry_with_layers_will_do(size: str, geometry: str) -> None:
     assert system.geometry.name == geometry
 
 
-def test_counts_and_energies_are_exactly_those_of_the_shower_flow(system: CaloClouds) -> None:
-    drawn = quantities(system)
-    clouds = system.generate(ENERGIES, seed=1)
+def test_counts_and_energies_are_exactly_those_of_the_shower_flow(bare: CaloClouds) -> None:
+    drawn = quantities(bare)
+    clouds = bare.generate(ENERGIES, seed=1)
     assert np.array_equal(clouds.layer_counts(), drawn["layer_counts"].numpy())
     assert clouds.total_energy() == pytest.approx(drawn["visible_energy"].numpy(), rel=1e-6)
     assert np.array_equal(clouds.energy_inc, ENERGIES)
     assert clouds.direction.tolist() == [[0, 0, 1]] * 4
 
 
-def test_without_postprocessing_points_are_as_they_were_drawn(system: CaloClouds) -> None:
+def test_clusters_are_made_of_members_which_have_their_energy(
+    system: CaloClouds, bundled_points: PointShowers
+) -> None:
+    drawn = quantities(system)
+    clouds = system.generate(ENERGIES, seed=1)
+    assert clouds.total_energy() == pytest.approx(drawn["visible_energy"].numpy(), rel=1e-5)
+    seen = system.training_sample(bundled_points)
+    assert isinstance(seen, ClusteredShowers)
+    members = len(clouds.energy) / float(drawn["layer_counts"].sum())
+    assert members == pytest.approx(len(bundled_points.energy) / len(seen.energy), rel=0.5)
+    assert not ((drawn["layer_counts"].numpy() == 0) & (clouds.layer_counts() > 0)).any()
+
+
+def test_without_clusters_nothing_happens_to_the_sample(bundled_points: PointShowers) -> None:
+    system = build("caloclouds/tiny", bundled_points.geometry, overrides={"clusters": None})
+    assert system.training_sample(bundled_points) is bundled_points
+
+
+def test_without_postprocessing_points_are_as_they_were_drawn(
+    bare: CaloClouds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def noted(*arguments: Any) -> Tensor:
+        seen.append(PointsStage.draw(bare.points, *arguments))
+        return seen[0]
+
+    monkeypatch.setattr(bare.points, "draw", noted)
     options = SamplingOptions(postprocess=False)
-    drawn = quantities(system, options)
-    clouds = system.generate(ENERGIES, seed=1, options=options)
-    points = drawn["points"]
-    assert np.array_equal(clouds.energy, points[:, 3].clamp_min(0).numpy())
-    assert np.array_equal(clouds.layer, points[:, 2].floor().clamp(0, 29).numpy())
+    drawn = quantities(bare, options)
+    clouds = bare.showers(drawn, options)
+    assert np.array_equal(clouds.energy, seen[0][:, 3].clamp_min(0).numpy())
+    assert np.array_equal(clouds.layer, seen[0][:, 2].floor().clamp(0, 29).numpy())
     assert not np.array_equal(clouds.layer_counts(), drawn["layer_counts"].numpy())
 
 
-def test_no_point_lies_beyond_the_box(system: CaloClouds) -> None:
-    drawn = quantities(system)
-    drawn["points"] = drawn["points"].clone()
-    drawn["points"][::7, :2] *= 1e6
-    clouds = system.showers(drawn, SamplingOptions(postprocess=False))
+def test_no_point_lies_beyond_the_box(system: CaloClouds, monkeypatch: pytest.MonkeyPatch) -> None:
+    def far(*arguments: Any) -> Tensor:
+        points = PointsStage.draw(system.points, *arguments)
+        points[::7, :2] *= 1e6
+        return points
+
+    monkeypatch.setattr(system.points, "draw", far)
+    options = SamplingOptions(postprocess=False)
+    clouds = system.showers(quantities(system, options), options)
     assert np.abs(clouds.x).max() <= 200
     assert np.abs(clouds.y).max() <= 200
     assert len(clouds.project(clouds.geometry)) == 4  # no sensor is unknown
 
 
 def test_the_calibration_is_fitted_after_training_and_kept(
-    system: CaloClouds, caloclouds_run: Path
+    bare: CaloClouds, caloclouds_run: Path
 ) -> None:
+    system = bare
     kept = json.loads((caloclouds_run / "calibration" / "clouds.json").read_text())
     assert system.correction is not None
     assert system.correction.is_fitted

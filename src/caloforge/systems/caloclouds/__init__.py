@@ -3,6 +3,7 @@
 from caloforge.systems.caloclouds.config import (
     CaloCloudsConfig,
     CloudFit,
+    Clusters,
     Distillation,
     EncoderConfig,
     LatentFlowConfig,
@@ -15,6 +16,7 @@ __all__ = [
     "CaloClouds",
     "CaloCloudsConfig",
     "CloudFit",
+    "Clusters",
     "Distillation",
     "EncoderConfig",
     "LatentFlowConfig",

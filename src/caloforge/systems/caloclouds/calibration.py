@@ -13,6 +13,7 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import PointShowers, Showers
+from caloforge.systems.arguments import SamplingOptions, batch_rng
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.caloclouds.config import CloudFit
@@ -21,6 +22,7 @@ __all__ = ["CloudCalibration", "Occupancy"]
 
 Integers = NDArray[np.int64]
 
+BATCH = 100  # showers that are drawn at once
 DEGREE = 3  # of both polynomials (section 3.3)
 LARGEST = 2.0  # correction: what wants a larger one is not trained
 
@@ -147,28 +149,38 @@ class CloudCalibration(Calibration):
         progress: Counted | None = None,
     ) -> None:
         assert isinstance(showers, PointShowers)
+        system.prepare(device)
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.config.showers]
         sample = showers[np.sort(chosen)]
-        direction = sample.direction if system.is_directed else None
+        n_data = np.diff(system.training_sample(sample).offset)
         done, wanted = 0, self.config.rounds * len(sample)
         for _ in range(self.config.rounds):
-            drawn = []
-            for batch in system.stream(
-                sample.energy_inc, seed=seed, direction=direction, device=device
-            ):
-                assert isinstance(batch, PointShowers)
-                drawn.append(batch)
-                done += len(batch)
+            drawn, n_gen = [], []
+            for number, like in enumerate(sample.batches(BATCH)):
+                clouds, n_points = _drawn(system, like, batch_rng(seed, number, device))
+                drawn.append(clouds)
+                n_gen.append(n_points)
+                done += len(like)
                 if progress is not None:
                     progress(done, wanted)
-            self.fit_clouds(sample, PointShowers.concatenate(drawn), system.geometry)
+            everything = PointShowers.concatenate(drawn)
+            self.fit_clouds(sample, n_data, everything, np.concatenate(n_gen), system.geometry)
 
-    def fit_clouds(self, geant4: PointShowers, drawn: PointShowers, geometry: Geometry) -> None:
+    def fit_clouds(
+        self,
+        geant4: PointShowers,
+        n_data: Integers,
+        drawn: PointShowers,
+        n_gen: Integers,
+        geometry: Geometry,
+    ) -> None:
         """Fit to clouds of Geant4 and drawn ones.
 
         Args:
-            geant4: any number of them.
-            drawn: any number of them, drawn with the corrections found so far.
+            geant4: any number of them, n.
+            n_data: what the network would have to draw for each, points or clusters, shape (n,).
+            drawn: any number of them, m, drawn with the corrections found so far.
+            n_gen: what the network drew for each, shape (m,).
             geometry: whose cells are counted, unless the configuration names another.
 
         Raises:
@@ -176,8 +188,7 @@ class CloudCalibration(Calibration):
         """
         if self.config.geometry is not None:
             geometry = geometry_preset(self.config.geometry)
-        n_data, o_data = np.diff(geant4.offset), _hits(geant4, geometry)
-        n_gen, o_gen = np.diff(drawn.offset), _hits(drawn, geometry)
+        o_data, o_gen = _hits(geant4, geometry), _hits(drawn, geometry)
         occupancy = Occupancy.fit(n_data, o_data, n_gen, o_gen)
         shift = self.shift.cpu() + torch.from_numpy(_mean_centre(geant4) - _mean_centre(drawn))
         self.load_state({**occupancy.state(), "shift": shift.tolist()})
@@ -190,6 +201,18 @@ class CloudCalibration(Calibration):
         self.occupancy = Occupancy.from_state(state)
         self.shift.copy_(torch.tensor(state["shift"]))
         self.is_fitted = True
+
+
+@torch.inference_mode()
+def _drawn(
+    system: System, like: PointShowers, rng: torch.Generator
+) -> tuple[PointShowers, Integers]:
+    """Clouds of such particles, and how many points or clusters the network drew for each."""
+    given = {"direction": torch.tensor(like.direction)} if system.is_directed else None
+    quantities = system.quantities(like.energy_inc, rng=rng, device=rng.device, given=given)
+    clouds = system.showers(quantities, SamplingOptions())
+    assert isinstance(clouds, PointShowers)
+    return clouds, quantities["layer_counts"].sum(1).round().long().cpu().numpy()
 
 
 def _hits(clouds: PointShowers, geometry: Geometry) -> Integers:

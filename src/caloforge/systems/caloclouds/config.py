@@ -13,6 +13,7 @@ from caloforge.systems.recipe import Recipe
 __all__ = [
     "CaloCloudsConfig",
     "CloudFit",
+    "Clusters",
     "Distillation",
     "EncoderConfig",
     "LatentFlowConfig",
@@ -209,6 +210,31 @@ class CloudFit:
 
 
 @dataclass(frozen=True)
+class Clusters:
+    """Points that one particle leaves together are drawn as one, see `clustered`.
+
+    Args:
+        reach: distance between points of a layer that know of each other [mm].
+        library: most clusters whose members are kept for drawn ones, see `MemberLibrary`.
+
+    Raises:
+        ValueError: for numbers that are not above 0.
+    """
+
+    reach: float
+    library: int = 50_000
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        if not self.reach > 0 or self.library < 1:
+            raise ValueError(
+                "clusters need a reach above 0 [mm] and a library of 1 or more, got "
+                f"{self.reach} and {self.library}"
+            )
+
+
+@dataclass(frozen=True)
 class CaloCloudsConfig:
     """CaloClouds: counts and visible energy, what the encoder says, then the points (section 3).
 
@@ -218,6 +244,8 @@ class CaloCloudsConfig:
         points: PointWise Net with the encoder.
         distillation: of PointWise Net into one step; None for none, as published.
         calibration: of the number of points and of their centre; None for none.
+        clusters: what the points are that all stages draw; None for those of the sample, as
+            published.
         half_width: of the box around the showers along x and y [mm] (section 2).
         directed: whether all networks see the direction of the particle. The paper has one.
 
@@ -231,6 +259,7 @@ class CaloCloudsConfig:
     points: PointsConfig
     distillation: Distillation | None = None
     calibration: CloudFit | None = None
+    clusters: Clusters | None = None
     half_width: float = 200.0
     directed: bool = False
 

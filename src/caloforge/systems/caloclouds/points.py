@@ -11,11 +11,15 @@ from torch import Tensor
 from caloforge.geometry import Geometry
 from caloforge.nets import EPiCEncoder, divergence
 from caloforge.preprocessing import Standardise
+from caloforge.showers import ClusteredShowers
 from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.frame import PointFrame, smeared
+from caloforge.systems.caloclouds.members import MemberLibrary
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork
+from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.processes import Sampler, make_process
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
@@ -35,8 +39,10 @@ class PointsStage(Stage):
         config: that of the system.
         geometry: the layers.
         conditions: those of all stages.
+        calibration: of where points lie, None for none.
 
     Attributes:
+        members: of clusters, where they are drawn in place of points.
         context_size: numbers that the network sees of a shower.
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
@@ -46,10 +52,15 @@ class PointsStage(Stage):
     trained_solvers: Mapping[str, Sampler] = {}
 
     def __init__(
-        self, config: CaloCloudsConfig, geometry: Geometry, conditions: Conditions
+        self,
+        config: CaloCloudsConfig,
+        geometry: Geometry,
+        conditions: Conditions,
+        calibration: CloudCalibration | None = None,
     ) -> None:
         super().__init__()
-        self.config = config.points
+        self.config, self.half_width = config.points, config.half_width
+        self.calibration = calibration
         self.recipe = config.points.recipe
         self.conditions = conditions
         self.learns = (*conditions.reads, "n_points", "points")
@@ -65,6 +76,8 @@ class PointsStage(Stage):
         )
         self.context_size = conditions.size + encoder.latent
         self.network = PointNetwork(self.context_size, config.points.hidden)
+        clusters = config.clusters
+        self.members = None if clusters is None else MemberLibrary(clusters.library)
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.conditions.fit(sample)
@@ -73,6 +86,9 @@ class PointsStage(Stage):
             self.features.fit(
                 lambda: (self.frame(smeared(q["points"], rng)) for q in sample.batches())
             )
+        if self.members is not None:
+            assert isinstance(sample.showers, ClusteredShowers)
+            self.members.fit(sample.showers, rng)
 
     def scaled(self, points: Tensor, rng: torch.Generator) -> Tensor:
         """Points as the networks see them, at random depths of their layers, shape (..., 4)."""
@@ -233,9 +249,22 @@ class PointsStage(Stage):
         rng: torch.Generator,
         options: SamplingOptions,
     ) -> Quantities:
-        n_points = quantities["layer_counts"].sum(1).round().long()
+        counts, energy = quantities["layer_counts"], quantities["visible_energy"]
+        n_points = counts.sum(1).round().long()
         points = self.draw(self.context(quantities), n_points, rng, options)
-        return {**quantities, "points": points, "n_points": n_points}
+        if options.postprocess:
+            shift = points.new_zeros(2) if self.calibration is None else self.calibration.shift
+            points, n_points = calibrated(points, n_points, counts, energy, shift)
+        else:
+            points = uncalibrated(points, self.frame.n_layers)
+        if self.members is not None:
+            cloud = clouds(n_points)
+            points, sizes = self.members.draw(points, rng)
+            n_points = torch.zeros_like(n_points).index_add_(0, cloud, sizes)
+        # few points are drawn outside the box, some of them beyond what is known of the cells
+        place, others = points.split([2, 2], 1)
+        place = place.clamp(-self.half_width, self.half_width)
+        return {**quantities, "points": torch.cat([place, others], 1), "n_points": n_points}
 
 
 def clouds(n_points: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from caloforge.geometry import Geometry
 from caloforge.systems.caloclouds.config import (
     CaloCloudsConfig,
     CloudFit,
+    Clusters,
     Distillation,
     EncoderConfig,
     LatentFlowConfig,
@@ -107,7 +108,8 @@ _SMALL = CaloCloudsConfig(
         max_points=512,
         draws=8,
     ),
-    calibration=CloudFit(showers=300, rounds=3),
+    calibration=CloudFit(showers=300, rounds=2),
+    clusters=Clusters(reach=2.0),
 )
 
 _TINY = CaloCloudsConfig(
@@ -144,4 +146,5 @@ _TINY = CaloCloudsConfig(
         draws=4,
     ),
     calibration=CloudFit(showers=50),
+    clusters=Clusters(reach=2.0),
 )

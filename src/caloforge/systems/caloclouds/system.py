@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import torch
-
 from caloforge.geometry import Geometry
-from caloforge.showers import PointShowers
+from caloforge.showers import PointShowers, Showers, clustered
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
@@ -17,11 +15,9 @@ from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.distilled import DistilledStage
 from caloforge.systems.caloclouds.latent import LatentStage
 from caloforge.systems.caloclouds.points import PointsStage
-from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.presets import HOMES, SIZES, preset
 from caloforge.systems.caloclouds.shower import ShowerStage
 from caloforge.systems.kinds import PointSystem
-from caloforge.systems.quantities import Quantities
 
 __all__ = ["CaloClouds"]
 
@@ -43,11 +39,11 @@ class CaloClouds(PointSystem):
     def __init__(self, config: CaloCloudsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
         conditions = Conditions(directed=config.directed)
-        self.correction = None
+        self.correction: CloudCalibration | None = None
         if config.calibration is not None:
             self.correction = CloudCalibration(config.calibration)
             self.calibrations["clouds"] = self.correction
-        self.points = PointsStage(config, geometry, conditions)
+        self.points = PointsStage(config, geometry, conditions, self.correction)
         self.stages = {
             "shower": ShowerStage(config.shower, geometry, conditions, self.correction),
             "latent": LatentStage(config.latent, self.points, conditions),
@@ -62,6 +58,12 @@ class CaloClouds(PointSystem):
     def preset(cls, size: str, geometry: Geometry) -> CaloCloudsConfig:
         return preset(size, geometry)
 
+    def training_sample(self, showers: Showers) -> Showers:
+        """Clusters, where the configuration asks for them."""
+        assert isinstance(showers, PointShowers)
+        clusters = self.config.clusters
+        return showers if clusters is None else clustered(showers, clusters.reach)
+
     def check(self, options: SamplingOptions) -> None:
         # the solver is that of a diffusion, which the system of equations knows nothing of
         super().check(replace(options, solver=None, precision="32"))
@@ -70,17 +72,3 @@ class CaloClouds(PointSystem):
     def passes(self, options: SamplingOptions) -> dict[str, int]:
         evaluations = self.points.solver(options).n_evaluations
         return {**super().passes(options), "points": evaluations}
-
-    def showers(self, quantities: Quantities, options: SamplingOptions) -> PointShowers:
-        points, n_points = quantities["points"], quantities["n_points"]
-        # few points are drawn outside the box, some of them beyond what is known of the cells
-        half_width = self.config.half_width
-        x_y, others = points.split([2, 2], 1)
-        points = torch.cat([x_y.clamp(-half_width, half_width), others], 1)
-        if options.postprocess:
-            counts, energy = quantities["layer_counts"], quantities["visible_energy"]
-            shift = points.new_zeros(2) if self.correction is None else self.correction.shift
-            points, n_points = calibrated(points, n_points, counts, energy, shift)
-        else:
-            points = uncalibrated(points, self.geometry.n_layers)
-        return super().showers({**quantities, "points": points, "n_points": n_points}, options)

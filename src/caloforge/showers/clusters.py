@@ -1,0 +1,128 @@
+"""Clusters: points of a layer that lie around one of high energy, as one particle leaves them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from caloforge.showers.points import PointShowers
+from caloforge.showers.ragged import Floats, offsets, sums
+
+__all__ = ["ClusteredShowers", "clustered"]
+
+AT_ONCE = 500  # showers whose points look for their neighbours together, to bound the memory
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ClusteredShowers(PointShowers):
+    """Showers whose points are clusters, at their centres and with their sums of energy.
+
+    Args:
+        first: row of each cluster's first member, shape (n_points,).
+        size: number of its members, shape (n_points,).
+        members: x [mm], y [mm] and energy [MeV] of the points that the clusters are made of, the
+            members of one in a run of rows, shape (m, 3). Selected showers keep all rows.
+    """
+
+    first: Integers = field(kw_only=True)
+    size: Integers = field(kw_only=True)
+    members: Floats = field(kw_only=True)
+
+    columns: ClassVar[tuple[str, ...]] = (*PointShowers.columns, "first", "size")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ends = self.first + self.size
+        if self.size.size and not (
+            self.first.min() >= 0 and self.size.min() >= 1 and ends.max() <= len(self.members)
+        ):
+            raise ValueError(
+                f"every cluster needs 1 member or more among the {len(self.members)} rows, got "
+                f"{self.size.min()} at the least, and rows {self.first.min()} to {ends.max()}"
+            )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        begins = offsets(np.array([len(part.members) for part in parts], dtype=np.int64))
+        members = np.concatenate([part.members for part in parts])
+        moved = [
+            dataclasses.replace(part, first=part.first + begin, members=members)
+            for part, begin in zip(parts, begins[:-1], strict=True)
+        ]
+        return super().concatenate(moved)
+
+
+def clustered(showers: PointShowers, reach: float) -> ClusteredShowers:
+    """Showers whose points are grouped around those of highest energy.
+
+    Each point follows the one of highest energy among all of its layer that are within reach of it,
+    which may be itself; those that end at the same one are a cluster. It lies at the centre of
+    gravity of its members and has their energy, so that energies, and centres of gravity, of
+    layers and showers are kept.
+
+    Args:
+        showers: points, on a grid finer than the reach or on none.
+        reach: distance between points that know of each other [mm].
+
+    Raises:
+        ValueError: for a reach that is not above 0.
+    """
+    if not (np.isfinite(reach) and reach > 0):
+        raise ValueError(f"reach must be a distance above 0 [mm], got {reach}")
+    parts = [_clustered(part, reach) for part in showers.batches(AT_ONCE)]
+    return ClusteredShowers.concatenate(parts or [_clustered(showers, reach)])
+
+
+def _clustered(showers: PointShowers, reach: float) -> ClusteredShowers:
+    head, cluster = np.unique(_heads(showers, reach), return_inverse=True)
+    order = np.argsort(cluster, kind="stable")
+    size = np.bincount(cluster, minlength=len(head))
+    energy = sums(cluster, showers.energy, len(head))
+
+    def centre(x: Floats) -> Floats:
+        weighted = sums(cluster, showers.energy * x.astype(np.float64), len(head))
+        # points without energy have no centre of gravity
+        centres = np.divide(weighted, energy, out=x[head].astype(np.float64), where=energy > 0)
+        return centres.astype(x.dtype)
+
+    counts = np.bincount(showers.event()[head], minlength=len(showers))
+    return ClusteredShowers(
+        showers.energy_inc,
+        offsets(counts),
+        centre(showers.x),
+        centre(showers.y),
+        showers.layer[head],
+        energy.astype(showers.energy.dtype),
+        showers.geometry,
+        showers.direction,
+        first=offsets(size)[:-1],
+        size=size,
+        members=np.stack([showers.x, showers.y, showers.energy], 1)[order],
+    )
+
+
+def _heads(showers: PointShowers, reach: float) -> Integers:
+    """The point that each point ends at, shape (n_points,)."""
+    n = len(showers.energy)
+    plane = showers.event() * showers.geometry.n_layers + showers.layer
+    # planes farther apart than the reach, so that no point sees another plane
+    places = np.stack([showers.x, showers.y, 2.0 * reach * plane], 1)
+    pairs = KDTree(places).query_pairs(reach, output_type="ndarray") if n else np.empty((0, 2), int)
+    by_energy = np.argsort(showers.energy, kind="stable")
+    rank = np.empty(n, np.int64)  # of which no two are alike: nobody goes around in a circle
+    rank[by_energy] = np.arange(n)
+    highest = rank.copy()
+    for one, other in (pairs.T, pairs.T[::-1]):
+        np.maximum.at(highest, one, rank[other])
+    head: Integers = by_energy[highest]
+    while not np.array_equal(after := head[head], head):
+        head = after
+    return head

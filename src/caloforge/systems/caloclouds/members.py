@@ -1,0 +1,144 @@
+"""What clusters are made of: members of real ones, turned and scaled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from caloforge.showers import ClusteredShowers
+
+__all__ = ["MemberLibrary"]
+
+RADII, DEPTHS = 16, 4  # classes of clusters, as many in each
+NEAR = 5  # ranks in energy from which members are taken
+LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is told from others
+
+
+class MemberLibrary(nn.Module):
+    """Members of clusters of the training sample, for clusters that are drawn.
+
+    A drawn cluster gets the members of a real one of nearly its energy, from its quarter of the
+    depth and its sixteenth of the distances from the axis: their places relative to the centre,
+    turned with the direction from the axis, and their shares of the energy. Centre and energy stay
+    as they were drawn.
+
+    Args:
+        size: most clusters that are kept.
+
+    Attributes:
+        borders: of the classes of distance [mm] and of depth [layers], shapes (15,) and (3,).
+        key: class and logarithm of the energy [MeV], rising, shape (clusters,).
+        begins: row of the first member of each cluster and, last, the number of rows.
+        members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).
+    """
+
+    radii: Tensor
+    depths: Tensor
+    key: Tensor
+    begins: Tensor
+    members: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        for name in ("radii", "depths", "key", "begins", "members"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
+
+    def fit(self, showers: ClusteredShowers, rng: torch.Generator) -> None:
+        """Keep clusters of the training split, chosen at random.
+
+        Args:
+            showers: clusters with members.
+            rng: of the choice.
+
+        Raises:
+            ValueError: if no cluster has energy.
+        """
+        x, y, layer, energy, first, size = (
+            torch.from_numpy(getattr(showers, name)) for name in showers.columns
+        )
+        some = torch.nonzero(energy > 0)[:, 0]
+        if not len(some):
+            raise ValueError("a library of clusters needs one with energy or more, got none")
+        shuffled = torch.randperm(len(some), generator=rng, device=rng.device).cpu()
+        some = some[shuffled[: self.size]]
+        x, y, layer, energy = (v[some].double() for v in (x, y, layer, energy))
+        r = torch.hypot(x, y)
+        self.radii, self.depths = _borders(r, RADII), _borders(layer, DEPTHS)
+        key = self._key(r, layer, energy)
+        order = key.argsort()
+        self.key, some = key[order], some[order]
+        sizes = size[some]
+        self.begins = nn.functional.pad(sizes.cumsum(0), (1, 0))
+        cluster = torch.repeat_interleave(sizes)
+        rows = first[some][cluster] + torch.arange(len(cluster)) - self.begins[cluster]
+        members = torch.from_numpy(showers.members)[rows].double()
+        centre = torch.stack([x, y], 1)[order][cluster]
+        away = _turned(members[:, :2] - centre, _outwards(centre), back=True)
+        share = members[:, 2] / energy[order][cluster]
+        self.members = torch.cat([away, share[:, None]], 1).float()
+        self.to(rng.device)
+
+    def _key(self, r: Tensor, layer: Tensor, energy: Tensor) -> Tensor:
+        """Class and energy as one number, which rises with the energy within a class."""
+        radius, depth = torch.bucketize(r, self.radii), torch.bucketize(layer, self.depths)
+        log_energy = energy.log().clamp(LOWEST, HIGHEST)
+        return (radius * DEPTHS + depth) * (HIGHEST - LOWEST) + log_energy - LOWEST
+
+    def draw(self, points: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Members of drawn clusters.
+
+        Args:
+            points: x [mm], y [mm], layer and energy [MeV] of clusters, shape (n, 4).
+            rng: source of randomness.
+
+        Returns:
+            The same of their members, shape (m, 4), those of one cluster behind those of the one
+            before, and the number of them, shape (n,).
+        """
+        x, y, layer, energy = points.double().T.contiguous()
+        key = self._key(torch.hypot(x, y), layer, energy)
+        of_class = key.div(HIGHEST - LOWEST, rounding_mode="floor") * (HIGHEST - LOWEST)
+        begin = torch.searchsorted(self.key, of_class)
+        end = torch.searchsorted(self.key, of_class + (HIGHEST - LOWEST))
+        away = torch.randint(-NEAR, NEAR, key.shape, generator=rng, device=key.device)
+        # a class that has no cluster takes those of the next one
+        chosen = torch.searchsorted(self.key, key) + away
+        chosen = torch.minimum(torch.maximum(chosen, begin), end - 1).clamp(0, len(self.key) - 1)
+        sizes = self.begins.diff()[chosen]
+        cluster = torch.repeat_interleave(sizes)
+        ends = sizes.cumsum(0)
+        rows = torch.arange(len(cluster), device=key.device) - (ends - sizes)[cluster]
+        members = self.members[self.begins[chosen][cluster] + rows]
+        own = points[cluster]
+        places = own[:, :2] + _turned(members[:, :2], _outwards(own[:, :2]))
+        energies = own[:, 3:] * members[:, 2:]
+        return torch.cat([places, own[:, 2:3], energies], 1), sizes
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        # how many clusters there are, only the file knows
+        for name in dict(self.named_buffers()):
+            if (kept := state.get(prefix + name)) is not None:
+                setattr(self, name, torch.empty_like(kept, device=self.key.device))
+        super()._load_from_state_dict(state, prefix, *args)
+
+
+def _borders(values: Tensor, classes: int) -> Tensor:
+    """Between classes of as many values each, shape (classes - 1,)."""
+    return values.quantile(torch.arange(1, classes, dtype=values.dtype) / classes)
+
+
+def _outwards(place: Tensor) -> Tensor:
+    """Unit vectors from the axis to places, shape (n, 2); along x on the axis."""
+    x, y = place.unbind(1)
+    angle = torch.atan2(y, x)
+    return torch.stack([angle.cos(), angle.sin()], 1)
+
+
+def _turned(place: Tensor, onto: Tensor, *, back: bool = False) -> Tensor:
+    """Places turned by the angle between x and a unit vector, or back by it, shape (n, 2)."""
+    (x, y), (cos, sin) = place.unbind(1), onto.unbind(1)
+    sin = -sin if back else sin
+    return torch.stack([x * cos - y * sin, x * sin + y * cos], 1)
