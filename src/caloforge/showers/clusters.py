@@ -60,29 +60,36 @@ class ClusteredShowers(PointShowers):
         return super().concatenate(moved)
 
 
-def clustered(showers: PointShowers, reach: float) -> ClusteredShowers:
+def clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredShowers:
     """Showers whose points are grouped around those of highest energy.
 
     Each point follows the one of highest energy among all of its layer that are within reach of it,
-    which may be itself; those that end at the same one are a cluster. It lies at the centre of
-    gravity of its members and has their energy, so that energies, and centres of gravity, of
-    layers and showers are kept.
+    which may be itself; those that end at the same one are a cluster. One of too many members, as
+    in the core of a shower, where nobody tells particles apart, falls apart into its points again.
+    A cluster lies at the centre of gravity of its members and has their energy, so that energies,
+    and centres of gravity, of layers and showers are kept.
 
     Args:
         showers: points, on a grid finer than the reach or on none.
         reach: distance between points that know of each other [mm].
+        largest: number of members that a cluster has at most.
 
     Raises:
-        ValueError: for a reach that is not above 0.
+        ValueError: for a reach that is not above 0, or a number that is not.
     """
-    if not (np.isfinite(reach) and reach > 0):
-        raise ValueError(f"reach must be a distance above 0 [mm], got {reach}")
-    parts = [_clustered(part, reach) for part in showers.batches(AT_ONCE)]
-    return ClusteredShowers.concatenate(parts or [_clustered(showers, reach)])
+    if not (np.isfinite(reach) and reach > 0 and largest > 0):
+        raise ValueError(
+            f"clusters need a reach above 0 [mm] and 1 member or more, got {reach} and {largest}"
+        )
+    parts = [_clustered(part, reach, largest) for part in showers.batches(AT_ONCE)]
+    return ClusteredShowers.concatenate(parts or [_clustered(showers, reach, largest)])
 
 
-def _clustered(showers: PointShowers, reach: float) -> ClusteredShowers:
-    head, cluster = np.unique(_heads(showers, reach), return_inverse=True)
+def _clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredShowers:
+    heads = _heads(showers, reach)
+    crowded = np.bincount(heads)[heads] > largest if len(heads) else np.zeros(0, bool)
+    heads = np.where(crowded, np.arange(len(heads)), heads)
+    head, cluster = np.unique(heads, return_inverse=True)
     order = np.argsort(cluster, kind="stable")
     size = np.bincount(cluster, minlength=len(head))
     energy = sums(cluster, showers.energy, len(head))

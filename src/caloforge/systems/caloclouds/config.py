@@ -215,6 +215,7 @@ class Clusters:
 
     Args:
         reach: distance between points of a layer that know of each other [mm].
+        largest: number of points of a cluster at most; larger ones fall apart.
         library: most clusters whose members are kept for drawn ones, see `MemberLibrary`.
 
     Raises:
@@ -222,15 +223,16 @@ class Clusters:
     """
 
     reach: float
+    largest: int
     library: int = 50_000
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
-        if not self.reach > 0 or self.library < 1:
+        if not (self.reach > 0 and self.largest > 0 and self.library > 0):
             raise ValueError(
-                "clusters need a reach above 0 [mm] and a library of 1 or more, got "
-                f"{self.reach} and {self.library}"
+                "clusters need a reach above 0 [mm], 1 point or more and a library of 1 or more, "
+                f"got {self.reach}, {self.largest} and {self.library}"
             )
 
 

@@ -109,7 +109,7 @@ _SMALL = CaloCloudsConfig(
         draws=8,
     ),
     calibration=CloudFit(showers=300, rounds=2),
-    clusters=Clusters(reach=2.0),
+    clusters=Clusters(reach=2.0, largest=12),
 )
 
 _TINY = CaloCloudsConfig(
@@ -146,5 +146,5 @@ _TINY = CaloCloudsConfig(
         draws=4,
     ),
     calibration=CloudFit(showers=50),
-    clusters=Clusters(reach=2.0),
+    clusters=Clusters(reach=2.0, largest=12),
 )

@@ -62,7 +62,9 @@ class CaloClouds(PointSystem):
         """Clusters, where the configuration asks for them."""
         assert isinstance(showers, PointShowers)
         clusters = self.config.clusters
-        return showers if clusters is None else clustered(showers, clusters.reach)
+        if clusters is None:
+            return showers
+        return clustered(showers, clusters.reach, clusters.largest)
 
     def check(self, options: SamplingOptions) -> None:
         # the solver is that of a diffusion, which the system of equations knows nothing of
