@@ -10,9 +10,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 import caloforge as cf
-from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.showers import PointShowers, VoxelShowers, clustered
+from caloforge.systems.caloclouds import MemberLibrary
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -158,3 +160,33 @@ def test_translated_showers_are_counted_in_every_kind_of_cells(
     assert float(rows[0][1]) == pytest.approx(expected.mean(), abs=0.06)
     assert float(rows[0][2]) == pytest.approx(expected.std(ddof=1) / 5, abs=0.06)
     assert (tmp_path / "there.png").stat().st_size > 10_000
+
+
+def test_points_on_their_own_hit_more_cells_than_clusters(
+    bundled_points: PointShowers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cf.write(tmp_path / "points.h5", bundled_points)
+    script = example("points_on_their_own")
+    script.WIDTH = 0.5
+    script.main([str(tmp_path / "points.h5")])
+    rows = re.findall(r"│ (\d\.\d+) +│ (\d+) +│ ([+-]\d+)% +│ ([\d.]+) +│", capsys.readouterr().out)
+    drawn, hits, _, highest = np.array(rows, dtype=float).T
+    assert drawn[:2].tolist() == [1, 1]
+    assert drawn[2] < drawn[3] < 1
+    assert hits[1] > 1.15 * hits[0]
+    assert hits[3] == pytest.approx(hits[0], rel=0.05)
+    assert highest[2] > 1.3 * highest[3]  # as the core of a layer is there twice, or not at all
+
+
+def test_dealt_clusters_keep_numbers_and_energies(bundled_points: PointShowers) -> None:
+    script = example("points_on_their_own")
+    clusters = clustered(bundled_points, 2.0, 12)
+    library = MemberLibrary(1000)
+    library.fit(clusters, torch.Generator().manual_seed(1))
+    dealt = script.dealt(clusters, library, 1)
+    assert dealt.total_energy() == pytest.approx(bundled_points.total_energy(), rel=1e-4)
+    assert len(dealt.energy) > 1.3 * len(clusters.energy)
+    other = script.dealt(clusters, library, 2)
+    assert not np.array_equal(dealt.layer_counts(), other.layer_counts())
+    with pytest.raises(SystemExit):
+        script.main(["no_such_file.h5", "--largest", "many"])

@@ -10,6 +10,7 @@ from caloforge.systems.caloclouds.config import (
     PointsConfig,
     ShowerFlowConfig,
 )
+from caloforge.systems.caloclouds.members import MemberLibrary
 from caloforge.systems.caloclouds.system import CaloClouds
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Distillation",
     "EncoderConfig",
     "LatentFlowConfig",
+    "MemberLibrary",
     "PointsConfig",
     "ShowerFlowConfig",
 ]
