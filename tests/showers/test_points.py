@@ -241,3 +241,12 @@ def test_cells_around_another_impact_point_come_back_from_a_file(photons, tmp_pa
     read = data.read(tmp_path / "cells.h5")
     assert read.geometry == cells.geometry
     assert np.array_equal(read.index, cells.index)
+
+
+def test_energies_of_layers_are_those_of_their_points(photons):
+    layers = photons.layer_energies()
+    assert layers.shape == (len(photons), 30)
+    assert layers.sum(1) == pytest.approx(photons.total_energy())
+    first = slice(photons.offset[3], photons.offset[4])
+    chosen = photons.layer[first] == 12
+    assert layers[3, 12] == pytest.approx(photons.energy[first][chosen].sum(), rel=1e-5)

@@ -119,7 +119,7 @@ def _clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredSh
 def _heads(showers: PointShowers, reach: float) -> Integers:
     """The point that each point ends at, shape (n_points,)."""
     n = len(showers.energy)
-    plane = showers.event() * showers.geometry.n_layers + showers.layer
+    plane = showers.event() * showers.geometry.n_layers + showers.layer  # of all showers
     # planes farther apart than the reach, so that no point sees another plane
     places = np.stack([showers.x, showers.y, 2.0 * reach * plane], 1)
     pairs = KDTree(places).query_pairs(reach, output_type="ndarray") if n else np.empty((0, 2), int)

@@ -18,9 +18,10 @@ Quantities = dict[str, Tensor]
 """Name to values: `energy_inc` [MeV] (n,); of voxels `layer_energies` [MeV] (n, n_layers),
 `layer_07` [MeV] (n, alpha, r) or (n, x, y), `coarse_5x2x1` [MeV] (n, n_coarse) in the order of
 `Coarsening`, `showers` [MeV] (n, *geometry.shape); of point clouds `direction` (n, 3), unit
-vectors, `n_points` (n,), `visible_energy` [MeV] (n,), `layer_counts` (n, n_layers), the points in
-each layer, and `points` (n_points of all showers, 4): x [mm], y [mm], layer (0, 1, …) and energy
-[MeV], those of one shower behind those of the one before, as `n_points` says."""
+vectors, `n_points` (n,), `visible_energy` [MeV] (n,), `layer_counts` and `layer_energies` [MeV]
+(n, n_layers), the points in each layer and their energy, and `points` (n_points of all showers, 4):
+x [mm], y [mm], layer (0, 1, …) and energy [MeV], those of one shower behind those of the one
+before, as `n_points` says."""
 
 _LAYER = "layer_"
 _COARSE = "coarse_"
@@ -117,7 +118,8 @@ def _size(name: str, showers: Showers) -> float:
                 f"{name!r} is no quantity of point clouds: expected {', '.join(_OF_POINTS)}"
             )
         mean = len(showers.energy) / max(1, len(showers))
-        return {"layer_counts": geometry.n_layers, _POINTS: 4 * mean}.get(name, 3)
+        several = {"layer_counts": geometry.n_layers, "layer_energies": geometry.n_layers}
+        return {**several, _POINTS: 4 * mean}.get(name, 3)
     sizes = {"energy_inc": 1, "layer_energies": geometry.n_layers, "showers": geometry.n_voxels}
     if name in sizes:
         return sizes[name]
@@ -183,5 +185,6 @@ _OF_POINTS: dict[str, Callable[[PointShowers], np.ndarray[Any, Any]]] = {
     "n_points": lambda showers: np.diff(showers.offset),
     "visible_energy": lambda showers: showers.total_energy().astype(np.float32),
     "layer_counts": lambda showers: showers.layer_counts().astype(np.float32),
+    "layer_energies": lambda showers: showers.layer_energies().astype(np.float32),
     _POINTS: _point_rows,
 }

@@ -111,3 +111,16 @@ def test_no_points_are_no_points(n: int) -> None:
     )
     assert found.shape == (0, 4)
     assert n_points.tolist() == [0] * n
+
+
+def test_layers_have_their_energies_and_the_shower_its_sum() -> None:
+    points = cloud([2.7, 0.1, 1.9, 0.2, 1.1], [1.0, 2.0, 3.0, 4.0, 0.0])
+    counts = torch.tensor([[2.0, 2.0, 1.0, 0.0]])
+    # the layer of no points can have no energy: the others share it
+    wanted = torch.tensor([[12.0, 1.0, 5.0, 2.0]])
+    found, _ = calibrated(
+        points, torch.tensor([5]), counts, wanted.sum(1), STAY, layer_energies=wanted
+    )
+    energies = torch.zeros(4).index_add_(0, found[:, 2].long(), found[:, 3])
+    torch.testing.assert_close(energies, torch.tensor([12.0, 1.0, 5.0, 0.0]) * 20 / 18)
+    assert (found[:2, 3] / found[:2, 3].sum()).tolist() == pytest.approx([1 / 3, 2 / 3])

@@ -10,15 +10,20 @@ import torch
 from torch import Tensor
 
 from caloforge.showers import PointShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities
+from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds import CloudFit
 from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.presets import preset
 from caloforge.systems.caloclouds.shower import ShowerStage
-from caloforge.systems.caloclouds.totals import PlainTotals, RelativeTotals, Totals
+from caloforge.systems.caloclouds.totals import (
+    LayerTotals,
+    PlainTotals,
+    RelativeTotals,
+    Totals,
+)
 
-EACH = pytest.mark.parametrize("name", ["plain", "relative"])
+EACH = pytest.mark.parametrize("name", ["plain", "relative", "layers"])
 WITHOUT = SamplingOptions(postprocess=False)
 
 
@@ -39,23 +44,48 @@ def draw(stage: ShowerStage, energies: Tensor, options: SamplingOptions) -> tupl
     return drawn["layer_counts"], drawn["visible_energy"]
 
 
-@pytest.mark.parametrize("totals", [PlainTotals(30), RelativeTotals(30)])
-def test_counts_and_energy_come_back_from_their_totals(
-    totals: Totals, generator: torch.Generator
-) -> None:
-    counts = torch.rand(40, 30, generator=generator, dtype=torch.float64)
+def scaled(generator: torch.Generator) -> Quantities:
+    """Forty showers of thirty layers, some of them nearly empty."""
+    counts, energies = torch.rand(2, 40, 30, generator=generator, dtype=torch.float64)
     counts[:, :5] *= 1e-5
-    visible, incident = torch.rand(2, 40, generator=generator, dtype=torch.float64) + 0.1
-    numbers = totals.forward(counts, counts.sum(1), visible, incident)
+    return {
+        "energy_inc": torch.rand(40, generator=generator, dtype=torch.float64) + 0.1,
+        "n_points": counts.sum(1),
+        "layer_counts": counts,
+        "visible_energy": energies.sum(1),
+        "layer_energies": energies,
+    }
+
+
+@pytest.mark.parametrize("totals", [PlainTotals(30), RelativeTotals(30), LayerTotals(30)])
+def test_quantities_come_back_from_their_totals(totals: Totals, generator: torch.Generator) -> None:
+    quantities = scaled(generator)
+    numbers = totals.forward(quantities, generator)
     assert numbers.shape == (40, totals.size)
-    found = totals.inverse(numbers, incident)
-    torch.testing.assert_close(found, (counts, visible), rtol=1e-9, atol=1e-15)
+    found = totals.inverse(numbers, quantities["energy_inc"])
+    assert tuple(found) == totals.writes
+    for name, values in found.items():
+        torch.testing.assert_close(values, quantities[name], rtol=1e-9, atol=1e-15)
+
+
+def test_empty_layers_have_the_mean_energy_of_all_points_with_noise(
+    generator: torch.Generator,
+) -> None:
+    quantities = scaled(generator)
+    quantities["layer_energies"][:, 10:] = 0
+    means = LayerTotals(30).forward(quantities, generator)[:, 30:]
+    energies, counts = quantities["layer_energies"], quantities["layer_counts"]
+    torch.testing.assert_close(means[:, :10], (energies / counts)[:, :10].log())
+    away = means[:, 10:] - (energies.sum(1) / counts.sum(1)).log()[:, None]
+    assert float(away.mean()) == pytest.approx(0, abs=0.1)
+    assert float(away.std()) == pytest.approx(1, abs=0.1)
 
 
 def test_the_published_flow_draws_number_energy_and_counts() -> None:
     counts = torch.arange(60.0).reshape(2, 30)
     n, visible = counts.sum(1), torch.tensor([3.0, 4.0])
-    numbers = PlainTotals(30).forward(counts, n, visible, torch.ones(2))
+    quantities = {"layer_counts": counts, "n_points": n, "visible_energy": visible}
+    numbers = PlainTotals(30).forward(quantities, torch.Generator())
     assert torch.equal(numbers, torch.cat([torch.stack([n, visible], 1), counts], 1))
 
 
@@ -109,3 +139,17 @@ def test_the_calibration_acts_on_the_counts_once_it_is_fitted(
     assert torch.equal(found.sum(1), (0.8 * counts.sum(1).double()).round().float())
     assert torch.equal(same, energy)
     assert torch.equal(draw(stage, energies, WITHOUT)[0], counts)
+
+
+def test_energies_of_layers_are_drawn_where_there_are_points(bundled_points: PointShowers) -> None:
+    stage = stage_of("layers", bundled_points)
+    assert stage.writes == ("layer_counts", "visible_energy", "layer_energies")
+    q = ShowerQuantities(bundled_points, stage.learns).all()
+    x = stage.batch(q, {}, torch.Generator().manual_seed(2))["x"]
+    stage.flow.sample = lambda n, context, rng: x  # type: ignore[method-assign]
+    drawn = stage.sample(q, {}, torch.Generator().manual_seed(5), WITHOUT)
+    counts, energies = drawn["layer_counts"], drawn["layer_energies"]
+    assert not energies[counts == 0].any()
+    torch.testing.assert_close(energies.sum(1), drawn["visible_energy"])
+    some = q["layer_counts"] > 1  # a single point may be lost to rounding
+    torch.testing.assert_close(energies[some], q["layer_energies"][some], rtol=1e-2, atol=1e-3)

@@ -29,7 +29,8 @@ class ShowerFlowConfig:
     Args:
         recipe: training.
         totals: the numbers that it draws. "plain" are N, E_sum and the counts of all layers, as
-            published; "relative" takes roots and leaves out N, see `RelativeTotals`.
+            published; "relative" takes roots and leaves out N, see `RelativeTotals`; "layers" has
+            the energies of all layers, see `LayerTotals`.
         kind: "affine" couplings with a spline in each block, as published, or "masked"
             autoregressive blocks of splines.
         blocks: of couplings, or masked ones (section 3.3).
@@ -43,7 +44,7 @@ class ShowerFlowConfig:
     """
 
     recipe: Recipe
-    totals: Literal["plain", "relative"] = "plain"
+    totals: Literal["plain", "relative", "layers"] = "plain"
     kind: Literal["affine", "masked"] = "affine"
     blocks: int = 10
     couplings: int = 6

@@ -254,7 +254,8 @@ class PointsStage(Stage):
         points = self.draw(self.context(quantities), n_points, rng, options)
         if options.postprocess:
             shift = points.new_zeros(2) if self.calibration is None else self.calibration.shift
-            points, n_points = calibrated(points, n_points, counts, energy, shift)
+            layers = quantities.get("layer_energies")
+            points, n_points = calibrated(points, n_points, counts, energy, shift, layers)
         else:
             points = uncalibrated(points, self.frame.n_layers)
         if self.members is not None:

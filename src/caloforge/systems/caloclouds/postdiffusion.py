@@ -14,13 +14,14 @@ def calibrated(
     layer_counts: Tensor,
     visible_energy: Tensor,
     shift: Tensor,
+    layer_energies: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The post-diffusion calibration of all clouds of a batch (CaloClouds, section 3.3).
 
     Negative energies become 0. The points of a cloud are ordered by their depth: the first as many
     as the counts of layer 0 ask for are of that layer, the next of layer 1 and so on, and those
-    that no layer asks for, the deepest, are dropped. Energies are scaled to their given sum, and
-    all points are shifted along x and y.
+    that no layer asks for, the deepest, are dropped. Energies are scaled to their given sum, those
+    of each layer first to that of the layer, and all points are shifted along x and y.
 
     Args:
         points: x [mm], y [mm], depth and energy [MeV] of all clouds, shape (points, 4).
@@ -28,6 +29,8 @@ def calibrated(
         layer_counts: points that each layer is to have, no more than the cloud has, shape (n, L).
         visible_energy: sum of the energies of a cloud [MeV], shape (n,).
         shift: added to x and y [mm], shape (2,).
+        layer_energies: sum of the energies of each layer of a cloud [MeV], shape (n, L); None, as
+            published, to leave layers as they are.
 
     Returns:
         Points with layers from 0 to L - 1 in place of depths, ordered by cloud and layer, and the
@@ -45,10 +48,17 @@ def calibrated(
     order, layer, cloud = order[kept], layer[kept], cloud[kept]
     x, y, _, energy = points[order].unbind(1)
     energy = energy.double().clamp_min(0)
-    total = energy.new_zeros(n).index_add_(0, cloud, energy)
-    scale = torch.where(total > 0, visible_energy / total, 0.0)
-    columns = (x + shift[0], y + shift[1], layer.to(x), (energy * scale[cloud]).to(x))
+    if layer_energies is not None:
+        energy = _scaled(energy, cloud * n_layers + layer, layer_energies.flatten())
+    energy = _scaled(energy, cloud, visible_energy)
+    columns = (x + shift[0], y + shift[1], layer.to(x), energy.to(x))
     return torch.stack(columns, 1), counts.sum(1)
+
+
+def _scaled(energy: Tensor, group: Tensor, wanted: Tensor) -> Tensor:
+    """Energies scaled to the wanted sum of each group, in double precision."""
+    total = energy.new_zeros(len(wanted)).index_add_(0, group, energy)
+    return energy * torch.where(total > 0, wanted / total, 0.0)[group]
 
 
 def uncalibrated(points: Tensor, n_layers: int) -> Tensor:

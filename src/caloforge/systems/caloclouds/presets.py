@@ -64,11 +64,11 @@ _PAPER = CaloCloudsConfig(
 # Sizes and training of our own, for thousands of showers and two processors.
 _SMALL = CaloCloudsConfig(
     shower=ShowerFlowConfig(
-        Recipe(epochs=30, batch_size=128, learning_rate=8e-3, gradient_clip=1.0, ema=0.99),
-        totals="relative",
+        Recipe(epochs=80, batch_size=128, learning_rate=4e-3, gradient_clip=1.0, ema=0.99),
+        totals="layers",
         kind="masked",
         blocks=2,
-        hidden=32,
+        hidden=96,
     ),
     latent=LatentFlowConfig(
         Recipe(epochs=10, batch_size=64, learning_rate=3e-3, gradient_clip=1.0, ema=0.99),
@@ -86,13 +86,13 @@ _SMALL = CaloCloudsConfig(
             ema=0.999,
             precision="bf16-mixed",
         ),
-        encoder=EncoderConfig(latent=16, hidden=64),
+        encoder=EncoderConfig(latent=16, hidden=64, divergence_weight=1e-4),
         hidden=(64, 128, 256, 128, 64),
         process="edm",
         energy="log",
         core=5.0,
-        levels=NoiseLevels(lowest=0.02, highest=5.0, rho=4.0, mean=-0.6),
-        solver="dpm-12",
+        levels=NoiseLevels(lowest=0.05, highest=5.0, rho=20.0, mean=-0.6),
+        solver="dpm-16",
         max_points=512,
         draws=8,
     ),
@@ -115,7 +115,7 @@ _SMALL = CaloCloudsConfig(
 _TINY = CaloCloudsConfig(
     shower=ShowerFlowConfig(
         Recipe(epochs=12, batch_size=64, learning_rate=1e-2, gradient_clip=1.0, ema=0.95),
-        totals="relative",
+        totals="layers",
         kind="masked",
         blocks=1,
         hidden=16,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -12,17 +14,22 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import ShowerFlowConfig
-from caloforge.systems.caloclouds.totals import PlainTotals, RelativeTotals, Totals
+from caloforge.systems.caloclouds.totals import LayerTotals, PlainTotals, RelativeTotals, Totals
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
 
 __all__ = ["ShowerStage"]
 
+TOTALS: dict[str, Callable[[int], Totals]] = {
+    "plain": PlainTotals,
+    "relative": RelativeTotals,
+    "layers": LayerTotals,
+}
 LARGEST = 2.0  # counts and energies that are drawn, in units of the training sample's
 
 
 class ShowerStage(Stage):
-    """Points in each layer and visible energy given the incident energy (section 3.3).
+    """Points in each layer and visible energy, or energies, given the incident one (section 3.3).
 
     What is drawn is never more than twice what the training sample has at most. The counts of all
     layers are corrected by the calibration, once it is fitted; N is their sum.
@@ -34,8 +41,6 @@ class ShowerStage(Stage):
         calibration: of the number of points, None for none.
     """
 
-    writes = ("layer_counts", "visible_energy")
-
     def __init__(
         self,
         config: ShowerFlowConfig,
@@ -46,12 +51,11 @@ class ShowerStage(Stage):
         super().__init__()
         self.recipe = config.recipe
         self.conditions, self.calibration = conditions, calibration
-        self.reads = conditions.reads
+        self.totals: Totals = TOTALS[config.totals](geometry.n_layers)
+        self.reads, self.writes = conditions.reads, self.totals.writes
         self.learns = (*self.reads, "n_points", *self.writes)
         self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
         self.layer_counts, self.visible_energy = ScaleByMax(), ScaleByMax()
-        kind = PlainTotals if config.totals == "plain" else RelativeTotals
-        self.totals: Totals = kind(geometry.n_layers)
         self.features = Standardise((self.totals.size,))
         bijection = _bijection(config, self.totals.size, conditions.incident_size)
         self.flow = Flow(bijection, (self.totals.size,))
@@ -71,12 +75,14 @@ class ShowerStage(Stage):
         counts, n = quantities["layer_counts"], quantities["n_points"]
         noise = torch.rand(len(n), 1 + counts.shape[1], generator=rng, device=counts.device)
         noise = 1 - noise  # never 0
-        return self.totals.forward(
-            self.layer_counts(counts + noise[:, 1:]),
-            self.n_points(n + noise[:, 0]),
-            self.visible_energy(quantities["visible_energy"]),
-            self.energy_inc(quantities["energy_inc"]),
-        )
+        scaled = {
+            "layer_counts": self.layer_counts(counts + noise[:, 1:]),
+            "n_points": self.n_points(n + noise[:, 0]),
+            "energy_inc": self.energy_inc(quantities["energy_inc"]),
+        }
+        energies = [name for name in self.writes if name != "layer_counts"]
+        scaled |= {name: self.visible_energy(quantities[name]) for name in energies}
+        return self.totals.forward(scaled, rng)
 
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, conditions.incident_size)."""
@@ -100,18 +106,23 @@ class ShowerStage(Stage):
         context = self.context(quantities)
         drawn = self.features.inverse(self.flow.sample(len(context), context, rng=rng))
         totals = self.totals.inverse(drawn, self.energy_inc(quantities["energy_inc"]))
-        counts, visible = (values.clamp(0, LARGEST) for values in totals)
+        scaled = {name: values.clamp(0, LARGEST) for name, values in totals.items()}
+        counts = scaled.pop("layer_counts")
         if not torch.isfinite(counts).all():  # now, as nobody can draw so many points
             raise FloatingPointError(
                 "the stage shower drew counts that are not finite: its training diverged, or the "
                 "incident energies lie far outside those it was trained on"
             )
         counts = self.layer_counts.inverse(counts).floor()
+        energies = {name: self.visible_energy.inverse(v) for name, v in scaled.items()}
+        if (layers := energies.get("layer_energies")) is not None:  # only where there are points
+            layers = layers.where(counts > 0, 0.0)
+            visible = torch.minimum(layers.sum(1), energies["visible_energy"])
+            energies |= {"layer_energies": layers, "visible_energy": visible}
         calibration = self.calibration
         if options.postprocess and calibration is not None and calibration.occupancy is not None:
             counts = calibration.occupancy.corrected(counts)
-        energy = self.visible_energy.inverse(visible)
-        return {**quantities, "layer_counts": counts, "visible_energy": energy}
+        return {**quantities, "layer_counts": counts, **energies}
 
 
 def _bijection(config: ShowerFlowConfig, features: int, context: int) -> Bijection:

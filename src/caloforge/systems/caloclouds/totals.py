@@ -1,4 +1,4 @@
-"""What the Shower Flow draws: points in each layer and visible energy, as numbers without gaps."""
+"""What the Shower Flow draws: points and energy of layers, as numbers without gaps."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-__all__ = ["PlainTotals", "RelativeTotals", "Totals"]
+from caloforge.systems.quantities import Quantities
+
+__all__ = ["LayerTotals", "PlainTotals", "RelativeTotals", "Totals"]
 
 
 class Totals(ABC):
-    """Numbers that say how many points a shower has in each layer, and their energy.
+    """Numbers that say how many points a shower has in each layer, and how much energy.
 
-    All are in units of what the training sample has at most. Counts come with noise, uniform
-    between 0 and 1 before they are scaled, so that they have a density.
+    They are made of quantities in units of what the training sample has at most: `energy_inc` (n,),
+    `n_points` (n,), `layer_counts` (n, L), `visible_energy` (n,) and `layer_energies` (n, L), the
+    latter in units of the visible energy's. Counts come with noise, uniform between 0 and 1 before
+    they are scaled, so that they have a density.
 
     Args:
         n_layers: number L of layers.
+
+    Attributes:
+        writes: the quantities that they stand for.
     """
+
+    writes: tuple[str, ...] = ("layer_counts", "visible_energy")
 
     def __init__(self, n_layers: int) -> None:
         self.n_layers = n_layers
@@ -29,19 +38,17 @@ class Totals(ABC):
         """Numbers of a shower."""
 
     @abstractmethod
-    def forward(self, counts: Tensor, n: Tensor, visible: Tensor, incident: Tensor) -> Tensor:
+    def forward(self, scaled: Quantities, rng: torch.Generator) -> Tensor:
         """The numbers, shape (n, size).
 
         Args:
-            counts: points in each layer, shape (n, L).
-            n: points in all layers, shape (n,).
-            visible: visible energy, shape (n,).
-            incident: incident energy, shape (n,).
+            scaled: quantities in units of their largest.
+            rng: of what stands for energies of empty layers.
         """
 
     @abstractmethod
-    def inverse(self, totals: Tensor, incident: Tensor) -> tuple[Tensor, Tensor]:
-        """Counts and visible energy; all points are those of the layers."""
+    def inverse(self, totals: Tensor, incident: Tensor) -> Quantities:
+        """The quantities of `writes`, scaled; all points are those of the layers."""
 
 
 class PlainTotals(Totals):
@@ -51,11 +58,12 @@ class PlainTotals(Totals):
     def size(self) -> int:
         return 2 + self.n_layers
 
-    def forward(self, counts: Tensor, n: Tensor, visible: Tensor, incident: Tensor) -> Tensor:
-        return torch.cat([n[:, None], visible[:, None], counts], 1)
+    def forward(self, scaled: Quantities, rng: torch.Generator) -> Tensor:
+        n, visible = scaled["n_points"], scaled["visible_energy"]
+        return torch.cat([n[:, None], visible[:, None], scaled["layer_counts"]], 1)
 
-    def inverse(self, totals: Tensor, incident: Tensor) -> tuple[Tensor, Tensor]:
-        return totals[:, 2:], totals[:, 1]
+    def inverse(self, totals: Tensor, incident: Tensor) -> Quantities:
+        return {"layer_counts": totals[:, 2:], "visible_energy": totals[:, 1]}
 
 
 class RelativeTotals(Totals):
@@ -69,10 +77,50 @@ class RelativeTotals(Totals):
     def size(self) -> int:
         return 1 + self.n_layers
 
-    def forward(self, counts: Tensor, n: Tensor, visible: Tensor, incident: Tensor) -> Tensor:
-        mean = (visible / counts.sum(1)).log()
-        return torch.cat([mean[:, None], (counts / incident[:, None]).sqrt()], 1)
+    def forward(self, scaled: Quantities, rng: torch.Generator) -> Tensor:
+        counts = scaled["layer_counts"]
+        mean = (scaled["visible_energy"] / counts.sum(1)).log()
+        return torch.cat([mean[:, None], _roots(counts, scaled["energy_inc"])], 1)
 
-    def inverse(self, totals: Tensor, incident: Tensor) -> tuple[Tensor, Tensor]:
-        counts = totals[:, 1:].clamp_min(0).square() * incident[:, None]
-        return counts, totals[:, 0].exp() * counts.sum(1)
+    def inverse(self, totals: Tensor, incident: Tensor) -> Quantities:
+        counts = _squares(totals[:, 1:], incident)
+        return {"layer_counts": counts, "visible_energy": totals[:, 0].exp() * counts.sum(1)}
+
+
+class LayerTotals(Totals):
+    """The root of N_z,i / E and log(E_z,i / N_z,i) for each layer i, of energy E_z,i.
+
+    The points of a layer, drawn each on its own, have a mean energy that fluctuates less, or more,
+    than Geant4's, and never together with that of the next layer. Layers without energy have the
+    mean of all points of the shower, with Gaussian noise.
+    """
+
+    writes = ("layer_counts", "visible_energy", "layer_energies")
+
+    @property
+    def size(self) -> int:
+        return 2 * self.n_layers
+
+    def forward(self, scaled: Quantities, rng: torch.Generator) -> Tensor:
+        counts, energies = scaled["layer_counts"], scaled["layer_energies"]
+        noise = torch.randn(
+            energies.shape, generator=rng, device=energies.device, dtype=energies.dtype
+        )
+        mean = (energies.sum(1) / counts.sum(1)).log()[:, None]
+        means = torch.where(energies > 0, (energies / counts).log(), mean + noise)
+        return torch.cat([_roots(counts, scaled["energy_inc"]), means], 1)
+
+    def inverse(self, totals: Tensor, incident: Tensor) -> Quantities:
+        roots, means = totals.split(self.n_layers, 1)
+        counts = _squares(roots, incident)
+        energies = means.exp() * counts
+        found = {"layer_counts": counts, "visible_energy": energies.sum(1)}
+        return {**found, "layer_energies": energies}
+
+
+def _roots(counts: Tensor, incident: Tensor) -> Tensor:
+    return (counts / incident[:, None]).sqrt()
+
+
+def _squares(roots: Tensor, incident: Tensor) -> Tensor:
+    return roots.clamp_min(0).square() * incident[:, None]
