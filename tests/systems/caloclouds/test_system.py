@@ -17,6 +17,7 @@ from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, build
 from caloforge.systems.arguments import batch_rng
 from caloforge.systems.caloclouds import CaloClouds
+from caloforge.systems.caloclouds.latent import LatentStage, depth
 from caloforge.systems.caloclouds.points import PointsStage
 
 ENERGIES = np.array([2e4, 5e4, 9e4, 3e4], dtype=np.float32)
@@ -189,3 +190,28 @@ def test_a_directed_system_sees_directions(
     straight = loaded.generate(ENERGIES, seed=1)
     assert straight.direction.tolist() == [[0, 0, 1]] * 4
     assert not np.array_equal(drawn.total_energy(), straight.total_energy())
+
+
+def test_the_depth_is_that_of_the_points(bundled_points: PointShowers) -> None:
+    counts = torch.from_numpy(bundled_points.layer_counts().astype(np.float32))
+    counts = torch.cat([counts, torch.zeros(1, 30)])
+    found = depth(counts).numpy()
+    for number in (0, 17):
+        layers = bundled_points[number : number + 1].layer
+        assert found[number] == pytest.approx([layers.mean(), layers.std()], rel=1e-4)
+    assert found[-1].tolist() == [0, 0]
+
+
+def test_the_latent_flow_of_the_paper_does_not_see_the_depth(bundled_points: PointShowers) -> None:
+    plain = build("caloclouds/tiny", bundled_points.geometry, overrides={"latent.depth": False})
+    seeing = build("caloclouds/tiny", bundled_points.geometry)
+    q = ShowerQuantities(bundled_points, seeing.stages["latent"].learns).all()
+    sizes = []
+    for system in (plain, seeing):
+        stage = system.stages["latent"]
+        assert isinstance(stage, LatentStage)
+        stage.conditions.fit(ShowerQuantities(bundled_points, stage.learns))
+        if stage.depth is not None:
+            stage.depth.fit(lambda: [depth(q["layer_counts"])])
+        sizes.append(stage.context(q).shape[1])
+    assert sizes == [2, 4]

@@ -66,6 +66,8 @@ class LatentFlowConfig:
         hidden: width of their networks (section 3.2).
         bins: of the splines; those of the authors' code.
         bound: beyond which splines are the identity; that of the authors' code.
+        depth: whether it sees how deep a shower is, by the points in its layers. The paper draws
+            both on their own.
     """
 
     recipe: Recipe
@@ -73,6 +75,7 @@ class LatentFlowConfig:
     hidden: int = 128
     bins: int = 10
     bound: float = 10.0
+    depth: bool = False
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -14,7 +14,7 @@ from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.stage import Batch, Stage, Upstream
 
-__all__ = ["LatentStage"]
+__all__ = ["LatentStage", "depth"]
 
 SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
 
@@ -22,7 +22,10 @@ SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
 class LatentStage(Stage):
     """What the encoder says of a shower, given its energy and number of points (section 3.2).
 
-    Trained on draws of the trained encoder, while the paper trains both at the same time.
+    Trained on draws of the trained encoder, while the paper trains both at the same time. What the
+    encoder says goes together with the depth of a shower: where the flow does not see it, the
+    latent vector may speak of a shower that began late, and the counts of its layers of one that
+    began early.
 
     Args:
         config: its configuration.
@@ -40,14 +43,15 @@ class LatentStage(Stage):
         self.recipe = config.recipe
         self.conditions = conditions
         self.reads = (*conditions.reads, "layer_counts")
-        self.learns = points.learns
+        self.learns = (*points.learns, "layer_counts") if config.depth else points.learns
+        self.depth = Standardise((2,)) if config.depth else None
         self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
         size = points.config.encoder.latent
         self.features = Standardise((size,))
         stack = vector_stack(
             "coupling",
             size,
-            conditions.size,
+            conditions.size + (2 if config.depth else 0),
             blocks=config.blocks,
             hidden=config.hidden,
             hidden_layers=1,
@@ -63,12 +67,17 @@ class LatentStage(Stage):
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.conditions.fit(sample)
+        if self.depth is not None:
+            self.depth.fit(lambda: (depth(q["layer_counts"]) for q in sample.batches()))
         encoder = _encoder(upstream)
         self.features.fit(lambda: (encoder.encode(q, rng) for q in sample.batches(100)))
 
     def context(self, quantities: Quantities) -> Tensor:
-        """Shape (n, conditions.size)."""
-        return self.conditions.both(quantities)
+        """Energy and number of points, and the depth where it is seen, shape (n, …)."""
+        both = self.conditions.both(quantities)
+        if self.depth is None:
+            return both
+        return torch.cat([both, self.depth(depth(quantities["layer_counts"]))], 1)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         latent = _encoder(upstream).encode(quantities, rng)
@@ -88,6 +97,19 @@ class LatentStage(Stage):
         context = self.context(quantities)
         latent = self.features.inverse(self.flow.sample(len(context), context, rng=rng))
         return {**quantities, "latent": latent}
+
+
+def depth(layer_counts: Tensor) -> Tensor:
+    """Mean and standard deviation of the layers of a shower's points, shape (n, 2); 0 for none.
+
+    Args:
+        layer_counts: points in each layer, shape (n, L).
+    """
+    share = layer_counts / layer_counts.sum(1, keepdim=True).clamp_min(1)
+    layers = torch.arange(layer_counts.shape[1], device=share.device, dtype=share.dtype)
+    mean = share @ layers
+    variance = share @ layers.square() - mean.square()
+    return torch.stack([mean, variance.clamp_min(0).sqrt()], 1)
 
 
 def _encoder(upstream: Upstream) -> PointsStage:

@@ -76,6 +76,7 @@ _SMALL = CaloCloudsConfig(
         hidden=32,
         bins=6,
         bound=6.0,
+        depth=True,
     ),
     points=PointsConfig(
         Recipe(
@@ -127,6 +128,7 @@ _TINY = CaloCloudsConfig(
         hidden=16,
         bins=4,
         bound=6.0,
+        depth=True,
     ),
     points=PointsConfig(
         Recipe(epochs=6, batch_size=32, learning_rate=5e-3, gradient_clip=1.0, ema=0.95),
