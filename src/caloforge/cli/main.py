@@ -96,14 +96,14 @@ def train(
     """
     from caloforge.cli.progress import TrainingDisplay
     from caloforge.data import open_file
+    from caloforge.training import RunFolder
 
     with open_file(data, geometry) as file:
         showers = file[:]
     settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
     system = cf.build(preset, showers.geometry, seed=seed, overrides=settings)
-    display = TrainingDisplay(
-        console, len(stage) if stage else len(system.stages) + len(system.calibrations)
-    )
+    untrained = [n for n in stage or system.stages if not RunFolder(output).stage(n).is_trained]
+    display = TrainingDisplay(console, len(untrained) + (0 if stage else len(system.calibrations)))
     with display.live():
         cf.train(
             system,

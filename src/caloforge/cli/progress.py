@@ -35,7 +35,13 @@ LINE_EVERY = 20.0  # seconds between two lines of a log
 
 
 class _Display:
-    """One bar for the whole job, with a note behind it; lines where there is no terminal."""
+    """One bar for the whole job, with a note behind it; lines where there is no terminal.
+
+    Attributes:
+        even: whether all parts of the job take as long, so that it can be said what is left.
+    """
+
+    even = True
 
     def __init__(self, console: Console, title: str, total: int) -> None:
         self.console, self.title, self.total = console, title, total
@@ -68,7 +74,7 @@ class _Display:
         ):
             self.last_line = now
             spent = now - self.begin
-            left = f", {_clock(spent * (self.total / done - 1))} left" if done > 0 else ""
+            left = f", {_clock(spent * (self.total / done - 1))} left" if self.even and done else ""
             share = f"{100 * done / self.total:.0f} %"
             line = f"{self.title}: {share}, {note}, {_clock(spent)} spent{left}"
             self.console.print(line, soft_wrap=True, highlight=False)
@@ -126,14 +132,17 @@ class TrainingDisplay(_Display):
 
     Args:
         console: where to draw.
-        stages: number of stages and calibrations.
+        stages: number of stages and calibrations that are still to be done.
     """
+
+    even = False
 
     def __init__(self, console: Console, stages: int) -> None:
         super().__init__(console, "training stages", stages)
         self.finished: set[str] = set()
         self.active: dict[str, float] = {}
         self.lines: dict[str, object] = {}
+        self.begun: dict[str, tuple[float, int]] = {}
 
     def __call__(self, progress: TrainingProgress) -> None:
         """Show it."""
@@ -159,7 +168,18 @@ class TrainingDisplay(_Display):
                 completed=progress.step,
                 note=note,
             )
-        self.show(len(self.finished) + sum(self.active.values()), f"{name}: {note}")
+        done = len(self.finished) + sum(self.active.values())
+        self.show(done, f"{name} {self._of_stage(progress)}, {note}")
+
+    def _of_stage(self, progress: TrainingProgress) -> str:
+        """Share of a stage that is done, and the time that the rest of it will take."""
+        now = time.monotonic()
+        begin, first = self.begun.setdefault(progress.stage, (now, progress.step))
+        share = f"{100 * progress.step / progress.steps:.0f} %"
+        if progress.finished or progress.step == first:
+            return share
+        rest = (progress.steps - progress.step) / (progress.step - first)
+        return f"{share} ({_clock((now - begin) * rest)} left)"
 
 
 def _clock(seconds: float) -> str:
