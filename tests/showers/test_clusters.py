@@ -128,3 +128,12 @@ def test_runs_beyond_the_members_are_refused(bundled_points):
     for change in ({"size": clusters.size * 0}, {"first": clusters.first + 10**6}):
         with pytest.raises(ValueError, match="every cluster needs 1 member or more among the"):
             dataclasses.replace(clusters, **change)
+
+
+def test_showers_that_are_clustered_together_or_apart_are_the_same(bundled_points, monkeypatch):
+    whole = clustered(bundled_points, 2.0, 12)
+    monkeypatch.setattr("caloforge.showers.clusters.AT_ONCE", 10_000)
+    parts = clustered(bundled_points, 2.0, 12)
+    assert np.array_equal(parts.offset, whole.offset)
+    for name in (*whole.columns, "members"):
+        assert np.array_equal(getattr(parts, name), getattr(whole, name))

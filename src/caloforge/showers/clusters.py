@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from caloforge.showers.ragged import Floats, offsets, sums
 
 __all__ = ["ClusteredShowers", "clustered"]
 
-AT_ONCE = 500  # showers whose points look for their neighbours together, to bound the memory
+AT_ONCE = 400_000  # points that look for their neighbours together, to bound the memory
 
 Integers = NDArray[np.int64]
 
@@ -81,7 +82,9 @@ def clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredSho
         raise ValueError(
             f"clusters need a reach above 0 [mm] and 1 member or more, got {reach} and {largest}"
         )
-    parts = [_clustered(part, reach, largest) for part in showers.batches(AT_ONCE)]
+    begins = np.flatnonzero(np.diff(showers.offset[:-1] // AT_ONCE, prepend=-1))
+    cuts = pairwise([*begins.tolist(), len(showers)])
+    parts = [_clustered(showers[begin:end], reach, largest) for begin, end in cuts]
     return ClusteredShowers.concatenate(parts or [_clustered(showers, reach, largest)])
 
 
