@@ -134,7 +134,7 @@ def test_a_stage_keeps_its_transforms_through_json(
         with pytest.raises(RuntimeError, match="not fitted"):
             stage.transforms()
         learns = stage.learns or (*stage.reads, *stage.writes)
-        sample = ShowerQuantities(showers, learns)
+        sample = ShowerQuantities(system.training_sample(showers), learns)
         stage.fit(sample, system.upstream(name), torch.Generator().manual_seed(0))
         other.stages[name].load_transforms(stage.transforms())
         assert other.stages[name].transforms() == stage.transforms()

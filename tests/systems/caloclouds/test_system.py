@@ -215,3 +215,10 @@ def test_the_latent_flow_of_the_paper_does_not_see_the_depth(bundled_points: Poi
             stage.depth.fit(lambda: [depth(q["layer_counts"])])
         sizes.append(stage.context(q).shape[1])
     assert sizes == [2, 4]
+
+
+def test_points_where_clusters_are_drawn_are_refused(bundled_points: PointShowers) -> None:
+    system = build("caloclouds/tiny", bundled_points.geometry)
+    sample = ShowerQuantities(bundled_points, system.stages["points"].learns)
+    with pytest.raises(TypeError, match=r"expected ClusteredShowers, got .*: fit on system.train"):
+        system.stages["points"].fit(sample, {}, torch.Generator())

@@ -80,6 +80,11 @@ class PointsStage(Stage):
         self.members = None if clusters is None else MemberLibrary(clusters.library)
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        """Fit all scales, and keep the members of clusters.
+
+        Raises:
+            TypeError: for points where clusters are drawn.
+        """
         self.conditions.fit(sample)
         self.frame.fit(lambda: (q["points"] for q in sample.batches()))
         if self.features is not None:
@@ -87,7 +92,11 @@ class PointsStage(Stage):
                 lambda: (self.frame(smeared(q["points"], rng)) for q in sample.batches())
             )
         if self.members is not None:
-            assert isinstance(sample.showers, ClusteredShowers)
+            if not isinstance(sample.showers, ClusteredShowers):
+                raise TypeError(
+                    f"clusters are drawn: expected ClusteredShowers, got {sample.showers!r}: fit "
+                    "on system.training_sample(showers)"
+                )
             self.members.fit(sample.showers, rng)
 
     def scaled(self, points: Tensor, rng: torch.Generator) -> Tensor:
