@@ -71,9 +71,7 @@ def observed(clouds: PointShowers) -> dict[str, Array]:
     event = cells.event()
     highest = np.zeros(len(cells))
     np.maximum.at(highest, event, cells.energy)
-    plane = clouds.event() * clouds.geometry.n_layers + clouds.layer
-    layers = np.bincount(plane, clouds.energy, len(clouds) * clouds.geometry.n_layers)
-    layers = layers.reshape(len(clouds), -1)
+    layers = clouds.layer_energies()
     return {
         "hits": np.bincount(event[cells.energy > EDGES[0]], minlength=len(cells)),
         "highest": highest,

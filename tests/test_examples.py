@@ -178,7 +178,9 @@ def test_points_on_their_own_hit_more_cells_than_clusters(
     assert highest[2] > 1.3 * highest[3]  # as the core of a layer is there twice, or not at all
 
 
-def test_dealt_clusters_keep_numbers_and_energies(bundled_points: PointShowers) -> None:
+def test_dealt_clusters_keep_numbers_and_energies(
+    bundled_points: PointShowers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = example("points_on_their_own")
     clusters = clustered(bundled_points, 2.0, 12)
     library = MemberLibrary(1000)
@@ -188,5 +190,7 @@ def test_dealt_clusters_keep_numbers_and_energies(bundled_points: PointShowers) 
     assert len(dealt.energy) > 1.3 * len(clusters.energy)
     other = script.dealt(clusters, library, 2)
     assert not np.array_equal(dealt.layer_counts(), other.layer_counts())
+    cf.write(tmp_path / "points.h5", bundled_points)
     with pytest.raises(SystemExit):
-        script.main(["no_such_file.h5", "--largest", "many"])
+        script.main([str(tmp_path / "points.h5"), "--energy", "1e6"])
+    assert "has 0 showers near 1e+06 MeV" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 __all__ = ["Preparable"]
 
 
-class Preparable(nn.Module):
+class Preparable(nn.Module, ABC):
     """A module that computes once what sampling needs of its weights.
 
     What was prepared is dropped where weights may change: by `train()`, by loading weights and by
@@ -25,9 +26,9 @@ class Preparable(nn.Module):
         """Whether `prepare` was called since the weights may last have changed."""
         return self._prepared is not None
 
+    @abstractmethod
     def prepare(self) -> None:
         """Compute it from the present weights."""
-        raise NotImplementedError(f"{type(self).__name__} cannot be prepared")
 
     def train(self, mode: bool = True) -> Preparable:
         if mode:

@@ -122,9 +122,8 @@ def _clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredSh
 def _heads(showers: PointShowers, reach: float) -> Integers:
     """The point that each point ends at, shape (n_points,)."""
     n = len(showers.energy)
-    plane = showers.event() * showers.geometry.n_layers + showers.layer  # of all showers
     # planes farther apart than the reach, so that no point sees another plane
-    places = np.stack([showers.x, showers.y, 2.0 * reach * plane], 1)
+    places = np.stack([showers.x, showers.y, 2.0 * reach * showers.plane()], 1)
     pairs = KDTree(places).query_pairs(reach, output_type="ndarray") if n else np.empty((0, 2), int)
     by_energy = np.argsort(showers.energy, kind="stable")
     rank = np.empty(n, np.int64)  # of which no two are alike: nobody goes around in a circle

@@ -110,16 +110,16 @@ class PointShowers(RaggedShowers):
     def layer_counts(self) -> NDArray[np.int64]:
         """Number of points in each layer, shape (n, n_layers)."""
         n_layers = self.geometry.n_layers
-        counts = np.bincount(self._plane(), minlength=len(self) * n_layers)
+        counts = np.bincount(self.plane(), minlength=len(self) * n_layers)
         return counts.reshape(len(self), n_layers)
 
     def layer_energies(self) -> NDArray[np.float64]:
         """Energy of the points in each layer [MeV], shape (n, n_layers)."""
         n_layers = self.geometry.n_layers
-        return sums(self._plane(), self.energy, len(self) * n_layers).reshape(len(self), n_layers)
+        return sums(self.plane(), self.energy, len(self) * n_layers).reshape(len(self), n_layers)
 
-    def _plane(self) -> NDArray[np.int64]:
-        """Number of the layer of each point among those of all showers, shape (n_points,)."""
+    def plane(self) -> NDArray[np.int64]:
+        """Number of each point's layer among the layers of all showers, shape (n_points,)."""
         return self.event() * self.geometry.n_layers + self.layer
 
     def within(self, half_width: float) -> PointShowers:

@@ -80,7 +80,11 @@ class System(ABC):
         """The showers of drawn quantities."""
 
     def training_sample(self, showers: Showers) -> Showers:
-        """What the stages learn from: by default the showers of the training sample as they are."""
+        """What the stages learn from; by default the showers themselves.
+
+        Args:
+            showers: the training sample.
+        """
         return showers
 
     @property

@@ -11,8 +11,8 @@ from caloforge.showers import ClusteredShowers
 
 __all__ = ["MemberLibrary"]
 
-RADII, DEPTHS = 16, 4  # classes of clusters, as many in each
-NEAR = 5  # ranks in energy from which members are taken
+RADII, DEPTHS = 16, 4  # classes of distance and depth, as many clusters in each
+NEAR = 5  # clusters of less energy, and of more, that members are taken from
 LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is told from others
 
 
@@ -28,7 +28,8 @@ class MemberLibrary(nn.Module):
         size: most clusters that are kept.
 
     Attributes:
-        borders: of the classes of distance [mm] and of depth [layers], shapes (15,) and (3,).
+        radii: borders of the classes of distance from the axis [mm], shape (15,).
+        depths: those of the classes of depth [layers], shape (3,).
         key: class and logarithm of the energy [MeV], rising, shape (clusters,).
         begins: row of the first member of each cluster and, last, the number of rows.
         members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).

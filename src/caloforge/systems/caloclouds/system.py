@@ -59,7 +59,7 @@ class CaloClouds(PointSystem):
         return preset(size, geometry)
 
     def training_sample(self, showers: Showers) -> Showers:
-        """Clusters, where the configuration asks for them."""
+        """The same showers as clusters, where the configuration asks for them, see `clustered`."""
         assert isinstance(showers, PointShowers)
         clusters = self.config.clusters
         if clusters is None:
