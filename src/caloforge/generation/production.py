@@ -101,7 +101,7 @@ def generate(
     Args:
         system: a trained system.
         energy_inc: incident energies [MeV], shape (n,).
-        seed: the same seed, device and batch size give the same showers.
+        seed: a shower depends on it and on its number alone, up to rounding.
         direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all; by
             default along the depth, (0, 0, 1).
         output: where to write; without it the showers are returned.
@@ -123,13 +123,13 @@ def generate(
     energies = incident_energies(energy_inc)
     directions = system.directions(direction, len(energies))
 
-    def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
+    def batches(start: int, stop: int) -> Iterator[Showers]:
         return system.stream(
             energies[start:stop],
             seed=seed,
             direction=None if directions is None else directions[start:stop],
             batch_size=batch_size,
-            first=first,
+            first=start,
             device=device,
             options=options,
         )
@@ -167,7 +167,7 @@ def upsample(
         coarse: showers in its coarse voxels, or in its fine ones, which are made coarse first; or
             another trained system, which draws coarse ones.
         energy_inc: incident energies [MeV] for the other system, shape (n,).
-        seed: the same seed, device and batch size give the same showers.
+        seed: a shower depends on it and on its number alone, up to rounding.
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: coarse showers at once.
@@ -196,7 +196,7 @@ def upsample(
         request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
     request["energies"] = _hash(energies)
 
-    def coarse_batches(start: int, stop: int, first: int) -> Iterator[Showers]:
+    def coarse_batches(start: int, stop: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
             return coarse[start:stop].batches(batch_size)
         # it resamples nothing: that is for the fine voxels
@@ -205,16 +205,16 @@ def upsample(
             energies[start:stop],
             seed=seed,
             batch_size=batch_size,
-            first=first,
+            first=start,
             device=device,
             options=options_there,
         )
 
-    def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
+    def batches(start: int, stop: int) -> Iterator[Showers]:
         return system.upsample(
-            coarse_batches(start, stop, first),
+            coarse_batches(start, stop),
             seed=seed,
-            first=first,
+            first=start,
             device=device,
             options=options,
         )
@@ -230,7 +230,7 @@ class _Job:
     Args:
         system: the system that draws.
         n: draws of its first stages; each gives `options.resample` showers.
-        batches: showers of the draws from a start to a stop, whose first batch has a number.
+        batches: showers of the draws from a start to a stop.
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
         batch_size: draws at once.
@@ -240,7 +240,7 @@ class _Job:
 
     system: System
     n: int
-    batches: Callable[[int, int, int], Iterator[Showers]]
+    batches: Callable[[int, int], Iterator[Showers]]
     request: dict[str, Any]
     seed: int
     batch_size: int
@@ -264,10 +264,9 @@ class _Job:
     ) -> Showers | Path:
         """The showers, or the path of the file that holds them."""
         resample = (self.options or SamplingOptions()).resample
-        batches_a_part = max(1, PART_SIZE // (self.batch_size * resample))
-        size = batches_a_part * self.batch_size
+        size = max(self.batch_size, PART_SIZE // resample)
         n_parts = -(-self.n // size)
-        parts = None if output is None else self._parts(output, n_parts, resume)
+        parts = None if output is None else self._parts(output, size, resume)
         wanted = list(range(n_parts)) if parts is None else parts.missing()
         left = sum(min(size, self.n - part * size) for part in wanted)
         report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)
@@ -277,7 +276,7 @@ class _Job:
             start = part * size
             made: list[Showers] = []
             try:
-                for batch in self.batches(start, min(self.n, start + size), part * batches_a_part):
+                for batch in self.batches(start, min(self.n, start + size)):
                     made.append(batch)
                     report(len(batch))
             except ValueError:  # what is refused is not resumed
@@ -303,26 +302,24 @@ class _Job:
         joined: Showers = self.system.kind.concatenate(made)
         return joined
 
-    def _parts(self, output: str | Path, n_parts: int, resume: bool) -> Parts:
+    def _parts(self, output: str | Path, size: int, resume: bool) -> Parts:
         request = {
+            "showers_a_part": size,
             "system": self.system.name,
             "geometry": self.system.geometry.name,
             "n": self.n,
             "seed": self.seed,
-            "batch_size": self.batch_size,
-            "device": self.device,
             "options": dataclasses.asdict(self.options or SamplingOptions()),
             "weights": _weights_hash(self.system),
             **self.request,
         }
-        return Parts(output, n_parts, request, resume=resume)
+        return Parts(output, -(-self.n // size), request, resume=resume)
 
     def _facts(self) -> dict[str, Any]:
         facts = {
             "generator": f"caloforge {caloforge.__version__}, {self.system.name}",
             "particle": self.system.geometry.particle,
             "seed": self.seed,
-            "batch_size": self.batch_size,
         }
         chosen = dataclasses.asdict(self.options or SamplingOptions())
         usual = dataclasses.asdict(SamplingOptions())

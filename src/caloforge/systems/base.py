@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -16,13 +17,13 @@ from caloforge.geometry import Geometry
 from caloforge.showers import Showers, VoxelShowers, unit_vectors
 from caloforge.systems.arguments import (
     SamplingOptions,
-    batch_rng,
     check_device,
     incident_energies,
 )
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
+from caloforge.systems.seeds import Seeds
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
 
@@ -174,17 +175,15 @@ class System(ABC):
         self,
         energy_inc: ArrayLike,
         *,
-        rng: torch.Generator,
-        device: torch.device | str = "cpu",
+        seeds: Seeds,
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> Showers:
-        """Draw one batch of showers, `resample` for each incident energy.
+        """Sample one batch of showers, `resample` for each incident energy.
 
         Args:
             energy_inc: incident energies [MeV], shape (n,).
-            rng: source of randomness, on `device`.
-            device: where the stages are.
+            seeds: of the n showers, on the device where the stages are.
             options: what a user chooses at generation.
             given: quantities that are known, first dimension n; stages up to the last that writes
                 some of them are left out.
@@ -195,9 +194,7 @@ class System(ABC):
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
-        quantities = self.quantities(
-            energy_inc, rng=rng, device=device, options=chosen, given=given
-        )
+        quantities = self.quantities(energy_inc, seeds=seeds, options=chosen, given=given)
         self._check_finite(quantities)
         if "redrawn" in quantities:
             self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
@@ -207,18 +204,16 @@ class System(ABC):
         self,
         energy_inc: ArrayLike,
         *,
-        rng: torch.Generator,
-        device: torch.device | str = "cpu",
+        seeds: Seeds,
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
         before: str | None = None,
     ) -> Quantities:
-        """Draw the quantities that the stages write, of one batch.
+        """Sample the quantities that the stages write, of one batch.
 
         Args:
             energy_inc: incident energies [MeV], shape (n,).
-            rng: source of randomness, on `device`.
-            device: where the stages are.
+            seeds: of the n showers, on the device where the stages are.
             options: what a user chooses at generation.
             given: as for `draw`.
             before: the stage to stop at; None for all.
@@ -233,27 +228,35 @@ class System(ABC):
         if self.is_directed:
             quantities["direction"] = torch.tensor([0.0, 0.0, 1.0]).expand(len(energies), 3)
         quantities |= given or {}
-        quantities = {name: values.to(device) for name, values in quantities.items()}
-        known = [
-            i
-            for i, s in enumerate(self.stages.values())
-            if s.writes and quantities.keys() >= set(s.writes)
-        ]
-        for name, stage in list(self.stages.items())[max(known, default=-1) + 1 :]:
-            if name == before:
-                break
+        quantities = {name: values.to(seeds.device) for name, values in quantities.items()}
+        stages = self._wanted(quantities, before)
+        latents = _latents(stages, seeds)
+        for name, stage in stages.items():
             if stage.training:
                 stage.eval()
             if missing := [read for read in stage.reads if read not in quantities]:
                 raise ValueError(
                     f"the stage {name} needs {', '.join(missing)}, which no stage of this "
-                    f"{self.name} draws: give them, such as coarse showers to upsample"
+                    f"{self.name} samples: give them, such as coarse showers to upsample"
                 )
             if name == self.resampled and chosen.resample > 1:
                 times = chosen.resample
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
-            quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
+                seeds, latents = seeds.repeat(times), {}
+            own, z = seeds.branch(name), latents.get(name)
+            quantities |= stage.sample(quantities, self.upstream(name), own, chosen, z)
         return quantities
+
+    def _wanted(self, known: Quantities, before: str | None) -> dict[str, Stage]:
+        """The stages after the last that writes known quantities, up to one to stop at."""
+        names = list(self.stages)
+        written = [
+            i
+            for i, stage in enumerate(self.stages.values())
+            if stage.writes and known.keys() >= set(stage.writes)
+        ]
+        end = len(names) if before is None else names.index(before)
+        return {name: self.stages[name] for name in names[max(written, default=-1) + 1 : end]}
 
     def _check_finite(self, quantities: Quantities) -> None:
         # by sums and for all stages at once: an accelerator waits for what Python decides on
@@ -274,13 +277,15 @@ class System(ABC):
         direction: ArrayLike | None = None,
         batch_size: int = 100,
         first: int = 0,
+        branch: str | None = None,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
     ) -> Iterator[Showers]:
-        """Draw showers batch by batch: `generate` says what is not said here.
+        """Sample showers batch by batch: `generate` says what is not said here.
 
         Args:
-            first: number of the first batch, not 0 where a longer job is taken up in its middle.
+            first: number of the first shower, not 0 where a longer job is taken up in its middle.
+            branch: of the random numbers; showers of a name are independent of those without.
 
         Raises:
             ValueError: as for `generate`.
@@ -290,11 +295,12 @@ class System(ABC):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
-        for number, start in enumerate(range(0, len(energies), batch_size), first):
-            rng = batch_rng(seed, number, device)
+        seeds = Seeds.of(seed, np.arange(first, first + len(energies)), device)
+        seeds = seeds if branch is None else seeds.branch(branch)
+        for start in range(0, len(energies), batch_size):
             part = slice(start, start + batch_size)
             given = None if directions is None else {"direction": torch.tensor(directions[part])}
-            yield self.draw(energies[part], rng=rng, device=device, options=options, given=given)
+            yield self.draw(energies[part], seeds=seeds[part], options=options, given=given)
 
     def generate(
         self,
@@ -308,11 +314,12 @@ class System(ABC):
     ) -> Showers:
         """Generate showers, one (or `options.resample`) for each incident energy.
 
-        The same seed, device and batch size give the same showers.
+        A shower depends on the seed and its number alone: the batch size, other showers and the
+        device change no more than the rounding.
 
         Args:
             energy_inc: incident energies [MeV], shape (n,).
-            seed: every batch draws from its own generator, derived from the seed and its number.
+            seed: every shower has a generator of its own, made of the seed and its number.
             direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all;
                 by default along the depth, (0, 0, 1).
             batch_size: showers drawn at once.
@@ -398,10 +405,14 @@ class System(ABC):
                 that have no density.
             FloatingPointError: if a stage gives densities that are no numbers.
         """
-        stages = self.stages.items()
-        without = [name for name, stage in stages if type(stage).log_prob is Stage.log_prob]
-        if without:
-            raise ValueError(f"{self.name} has no density: {', '.join(without)} give none")
         return log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )
+
+
+def _latents(stages: Mapping[str, Stage], seeds: Seeds) -> Quantities:
+    """The standard normal numbers of all stages that want some, made in one run a shower."""
+    shapes = {name: s.latent_shape for name, s in stages.items() if s.latent_shape is not None}
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    parts = seeds.branch("latents").normal(sum(sizes)).split(sizes, 1)
+    return {n: z.reshape(-1, *shapes[n]) for n, z in zip(shapes, parts, strict=True)}

@@ -13,7 +13,9 @@ from caloforge.showers import Showers
 if TYPE_CHECKING:
     from caloforge.systems.base import System
 
-__all__ = ["Calibration", "Counted"]
+__all__ = ["CALIBRATION", "Calibration", "Counted"]
+
+CALIBRATION = "calibration"  # branch of the random numbers, which no generated shower has
 
 Counted = Callable[[int, int], None]
 """Called with the showers that are done and those that are wanted."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caloforge.showers import Showers
 from caloforge.systems.base import System
-from caloforge.systems.calibration import Calibration, Counted
+from caloforge.systems.calibration import CALIBRATION, Calibration, Counted
 
 __all__ = ["SpectrumFit", "SpectrumMap"]
 
@@ -76,7 +76,8 @@ class SpectrumMap(Calibration):
         sample = showers[np.sort(chosen)]
         drawn: list[NDArray[Any]] = []
         done = 0
-        for batch in system.stream(sample.energy_inc, seed=seed, device=device):
+        showers_of = system.stream(sample.energy_inc, seed=seed, branch=CALIBRATION, device=device)
+        for batch in showers_of:
             drawn.append(batch.energy)
             done += len(batch)
             if progress is not None:

@@ -12,9 +12,9 @@ from torch import Tensor
 from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.likelihood import Noise
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.seeds import Noise, Seeds
 
 __all__ = ["Batch", "Stage", "Upstream"]
 
@@ -60,15 +60,57 @@ class Stage(Preparable, ABC):
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """The scalar to minimise."""
 
-    @abstractmethod
+    @property
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """Shape of the standard normal numbers "z" that a shower is decoded from; by default none.
+
+        They depend on nothing, so that those of many stages are made at once.
+        """
+        return None
+
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """The random numbers beside "z" that a shower is decoded from; by default none.
+
+        Args:
+            given: what the stage reads, n showers.
+            seeds: of the showers, for this stage alone.
+        """
+        return {}
+
     def sample(
         self,
-        quantities: Quantities,
+        given: Quantities,
         upstream: Upstream,
-        rng: torch.Generator,
+        seeds: Seeds,
         options: SamplingOptions,
+        z: Tensor | None = None,
     ) -> Quantities:
-        """Draw: the given quantities and the stage's own `writes`."""
+        """Decode random numbers, those of the seeds.
+
+        Args:
+            given: what the stage reads, n showers.
+            upstream: the stages of `needs`.
+            seeds: of the showers, for this stage alone.
+            options: what a user chooses at generation.
+            z: standard normal numbers, shape (n, *latent_shape), in place of those of the seeds.
+        """
+        noise = self.noise(given, seeds)
+        if self.latent_shape is not None:
+            noise["z"] = seeds.branch("z").normal(*self.latent_shape) if z is None else z
+        return self.decode(noise, given, upstream, options)
+
+    @abstractmethod
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        """What the stage writes, a pure function of the noise and of what is given.
+
+        Args:
+            noise: as `noise` makes it.
+            given: what the stage reads, n showers; left as it is.
+            upstream: the stages of `needs`.
+            options: what a user chooses at generation.
+        """
 
     def prepare(self) -> None:
         """Into eval mode, with what sampling needs of the weights computed, see `Preparable`."""
@@ -85,31 +127,6 @@ class Stage(Preparable, ABC):
 
         A batch shares them, so that they rule the time of small batches.
         """
-
-    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
-        """With the noise that gives what the stage writes a density; by default none."""
-        return quantities
-
-    def noise(self) -> Noise | None:
-        """What an empty entry of `writes` holds after `add_noise`; by default nothing known."""
-        return None
-
-    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Log-density of what the stage writes, given what it reads; only flows have one.
-
-        Args:
-            quantities: with the noise of all stages, in MeV.
-            upstream: the stages of `needs`.
-            rng: for what a network sees beside them, such as padding.
-
-        Returns:
-            In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
-            for what the stage cannot draw.
-
-        Raises:
-            NotImplementedError: for stages that have none.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no density: only flows have one")
 
     def transforms(self) -> dict[str, Any]:
         """State of every fitted transform, by attribute, in JSON's types."""

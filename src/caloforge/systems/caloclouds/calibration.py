@@ -13,10 +13,11 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import PointShowers, Showers
-from caloforge.systems.arguments import SamplingOptions, batch_rng
+from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
-from caloforge.systems.calibration import Calibration, Counted
+from caloforge.systems.calibration import CALIBRATION, Calibration, Counted
 from caloforge.systems.caloclouds.config import CloudFit
+from caloforge.systems.seeds import Seeds
 
 __all__ = ["CloudCalibration", "Occupancy"]
 
@@ -153,11 +154,13 @@ class CloudCalibration(Calibration):
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.config.showers]
         sample = showers[np.sort(chosen)]
         n_data = np.diff(system.training_sample(sample).offset)
+        seeds = Seeds.of(seed, np.arange(len(sample)), device).branch(CALIBRATION)
         done, wanted = 0, self.config.rounds * len(sample)
         for _ in range(self.config.rounds):
             drawn, n_gen = [], []
-            for number, like in enumerate(sample.batches(BATCH)):
-                clouds, n_points = _drawn(system, like, batch_rng(seed, number, device))
+            for start in range(0, len(sample), BATCH):
+                like = sample[start : start + BATCH]
+                clouds, n_points = _drawn(system, like, seeds[start : start + BATCH])
                 drawn.append(clouds)
                 n_gen.append(n_points)
                 done += len(like)
@@ -204,12 +207,10 @@ class CloudCalibration(Calibration):
 
 
 @torch.inference_mode()
-def _drawn(
-    system: System, like: PointShowers, rng: torch.Generator
-) -> tuple[PointShowers, Integers]:
+def _drawn(system: System, like: PointShowers, seeds: Seeds) -> tuple[PointShowers, Integers]:
     """Clouds of such particles, and how many points or clusters the network drew for each."""
     given = {"direction": torch.tensor(like.direction)} if system.is_directed else None
-    quantities = system.quantities(like.energy_inc, rng=rng, device=rng.device, given=given)
+    quantities = system.quantities(like.energy_inc, seeds=seeds, given=given)
     clouds = system.showers(quantities, SamplingOptions())
     assert isinstance(clouds, PointShowers)
     return clouds, quantities["layer_counts"].sum(1).round().long().cpu().numpy()

@@ -88,12 +88,12 @@ class MemberLibrary(nn.Module):
         log_energy = energy.log().clamp(LOWEST, HIGHEST)
         return (radius * DEPTHS + depth) * (HIGHEST - LOWEST) + log_energy - LOWEST
 
-    def draw(self, points: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Members of drawn clusters.
 
         Args:
             points: x [mm], y [mm], layer and energy [MeV] of clusters, shape (n, 4).
-            rng: source of randomness.
+            uniform: numbers from 0 to below 1 that choose among similar clusters, shape (n,).
 
         Returns:
             The same of their members, shape (m, 4), those of one cluster behind those of the one
@@ -104,7 +104,7 @@ class MemberLibrary(nn.Module):
         of_class = key.div(HIGHEST - LOWEST, rounding_mode="floor") * (HIGHEST - LOWEST)
         begin = torch.searchsorted(self.key, of_class)
         end = torch.searchsorted(self.key, of_class + (HIGHEST - LOWEST))
-        away = torch.randint(-NEAR, NEAR, key.shape, generator=rng, device=key.device)
+        away = (uniform * 2 * NEAR).long().clamp_max(2 * NEAR - 1) - NEAR
         # a class that has no cluster takes those of the next one
         chosen = torch.searchsorted(self.key, key) + away
         chosen = torch.minimum(torch.maximum(chosen, begin), end - 1).clamp(0, len(self.key) - 1)

@@ -19,6 +19,7 @@ from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Noise
 from caloforge.systems.stage import Batch, Stage, Upstream
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class AutoencoderStage(Stage):
         conditions: those of all stages.
 
     Attributes:
-        latent_shape: channels and pixels of the latent grid.
+        grid_shape: channels and pixels of the latent grid.
         least_hit: what empties decoded voxels, None for nothing.
 
     Raises:
@@ -74,7 +75,7 @@ class AutoencoderStage(Stage):
             1 + conditions.n_layers,
             cyclic=cyclic,
         )
-        self.latent_shape = self.net.latent_shape
+        self.grid_shape = self.net.latent_shape
         self.image_size = 4 * geometry.n_voxels * fine  # in single precision [bytes]
 
     @property
@@ -109,7 +110,7 @@ class AutoencoderStage(Stage):
         *,
         memory_budget: int = SamplingOptions.memory_budget,
     ) -> Tensor:
-        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *latent_shape).
+        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *grid_shape).
 
         Args:
             quantities: incident energies, layer energies and showers.
@@ -124,26 +125,21 @@ class AutoencoderStage(Stage):
         # all random numbers at once: what is drawn does not hang on the budget
         return _draw(mean, log_variance, rng)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        """Decode `latent` (equation 14): nothing is drawn."""
+        """Decode `latent` (equation 14), without noise."""
         at_once = self._at_once(options.memory_budget)
-        latents = quantities["latent"].split(at_once)
-        contexts = self.context(quantities).split(at_once)
+        latents = given["latent"].split(at_once)
+        contexts = self.context(given).split(at_once)
         pieces = zip(latents, contexts, strict=True)
         shares = torch.cat([self.net.decode(*piece) for piece in pieces]).sigmoid()
         shares = torch.where(shares < self.config.cut, 0.0, shares)
-        energies, which = quantities["layer_energies"], self.config.rescale
+        energies, which = given["layer_energies"], self.config.rescale
         showers = to_showers(shares, energies)
         if options.postprocess and self.least_hit is not None:
             showers = self.least_hit(showers)
-        showers = normalised(showers, energies, self.threshold, which, options)
-        return {**quantities, "showers": showers}
+        return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
     @torch.inference_mode()
     def reconstruct(
@@ -158,7 +154,7 @@ class AutoencoderStage(Stage):
         """
         chosen = options or SamplingOptions()
         latent = self.encode(quantities, rng, memory_budget=chosen.memory_budget)
-        return self.sample({**quantities, "latent": latent}, {}, rng, chosen)["showers"]
+        return self.decode({}, {**quantities, "latent": latent}, {}, chosen)["showers"]
 
     def _at_once(self, memory_budget: int) -> int:
         """Showers of which the temporaries keep to the budget."""

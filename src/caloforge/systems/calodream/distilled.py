@@ -21,6 +21,7 @@ from caloforge.systems.calodream.config import Distillation, ShapeNetwork
 from caloforge.systems.calodream.pixels import HitPixels
 from caloforge.systems.calodream.shape import ShapeNetwork3d, ShapeStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Noise
 from caloforge.systems.stage import Batch, Stage, Upstream
 
 __all__ = ["DistilledStage"]
@@ -138,11 +139,7 @@ class DistilledStage(Stage):
         if (end[:, 0] > 0).any():
             self.spread.lerp_(hit_spread(mean, end), SPREAD_SHARE)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return quantities
+        return {}

@@ -18,6 +18,7 @@ from caloforge.systems.calodream.config import ShapeNetwork
 from caloforge.systems.calodream.pixels import Pixels, voxel_pixels
 from caloforge.systems.calodream.shares import normalised
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Noise, Seeds
 from caloforge.systems.solving import SolvedStage
 from caloforge.systems.stage import Batch, Upstream
 
@@ -115,15 +116,21 @@ class ShapeStage(SolvedStage):
         """Mean square error of the velocity (equation 8)."""
         return matching_loss(self.velocity, batch["x"], batch["context"], rng=rng)
 
-    def draw(
-        self, quantities: Quantities, rng: torch.Generator, options: SamplingOptions
-    ) -> Tensor:
-        """What the network draws, on its own scale, shape (n, *shape)."""
-        context = self.context(quantities)
-        noise = torch.randn(len(context), *self.shape, generator=rng, device=context.device)
-        device, low = noise.device.type, options.precision == "bf16"
-        with torch.autocast(device, torch.bfloat16, enabled=low):
-            return self.solver(options)(self.velocity, noise, context)
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """The keys of what a solver asks for beside the start of trajectories."""
+        return {"keys": seeds.as_tensor()}
+
+    def solved(self, noise: Noise, given: Quantities, options: SamplingOptions) -> Tensor:
+        """What the network makes of the noise, on its own scale, shape (n, *shape)."""
+        context, start = self.context(given), noise["z"]
+        seeds = Seeds.of_keys(noise["keys"])
+        low = options.precision == "bf16"
+        with torch.autocast(start.device.type, torch.bfloat16, enabled=low):
+            return self.solver(options)(self.velocity, start, context, seeds.normal)
 
 
 class VoxelShapeStage(ShapeStage):
@@ -157,17 +164,12 @@ class VoxelShapeStage(ShapeStage):
         image = self.voxels.image(self.symmetry(quantities["showers"], rng))
         return {"x": image, "context": self.context(quantities)}
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        energies, which = quantities["layer_energies"], self.config.rescale
-        showers = self.voxels.showers(self.draw(quantities, rng, options), energies)
-        showers = normalised(showers, energies, self.threshold, which, options)
-        return {**quantities, "showers": showers}
+        energies, which = given["layer_energies"], self.config.rescale
+        showers = self.voxels.showers(self.solved(noise, given, options), energies)
+        return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
 
 class LatentShapeStage(ShapeStage):
@@ -214,11 +216,7 @@ class LatentShapeStage(ShapeStage):
         x = self.pixels(self._pixels(quantities, upstream, rng))
         return {"x": x, "context": self.context(quantities)}
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return {**quantities, "latent": self.pixels.inverse(self.draw(quantities, rng, options))}
+        return {"latent": self.pixels.inverse(self.solved(noise, given, options))}

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from caloforge.matching import (
@@ -19,16 +18,17 @@ from caloforge.matching import (
     train_bespoke,
 )
 from caloforge.showers import Showers
-from caloforge.systems.arguments import batch_rng, incident_energies
+from caloforge.systems.arguments import incident_energies
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.config import BespokeFit
 from caloforge.systems.calodream.shape import ShapeStage
+from caloforge.systems.seeds import Seeds
 
 __all__ = ["BespokeSolvers", "followed", "shape_stage"]
 
 CURVE_POINTS = 50  # of a training curve that are kept
-BRANCH = 1  # of the random numbers, so that no shower is drawn from the noise that was trained on
+BRANCH = "bespoke"  # of the random numbers: no generated shower has the noise that was trained on
 
 
 class BespokeSolvers(Calibration):
@@ -180,16 +180,16 @@ def followed(
     system.prepare(device)
     energies = np.resize(incident_energies(energy_inc), fit.showers)
     starts = range(0, len(energies), fit.batch_size)
+    seeds = Seeds.of(seed, np.arange(len(energies)), device).branch(BRANCH)
 
     def batches() -> Iterator[Batch]:
-        for number, start in enumerate(starts):
-            rng = batch_rng(seed, number, device, branch=BRANCH)
-            part = energies[start : start + fit.batch_size]
-            quantities = system.quantities(part, rng=rng, device=device, before="shape")
-            noise = torch.randn(len(part), *shape.shape, generator=rng, device=device)
-            yield noise, shape.context(quantities)
+        for start in starts:
+            part = slice(start, start + fit.batch_size)
+            quantities = system.quantities(energies[part], seeds=seeds[part], before="shape")
+            z = seeds[part].branch("shape").normal(*shape.latent_shape)
+            yield z, shape.context(quantities)
             if progress is not None:
-                progress(len(part))
+                progress(len(z))
 
     return follow(shape.velocity, batches(), steps=fit.reference_steps)
 

@@ -55,7 +55,7 @@ class CaloDREAM(VoxelSystem):
             autoencoder = AutoencoderStage(config.autoencoder, geometry, conditions)
             if autoencoder.least_hit is not None:
                 self.calibrations["hits"] = autoencoder.least_hit
-            latent = autoencoder.latent_shape
+            latent = autoencoder.grid_shape
             shape = LatentShapeStage(config.shape, latent, geometry, conditions)
             self.stages |= {"shape": shape, "autoencoder": autoencoder}
         solvers: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
+from caloforge.systems.seeds import Noise
 from caloforge.systems.stage import Batch, Stage, Upstream
 from caloforge.units import GeV
 
@@ -153,7 +154,7 @@ class LayerStage(Stage):
     def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
         return {**quantities, self.own: self._noised(quantities[self.own], rng)}
 
-    def noise(self) -> FillNoise:
+    def entry_noise(self) -> FillNoise:
         config = self.config
         return FillNoise(config.fill_median, config.fill_decades, config.noise_width)
 
@@ -169,7 +170,7 @@ class LayerStage(Stage):
         x = self.voxels(exact).to(own.dtype)[:, None]
         density = self.flow.log_prob(x, self.context(quantities))
         slope = self.voxels.log_slope(exact)
-        slope = torch.where(is_own, slope, slope - self.noise().log_prob(exact))
+        slope = torch.where(is_own, slope, slope - self.entry_noise().log_prob(exact))
         return density.double() + slope.sum((1, 2))
 
     def _pad(self, layers: Tensor) -> Tensor:
@@ -187,13 +188,12 @@ class LayerStage(Stage):
         n_voxels = batch["x"][0].numel()
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / n_voxels
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        x = self.flow.sample(len(context), context, rng=rng)[:, 0]
-        return {**quantities, self.own: self.voxels.inverse(self._cut(x))}
+        x = self.flow.decode(noise["z"], self.context(given))[:, 0]
+        return {self.own: self.voxels.inverse(self._cut(x))}

@@ -18,6 +18,7 @@ from caloforge.preprocessing import (
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
+from caloforge.systems.seeds import Noise
 from caloforge.systems.stage import Batch, Stage, Upstream
 from caloforge.systems.supercalo.config import CoarseFlow, UpsampleFlow
 from caloforge.units import MeV
@@ -112,18 +113,17 @@ class CoarseStage(Stage):
         """Negative log-likelihood a coarse voxel."""
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        voxels = self.voxels.inverse(self.flow.sample(len(context), context, rng=rng))
+        voxels = self.voxels.inverse(self.flow.decode(noise["z"], self.context(given)))
         voxels = torch.where(voxels < self.threshold, 0.0, voxels)
         if options.postprocess and self.config.rescale != "none":
             layers = voxels.reshape(-1, *self.shape)
-            layers = rescale(layers, self.layers(quantities), self.threshold, self.config.rescale)
+            layers = rescale(layers, self.layers(given), self.threshold, self.config.rescale)
             voxels = layers.flatten(1)
-        return {**quantities, self.own: voxels}
+        return {self.own: voxels}
