@@ -188,7 +188,7 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
     if work.part == "decoder":
         autoencoder = system.stages["autoencoder"]
         assert isinstance(autoencoder, AutoencoderStage)
-        decode, latent = autoencoder.net.decode, normal(*autoencoder.latent_shape)
+        decode, latent = autoencoder.net.decode, normal(*autoencoder.grid_shape)
         return lambda: decode(latent, context)
     shape = shape_stage(system)
     x, t = normal(*shape.shape), torch.full((size,), 0.5, device=device)

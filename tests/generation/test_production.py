@@ -104,7 +104,7 @@ def test_the_file_says_where_it_comes_from(system: System, tmp_path: Path) -> No
         facts = file.attributes
         assert file.geometry == system.geometry
         assert facts["generator"] == f"caloforge {cf.__version__}, l2lflows"
-        assert (facts["seed"], facts["batch_size"], facts["run"]) == (3, 100, "slab")
+        assert (facts["seed"], facts["run"]) == (3, "slab")
         assert facts["particle"] == "e-"
 
 

@@ -264,9 +264,10 @@ class _Job:
     ) -> Showers | Path:
         """The showers, or the path of the file that holds them."""
         resample = (self.options or SamplingOptions()).resample
-        size = max(self.batch_size, PART_SIZE // resample)
+        # whole batches, so that a file holds to the last bit what memory would
+        size = max(1, PART_SIZE // (self.batch_size * resample)) * self.batch_size
         n_parts = -(-self.n // size)
-        parts = None if output is None else self._parts(output, size, resume)
+        parts = None if output is None else self._parts(output, n_parts, resume)
         wanted = list(range(n_parts)) if parts is None else parts.missing()
         left = sum(min(size, self.n - part * size) for part in wanted)
         report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)
@@ -302,18 +303,18 @@ class _Job:
         joined: Showers = self.system.kind.concatenate(made)
         return joined
 
-    def _parts(self, output: str | Path, size: int, resume: bool) -> Parts:
+    def _parts(self, output: str | Path, n_parts: int, resume: bool) -> Parts:
         request = {
-            "showers_a_part": size,
             "system": self.system.name,
             "geometry": self.system.geometry.name,
             "n": self.n,
             "seed": self.seed,
+            "batch_size": self.batch_size,
             "options": dataclasses.asdict(self.options or SamplingOptions()),
             "weights": _weights_hash(self.system),
             **self.request,
         }
-        return Parts(output, -(-self.n // size), request, resume=resume)
+        return Parts(output, n_parts, request, resume=resume)
 
     def _facts(self) -> dict[str, Any]:
         facts = {

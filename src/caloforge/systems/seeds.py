@@ -114,7 +114,7 @@ class Seeds:
             bits.state = state
             fill(generator, values[begin:end])
             begin = end
-        return torch.from_numpy(values).reshape(-1, *shape).to(self.device)
+        return torch.from_numpy(values).reshape(int(counts.sum()), *shape).to(self.device)
 
 
 def _normal(generator: np.random.Generator, values: NDArray[np.float32]) -> None:

@@ -122,7 +122,10 @@ class UpsampleStage(Stage):
         if noise is None:
             return {**quantities, "noised": coarse}
         hit = coarse.nonzero(as_tuple=True)
-        return {**quantities, "noised": coarse.index_put(hit, noise.sum(1), accumulate=True)}
+        return {
+            **quantities,
+            "noised": coarse.index_put(hit, noise.sum(1).to(coarse), accumulate=True),
+        }
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         return self.shares.loss(batch)
