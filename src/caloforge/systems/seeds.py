@@ -75,7 +75,7 @@ class Seeds:
         if times == 1:
             return self
         copies = np.tile(np.arange(times, dtype=np.uint64), len(self))
-        return Seeds(_mixed(self.keys.repeat(times), copies), self.device)
+        return Seeds(_mixed(self.branch("copies").keys.repeat(times), copies), self.device)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, shape (n, *shape)."""
