@@ -414,5 +414,5 @@ def _latents(stages: Mapping[str, Stage], seeds: Seeds) -> Quantities:
     """The standard normal numbers of all stages that want some, made in one run a shower."""
     shapes = {name: s.latent_shape for name, s in stages.items() if s.latent_shape is not None}
     sizes = [math.prod(shape) for shape in shapes.values()]
-    parts = seeds.branch("latents").normal(sum(sizes)).split(sizes, 1)
+    parts = seeds.branch(" ".join(shapes)).normal(sum(sizes)).split(sizes, 1)
     return {n: z.reshape(-1, *shapes[n]) for n, z in zip(shapes, parts, strict=True)}
