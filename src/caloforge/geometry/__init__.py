@@ -10,6 +10,7 @@ from caloforge.geometry.presets import (
     ild_silicon_depths,
 )
 from caloforge.geometry.readout import Geometry
+from caloforge.geometry.symmetries import voxel_images
 
 __all__ = [
     "CartesianLayer",
@@ -23,4 +24,5 @@ __all__ = [
     "ild_ecal",
     "ild_silicon_depths",
     "read_calochallenge_xml",
+    "voxel_images",
 ]
