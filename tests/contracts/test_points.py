@@ -21,15 +21,14 @@ from caloforge.systems import (
     Recipe,
     SamplingOptions,
     ShowerQuantities,
-    Stage,
     registry,
 )
 from caloforge.systems.quantities import Quantities
 from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 
-class CloudStage(Stage):
+class CloudStage(Learned):
     """As many points per energy as it learnt, in a beam along the direction of the particle."""
 
     reads = ("energy_inc", "direction")

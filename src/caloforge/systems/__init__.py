@@ -7,9 +7,10 @@ from caloforge.systems.likelihood import LogDensity
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.registry import build, presets, system_names
-from caloforge.systems.stage import Stage
+from caloforge.systems.stage import Learned, Stage
 
 __all__ = [
+    "Learned",
     "LogDensity",
     "PointSystem",
     "Quantities",

@@ -25,7 +25,7 @@ from caloforge.systems.likelihood import EntryNoise
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.units import keV
 
 __all__ = ["EnergyFlow", "EnergyStage", "energy_flow"]
@@ -94,7 +94,7 @@ def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
     return Flow(stack, (n_layers,))
 
 
-class EnergyStage(Stage):
+class EnergyStage(Learned):
     """Energy of every layer given the incident energy (Convolutional L2LFlows, section 3.1).
 
     Args:

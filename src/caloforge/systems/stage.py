@@ -1,4 +1,4 @@
-"""The contract of a stage: a trainable network with its preprocessing."""
+"""The contract of a stage: a fitted map from random numbers and known quantities to new ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.seeds import Noise, Seeds
 
-__all__ = ["Batch", "Stage", "Upstream"]
+__all__ = ["Batch", "Learned", "Stage", "Upstream"]
 
 Batch = dict[str, Tensor]
 Upstream = Mapping[str, "Stage"]
 
 
 class Stage(Preparable, ABC):
-    """One trainable network and the preprocessing it was fitted with.
+    """A map that is fitted to showers, and then a pure function of noise and of what is given.
 
     A stage never owns another: the frozen stages of `needs` are handed in as `upstream`.
 
@@ -33,7 +33,6 @@ class Stage(Preparable, ABC):
         writes: physical quantities that it samples.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
-        recipe: how it is trained.
         is_fitted: whether `fit` was called or a checkpoint loaded.
     """
 
@@ -41,24 +40,11 @@ class Stage(Preparable, ABC):
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
-    recipe: Recipe
     is_fitted: bool = False
 
     @abstractmethod
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         """Fit the transforms, and what else depends on data, on the training split; once."""
-
-    @abstractmethod
-    def context(self, quantities: Quantities) -> Tensor:
-        """Conditioning of the network: the only place it is built, in training and in sampling."""
-
-    @abstractmethod
-    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        """What `loss` needs of a batch of showers, noise and augmentation included."""
-
-    @abstractmethod
-    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """The scalar to minimise."""
 
     @property
     def latent_shape(self) -> tuple[int, ...] | None:
@@ -121,12 +107,12 @@ class Stage(Preparable, ABC):
         self._prepared = True
 
     @property
-    @abstractmethod
     def sequential_passes(self) -> int:
-        """Passes through networks, one after the other, that a draw takes.
+        """Passes through networks, one after the other, that sampling takes; by default none.
 
         A batch shares them, so that they rule the time of small batches.
         """
+        return 0
 
     def transforms(self) -> dict[str, Any]:
         """State of every fitted transform, by attribute, in JSON's types."""
@@ -151,3 +137,30 @@ class Stage(Preparable, ABC):
         for name, module in own.items():
             module.load_state(states[name])
         self.is_fitted = True
+
+
+class Learned(Stage, ABC):
+    """A stage with weights, which are trained after it is fitted.
+
+    Attributes:
+        recipe: how it is trained.
+    """
+
+    recipe: Recipe
+
+    @abstractmethod
+    def context(self, quantities: Quantities) -> Tensor:
+        """Conditioning of the network: the only place it is built, in training and in sampling."""
+
+    @abstractmethod
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        """What `loss` needs of a batch of showers, noise and augmentation included."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """The scalar to minimise."""
+
+    @property
+    @abstractmethod
+    def sequential_passes(self) -> int:
+        """Passes through networks, one after the other, that sampling takes."""

@@ -22,6 +22,8 @@ from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
+from caloforge.systems.stage import Learned
+from caloforge.training.fitting import fit_stage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
 
@@ -185,6 +187,10 @@ def _train_stage(
     if untrained:
         raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
     quantities = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
+    if not isinstance(stage, Learned):
+        upstream, kept = system.upstream(name), folder.stage(name)
+        fit_stage(stage, quantities, upstream, kept, seed=seed, device=device)
+        return
     StageTraining(
         name,
         stage,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.recipe import Recipe
-from caloforge.systems.stage import Stage
+from caloforge.systems.stage import Learned, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import StageFolder
@@ -47,7 +47,7 @@ class StageTraining:
     def __init__(
         self,
         name: str,
-        stage: Stage,
+        stage: Learned,
         sample: ShowerQuantities,
         upstream: Mapping[str, Stage],
         folder: StageFolder,

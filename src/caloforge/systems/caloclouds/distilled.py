@@ -22,14 +22,14 @@ from caloforge.systems.caloclouds.points import PointsStage, some_points
 from caloforge.systems.caloclouds.processes import FreshNoise, LeveledNetwork, Sampler, spread
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["DistilledStage"]
 
 JUMPS = (1, 2)
 
 
-class DistilledStage(Stage):
+class DistilledStage(Learned):
     """The consistency model of PointWise Net (arXiv:2303.01469, algorithm 2).
 
     It begins as a copy of PointWise Net, of which it learns to reach the end of every trajectory in

@@ -13,14 +13,14 @@ from caloforge.systems.caloclouds.config import LatentFlowConfig
 from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["LatentStage", "depth"]
 
 SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
 
 
-class LatentStage(Stage):
+class LatentStage(Learned):
     """What the encoder says of a shower, given its energy and number of points (section 3.2).
 
     Trained on draws of the trained encoder, while the paper trains both at the same time. What the

@@ -24,14 +24,14 @@ from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.processes import Sampler, make_process
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["PointsStage", "clouds", "some_points"]
 
 COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the network holds
 
 
-class PointsStage(Stage):
+class PointsStage(Learned):
     """Points that know of each other by what the encoder says (sections 3.1 and 3.2).
 
     Encoder and network are trained together (equation 3.7), with the mean over the points of each

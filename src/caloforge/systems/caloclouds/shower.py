@@ -17,7 +17,7 @@ from caloforge.systems.caloclouds.config import ShowerFlowConfig
 from caloforge.systems.caloclouds.totals import LayerTotals, PlainTotals, RelativeTotals, Totals
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["ShowerStage"]
 
@@ -29,7 +29,7 @@ TOTALS: dict[str, Callable[[int], Totals]] = {
 LARGEST = 2.0  # counts and energies that are drawn, in units of the training sample's
 
 
-class ShowerStage(Stage):
+class ShowerStage(Learned):
     """Points in each layer and visible energy, or energies, given the incident one (section 3.3).
 
     What is drawn is never more than twice what the training sample has at most. The counts of all

@@ -20,7 +20,7 @@ from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -30,7 +30,7 @@ __all__ = ["AutoencoderStage", "LeastHit"]
 COPIES = 4  # of the widest image that a pass through the network holds at once
 
 
-class AutoencoderStage(Stage):
+class AutoencoderStage(Learned):
     """All voxels, as shares of the energy of their layer, in a latent grid (section 3.3).
 
     In training it learns to give back what it is given; in sampling it decodes what was drawn in

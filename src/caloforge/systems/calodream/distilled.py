@@ -22,14 +22,14 @@ from caloforge.systems.calodream.pixels import HitPixels
 from caloforge.systems.calodream.shape import ShapeNetwork3d, ShapeStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["DistilledStage"]
 
 SPREAD_SHARE = 0.05  # of a step, in the moving average of the spread
 
 
-class DistilledStage(Stage):
+class DistilledStage(Learned):
     """The flow map of the shape network, learned from its own trajectories.
 
     It begins as a copy of the shape network that is told where a jump ends as well. In training the

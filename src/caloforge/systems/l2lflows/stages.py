@@ -25,7 +25,7 @@ from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.units import GeV
 
 __all__ = ["LayerStage", "incident_condition"]
@@ -44,7 +44,7 @@ def _neighbour(layer: int, n_layers: int) -> tuple[str, ...]:
     return () if layer == middle else (layer_name(layer + (1 if layer < middle else -1)),)
 
 
-class LayerStage(Stage):
+class LayerStage(Learned):
     """Voxel energies of one layer (Convolutional L2LFlows, section 3.2).
 
     Conditioned on the incident energy, the energy of the layer and the voxels of up to five layers

@@ -19,7 +19,7 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
 from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.systems.supercalo.config import CoarseFlow, UpsampleFlow
 from caloforge.units import MeV
 
@@ -45,7 +45,7 @@ def blocks(config: CoarseFlow | UpsampleFlow, features: int, context: int) -> Bi
     )
 
 
-class CoarseStage(Stage):
+class CoarseStage(Learned):
     """FLOW-2: energies of the coarse voxels (SuperCalo, section IV).
 
     Conditioned on the incident energy and the energies of the coarse layers.

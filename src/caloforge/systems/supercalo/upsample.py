@@ -11,7 +11,7 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
 from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.systems.supercalo.coarse import incident_condition
 from caloforge.systems.supercalo.config import UpsampleFlow
 from caloforge.systems.supercalo.shares import HitShares, RelativeShares
@@ -25,7 +25,7 @@ SHARES: dict[str, type[RelativeShares | HitShares]] = {
 }
 
 
-class UpsampleStage(Stage):
+class UpsampleStage(Learned):
     """Fine voxels of every coarse voxel that holds energy (SuperCalo, section III).
 
     All coarse voxels of all showers are drawn alike and independently (equation 2).
