@@ -13,7 +13,7 @@ ENERGIES = np.geomspace(2e3, 9e4, 12).astype(np.float32)
 TOLERANCE = 1e-5  # of a shower's energy: rounding in single precision
 
 
-@pytest.fixture(params=["run", "supercalo_run", "calodream_run", "caloclouds_run"])
+@pytest.fixture(params=["run", "supercalo_run", "calodream_run", "caloclouds_run", "library_run"])
 def system(request: pytest.FixtureRequest) -> System:
     return cf.load(request.getfixturevalue(request.param))
 

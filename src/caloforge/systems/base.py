@@ -52,7 +52,7 @@ class System(ABC):
     """
 
     name: ClassVar[str]
-    kind: ClassVar[type[Any]]
+    kind: type[Any]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}

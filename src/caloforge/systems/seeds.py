@@ -81,6 +81,10 @@ class Seeds:
         """Standard normal numbers, shape (n, *shape)."""
         return self._filled(np.ones(len(self), np.int64), shape, _normal)
 
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers from 0 to below 1, shape (n, *shape)."""
+        return self._filled(np.ones(len(self), np.int64), shape, _uniform)
+
     def normal_rows(self, counts: Tensor, features: int) -> Tensor:
         """Standard normal numbers of all entries of showers, shape (sum of counts, features).
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from caloforge.showers import ClusteredShowers
+from caloforge.systems.kept import KeepsRows
 
 __all__ = ["MemberLibrary"]
 
@@ -16,7 +15,7 @@ NEAR = 5  # clusters of less energy, and of more, that members are taken from
 LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is told from others
 
 
-class MemberLibrary(nn.Module):
+class MemberLibrary(KeepsRows):
     """Members of clusters of the training sample, for clusters that are drawn.
 
     A drawn cluster gets the members of a real one of nearly its energy, from its quarter of the
@@ -35,6 +34,7 @@ class MemberLibrary(nn.Module):
         members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).
     """
 
+    kept = ("radii", "depths", "key", "begins", "members")
     radii: Tensor
     depths: Tensor
     key: Tensor
@@ -44,7 +44,7 @@ class MemberLibrary(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        for name in ("radii", "depths", "key", "begins", "members"):
+        for name in self.kept:
             self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
 
     def fit(self, showers: ClusteredShowers, rng: torch.Generator) -> None:
@@ -117,13 +117,6 @@ class MemberLibrary(nn.Module):
         places = own[:, :2] + _turned(members[:, :2], _outwards(own[:, :2]))
         energies = own[:, 3:] * members[:, 2:]
         return torch.cat([places, own[:, 2:3], energies], 1), sizes
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        # how many clusters there are, only the file knows
-        for name in dict(self.named_buffers()):
-            if (kept := state.get(prefix + name)) is not None:
-                setattr(self, name, torch.empty_like(kept, device=self.key.device))
-        super()._load_from_state_dict(state, prefix, *args)
 
 
 def _borders(values: Tensor, classes: int) -> Tensor:
