@@ -189,7 +189,13 @@ class VoxelShowers(RaggedShowers):
         )
 
     def above(self, threshold: float) -> VoxelShowers:
-        """The same showers without the voxels below a threshold [MeV]; equal to it survives."""
+        """The same showers without the voxels below a threshold [MeV]; equal to it survives.
+
+        Raises:
+            ValueError: for a threshold that is negative or not finite.
+        """
+        if not 0 <= threshold < np.inf:
+            raise ValueError(f"the threshold must be 0 or more [MeV], got {threshold}")
         return self._where(self.energy >= self.energy.dtype.type(threshold))  # compared as stored
 
     def _where(self, kept: NDArray[np.bool_]) -> VoxelShowers:
