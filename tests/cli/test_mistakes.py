@@ -23,6 +23,13 @@ MISTAKES = {
         ["train", "l2lflows/tiny", "--data", "{tmp}/text.h5", "-o", "{tmp}/r"],
         "text.h5",
     ),
+    "negative threshold": (
+        [
+            *("evaluate", "--reference", "{data}", "a={data}", "-o", "{tmp}/e"),
+            *("--threshold", "-1", "--metric", "separation"),
+        ],
+        "threshold must be 0 or more [MeV], got -1.0",
+    ),
     "setting without value": (
         ["train", "l2lflows/tiny", "epochs", "--data", "{data}", "-o", "{tmp}/r"],
         "written name=value, got 'epochs'",
@@ -153,6 +160,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_exit_code_2(
     mistake: str, data: Path, run: Path, tmp_path: Path, caloforge: Command
