@@ -84,7 +84,8 @@ def fpd(
         SmallSampleWarning: for less showers than the smallest batches have.
         UndeterminedWarning: for samples so far apart that the distance, then NaN, overflows.
 
-    Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``.
+    Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``. The line is that of its
+    definition; JetNet's own search for it may stop up to some 1e-5 beside it.
     """
     rng = np.random.default_rng(seed)
     first, second = _normalise(reference, candidate)
