@@ -11,14 +11,13 @@ from caloforge.data.files import (
     read_points,
     write,
 )
+from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile
 from caloforge.data.parts import Parts
 from caloforge.data.replacing import replacing
 from caloforge.data.root import write_root
 from caloforge.data.showerfile import (
     ShowerFile,
-    ShowerFileError,
-    ShowerFileWarning,
     ShowerWriter,
     VoxelFile,
     VoxelWriter,

@@ -7,19 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
+from caloforge.data.hdf5 import ShowerFileError, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import (
-    ShowerFile,
-    ShowerFileError,
-    ShowerWriter,
-    VoxelFile,
-    open_hdf5,
-)
+from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, VoxelShowers
@@ -40,15 +36,15 @@ PointsFile = ShowerFile[PointShowers]
 
 Layout = Literal["sparse", "calochallenge", "showerdata"]
 
-# What tells the layouts apart, the first that is there. Those of the package showerdata have
-# `showers` too.
-_CONTENTS = {
-    "voxels": "voxels",
-    "points": "points",
-    "events": "caloclouds",
-    "num_points": "showerdata",
-    "showers": "showers",
-}
+# What distinguishes the layouts: the type of the object of a name. `showers` of showerdata are a
+# row of rows.
+_CONTENTS: tuple[tuple[str, type, str], ...] = (
+    ("voxels", h5py.Group, "voxels"),
+    ("points", h5py.Group, "points"),
+    ("num_points", h5py.Dataset, "showerdata"),
+    ("events", h5py.Dataset, "caloclouds"),
+    ("showers", h5py.Dataset, "showers"),
+)
 _POINTS: dict[str, type[PointsFile]] = {
     "points": PointFile,
     "caloclouds": CaloCloudsFile,
@@ -58,8 +54,11 @@ _POINTS: dict[str, type[PointsFile]] = {
 
 def _contents(path: str | Path) -> str:
     with open_hdf5(Path(path)) as file:
-        for name, contents in _CONTENTS.items():
-            if name in file:
+        # the CaloChallenge's two datasets decide, whatever lies beside them
+        if getattr(find(file, "showers"), "ndim", 0) == 2 and find(file, "incident_energies"):
+            return "showers"
+        for name, kind, contents in _CONTENTS:
+            if isinstance(find(file, name), kind):
                 return contents
         raise ShowerFileError(
             f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge, "

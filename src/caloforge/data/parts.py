@@ -164,4 +164,5 @@ class Parts:
     def _stream(self) -> Iterator[Showers]:
         for part in range(self.n_parts):
             with open_file(self.path(part)) as file:
+                file.warns = False  # of what this job made itself
                 yield from file.batches(1000)

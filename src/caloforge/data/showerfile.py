@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,22 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caloforge.data.hdf5 import (
+    ShowerFileError,
+    ShowerFileWarning,
+    find,
+    find_dataset,
+    open_hdf5,
+)
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
-from caloforge.showers import Floats, PointShowers, VoxelShowers, check_energies
+from caloforge.showers import (
+    Floats,
+    ImpossibleShowerError,
+    PointShowers,
+    VoxelShowers,
+    check_incident,
+    check_units,
+)
 from caloforge.units import MeV
 
 __all__ = [
@@ -33,12 +48,8 @@ FORMAT_VERSION = 1
 COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
 
-class ShowerFileError(ValueError):
-    """A file of showers cannot be read as asked; the file itself is never changed."""
-
-
-class ShowerFileWarning(UserWarning):
-    """Something in a file of showers was not read as it stands."""
+_ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
+_UNLIKELY = 1e-3  # chance below which an end of empty showers is told
 
 
 class _OpenFile:
@@ -72,12 +83,15 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
 
     Attributes:
         geometry: of the showers.
+        warns: whether it warns of what looks wrong and may be right, such as energies in another
+            unit than MeV.
 
     Raises:
         ShowerFileError: if the file is missing, truncated, of another layout or geometry.
     """
 
     geometry: Geometry
+    warns: bool = True
 
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
@@ -87,6 +101,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
         self.path: Path = Path(path)
         wanted = geometry_preset(geometry) if isinstance(geometry, str) else geometry
+        self._units_are_checked: bool = False
         self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
             with self._blaming("its head"):
@@ -107,7 +122,12 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
 
     @abstractmethod
     def _read(self, start: int, stop: int) -> Kind:
-        """Read showers start … stop - 1."""
+        """Read showers start … stop - 1, no more than `_at_once`."""
+
+    @property
+    def _at_once(self) -> int | None:
+        """Showers that are read at a time, to bound the memory; None for any number."""
+        return None
 
     def __len__(self) -> int:
         return int(self._incident.shape[0])
@@ -121,21 +141,32 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         start, stop, step = selection.indices(len(self))
         if step != 1:
             raise ValueError(f"a file is read in runs without step, got step {step}")
-        with self._blaming(f"showers {start} to {stop}"):
-            return self._read(start, max(start, stop))
+        stop = max(start, stop)
+        self._check_incident(start, stop)
+        size = self._at_once or max(1, stop - start)
+        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
+        parts = [self._read_part(first, min(first + size, stop)) for first in starts]
+        showers: Kind = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
+        if self.warns and len(showers):
+            self._look_at(showers, start, stop)
+        return showers
 
     def batches(self, size: int) -> Iterator[Kind]:
-        """Read the file in runs of up to `size` showers."""
+        """Read the file in runs of up to `size` showers.
+
+        Raises:
+            ShowerFileError: before the first run, if any shower has no possible incident energy.
+        """
+        self._check_incident(0, len(self))
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
     @property
     def energy_inc(self) -> Floats:
         """Incident energies [MeV] of all showers, shape (n,)."""
+        self._check_incident(0, len(self))
         with self._blaming(self._incident_name):
-            energies = self._read_incident(0, len(self))
-            check_energies("energy_inc", energies)
-            return energies
+            return self._read_incident(0, len(self))
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A number for each shower that was written beside them, shape (n,); None if not there.
@@ -143,7 +174,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         Raises:
             ShowerFileError: if it has another shape or is damaged.
         """
-        if name not in self._file:
+        if find(self._file, name) is None:
             return None
         with self._blaming(name):
             values = np.asarray(self._dataset(name))
@@ -164,13 +195,68 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ShowerFileError(f"{self.path}, {part}: {error}") from error
 
+    def _read_part(self, start: int, stop: int) -> Kind:
+        with self._blaming(f"showers {start} to {stop}"):
+            try:
+                return self._read(start, stop)
+            except ImpossibleShowerError as error:
+                raise ShowerFileError(f"{self.path}, {error.counted_from(start)}") from error
+
+    def _check_incident(self, start: int, stop: int) -> None:
+        """Refuse impossible incident energies before anything else is read of their showers."""
+        for first in range(start, stop, _ENERGIES):
+            with self._blaming(self._incident_name):
+                energies = self._read_incident(first, min(first + _ENERGIES, stop))
+            try:
+                check_incident(energies)
+            except ImpossibleShowerError as error:
+                raise ShowerFileError(f"{self.path}, {error.counted_from(first)}") from error
+
+    def _look_at(self, showers: Kind, start: int, stop: int) -> None:
+        if not self._units_are_checked:
+            self._units_are_checked = True
+            check_units(
+                str(self.path),
+                self.geometry,
+                showers.energy_inc,
+                showers.total_energy(),
+                stacklevel=5,
+            )
+        if stop == len(self):
+            self._check_end(start, np.diff(showers.offset))
+
+    def _check_end(self, start: int, counts: NDArray[np.int64]) -> None:
+        """Warn where the last showers are empty and those before are not.
+
+        A file that was reserved by a writer that died ends so. If k showers at the end are empty
+        and m of the n before them, Laplace's rule gives the next k the chance
+        ((m + 1) / (n + 2))^k to be empty.
+        """
+        while start and not counts.any():
+            before = max(0, start - len(counts))
+            counts = np.concatenate([np.diff(self._read_part(before, start).offset), counts])
+            start = before
+        full = np.flatnonzero(counts)
+        n = int(full[-1]) + 1 if full.size else 0
+        k, m = len(counts) - n, n - full.size
+        if k * np.log((m + 1) / (n + 2)) < np.log(_UNLIKELY):
+            before_them = f", and {m} of the {n} before them have none" if n else ""
+            warnings.warn(
+                f"{self.path}: showers {len(self) - k} to {len(self) - 1}, its last, have no "
+                f"energy in any voxel or point{before_them}: was the file reserved, and never "
+                "filled by a writer that died?",
+                ShowerFileWarning,
+                stacklevel=4,
+            )
+
     def _read_incident(self, start: int, stop: int) -> Floats:
         energies = np.asarray(self._incident[start:stop]).reshape(-1) * self._incident_unit
         return energies if energies.dtype == np.float64 else energies.astype(np.float32)
 
     def _check_version(self) -> None:
         version = self._file.attrs.get("format_version", FORMAT_VERSION)
-        if version != FORMAT_VERSION:
+        # others may mean something else by it, and write "1.0"
+        if isinstance(version, int | np.integer) and version != FORMAT_VERSION:
             raise ShowerFileError(
                 f"{self.path} has format_version {version}, this caloforge reads {FORMAT_VERSION}: "
                 "update caloforge"
@@ -185,20 +271,19 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         return energies
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        found = self._file.get(name)
-        if not isinstance(found, h5py.Dataset):
-            raise ShowerFileError(
-                f"{self.path} has no dataset {name!r}, it holds "
-                f"{', '.join(self._file) or 'nothing'}: was it written to its end?"
-            )
-        return found
+        return find_dataset(self._file, name)
 
-    def _find_geometry(self, given: Geometry | None, n_voxels: int | None = None) -> Geometry:
-        """The geometry that the file names, or the given one; both must agree."""
-        named, stored = self.attributes.get("geometry"), self._stored_geometry()
-        if given is not None and named is not None and given.name != named:
+    def _find_geometry(
+        self, given: Geometry | None, n_voxels: int | None = None, usual: Geometry | None = None
+    ) -> Geometry:
+        """The given geometry, or else what the file says, or else the usual one of its kind.
+
+        What the file says must agree with what is given only where it is said in our terms.
+        """
+        stored = self._stored_geometry()
+        if given is not None and stored is not None and given.name != stored.name:
             raise ShowerFileError(
-                f"{self.path} holds showers of {named}, not of {given.name}: "
+                f"{self.path} holds showers of {stored.name}, not of {given.name}: "
                 "leave the geometry out, or choose the right file"
             )
         if given is not None and stored is not None and given.layers != stored.layers:
@@ -206,12 +291,15 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                 f"{self.path} holds showers in other voxels than those of the given {given.name}: "
                 "leave the geometry out, or choose the right file"
             )
-        geometry = given or stored
+        geometry = given or stored or usual
         if geometry is None:
             like = [
                 name for name in geometry_presets() if geometry_preset(name).n_voxels == n_voxels
             ]
-            hint = f" ({n_voxels} voxels, as in {' and '.join(like)})" if like else ""
+            says = self._named_geometry()
+            hints = [f"its attribute says {says!r}"] if says is not None else []
+            hints += [f"{n_voxels} voxels, as in {' and '.join(like)}"] if like else []
+            hint = f" ({'; '.join(hints)})" if hints else ""
             raise ShowerFileError(
                 f"{self.path} does not say a geometry that is known here{hint}: "
                 f"give one, for example geometry={(like or [self._usual_geometry])[0]!r}"
@@ -224,10 +312,17 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         return geometry
 
     def _stored_geometry(self) -> Geometry | None:
+        """What the file says of its geometry, None where it says nothing or uses other names."""
         if "geometry_definition" in self.attributes:
             return Geometry.from_dict(json.loads(self.attributes["geometry_definition"]))
+        named = self._named_geometry()
+        return geometry_preset(named) if named in geometry_presets() else None
+
+    def _named_geometry(self) -> str | None:
         named = self.attributes.get("geometry")
-        return geometry_preset(str(named)) if named in geometry_presets() else None
+        if isinstance(named, bytes):
+            return named.decode(errors="replace")
+        return None if named is None else str(named)
 
 
 class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
@@ -330,27 +425,6 @@ def geometry_attributes(geometry: Geometry) -> dict[str, str]:
     known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
     name = {"geometry": geometry.name}
     return name if known else name | {"geometry_definition": json.dumps(geometry.to_dict())}
-
-
-def open_hdf5(path: Path, *, chunk_cache: int = 1 << 20) -> h5py.File:
-    """Open an HDF5 file for reading.
-
-    Args:
-        path: the file.
-        chunk_cache: memory for uncompressed chunks of each dataset [bytes].
-
-    Raises:
-        ShowerFileError: if it is missing, truncated or no HDF5 file.
-    """
-    if not path.is_file():
-        raise ShowerFileError(f"there is no file {path}")
-    try:
-        return h5py.File(path, "r", rdcc_nbytes=chunk_cache, rdcc_nslots=chunk_cache // 1024)
-    except OSError as error:
-        raise ShowerFileError(
-            f"{path} is no readable HDF5 file ({error}): it may be truncated; "
-            "fetch or make it again"
-        ) from error
 
 
 def growing(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from caloforge.data import open_file
-from caloforge.showers import PointShowers, Showers
+from caloforge.showers import PointShowers, Showers, check_units
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
@@ -71,6 +71,9 @@ def train(
     Raises:
         ValueError: for showers of another kind or geometry, unknown stages, or a run folder that
             is in use by another run.
+
+    Warns:
+        UnitsWarning: if the energies look as if they were not in MeV.
     """
     sample = _read(showers) if isinstance(showers, str | Path) else showers
     if not isinstance(sample, system.kind):
@@ -82,6 +85,8 @@ def train(
             f"the showers are of {sample.geometry.name}, the system is built for "
             f"{system.geometry.name}: build it with geometry=showers.geometry"
         )
+    if sample is showers:  # a file that is read has been checked
+        check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
     unknown = [name for name in stages or () if name not in system.stages]
     if unknown:
         raise ValueError(
