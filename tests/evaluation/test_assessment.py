@@ -11,6 +11,7 @@ import pytest
 import caloforge as cf
 from caloforge.evaluation import EvaluationWarning, SmallSampleWarning, separation_powers
 from caloforge.evaluation.comparison import draws
+from caloforge.showers import UnitsWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 DISTANCES = ("separation", "wasserstein")
@@ -184,14 +185,13 @@ def test_generators_that_fail_altogether_are_scored_as_failed(reference, monkeyp
     n = len(reference)
     nothing, ones = np.zeros(n + 1, int), np.arange(n + 1)
     geometry, inc = reference.geometry, reference.energy_inc
-    found = cf.evaluate(
-        reference,
-        {
-            "empty": cf.VoxelShowers(inc, nothing, nothing[:0], inc[:0], geometry),
-            "one voxel": cf.VoxelShowers(inc, ones, np.full(n, 700), np.full(n, 5.0), geometry),
-            "huge": with_energy(reference, 1000 * reference.energy),
-        },
-    )
+    candidates = {
+        "empty": cf.VoxelShowers(inc, nothing, nothing[:0], inc[:0], geometry),
+        "one voxel": cf.VoxelShowers(inc, ones, np.full(n, 700), np.full(n, 5.0), geometry),
+        "huge": with_energy(reference, 1000 * reference.energy),
+    }
+    with pytest.warns(UnitsWarning, match="huge: showers deposit 9.. times their incident energy"):
+        found = cf.evaluate(reference, candidates)
     for name in ("empty", "one voxel", "huge"):
         assert found["small-shower", "auc", name].value > 0.99
         assert found["wasserstein", "energy_ratio", name].excess > 100

@@ -37,16 +37,17 @@ def test_the_official_spectrum_in_another_unit_is_noticed(name, unit, size):
     assert text.endswith(f"are they in {unit}?")
 
 
-@pytest.mark.parametrize("energy", [1.0, 50.0, 200.0, 900.0])
+@pytest.mark.parametrize("energy", [1.0, 50.0])
 def test_one_energy_in_gev_is_noticed(energy):
     (text,) = told("calochallenge-2", [energy])
-    assert f"{energy:.4g} to {energy:.4g} MeV lie outside the 1000 to 1e+06 MeV of" in text
+    assert f"{energy:.4g} to {energy:.4g} MeV lie far outside the 1000 to 1e+06 MeV of" in text
     assert text.endswith("are they in GeV?")
     assert told("calochallenge-2", [1e3 * energy]) == []
 
 
 def test_some_beyond_the_usual_range_are_no_other_unit():
     assert told("ild-30", np.geomspace(2e3, 2e5, 50)) == []
+    assert told("calochallenge-2", [200.0]) == []
     assert told("calochallenge-2", [*np.full(99, 5e4), 1.0]) == []  # one stray
     assert told("calochallenge-2", [1.0], energy_range=(0.0, math.inf)) == []
     assert told("calochallenge-2", []) == []
@@ -77,6 +78,7 @@ def test_a_file_in_gev_is_noticed_once_when_it_is_read(layout, in_gev, tmp_path)
         assert len(caught) == 1
 
 
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 def test_showers_in_gev_are_noticed_in_training_and_evaluation(in_gev, tmp_path):
     tiny = cf.build("l2lflows/tiny", in_gev.geometry)
     with (

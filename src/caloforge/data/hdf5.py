@@ -109,7 +109,7 @@ def find(file: h5py.File, name: str) -> h5py.Group | h5py.Dataset | None:
         if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
             raise ShowerFileError(
                 f"{file.filename}: {name!r} is a link, and links are not followed: copy what it "
-                "names into the file, for example with h5copy -f soft,ext"
+                "names into the file, for example with h5copy -f soft -f ext"
             )
         found = found[part]
     return found
@@ -143,8 +143,8 @@ def _check(found: h5py.Dataset) -> None:
         return
     if found.external:
         raise ValueError(
-            f"is kept outside the file, in {found.external[0][0]!r}, which is not read: copy it "
-            "into the file, for example with h5repack -l CONTI"
+            f"is kept outside the file, in {found.external[0][0]!r}, which is not read: copy its "
+            "numbers into a dataset of the file"
         )
     if found.is_virtual:
         _check_sources(found)

@@ -20,9 +20,8 @@ __all__ = [
     "check_units",
 ]
 
-_FAR = 10  # factor beyond the usual range; that of a wrong unit is 1000
+_FAR = 10  # factor beyond what is usual; that of a wrong unit is 1000
 _STRAYS = 0.05  # share of a sample that may lie there at either end
-_MANY = 3  # times the incident energy
 _UNITS = {"GeV": GeV, "keV": keV, "TeV": TeV, "eV": eV}  # [MeV], the likelier first
 
 
@@ -121,9 +120,9 @@ def check_units(
 ) -> None:
     """Warn where energies look as if they were given in another unit than MeV.
 
-    That is where 5 % of the incident energies or more lie ten times beyond the range of the
-    geometry's official sample, where they lie below it and would lie in it as GeV, or where all
-    showers together deposit more than three times their incident energies.
+    That is where more than 5 % of the incident energies lie ten times below or above the range of
+    the geometry's official sample, or all showers together deposit ten times their incident
+    energies.
 
     Args:
         name: of the sample.
@@ -143,17 +142,16 @@ def check_units(
     fitting = [
         unit for unit, size in _UNITS.items() if lowest <= low * size and high * size <= highest
     ]
-    far = low < lowest / _FAR or high > highest * _FAR
     said = []
-    if far or (high < lowest and "GeV" in fitting):
+    if low < lowest / _FAR or high > highest * _FAR:
         question = f"are they in {fitting[0]}?" if fitting else "check the unit and the geometry"
         said.append(
             f"incident energies are read in MeV, those of {energies.min():.4g} to "
-            f"{energies.max():.4g} MeV lie outside the {lowest:.4g} to {highest:.4g} MeV of "
+            f"{energies.max():.4g} MeV lie far outside the {lowest:.4g} to {highest:.4g} MeV of "
             f"{geometry.name}: {question}"
         )
     ratio = 0.0 if deposited is None else np.sum(deposited, dtype=np.float64) / energies.sum()
-    if ratio > _MANY:
+    if ratio > _FAR:
         said.append(
             f"showers deposit {ratio:.3g} times their incident energy, both read in MeV: is one of "
             "them in another unit?"
