@@ -215,6 +215,13 @@ def test_a_damaged_range_is_named_and_the_rest_is_read(shared_data, tmp_path):
             file[first : last + 1]
 
 
+@pytest.mark.parametrize("signature", [b"TREE", b"HEAP", b"SNOD"])
+def test_damage_to_what_holds_a_file_together_is_one_error(signature, path):
+    path.write_bytes(path.read_bytes().replace(signature, b"\xff\xff\xff\xff"))
+    with pytest.raises(data.ShowerFileError, match=r"good\.h5"), data.open_file(path) as file:
+        file[:]
+
+
 def test_grid_numbers_need_their_grid(tmp_path):
     path = tmp_path / "points.h5"
     geometry = geometry_preset("ild-ecal")

@@ -150,7 +150,9 @@ def test_what_was_never_written_is_refused(name, rows, packed, path):
         )
         if rows:
             declared[:rows] = 1.0
-    with pytest.raises(data.ShowerFileError, match=rf"{name} of shape .* was not written to its e"):
+    with pytest.raises(
+        data.ShowerFileError, match=rf"{name}: it has the shape .* was not written to its e"
+    ):
         data.read(path)
 
 
@@ -197,7 +199,7 @@ def declared(chunks):
 def test_a_huge_claim_costs_no_memory(tmp_path):
     claims = {
         "claims 0.268 GB in": packed_twice,
-        "is cut into chunks of 2.15 GB": in_one_chunk,
+        "it is cut into chunks of 2.15 GB": in_one_chunk,
         "0 of its 274877906944 bytes are there": declared(None),
         "0 of its 1048576 chunks are there": declared((1 << 16, 1)),
     }
@@ -337,5 +339,5 @@ def test_a_filter_that_is_not_there_is_named(path):
 
 def test_text_is_no_energy(path):
     put(path, "incident_energies", np.array([[b"fast"]] * 40))
-    with pytest.raises(data.ShowerFileError, match="incident_energies must hold numbers, got"):
+    with pytest.raises(data.ShowerFileError, match="incident_energies: it must hold numbers, got"):
         data.read(path)

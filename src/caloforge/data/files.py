@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
-from caloforge.data.hdf5 import ShowerFileError, find, open_hdf5
+from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
 from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
@@ -60,10 +60,12 @@ def _contents(path: str | Path) -> str:
         for name, kind, contents in _CONTENTS:
             if isinstance(find(file, name), kind):
                 return contents
+        with blaming(path, "its head"):
+            held = ", ".join(file) or "nothing"
         raise ShowerFileError(
             f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge, "
             "showerdata) or 'events' (CaloClouds), or a group 'voxels' or 'points' (sparse), got "
-            f"{', '.join(file) or 'nothing'}"
+            f"{held}"
         )
 
 

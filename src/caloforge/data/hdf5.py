@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,14 @@ import h5py
 
 from caloforge.data.foreign import what_it_is
 
-__all__ = ["ShowerFileError", "ShowerFileWarning", "find", "find_dataset", "open_hdf5"]
+__all__ = [
+    "ShowerFileError",
+    "ShowerFileWarning",
+    "blaming",
+    "find",
+    "find_dataset",
+    "open_hdf5",
+]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_CHUNK = 1 << 30  # bytes; one number of a chunk cannot be read without all of it
@@ -29,6 +38,18 @@ class ShowerFileError(ValueError):
 
 class ShowerFileWarning(UserWarning):
     """Something in a file of showers was not read as it stands, or looks unfinished."""
+
+
+@contextmanager
+def blaming(path: str | Path, part: str) -> Iterator[None]:
+    """Whatever goes wrong in here is said of this part of this file."""
+    try:
+        yield
+    except ShowerFileError:
+        raise
+    # What h5py raises for damage is any of these, depending on what is hit.
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise ShowerFileError(f"{path}, {part}: {error}") from error
 
 
 def open_hdf5(path: Path, *, chunk_cache: int = 1 << 20) -> h5py.File:
@@ -100,18 +121,19 @@ def find(file: h5py.File, name: str) -> h5py.Group | h5py.Dataset | None:
     """What a file itself holds under a name, None for nothing.
 
     Raises:
-        ShowerFileError: if a link stands there: nothing outside the file is read.
+        ShowerFileError: if a link stands there, as nothing outside the file is read, or damage.
     """
     found = file
-    for part in name.split("/"):
-        if not (isinstance(found, h5py.Group) and found.id.links.exists(part.encode())):
-            return None
-        if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
-            raise ShowerFileError(
-                f"{file.filename}: {name!r} is a link, and links are not followed: copy what it "
-                "names into the file, for example with h5copy -f soft -f ext"
-            )
-        found = found[part]
+    with blaming(file.filename, name):
+        for part in name.split("/"):
+            if not (isinstance(found, h5py.Group) and found.id.links.exists(part.encode())):
+                return None
+            if found.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
+                raise ShowerFileError(
+                    f"{file.filename}: {name!r} is a link, and links are not followed: copy what "
+                    "it names into the file, for example with h5copy -f soft -f ext"
+                )
+            found = found[part]
     return found
 
 
@@ -124,27 +146,27 @@ def find_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """
     found = find(file, name)
     if not isinstance(found, h5py.Dataset):
+        with blaming(file.filename, "its head"):
+            held = ", ".join(file) or "nothing"
         raise ShowerFileError(
-            f"{file.filename} has no dataset {name!r}, it holds "
-            f"{', '.join(file) or 'nothing'}: was it written to its end?"
+            f"{file.filename} has no dataset {name!r}, it holds {held}: was it written to its end?"
         )
-    try:
+    with blaming(file.filename, name):
         _check(found)
-    except ValueError as error:
-        raise ShowerFileError(f"{file.filename}: {name} {error}") from None
     return found
 
 
 def _check(found: h5py.Dataset) -> None:
+    """Raise a ValueError for what is not to be read."""
     numbers = h5py.check_vlen_dtype(found.dtype) or found.dtype
     if numbers.kind not in "fiu":
-        raise ValueError(f"must hold numbers, got {numbers}")
+        raise ValueError(f"it must hold numbers, got {numbers}")
     if not found.size:
         return
     if found.external:
         raise ValueError(
-            f"is kept outside the file, in {found.external[0][0]!r}, which is not read: copy its "
-            "numbers into a dataset of the file"
+            f"it is kept outside the file, in {found.external[0][0]!r}, which is not read: copy "
+            "its numbers into a dataset of the file"
         )
     if found.is_virtual:
         _check_sources(found)
@@ -156,12 +178,12 @@ def _check(found: h5py.Dataset) -> None:
 def _check_filters(found: h5py.Dataset) -> None:
     creation = found.id.get_create_plist()
     for i in range(creation.get_nfilters()):
-        code, _, _, name = creation.get_filter(i)
+        code, _, _, said = creation.get_filter(i)
+        name = said.decode(errors="replace") or "a filter"
         if not h5py.h5z.filter_avail(code):
             raise ValueError(
-                f"is compressed by {name.decode(errors='replace') or 'a filter'} (number {code}), "
-                "which this HDF5 does not know: rewrite the file with h5repack -f GZIP=4 where it "
-                "was made"
+                f"it is compressed by {name} (number {code}), which this HDF5 does not know: "
+                "rewrite the file with h5repack -f GZIP=4 where it was made"
             )
 
 
@@ -180,20 +202,20 @@ def _check_storage(found: h5py.Dataset) -> None:
     chunk = math.prod(found.chunks) * found.id.get_type().get_size()
     if chunk > _LARGEST_CHUNK:
         raise ValueError(
-            f"is cut into chunks of {chunk / 1e9:.3g} GB, each of which has to be read as one: "
+            f"it is cut into chunks of {chunk / 1e9:.3g} GB, each of which has to be read as one: "
             "rewrite the file in chunks of a few MB, with h5repack -l CHUNK=…"
         )
     if n_bytes > max(_LARGE, _DENSEST * stored):
         raise ValueError(
-            f"claims {n_bytes / 1e9:.3g} GB in {stored / 1e6:.3g} MB of the file: no showers pack "
-            "so densely; make it again"
+            f"it claims {n_bytes / 1e9:.3g} GB in {stored / 1e6:.3g} MB of the file: no showers "
+            "pack so densely; make it again"
         )
 
 
 def _unfinished(found: h5py.Dataset, what: str) -> str:
     return (
-        f"of shape {found.shape} was not written to its end, {what}: its writer died, or the file "
-        "was only prepared; make it again, or copy what is there into a file of its own"
+        f"it has the shape {found.shape} and was not written to its end, {what}: its writer died, "
+        "or the file was only prepared; make it again, or copy what is there into a file of its own"
     )
 
 
@@ -218,12 +240,12 @@ def _check_source(found: h5py.Dataset, source: Any) -> None:
     path = (folder / source.file_name).resolve()
     if "%" in source.file_name or not path.is_relative_to(folder):
         raise ValueError(
-            f"is virtual, and {part} lies outside the folder of the file, which is not read: move "
-            "the parts there, or copy them into one file with h5repack -l CONTI"
+            f"it is virtual, and {part} lies outside the folder of the file, which is not read: "
+            "move the parts there, or copy them into one file with h5repack -l CONTI"
         )
     if not path.is_file():
         raise ValueError(
-            f"is virtual, and {part} is missing, which would read as zeros: fetch or make it"
+            f"it is virtual, and {part} is missing, which would read as zeros: fetch or make it"
         )
     with open_hdf5(path) as file:
         _check_part(file, source, part)
@@ -232,7 +254,9 @@ def _check_source(found: h5py.Dataset, source: Any) -> None:
 def _check_part(file: h5py.File, source: Any, part: str) -> None:
     dataset = find(file, source.dset_name.strip("/"))
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual:
-        raise ValueError(f"is virtual, and {part} is no dataset of its own: fetch or make it again")
+        raise ValueError(
+            f"it is virtual, and {part} is no dataset of its own: fetch or make it again"
+        )
     _check(dataset)
     chosen = source.src_space
     if chosen.get_select_type() == h5py.h5s.SEL_ALL:
@@ -244,6 +268,6 @@ def _check_part(file: h5py.File, source: Any, part: str) -> None:
         )
     if not fits:
         raise ValueError(
-            f"is virtual, and {part} has another shape, {dataset.shape}, than the numbers that "
+            f"it is virtual, and {part} has another shape, {dataset.shape}, than the numbers that "
             "are taken from it: fetch or make it again"
         )

@@ -6,7 +6,6 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -18,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from caloforge.data.hdf5 import (
     ShowerFileError,
     ShowerFileWarning,
+    blaming,
     find,
     find_dataset,
     open_hdf5,
@@ -104,7 +104,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         self._units_are_checked: bool = False
         self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
-            with self._blaming("its head"):
+            with blaming(self.path, "its head"):
                 self._check_version()
                 self.attributes: dict[str, Any] = {
                     name: value.item() if isinstance(value, np.generic) else value
@@ -165,7 +165,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def energy_inc(self) -> Floats:
         """Incident energies [MeV] of all showers, shape (n,)."""
         self._check_incident(0, len(self))
-        with self._blaming(self._incident_name):
+        with blaming(self.path, self._incident_name):
             return self._read_incident(0, len(self))
 
     def column(self, name: str) -> NDArray[Any] | None:
@@ -176,7 +176,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         """
         if find(self._file, name) is None:
             return None
-        with self._blaming(name):
+        with blaming(self.path, name):
             values = np.asarray(self._dataset(name))
             if values.shape != (len(self),):
                 raise ShowerFileError(
@@ -184,19 +184,8 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                 )
             return values
 
-    @contextmanager
-    def _blaming(self, part: str) -> Iterator[None]:
-        """Whatever goes wrong in here is said of this part of this file."""
-        try:
-            yield
-        except ShowerFileError:
-            raise
-        # What h5py raises for damage is any of these, depending on what is hit.
-        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ShowerFileError(f"{self.path}, {part}: {error}") from error
-
     def _read_part(self, start: int, stop: int) -> Kind:
-        with self._blaming(f"showers {start} to {stop}"):
+        with blaming(self.path, f"showers {start} to {stop}"):
             try:
                 return self._read(start, stop)
             except ImpossibleShowerError as error:
@@ -205,7 +194,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def _check_incident(self, start: int, stop: int) -> None:
         """Refuse impossible incident energies before anything else is read of their showers."""
         for first in range(start, stop, _ENERGIES):
-            with self._blaming(self._incident_name):
+            with blaming(self.path, self._incident_name):
                 energies = self._read_incident(first, min(first + _ENERGIES, stop))
             try:
                 check_incident(energies)
