@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caloforge.data.detector import agreed_geometry, unknown_geometry
 from caloforge.data.hdf5 import (
     ShowerFileError,
     ShowerFileWarning,
@@ -265,53 +266,16 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def _find_geometry(
         self, given: Geometry | None, n_voxels: int | None = None, usual: Geometry | None = None
     ) -> Geometry:
-        """The given geometry, or else what the file says, or else the usual one of its kind.
-
-        What the file says must agree with what is given only where it is said in our terms.
-        """
-        stored = self._stored_geometry()
-        if given is not None and stored is not None and given.name != stored.name:
-            raise ShowerFileError(
-                f"{self.path} holds showers of {stored.name}, not of {given.name}: "
-                "leave the geometry out, or choose the right file"
-            )
-        if given is not None and stored is not None and given.layers != stored.layers:
-            raise ShowerFileError(
-                f"{self.path} holds showers in other voxels than those of the given {given.name}: "
-                "leave the geometry out, or choose the right file"
-            )
-        geometry = given or stored or usual
+        """The given geometry, or else what the file says, or else the usual one of its kind."""
+        geometry = agreed_geometry(self.path, self.attributes, given) or usual
         if geometry is None:
-            like = [
-                name for name in geometry_presets() if geometry_preset(name).n_voxels == n_voxels
-            ]
-            says = self._named_geometry()
-            hints = [f"its attribute says {says!r}"] if says is not None else []
-            hints += [f"{n_voxels} voxels, as in {' and '.join(like)}"] if like else []
-            hint = f" ({'; '.join(hints)})" if hints else ""
-            raise ShowerFileError(
-                f"{self.path} does not say a geometry that is known here{hint}: "
-                f"give one, for example geometry={(like or [self._usual_geometry])[0]!r}"
-            )
+            raise unknown_geometry(self.path, self.attributes, n_voxels, self._usual_geometry)
         if n_voxels is not None and geometry.n_voxels != n_voxels:
             raise ShowerFileError(
                 f"{self.path} has {n_voxels} voxels a shower, {geometry.name} has "
                 f"{geometry.n_voxels}: choose the geometry that the file was made with"
             )
         return geometry
-
-    def _stored_geometry(self) -> Geometry | None:
-        """What the file says of its geometry, None where it says nothing or uses other names."""
-        if "geometry_definition" in self.attributes:
-            return Geometry.from_dict(json.loads(self.attributes["geometry_definition"]))
-        named = self._named_geometry()
-        return geometry_preset(named) if named in geometry_presets() else None
-
-    def _named_geometry(self) -> str | None:
-        named = self.attributes.get("geometry")
-        if isinstance(named, bytes):
-            return named.decode(errors="replace")
-        return None if named is None else str(named)
 
 
 class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
