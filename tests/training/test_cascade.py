@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 import caloforge as cf
+from caloforge.data import NoSpaceError
 from caloforge.showers import VoxelShowers
 from caloforge.systems import System
 from caloforge.training import RunFolder, StageFolder, TrainingProgress, load
@@ -331,13 +333,16 @@ def test_writing_weights_is_all_or_nothing(
 ) -> None:
     stage = load(run).stages["layer_00"]
     folder = StageFolder(copy / "stages" / "layer_00")
-    before = (folder.path / "weights.safetensors").read_bytes()
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    whole = Path.write_bytes
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
+    def full(path: Path, content: bytes) -> int:
+        if "weights" in path.name:
+            whole(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, content)
 
-    monkeypatch.setattr("caloforge.training.runfolder.save_file", full)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NoSpaceError, match=f"no space left in {folder.path}: needed about"):
         folder.save_weights(stage)
-    assert (folder.path / "weights.safetensors").read_bytes() == before
-    assert not [p for p in folder.path.iterdir() if p.name.startswith(".")]
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before

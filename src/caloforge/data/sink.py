@@ -38,6 +38,10 @@ class Sink(io.FileIO):
         self._position = begin + offset
         return self._position
 
+    def tell(self) -> int:
+        """The place that `seek` went to, or that was read or written to."""
+        return self._position
+
     def write(self, data: Any) -> int:
         """Write all of it, to the file or to memory."""
         content, start = memoryview(data), self._position

@@ -25,7 +25,7 @@ from caloforge.processes.signals import uninterrupted
 
 __all__ = ["WorkerDiedError", "worker_pool"]
 
-GRACE = 3.0  # seconds in which a worker that is asked to end may tidy up
+GRACE = 2.0  # seconds in which a worker that is asked to end may tidy up
 ASKED = 128 + signal.SIGTERM  # exit code of a worker that was asked to end
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
@@ -59,15 +59,16 @@ def worker_pool(
     """
     context = _Context()
     executor = ProcessPoolExecutor(
-        n, mp_context=context, initializer=initializer, initargs=tuple(initargs)
+        n, mp_context=context, initializer=_begin, initargs=(initializer, tuple(initargs))
     )
     try:
         yield executor
     except BaseException as error:
+        workers = [worker for worker in context.workers if worker.pid is not None]
         with uninterrupted():
-            _stop(executor, context.workers)
+            _stop(executor, workers)
         if isinstance(error, BrokenProcessPool):
-            cause = _cause(context.workers)
+            cause = _cause(workers)
             raise WorkerDiedError(f"a process of the {work} died{cause}: {remedy}") from error
         raise
     executor.shutdown()
@@ -104,7 +105,8 @@ class _Worker(SpawnProcess):
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # is inherited
         try:
-            super().start()
+            with uninterrupted():  # a half-started process has no handle to end it by
+                super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -114,7 +116,6 @@ class _Worker(SpawnProcess):
         return _arrive, (os.getpid(),), self.__dict__
 
     def run(self) -> None:
-        signal.signal(signal.SIGTERM, _end)
         threading.Thread(target=_end_with_parent, daemon=True).start()
         super().run()
 
@@ -138,6 +139,12 @@ def _arrive(parent: int) -> _Worker:
         if os.getppid() != parent:
             os._exit(ASKED)  # it died before
     return _Worker.__new__(_Worker)
+
+
+def _begin(initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> None:
+    if initializer is not None:
+        initializer(*initargs)
+    signal.signal(signal.SIGTERM, _end)  # from here on there may be something to tidy up
 
 
 def _end(number: int, frame: object) -> None:
