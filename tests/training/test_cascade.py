@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -178,6 +180,53 @@ def test_a_run_goes_on_from_a_file(
     cf.train(build(slab, small), path, run=tmp_path / "run", stages=["layer_00"], seed=4)
     mine, theirs = (stage_weights(r)["layer_00"] for r in (tmp_path / "run", run))
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+class Killed(BaseException):
+    """The process is dead from here on."""
+
+
+def killed_after(n: int, name: str, patch: pytest.MonkeyPatch, done: list[str]) -> None:
+    """Let a function of the system, together with the others, change n things and no more."""
+    function = getattr(os, name)
+
+    def call(path: Path, *arguments: Any, **options: Any) -> Any:
+        if name == "mkdir" or path.exists():  # `unlink` of nothing changes nothing
+            if len(done) == n:
+                raise Killed
+            done.append(name)
+        return function(path, *arguments, **options)
+
+    patch.setattr(os, name, call)
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_step_resumes(
+    slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    """Of what it does to its folder: files renamed and removed, folders made."""
+    few, settings = slab[:100], {**small, "energies.recipe.epochs": 1}
+
+    def train(folder: Path) -> dict[str, torch.Tensor]:
+        cf.train(build(few, settings), few, run=folder, stages=["energies"], resume=True)
+        assert not list(folder.rglob("state.safetensors"))
+        return stage_weights(folder)["energies"]
+
+    whole = train(tmp_path / "whole")
+    for n in range(100):
+        folder, done = tmp_path / f"{n}", list[str]()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("mkdir", "replace", "unlink"):
+                killed_after(n, name, patch, done)
+            try:
+                train(folder)
+                break
+            except Killed:
+                pass
+        resumed = train(folder)
+        assert all(torch.equal(resumed[key], whole[key]) for key in whole), n
+    assert n > 5
+    assert {"mkdir", "replace"} <= {*done}
 
 
 @pytest.mark.parametrize("processes", [1, 2])
