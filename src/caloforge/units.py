@@ -6,6 +6,7 @@ number of GeV.
 
 MeV = 1.0
 keV = 1e-3
+eV = 1e-6
 GeV = 1e3
 TeV = 1e6
 

@@ -47,7 +47,10 @@ def profile(geometry: Geometry, energy_inc: np.ndarray) -> VoxelShowers:
 def showers(request: pytest.FixtureRequest) -> VoxelShowers:
     """Five showers, the second without energy, of each kind of geometry."""
     geometry = geometry_preset(request.param) if isinstance(request.param, str) else request.param
-    return profile(geometry, np.array([1e5, 0.0, 2e3, 5e4, 1e6]))
+    made = profile(geometry, np.array([1e5, 1.5e4, 2e3, 5e4, 1e6]))
+    dense = made.dense().reshape(len(made), geometry.n_voxels)
+    dense[1] = 0
+    return VoxelShowers.from_dense(made.energy_inc, dense, geometry)
 
 
 @pytest.fixture

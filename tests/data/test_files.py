@@ -134,7 +134,7 @@ def test_calochallenge_files_of_others_are_read(dtype, flat, few, tmp_path):
 
 def test_the_number_of_voxels_hints_at_the_geometry(tmp_path):
     with h5py.File(tmp_path / "official.h5", "w") as file:
-        file["incident_energies"] = np.ones((2, 1))
+        file["incident_energies"] = np.full((2, 1), 2e4)
         file["showers"] = np.zeros((2, 533))
     with pytest.raises(data.ShowerFileError, match="geometry='calochallenge-1-pions'"):
         data.read(tmp_path / "official.h5")
@@ -144,7 +144,7 @@ def test_the_number_of_voxels_hints_at_the_geometry(tmp_path):
 def test_entries_of_a_file_in_another_order_are_sorted_and_summed(few, tmp_path):
     path = tmp_path / "other.h5"
     with h5py.File(path, "w") as file:
-        file["incident_energies"] = np.ones((2, 1), np.float32)
+        file["incident_energies"] = np.full((2, 1), 2e4, np.float32)
         file["voxels/offset"] = np.array([0, 3, 4])
         file["voxels/index"] = np.array([7, 2, 7, 0], np.uint16)
         file["voxels/energy"] = np.array([1, 2, 4, 8], np.float32)

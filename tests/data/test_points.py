@@ -132,8 +132,8 @@ def test_the_impact_point_of_a_padded_file_is_its_middle(photons, tmp_path):
         ((7, 5, 4), 0, 0.0, r"events must have shape \(8, N, 4\) .* got \(7, 5, 4\)"),
         ((8, 5, 4), 1, -1.0, "layers must be numbers from 0"),
         ((8, 5, 4), 1, 30.0, "layers must lie in 0 … 29 for ild-ecal, got 1 … 30: is it another"),
-        ((8, 5, 4), 3, -1.0, "energies must not be negative"),
-        ((8, 5, 4), 3, np.nan, "energies must be finite"),
+        ((8, 5, 4), 3, -1.0, "shower 3, point 1: energy must not be negative"),
+        ((8, 5, 4), 3, np.nan, "shower 3, point 1: energy must be finite"),
     ],
 )
 def test_padded_files_that_hold_no_showers_are_refused(tmp_path, shape, column, value, message):

@@ -11,6 +11,7 @@ import pytest
 import caloforge as cf
 from caloforge.evaluation import EvaluationWarning, SmallSampleWarning, separation_powers
 from caloforge.evaluation.comparison import draws
+from caloforge.showers import UnitsWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 DISTANCES = ("separation", "wasserstein")
@@ -177,24 +178,24 @@ def test_the_classifier_stands_in_the_table_beside_its_floor(reference, others):
     assert outputs.reference.mean() > 0.8 > 0.2 > outputs.candidate.mean()
 
 
+@pytest.mark.filterwarnings("ignore:.*no shower of the candidate has a value")
 def test_generators_that_fail_altogether_are_scored_as_failed(reference, monkeypatch):
     monkeypatch.setattr("caloforge.evaluation.metrics.high_level.FrechetPhysicsDistance.repeats", 1)
     reference = reference[:200]
     n = len(reference)
     nothing, ones = np.zeros(n + 1, int), np.arange(n + 1)
     geometry, inc = reference.geometry, reference.energy_inc
-    found = cf.evaluate(
-        reference,
-        {
-            "empty": cf.VoxelShowers(inc, nothing, nothing[:0], inc[:0], geometry),
-            "one voxel": cf.VoxelShowers(inc, ones, np.full(n, 700), np.full(n, 5.0), geometry),
-            "huge": with_energy(reference, 1000 * reference.energy),
-        },
-    )
+    candidates = {
+        "empty": cf.VoxelShowers(inc, nothing, nothing[:0], inc[:0], geometry),
+        "one voxel": cf.VoxelShowers(inc, ones, np.full(n, 700), np.full(n, 5.0), geometry),
+        "huge": with_energy(reference, 1000 * reference.energy),
+    }
+    with pytest.warns(UnitsWarning, match="huge: showers deposit 9.. times their incident energy"):
+        found = cf.evaluate(reference, candidates)
     for name in ("empty", "one voxel", "huge"):
         assert found["small-shower", "auc", name].value > 0.99
         assert found["wasserstein", "energy_ratio", name].excess > 100
-        assert np.isnan(found["separation", "E_tot", name].value)
+        assert found["separation", "E_tot", name].value == pytest.approx(1)
     assert found["wasserstein", "r_profile", "huge"].excess == pytest.approx(0, abs=1e-3)
     json.loads(found.to_json())
 

@@ -156,6 +156,12 @@ def test_standardised_inputs_have_mean_0_and_deviation_1_on_the_rows_they_are_fi
     np.testing.assert_allclose(found.std(axis=0), [1, 1, 0])
 
 
+def test_inputs_of_any_unit_have_deviation_1_and_those_that_differ_by_rounding_none(rng):
+    values = np.stack([1e-12 * rng.normal(size=50), np.where(rng.random(50) < 0.5, 0.3, 0.1 + 0.2)])
+    found = Table(torch.as_tensor(values.T)).standardised(torch.arange(50)).values
+    np.testing.assert_allclose(found.std(dim=0, correction=0), [1, 0], atol=1e-12)
+
+
 def test_an_input_that_is_not_known_becomes_the_mean():
     table = Table(torch.tensor([[1.0], [3.0], [torch.nan]], dtype=torch.float64))
     found = table.standardised(torch.arange(3)).batch(torch.arange(3))

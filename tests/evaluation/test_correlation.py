@@ -39,6 +39,12 @@ def test_a_constant_layer_correlates_with_itself_alone(rng, constant):
     assert matrix[0, 2] == pytest.approx(np.corrcoef(energies[:, 0], energies[:, 2])[0, 1])
 
 
+def test_a_layer_whose_energies_differ_by_rounding_correlates_with_itself_alone(rng):
+    energies = rng.exponential(size=(200, 2))
+    energies[:, 1] = np.where(energies[:, 0] > 1, 0.3, 0.1 + 0.2)
+    assert pearson(energies).tolist() == [[1, 0], [0, 1]]
+
+
 def test_a_single_layer_is_a_matrix_of_one():
     assert pearson([[1.0], [2.0]]).tolist() == [[1]]
 
@@ -57,6 +63,8 @@ def test_different_layers_are_refused():
         correlation_difference(np.eye(3), np.eye(2))
     with pytest.raises(ValueError, match="n > 1"):
         pearson([[1.0, 2.0]])
+    with pytest.raises(ValueError, match="must be finite"):
+        pearson([[1.0, 2.0], [np.nan, 1.0]])
 
 
 def test_one_layer_of_noise_is_the_largest_difference(bundled, rng):

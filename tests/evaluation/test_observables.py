@@ -10,6 +10,7 @@ import pytest
 
 import caloforge as cf
 from caloforge.evaluation import features, high_level
+from caloforge.evaluation.observables import resolved
 from caloforge.geometry import CartesianLayer, Geometry, PolarLayer
 from caloforge.showers import VoxelShowers
 
@@ -170,10 +171,35 @@ def test_the_high_level_list_has_the_published_order_and_scale(electrons):
     np.testing.assert_allclose(inputs[:, 0], np.log10(electrons.energy_inc.astype(float)))
     np.testing.assert_allclose(inputs[:, 1:46], np.log10(found["E_layer"] + 1e-8))
     np.testing.assert_allclose(inputs[:, 46:91], found["EC_eta"] / 100)
-    np.testing.assert_allclose(inputs[:, 181:226], found["width_phi"] / 100)
+    rounded = 1e-7  # of the widths of single voxels, which the list has as 0
+    np.testing.assert_allclose(inputs[:, 181:226], found["width_phi"] / 100, atol=rounded)
     np.testing.assert_allclose(inputs[:, 226], np.log10(found["E_tot"] + 1e-8))
     np.testing.assert_allclose(inputs[:, 227:272], found["sparsity"])
-    np.testing.assert_allclose(inputs[:, 317:], found["width_r"] / 100)
+    np.testing.assert_allclose(inputs[:, 317:], found["width_r"] / 100, atol=rounded)
+
+
+def test_a_layer_with_one_voxel_has_width_0_and_any_other_its_own(shared_data):
+    """However soft the voxel is: the published formula leaves up to 1e-4 mm."""
+    showers = cf.read(shared_data / "photons-10-100GeV_ild-30_test.h5")[:100]
+    found = features(showers, threshold=0)
+    widths = resolved(found)["width_r"]
+    n_active = (1 - found["sparsity"]) * np.diff(showers.geometry.offsets)
+    is_single = n_active.round() == 1
+    assert found["width_r"][is_single].max() > 1e-6
+    assert not widths[is_single].any()
+    is_wide = found["width_r"] > 1e-2
+    assert is_wide.sum() > 2000
+    np.testing.assert_array_equal(widths[is_wide], found["width_r"][is_wide])
+
+
+def test_a_shower_in_one_layer_has_length_0(bundled):
+    """Numbers of layers times energies, divided by energies, are whole numbers but for rounding."""
+    showers = bundled[:50]
+    layer = showers.geometry.voxel_layer[showers.index]
+    single = dataclasses.replace(showers, energy=np.where(layer == 11, showers.energy, 0))
+    found = features(single, "l2lflows")
+    assert not found["z_std"].any()
+    assert found["x_std"].min() > 0.1
 
 
 def test_a_voxel_at_the_threshold_survives_and_one_below_does_not():

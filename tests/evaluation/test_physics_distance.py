@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
-from scipy.optimize import curve_fit
+from scipy.optimize import curve_fit, nnls
 
 import caloforge as cf
 from caloforge.evaluation import Sample, SmallSampleWarning, features, high_level
@@ -15,12 +15,14 @@ from caloforge.evaluation.metrics.high_level import (
     KernelPhysicsDistance,
 )
 from caloforge.evaluation.metrics.physics_distance import (
+    _intercept,
     fpd,
     fpd_of_subsets,
     frechet_distance,
     kpd,
     polynomial_mmd,
 )
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 QUICK = {"min_samples": 1000, "max_samples": 2000, "num_batches": 2, "num_points": 3}
@@ -83,6 +85,72 @@ def test_the_distance_of_turned_gaussians_is_that_of_the_unturned_ones(rng):
     S, T = (axes @ np.diag(one**2) @ axes.T for one in (sigma, tau))
     zero = np.zeros(6)
     assert frechet_distance(zero, S, zero, T) == pytest.approx(((sigma - tau) ** 2).sum())
+
+
+@pytest.mark.parametrize("distance", [fpd, fpd_of_subsets])
+@pytest.mark.parametrize("shift", [1e5, 1e9])
+def test_gaussians_far_apart_are_as_far_as_their_means(rng, distance, shift):
+    x, y = rng.normal(size=(2, 500, 3))
+    y += shift
+    expected = (((x.mean(0) - y.mean(0)) / np.abs(x).max(axis=0)) ** 2).sum()
+    found = distance(x, y, num_batches=5)
+    assert found.value == pytest.approx(expected, rel=1e-4 + 1 / shift)
+    assert 0 < found.error < 1e-4 * expected
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [5.0, 5.1, 5.3, 5.25, 5.5],
+        [0.1, 0.22, 0.29, 0.43, 0.5],
+        [-0.02, 0.1, 0.25, 0.4, 0.5],
+        [5.5, 5.2, 5.3, 5.1, 5.0],
+        [0.0, 0.0, 0.0, 0.0, 0.0],
+        [-2e-16, -3e-16, 1e-16, -1e-16, -1e-16],
+    ],
+)
+def test_the_line_is_the_best_of_those_without_negative_numbers(y):
+    """As a search from several starts finds it; its error is that of the free fit's formula."""
+    x, y = np.linspace(1e-4, 5e-4, 5), np.asarray(y)
+    found = _intercept(x, y)
+    design = np.stack([np.ones(5), x], axis=1)
+    scale = np.abs(design).max(axis=0)
+    best, residual = nnls(design / scale, y)
+    assert found.value == pytest.approx(best[0], rel=1e-9, abs=1e-15)
+    variance = residual**2 / 3 * np.linalg.inv(design.T @ design)[0, 0]
+    assert found.error == pytest.approx(np.sqrt(variance), rel=1e-6, abs=1e-15)
+
+
+def test_278_electrons_are_near_278_others(shared_data):
+    """Of 1 to 1.5 GeV: layers that few reach, each with a single voxel, have no width as unit."""
+    showers = cf.read(shared_data / "electrons-1-100GeV_calochallenge-2_train.h5")
+    chosen = showers[np.flatnonzero(showers.energy_inc < 1500)[:556]]
+    columns = high_level(chosen.energy_inc, features(chosen))
+    x, y = columns[:278], columns[278:]
+    for pair in ((x, y), (y, x)):
+        assert abs(polynomial_mmd(*pair)) < 1e-3
+    found = fpd_of_subsets(x, y, num_batches=3, num_points=3)
+    assert found.value != 1
+    assert 0 < found.error < found.value < 3
+
+
+def test_a_column_of_rounding_is_no_unit(rng):
+    x, y = rng.normal(size=(2, 200, 3))
+    x[:, 2], y[:, 2] = 1e-17 * x[:, 2], 0.01 * y[:, 2]
+    without = x.copy()
+    without[:, 2] = 0
+    for distance in (polynomial_mmd, fpd_of_subsets, kpd):
+        assert distance(x, y) == pytest.approx(distance(without, y), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*NaN:RuntimeWarning")
+def test_what_overflows_is_unknown_and_said(rng):
+    x, y = rng.normal(size=(2, 50, 3))
+    with pytest.warns(UndeterminedWarning, match="Fréchet distance is not determined"):
+        assert np.isnan(fpd_of_subsets(x, y + 1e200)).all()
+    for distance in (polynomial_mmd, kpd):
+        with pytest.warns(UndeterminedWarning, match="kernel distance is not determined"):
+            assert np.isnan(distance(x, y + 1e60)).all()
 
 
 @pytest.mark.parametrize("distance", [fpd, fpd_of_subsets])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import caloforge as cf
 from caloforge.evaluation import separation_power, separation_powers
 from caloforge.evaluation.metrics.separation import Separation, bin_edges
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.observables import features
 from caloforge.evaluation.spectrum import find_bins, find_logarithmic_bins
 
@@ -22,10 +25,57 @@ def test_separation_of_two_bins_is_that_found_by_hand():
     assert separation_power([7, 0], [3, 3]) == pytest.approx(1 / 3)
 
 
-def test_separation_is_taken_histogram_by_histogram_and_unknown_for_an_empty_one():
-    powers = separation_power([[1, 0], [0, 0]], [[0, 1], [1, 1]])
-    assert powers[0] == pytest.approx(1)
-    assert np.isnan(powers[1])
+def test_an_empty_histogram_shares_nothing_with_another_and_two_are_not_known_to_differ():
+    powers = separation_power([[1, 1], [0, 0], [0, 0], [1, 1]], [[1, 1], [1, 1], [0, 0], [0, 0]])
+    np.testing.assert_allclose(powers, [0, 1, np.nan, 1])
+
+
+def test_a_candidate_outside_all_bins_is_as_far_away_as_can_be(two_samples):
+    first, second, *_ = two_samples
+    hits = second.above(second.geometry.threshold)
+    for factor in (1e-7, 1e6):
+        away = dataclasses.replace(hits, energy=hits.energy * np.float32(factor))
+        found = separation_powers(first, away)
+        assert found["E_tot"] == pytest.approx(1)
+        assert found["voxel"] == pytest.approx(1)
+        np.testing.assert_allclose(found["E_layer"], 1)
+
+
+def test_what_no_sample_has_inside_the_bins_is_unknown_and_said(bundled):
+    """Responses of 2 %, where dataset 2 has bins from 50 to 150 %."""
+    faint = dataclasses.replace(bundled[:40], energy=bundled[:40].energy / 50)
+    with pytest.warns(UndeterminedWarning, match="separation power of E_tot is not determined"):
+        found = separation_powers(faint, faint)
+    assert np.isnan(found["E_tot"])
+
+
+def test_without_a_threshold_bins_begin_at_the_lowest_energy_of_the_reference(two_samples):
+    first, second, *_ = two_samples
+    found = features(first)
+    edges = bin_edges(first.geometry, first.energy_inc, found, 0.0)
+    layers = found["E_layer"]
+    lowest = [border[0] for border in edges["E_layer"]]
+    np.testing.assert_allclose(lowest, layers[layers > 0].min())
+    powers = separation_powers(first, second, threshold=0)
+    assert all(np.isfinite(power).all() for power in powers.values())
+    bare = dataclasses.replace(first.geometry, threshold=0.0)
+    in_bare = [dataclasses.replace(showers, geometry=bare) for showers in (first, second)]
+    by_geometry = separation_powers(*in_bare)
+    assert by_geometry["voxel"] == powers["voxel"]
+
+
+@pytest.mark.parametrize("threshold", [-1.0, np.nan, np.inf])
+def test_thresholds_that_are_none_are_refused(bundled, threshold):
+    with pytest.raises(ValueError, match="threshold must be 0 or more"):
+        separation_powers(bundled[:20], bundled[20:40], threshold=threshold)
+
+
+def test_a_reference_of_one_value_has_a_bin_around_it():
+    geometry = cf.geometry_preset("ild-30")
+    single = cf.VoxelShowers(np.full(20, 1e4), np.arange(21), [404] * 20, [7.0] * 20, geometry)
+    edges = bin_edges(geometry, single.energy_inc, features(single), 0.1)
+    for name in ("EC_eta", "width_eta", "width_r", "sparsity"):
+        assert all(border[-1] - border[0] == pytest.approx(2) for border in edges[name])
 
 
 def test_separation_of_equal_distributions_is_bins_over_twice_the_entries(rng):

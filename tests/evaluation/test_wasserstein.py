@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
-from caloforge.evaluation import wasserstein, wasserstein_batches
+import caloforge as cf
+from caloforge.evaluation import Sample, wasserstein, wasserstein_batches
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.metrics.wasserstein import Wasserstein
 
 
@@ -36,6 +38,38 @@ def test_values_that_are_not_finite_are_left_out():
     assert wasserstein([0, 1, np.nan], [0, 1, np.inf]) == pytest.approx(0)
     assert np.isnan(wasserstein([np.nan], [0, 1]))
     assert np.isnan(wasserstein([2, 2, 2], [0, 1, 2]))
+
+
+def test_a_reference_whose_spread_is_rounding_has_no_unit():
+    constant = np.full(7, 0.1)
+    assert constant.std(ddof=1) > 0
+    assert np.isnan(wasserstein(constant, [10.0]))
+    assert np.isnan(wasserstein([0.3, 0.1 + 0.2], [10.0]))
+    assert np.isnan(wasserstein([1.0, 2], [10.0], mean=0.1, std=1e-17))
+    assert np.isnan(wasserstein_batches(constant, np.arange(7.0), n_batches=2).mean)
+    assert wasserstein([1e6, 1e6 + 1e-3], [1e6]) == pytest.approx(0.5**0.5)
+
+
+def test_what_has_no_distance_says_why(bundled):
+    showers = bundled[:30]
+    empty = cf.VoxelShowers(showers.energy_inc, np.zeros(31, int), [], [], showers.geometry)
+    single = cf.VoxelShowers(
+        showers.energy_inc, np.arange(31), [700] * 30, [50.0] * 30, showers.geometry
+    )
+    reference, constant = Sample.of(showers), Sample.of(single)
+    without = Sample.of(empty, edges=reference.spectrum.edges)
+    for first, second, reason in (
+        (reference, without, "no shower of the candidate has a value"),
+        (constant, constant, "all showers of the reference have the same value"),
+    ):
+        metric = Wasserstein(first, first.threshold)
+        sides = [metric.columns(side) for side in (first, second)]
+        with pytest.warns(UndeterminedWarning, match=reason) as said:
+            values = metric.compare(*sides, 0).values
+        unknown = {name for name, value in values.items() if np.isnan(value)}
+        assert {"z_mean", "z_std", "x_std", "z_profile", "r_profile", "spectrum"} <= unknown
+        assert len(said) == len(unknown)
+        assert np.isfinite(values["energy_ratio"])
 
 
 def test_profile_distances_equal_those_of_weighted_voxels(two_samples):
@@ -88,6 +122,13 @@ def test_shuffled_batches_of_sorted_samples_are_as_far_apart_as_unsorted_ones(rn
     found = wasserstein_batches(np.sort(x), np.sort(y)[::-1], rng=rng)
     assert found.mean < 0.1
     assert wasserstein_batches(np.sort(x), np.sort(y)[::-1]).mean > 1
+
+
+def test_a_single_batch_has_a_distance_without_spread(rng):
+    x, y = rng.normal(size=(2, 100))
+    found = wasserstein_batches(x, y, n_batches=1)
+    assert found.mean == pytest.approx(wasserstein(x, y))
+    assert np.isnan(found.std)
 
 
 def test_too_many_batches_are_refused():

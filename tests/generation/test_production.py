@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.stats
 
 import caloforge as cf
 from caloforge.generation import GenerationProgress, generate, training_energies
-from caloforge.showers import VoxelShowers
+from caloforge.showers import UnitsWarning, VoxelShowers
 from caloforge.systems import SamplingOptions, System
 from caloforge.training import RunFolder, load
 
@@ -158,3 +159,13 @@ def test_energies_are_drawn_as_the_training_sample_has_them(run: Path, slab: Vox
 def test_a_run_that_does_not_know_its_energies_says_so() -> None:
     with pytest.raises(ValueError, match="does not say its training energies: give the energies"):
         training_energies({"data": {}}, 5, seed=1)
+
+
+def test_energies_in_gev_are_noticed(system: System) -> None:
+    for draw in (generate, type(system).generate):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert len(draw(system, [50.0], seed=1)) == 1
+        (units,) = [str(w.message) for w in caught if w.category is UnitsWarning]
+        assert "50 to 50 MeV lie far outside the 1000 to 1e+06 MeV" in units
+        assert units.endswith("are they in GeV?")

@@ -157,10 +157,55 @@ def test_a_preset_of_other_layers_is_refused(tmp_path):
         XML.replace("r_edges", "edges"),
         XML.replace("0,5,10", "0,5,ten"),
         XML.replace("0,5,10", "0,10,5"),
+        XML.replace("0,5,10", "0,5,nan"),
+        XML.replace('n_bin_alpha="4"', 'n_bin_alpha="4.5"'),
+        XML.replace('id="7"', 'id="0"'),  # twice
+        XML.replace('id="1"', 'id="0"'),  # twice, once without voxels
+        XML.replace('id="1"', 'id="9"'),  # not in the order of the voxels
+        XML.replace("0,5,10", "0").replace("0,20", "0"),  # without voxels
+        '<!DOCTYPE a [<!ENTITY e "1">]>' + XML.replace("0,5,10", "0,&e;"),
+        XML + " " * (1 << 20),
     ],
+    ids=lambda text: text[-40:] if len(text) < 1000 else "huge",
 )
 def test_what_is_no_binning_is_refused_by_its_name(text, tmp_path):
     path = tmp_path / "bins.xml"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"bins.xml is not a CaloChallenge binning \("):
         read_calochallenge_xml(path)
+
+
+SEVERAL = XML.replace(
+    "</Bins>",
+    """<Bin pid="211" name="pion"><Layer id="0" r_edges="0,7" n_bin_alpha="1" /></Bin>
+    <Bin pid="11" etaMin="0" name="electron"><Layer id="0" r_edges="0,8" n_bin_alpha="1" /></Bin>
+    <Bin pid="11" etaMin="20" name="electron"><Layer id="0" r_edges="0,9" n_bin_alpha="1" /></Bin>
+    </Bins>""",
+)
+
+
+@pytest.mark.parametrize("particle", ["pion", "211", "pi+"])
+def test_one_of_several_particles_is_chosen_by_its_name(particle, tmp_path):
+    path = tmp_path / "bins.xml"
+    path.write_text(SEVERAL)
+    geometry = read_calochallenge_xml(path, particle=particle)
+    assert (geometry.particle, geometry.layers) == ("pi+", (PolarLayer((0, 7), 1),))
+
+
+@pytest.mark.parametrize(("particle", "n"), [(None, 4), ("electron", 2), ("kaon", 0)])
+def test_several_particles_are_not_guessed(particle, n, tmp_path):
+    path = tmp_path / "bins.xml"
+    path.write_text(SEVERAL)
+    with pytest.raises(ValueError, match=rf"bins.xml has {n} <Bin>.*pid='211' name='pion'.*choose"):
+        read_calochallenge_xml(path, particle=particle)
+
+
+def test_the_bins_of_a_preset_for_another_particle_are_not_the_preset(tmp_path, shared_reference):
+    text = (shared_reference / FILES["calochallenge-2"]).read_text()
+    path = tmp_path / "photons.xml"
+    path.write_text(text.replace('pid="11"', 'pid="22"'))
+    official = geometry_preset("calochallenge-2")
+    geometry = read_calochallenge_xml(path, preset="calochallenge-2")
+    assert (geometry.name, geometry.particle) == ("photons", "gamma")
+    assert (geometry.layers, geometry.z) == (official.layers, official.z)
+    assert read_calochallenge_xml(path).particle == "gamma"

@@ -141,6 +141,23 @@ def test_what_is_no_plain_form_is_refused(change):
         Geometry.from_dict({**MIXED.to_dict(), **change})
 
 
+SENSORS = {"kind": "sensors", "x_sensors": [0], "y_sensors": [0], "pitch": 1.0}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"kind": "polar", "r_edges": [0, 1], "n_alpha": 1, "repeat": 10**15},
+        {"kind": "polar", "r_edges": [0, 1], "n_alpha": 10**15},
+        {"kind": "polar", "r_edges": [0, 1], "n_alpha": float("inf")},
+        {**SENSORS, "n_cells": 10**12},
+    ],
+)
+def test_a_plain_form_of_boundless_size_costs_no_memory(layer):
+    with pytest.raises(ValueError, match=r"layers, got|voxels at most|cells at most|infinity"):
+        Geometry.from_dict({**MIXED.to_dict(), "layers": [layer], "z": [1.0], "layer_ids": [0]})
+
+
 def test_a_missing_key_is_refused():
     plain = MIXED.to_dict()
     del plain["threshold"]

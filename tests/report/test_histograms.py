@@ -70,6 +70,12 @@ def test_the_range_leaves_out_outliers_and_holds_the_rest(samples):
     assert values.max() < edges[-1] < 1.5 * values.max()
 
 
+def test_the_range_of_numbers_that_differ_by_rounding_holds_them():
+    edges = range_of(np.array([0.3, 0.1 + 0.2]))
+    assert (np.diff(edges) > 1e-3).all()
+    assert edges[0] < 0.3 < edges[-1]
+
+
 def test_a_ratio_is_unknown_where_geant4_has_too_few_entries():
     edges = np.arange(4.0)
     reference = of_bins(edges, "x", [100, 1, 0], [100, 1, 0])

@@ -208,14 +208,14 @@ def test_there_must_be_something_to_join():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": [1.0, float("nan"), 0.0]}, r"x must be finite \[mm\]: remove the broken points"),
+        ({"x": [1.0, float("nan"), 0.0]}, r"shower 1, point 0: x must be finite \[mm\], got nan"),
         ({"y": [1.0]}, r"y must have shape \(3,\) as offset says, got \(1,\)"),
         ({"layer": [0, 3, 1]}, "layers must lie in 0 … 2 for three, got 0 … 3: is it another geom"),
         ({"layer": [0, 256, 1]}, "layers must lie in 0 … 2 for three, got 0 … 256"),
         ({"layer": [0, -1, 1]}, "layers must lie in 0 … 2 for three, got -1 … 1"),
         ({"layer": [0.5, 1.0, 1.0]}, "layer must hold integers, got float64"),
-        ({"energy": [1.0, -2.0, 3.0]}, "point energies must not be negative"),
-        ({"energy_inc": [float("nan"), 1.0]}, "energy_inc must be finite"),
+        ({"energy": [1.0, -2.0, 3.0]}, "shower 1, point 0: energy must not be negative"),
+        ({"energy_inc": [float("nan"), 1.0]}, "shower 0: energy_inc must be finite and above 0"),
         (
             {"direction": [1.0, 0.0]},
             r"direction must have shape \(3,\) .* or \(2, 3\) for each, got",

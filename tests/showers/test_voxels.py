@@ -258,8 +258,13 @@ NAN, INFINITY = float("nan"), float("inf")
     [
         ({"energy_inc": [[1e3], [2e3]]}, r"energy_inc must have shape \(n,\), got \(2, 1\)"),
         ({"energy_inc": [1e3]}, r"offset must have shape \(2,\) for 1 showers, got \(3,\)"),
-        ({"energy_inc": [1e3, NAN]}, r"energy_inc must be finite \[MeV\], got nan at entry 1"),
-        ({"energy_inc": [-1.0, 1e3]}, r"energy_inc must not be negative \[MeV\], got -1.0 at entr"),
+        (
+            {"energy_inc": [1e3, NAN]},
+            r"shower 1: energy_inc must be finite and above 0 .*got nan",
+        ),
+        ({"energy_inc": [-1.0, 1e3]}, r"shower 0: energy_inc must be .*above 0 \[MeV\], got -1.0"),
+        ({"energy_inc": [1e3, INFINITY]}, "shower 1: energy_inc must be finite .*got inf"),
+        ({"energy_inc": [0.0, 1e3]}, "shower 0: energy_inc must be .*got 0.0: remove the broken"),
         ({"offset": [1, 2, 3]}, "offset must begin at 0 and never fall"),
         ({"offset": [0, 4, 3]}, "offset must begin at 0 and never fall"),
         ({"offset": [0, 2, 4]}, r"index must have shape \(4,\) as offset says, got \(3,\)"),
@@ -268,10 +273,10 @@ NAN, INFINITY = float("nan"), float("inf")
         ({"index": [0, 1, -1]}, "voxel indices must lie in 0 … 11 for regular, got -1 … 1"),
         ({"index": [0.0, 1.0, 2.0]}, "index must hold integers, got float64"),
         ({"energy": [1.0, 2.0]}, r"energy must have shape \(3,\) as offset says, got \(2,\)"),
-        ({"energy": [1.0, NAN, 3.0]}, "voxel energies must be finite .*got nan at entry 1"),
-        ({"energy": [1.0, 2.0, INFINITY]}, "voxel energies must be finite .*got inf at entry 2"),
-        ({"energy": [1.0, 1e39, 2.0]}, "voxel energies must be finite .*got inf at entry 1"),
-        ({"energy": [1.0, 2.0, -3.0]}, "voxel energies must not be negative .*got -3.0 at entry 2"),
+        ({"energy": [1.0, NAN, 3.0]}, "shower 1, voxel 1: energy must be finite .*got nan"),
+        ({"energy": [1.0, 2.0, INFINITY]}, "shower 1, voxel 2: energy must be finite .*got inf"),
+        ({"energy": [1.0, 1e39, 2.0]}, "shower 1, voxel 1: energy must be finite .*got inf"),
+        ({"energy": [1.0, 2.0, -3.0]}, "shower 1, voxel 2: energy must not be negative .*got -3.0"),
     ],
 )
 def test_voxels_that_are_no_shower_are_refused(change, message):

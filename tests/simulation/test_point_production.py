@@ -12,7 +12,7 @@ import caloforge as cf
 from caloforge.data import open_points
 from caloforge.simulation import LogUniform, Progress, cluster
 
-REQUEST: dict[str, Any] = {"energy": LogUniform(500, 3000), "n": 7, "chunk_size": 3, "seed": 5}
+REQUEST: dict[str, Any] = {"energy": LogUniform(1200, 3000), "n": 7, "chunk_size": 3, "seed": 5}
 COLUMNS = ("energy_inc", "offset", "direction", *cf.PointShowers.columns)
 
 

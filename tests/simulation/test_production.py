@@ -101,7 +101,7 @@ def test_a_file_holds_the_same_and_says_how_it_was_made(
 def test_the_threshold_of_the_detector_is_the_one_in_the_file(
     geant4_data: Path, tmp_path: Path
 ) -> None:
-    output = cf.simulate("ild-30", energy=Fixed(500.0), n=2, output=tmp_path / "made.h5")
+    output = cf.simulate("ild-30", energy=Fixed(1e3), n=2, output=tmp_path / "made.h5")
     with cf.open_showers(output) as file:
         assert file.attributes["threshold_MeV"] == 0.0
         assert file[:].energy.min() < 0.01

@@ -41,6 +41,14 @@ def test_the_spectrum_map_of_a_power_law_is_known() -> None:
     torch.testing.assert_close(fitted(energy), expected, rtol=2e-3, atol=0)
 
 
+def test_without_a_threshold_the_map_keeps_nothing_where_it_is() -> None:
+    """A spectrum of half the energies is mapped onto its double, below and above all means too."""
+    drawn = np.random.default_rng(2).lognormal(size=20_000)
+    fitted = spectrum_map(drawn, 2 * drawn, threshold=0.0)
+    energy = torch.tensor([0.0, 1e-4, 0.3, 1.0, 5.0, 1e3, torch.nan])
+    torch.testing.assert_close(fitted(energy), 2 * energy, rtol=0.05, atol=0, equal_nan=True)
+
+
 def test_the_map_of_a_sample_onto_itself_is_the_identity(bundled: VoxelShowers) -> None:
     energies = bundled[:300].energy
     threshold = bundled.geometry.threshold

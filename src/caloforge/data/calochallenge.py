@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
 from caloforge.data.showerfile import (
     COMPRESSION,
-    ShowerFileError,
-    ShowerFileWarning,
     VoxelFile,
     VoxelWriter,
     extend,
@@ -50,14 +49,11 @@ class CaloChallengeFile(VoxelFile):
             )
         self.geometry = self._find_geometry(geometry, int(self._showers.shape[1]))
 
-    def _read(self, start: int, stop: int) -> VoxelShowers:
-        size = max(1, _BLOCK // self.geometry.n_voxels)
-        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
-        return VoxelShowers.concatenate(
-            [self._read_block(first, min(first + size, stop)) for first in starts]
-        )
+    @property
+    def _at_once(self) -> int:
+        return max(1, _BLOCK // self.geometry.n_voxels)
 
-    def _read_block(self, start: int, stop: int) -> VoxelShowers:
+    def _read(self, start: int, stop: int) -> VoxelShowers:
         block = self._showers[start:stop]
         if self.clip_negative and (block < 0).any():
             # One text for the whole file, so that it is shown once.

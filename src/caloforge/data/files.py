@@ -7,21 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
+from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import (
-    ShowerFile,
-    ShowerFileError,
-    ShowerWriter,
-    VoxelFile,
-    open_hdf5,
-)
+from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
+from caloforge.processes import uninterrupted
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 
 __all__ = [
@@ -40,15 +37,15 @@ PointsFile = ShowerFile[PointShowers]
 
 Layout = Literal["sparse", "calochallenge", "showerdata"]
 
-# What tells the layouts apart, the first that is there. Those of the package showerdata have
-# `showers` too.
-_CONTENTS = {
-    "voxels": "voxels",
-    "points": "points",
-    "events": "caloclouds",
-    "num_points": "showerdata",
-    "showers": "showers",
-}
+# What distinguishes the layouts: the type of the object of a name. `showers` of showerdata are a
+# row of rows.
+_CONTENTS: tuple[tuple[str, type, str], ...] = (
+    ("voxels", h5py.Group, "voxels"),
+    ("points", h5py.Group, "points"),
+    ("num_points", h5py.Dataset, "showerdata"),
+    ("events", h5py.Dataset, "caloclouds"),
+    ("showers", h5py.Dataset, "showers"),
+)
 _POINTS: dict[str, type[PointsFile]] = {
     "points": PointFile,
     "caloclouds": CaloCloudsFile,
@@ -58,13 +55,18 @@ _POINTS: dict[str, type[PointsFile]] = {
 
 def _contents(path: str | Path) -> str:
     with open_hdf5(Path(path)) as file:
-        for name, contents in _CONTENTS.items():
-            if name in file:
+        # the CaloChallenge's two datasets decide, whatever lies beside them
+        if getattr(find(file, "showers"), "ndim", 0) == 2 and find(file, "incident_energies"):
+            return "showers"
+        for name, kind, contents in _CONTENTS:
+            if isinstance(find(file, name), kind):
                 return contents
+        with blaming(path, "its head"):
+            held = ", ".join(file) or "nothing"
         raise ShowerFileError(
             f"{path} is no file of showers: expected a dataset 'showers' (CaloChallenge, "
             "showerdata) or 'events' (CaloClouds), or a group 'voxels' or 'points' (sparse), got "
-            f"{', '.join(file) or 'nothing'}"
+            f"{held}"
         )
 
 
@@ -153,6 +155,7 @@ def create(
     columns: Mapping[str, NDArray[Any]] | None = None,
     mantissa_bits: int | None = None,
     dtype: DTypeLike = np.float32,
+    n_expected: int | None = None,
 ) -> Iterator[ShowerWriter[VoxelShowers]]:
     """Write voxel showers in a stream; the file appears when the block ends without error.
 
@@ -164,8 +167,10 @@ def create(
         columns: a number for each shower, by name, shape (n,); see `ShowerFile.column`.
         mantissa_bits: round energies to so many bits (sparse layout only), see `SparseWriter`.
         dtype: precision of the energies, float32 or float64.
+        n_expected: number of showers, to say how much space is needed where the disk is full.
 
     Raises:
+        NoSpaceError: if the disk is full.
         ValueError: for an unknown layout or a folder that does not exist.
     """
     if layout not in ("sparse", "calochallenge"):
@@ -173,16 +178,16 @@ def create(
     if mantissa_bits is not None and layout != "sparse":
         raise ValueError("mantissa_bits rounds energies in the sparse layout only")
     with replacing(path) as temporary:
-        writer: ShowerWriter[VoxelShowers] = (
-            SparseWriter(
-                temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits, dtype=dtype
+        with uninterrupted():
+            writer: ShowerWriter[VoxelShowers] = (
+                SparseWriter(
+                    temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits, dtype=dtype
+                )
+                if layout == "sparse"
+                else CaloChallengeWriter(temporary, geometry, attributes or {}, dtype=dtype)
             )
-            if layout == "sparse"
-            else CaloChallengeWriter(temporary, geometry, attributes or {}, dtype=dtype)
-        )
-        with writer:
+        with _filling(writer, columns, n_expected):
             yield writer
-            _set_columns(writer, columns)
 
 
 @contextmanager
@@ -193,19 +198,26 @@ def create_points(
     attributes: Mapping[str, Any] | None = None,
     columns: Mapping[str, NDArray[Any]] | None = None,
     mantissa_bits: int | None = None,
+    n_expected: int | None = None,
 ) -> Iterator[ShowerWriter[PointShowers]]:
     """Write point clouds in a stream in the sparse layout; see `create`."""
-    with (
-        replacing(path) as temporary,
-        PointWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits) as writer,
-    ):
-        yield writer
-        _set_columns(writer, columns)
+    with replacing(path) as temporary:
+        with uninterrupted():
+            writer = PointWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits)
+        with _filling(writer, columns, n_expected):
+            yield writer
 
 
-def _set_columns(writer: ShowerWriter[Any], columns: Mapping[str, NDArray[Any]] | None) -> None:
-    for name, values in (columns or {}).items():
-        writer.set_column(name, values)
+@contextmanager
+def _filling(
+    writer: ShowerWriter[Any], columns: Mapping[str, NDArray[Any]] | None, n_expected: int | None
+) -> Iterator[None]:
+    """Close the file behind the block, the columns written last."""
+    writer.n_expected = n_expected
+    with writer:
+        yield
+        for name, values in (columns or {}).items():
+            writer.set_column(name, values)
 
 
 def write(
@@ -227,6 +239,7 @@ def write(
         columns: a number for each shower, by name, shape (n,); "showerdata" has no place for them.
 
     Raises:
+        NoSpaceError: if the disk is full.
         ValueError: for a layout that does not hold such showers, or as for `create`.
     """
     if isinstance(showers, PointShowers):
@@ -240,6 +253,7 @@ def write(
         attributes=attributes,
         columns=columns,
         dtype=dtype,
+        n_expected=len(showers),
     ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)
@@ -263,6 +277,12 @@ def _write_points(
         with replacing(path) as temporary:
             write_showerdata(temporary, showers, attributes)
         return
-    with create_points(path, showers.geometry, attributes=attributes, columns=columns) as writer:
+    with create_points(
+        path,
+        showers.geometry,
+        attributes=attributes,
+        columns=columns,
+        n_expected=len(showers),
+    ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)

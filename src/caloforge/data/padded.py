@@ -19,8 +19,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.data.showerfile import ShowerFile, ShowerFileError, geometry_attributes
+from caloforge.data.hdf5 import ShowerFileError
+from caloforge.data.showerfile import ShowerFile, geometry_attributes
+from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, ild_ecal
+from caloforge.processes import uninterrupted
 from caloforge.showers import PointShowers
 from caloforge.units import GeV
 
@@ -28,6 +31,8 @@ __all__ = ["CaloCloudsFile", "ShowerDataFile", "write_showerdata"]
 
 _BLOCK = 1 << 23  # numbers of padded showers held at a time, 32 MB in float32
 _CODES = {"e-": 11, "gamma": 22, "pi+": 211}  # the codes of the Particle Data Group
+_SHOWERDATA = ("showers", "directions", "pdg", "shower_ids", "num_points", "shape")
+_MOST_POINTS = 1 << 24  # of a shower, 268 MB with the padding
 _IMPACT = (0.0, 40.0)  # mm, (X', Z') of CaloClouds' training sample
 
 
@@ -42,14 +47,11 @@ class _PaddedFile(ShowerFile[PointShowers]):
     def _columns(self, start: int, stop: int) -> tuple[NDArray[Any], ...]:
         """x [mm], y [mm], layer and energy [GeV] of padded showers, shape (stop - start, N)."""
 
-    def _read(self, start: int, stop: int) -> PointShowers:
-        size = max(1, _BLOCK // max(1, 4 * self._n_points))
-        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
-        return PointShowers.concatenate(
-            [self._read_block(first, min(first + size, stop)) for first in starts]
-        )
+    @property
+    def _at_once(self) -> int:
+        return max(1, _BLOCK // max(1, 4 * self._n_points))
 
-    def _read_block(self, start: int, stop: int) -> PointShowers:
+    def _read(self, start: int, stop: int) -> PointShowers:
         x, y, layer, energy = self._columns(start, stop)
         points = energy != 0  # what is negative or not finite is refused, not padding
         offset = np.concatenate([[0], np.cumsum(points.sum(axis=1))])
@@ -103,6 +105,12 @@ class CaloCloudsFile(_PaddedFile):
                 f"{self.path}: events must have shape ({len(self)}, N, 4) for {len(self)} "
                 f"energies, got {shape}"
             )
+        if shape[1:] == (4, 4):
+            raise ShowerFileError(
+                f"{self.path}: events of shape {shape} may be 4 points of 4 numbers in either "
+                "order: pad them with a point without energy, to shape "
+                f"({len(self)}, 5, 4)"
+            )
         self._axis = 2 if shape[2] == 4 else 1
         self._n_points = int(shape[3 - self._axis])
         self.geometry = geometry or ild_ecal(self._impact)
@@ -127,10 +135,16 @@ class ShowerDataFile(_PaddedFile):
     _incident_name: ClassVar[str] = "energies"
 
     def _open(self, geometry: Geometry | None) -> None:
+        for name in _SHOWERDATA:  # which the package reads without a look
+            self._dataset(name)
         self._package = _showerdata().ShowerDataFile(self.path)
-        self._n_points = int(self._package.shape[1])
-        says = "geometry" in self.attributes
-        self.geometry = self._find_geometry(geometry if says else geometry or ild_ecal())
+        self._n_points = self._package.shape[1]
+        if not 0 <= self._n_points <= _MOST_POINTS:
+            raise ShowerFileError(
+                f"{self.path}: shape says {self._n_points} points a shower, more than "
+                f"{_MOST_POINTS} are not read: was it damaged?"
+            )
+        self.geometry = self._find_geometry(geometry, usual=ild_ecal())
 
     def close(self) -> None:
         """Close the file."""
@@ -170,8 +184,11 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
     counts = np.diff(showers.offset)
     shape = (len(showers), int(counts.max(initial=0)), 4)
     size = max(1, _BLOCK // max(1, 4 * shape[1]))
-    with showerdata.ShowerDataFile(path, "w", shape=shape) as file:
+    sink = Sink(path)
+    with uninterrupted(), showerdata.ShowerDataFile(sink, "w", shape=shape) as file:
         for start in range(0, len(showers), size):
+            if sink.error is not None:
+                break
             batch = showers[start : start + size]
             n_points = np.diff(batch.offset)
             place = np.arange(len(batch.energy)) - np.repeat(batch.offset[:-1], n_points)
@@ -186,6 +203,9 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
                 num_points=n_points,
             )
         file.attrs.update({**attributes, **geometry_attributes(showers.geometry)})
+    sink.close()
+    if sink.error is not None:
+        raise sink.error
 
 
 def _showerdata() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,27 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caloforge.data.detector import agreed_geometry, unknown_geometry
+from caloforge.data.hdf5 import (
+    ShowerFileError,
+    ShowerFileWarning,
+    blaming,
+    find,
+    find_dataset,
+    open_hdf5,
+)
+from caloforge.data.replacing import FULL, NoSpaceError
+from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
-from caloforge.showers import Floats, PointShowers, VoxelShowers, check_energies
+from caloforge.processes import uninterrupted
+from caloforge.showers import (
+    Floats,
+    ImpossibleShowerError,
+    PointShowers,
+    VoxelShowers,
+    check_incident,
+    check_units,
+)
 from caloforge.units import MeV
 
 __all__ = [
@@ -33,12 +53,8 @@ FORMAT_VERSION = 1
 COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 
 
-class ShowerFileError(ValueError):
-    """A file of showers cannot be read as asked; the file itself is never changed."""
-
-
-class ShowerFileWarning(UserWarning):
-    """Something in a file of showers was not read as it stands."""
+_ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
+_UNLIKELY = 1e-3  # chance below which an end of empty showers is told
 
 
 class _OpenFile:
@@ -72,12 +88,15 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
 
     Attributes:
         geometry: of the showers.
+        warns: whether it warns of what looks wrong and may be right, such as energies in another
+            unit than MeV.
 
     Raises:
         ShowerFileError: if the file is missing, truncated, of another layout or geometry.
     """
 
     geometry: Geometry
+    warns: bool = True
 
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
@@ -87,9 +106,10 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
         self.path: Path = Path(path)
         wanted = geometry_preset(geometry) if isinstance(geometry, str) else geometry
+        self._units_are_checked: bool = False
         self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
-            with self._blaming("its head"):
+            with blaming(self.path, "its head"):
                 self._check_version()
                 self.attributes: dict[str, Any] = {
                     name: value.item() if isinstance(value, np.generic) else value
@@ -107,7 +127,12 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
 
     @abstractmethod
     def _read(self, start: int, stop: int) -> Kind:
-        """Read showers start … stop - 1."""
+        """Read showers start … stop - 1, no more than `_at_once`."""
+
+    @property
+    def _at_once(self) -> int | None:
+        """Showers that are read at a time, to bound the memory; None for any number."""
+        return None
 
     def __len__(self) -> int:
         return int(self._incident.shape[0])
@@ -121,21 +146,32 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         start, stop, step = selection.indices(len(self))
         if step != 1:
             raise ValueError(f"a file is read in runs without step, got step {step}")
-        with self._blaming(f"showers {start} to {stop}"):
-            return self._read(start, max(start, stop))
+        stop = max(start, stop)
+        self._check_incident(start, stop)
+        size = self._at_once or max(1, stop - start)
+        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
+        parts = [self._read_part(first, min(first + size, stop)) for first in starts]
+        showers: Kind = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
+        if self.warns and len(showers):
+            self._look_at(showers, start, stop)
+        return showers
 
     def batches(self, size: int) -> Iterator[Kind]:
-        """Read the file in runs of up to `size` showers."""
+        """Read the file in runs of up to `size` showers.
+
+        Raises:
+            ShowerFileError: before the first run, if any shower has no possible incident energy.
+        """
+        self._check_incident(0, len(self))
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
     @property
     def energy_inc(self) -> Floats:
         """Incident energies [MeV] of all showers, shape (n,)."""
-        with self._blaming(self._incident_name):
-            energies = self._read_incident(0, len(self))
-            check_energies("energy_inc", energies)
-            return energies
+        self._check_incident(0, len(self))
+        with blaming(self.path, self._incident_name):
+            return self._read_incident(0, len(self))
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A number for each shower that was written beside them, shape (n,); None if not there.
@@ -143,9 +179,9 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         Raises:
             ShowerFileError: if it has another shape or is damaged.
         """
-        if name not in self._file:
+        if find(self._file, name) is None:
             return None
-        with self._blaming(name):
+        with blaming(self.path, name):
             values = np.asarray(self._dataset(name))
             if values.shape != (len(self),):
                 raise ShowerFileError(
@@ -153,16 +189,59 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                 )
             return values
 
-    @contextmanager
-    def _blaming(self, part: str) -> Iterator[None]:
-        """Whatever goes wrong in here is said of this part of this file."""
-        try:
-            yield
-        except ShowerFileError:
-            raise
-        # What h5py raises for damage is any of these, depending on what is hit.
-        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise ShowerFileError(f"{self.path}, {part}: {error}") from error
+    def _read_part(self, start: int, stop: int) -> Kind:
+        with blaming(self.path, f"showers {start} to {stop}"):
+            try:
+                return self._read(start, stop)
+            except ImpossibleShowerError as error:
+                raise ShowerFileError(f"{self.path}, {error.counted_from(start)}") from error
+
+    def _check_incident(self, start: int, stop: int) -> None:
+        """Refuse impossible incident energies before anything else is read of their showers."""
+        for first in range(start, stop, _ENERGIES):
+            with blaming(self.path, self._incident_name):
+                energies = self._read_incident(first, min(first + _ENERGIES, stop))
+            try:
+                check_incident(energies)
+            except ImpossibleShowerError as error:
+                raise ShowerFileError(f"{self.path}, {error.counted_from(first)}") from error
+
+    def _look_at(self, showers: Kind, start: int, stop: int) -> None:
+        if not self._units_are_checked:
+            self._units_are_checked = True
+            check_units(
+                str(self.path),
+                self.geometry,
+                showers.energy_inc,
+                showers.total_energy(),
+                stacklevel=5,
+            )
+        if stop == len(self):
+            self._check_end(start, np.diff(showers.offset))
+
+    def _check_end(self, start: int, counts: NDArray[np.int64]) -> None:
+        """Warn where the last showers are empty and those before are not.
+
+        A file that was reserved by a writer that died ends so. If k showers at the end are empty
+        and m of the n before them, Laplace's rule gives the next k the chance
+        ((m + 1) / (n + 2))^k to be empty.
+        """
+        while start and not counts.any():
+            before = max(0, start - len(counts))
+            counts = np.concatenate([np.diff(self._read_part(before, start).offset), counts])
+            start = before
+        full = np.flatnonzero(counts)
+        n = int(full[-1]) + 1 if full.size else 0
+        k, m = len(counts) - n, n - full.size
+        if k * np.log((m + 1) / (n + 2)) < np.log(_UNLIKELY):
+            before_them = f", and {m} of the {n} before them have none" if n else ""
+            warnings.warn(
+                f"{self.path}: showers {len(self) - k} to {len(self) - 1}, its last, have no "
+                f"energy in any voxel or point{before_them}: was the file reserved, and never "
+                "filled by a writer that died?",
+                ShowerFileWarning,
+                stacklevel=4,
+            )
 
     def _read_incident(self, start: int, stop: int) -> Floats:
         energies = np.asarray(self._incident[start:stop]).reshape(-1) * self._incident_unit
@@ -170,7 +249,8 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
 
     def _check_version(self) -> None:
         version = self._file.attrs.get("format_version", FORMAT_VERSION)
-        if version != FORMAT_VERSION:
+        # others may mean something else by it, and write "1.0"
+        if isinstance(version, int | np.integer) and version != FORMAT_VERSION:
             raise ShowerFileError(
                 f"{self.path} has format_version {version}, this caloforge reads {FORMAT_VERSION}: "
                 "update caloforge"
@@ -185,49 +265,21 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         return energies
 
     def _dataset(self, name: str) -> h5py.Dataset:
-        found = self._file.get(name)
-        if not isinstance(found, h5py.Dataset):
-            raise ShowerFileError(
-                f"{self.path} has no dataset {name!r}, it holds "
-                f"{', '.join(self._file) or 'nothing'}: was it written to its end?"
-            )
-        return found
+        return find_dataset(self._file, name)
 
-    def _find_geometry(self, given: Geometry | None, n_voxels: int | None = None) -> Geometry:
-        """The geometry that the file names, or the given one; both must agree."""
-        named, stored = self.attributes.get("geometry"), self._stored_geometry()
-        if given is not None and named is not None and given.name != named:
-            raise ShowerFileError(
-                f"{self.path} holds showers of {named}, not of {given.name}: "
-                "leave the geometry out, or choose the right file"
-            )
-        if given is not None and stored is not None and given.layers != stored.layers:
-            raise ShowerFileError(
-                f"{self.path} holds showers in other voxels than those of the given {given.name}: "
-                "leave the geometry out, or choose the right file"
-            )
-        geometry = given or stored
+    def _find_geometry(
+        self, given: Geometry | None, n_voxels: int | None = None, usual: Geometry | None = None
+    ) -> Geometry:
+        """The given geometry, or else what the file says, or else the usual one of its kind."""
+        geometry = agreed_geometry(self.path, self.attributes, given) or usual
         if geometry is None:
-            like = [
-                name for name in geometry_presets() if geometry_preset(name).n_voxels == n_voxels
-            ]
-            hint = f" ({n_voxels} voxels, as in {' and '.join(like)})" if like else ""
-            raise ShowerFileError(
-                f"{self.path} does not say a geometry that is known here{hint}: "
-                f"give one, for example geometry={(like or [self._usual_geometry])[0]!r}"
-            )
+            raise unknown_geometry(self.path, self.attributes, n_voxels, self._usual_geometry)
         if n_voxels is not None and geometry.n_voxels != n_voxels:
             raise ShowerFileError(
                 f"{self.path} has {n_voxels} voxels a shower, {geometry.name} has "
                 f"{geometry.n_voxels}: choose the geometry that the file was made with"
             )
         return geometry
-
-    def _stored_geometry(self) -> Geometry | None:
-        if "geometry_definition" in self.attributes:
-            return Geometry.from_dict(json.loads(self.attributes["geometry_definition"]))
-        named = self.attributes.get("geometry")
-        return geometry_preset(str(named)) if named in geometry_presets() else None
 
 
 class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
@@ -240,9 +292,16 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         geometry: of the showers.
         dtype: precision of the energies.
 
+    Attributes:
+        n_expected: number of showers that the file is to hold, where it is known; from it follows
+            how much space is needed.
+
     Raises:
+        NoSpaceError: if the disk is full; what follows is then written nowhere.
         ValueError: if an attribute is neither number nor text nor array.
     """
+
+    n_expected: int | None = None
 
     def __init__(
         self,
@@ -253,7 +312,10 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.geometry = geometry
-        self._file = h5py.File(path, "w")
+        self._folder = Path(path).absolute().parent
+        self._n_written, self._is_refused = 0, False
+        self._sink = Sink(path)
+        self._file = h5py.File(self._sink, "w")
         try:
             for name, value in {**attributes, "format_version": FORMAT_VERSION}.items():
                 if name not in ("geometry", "geometry_definition"):
@@ -261,9 +323,19 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
             for name, text in geometry_attributes(geometry).items():
                 self._set_attribute(name, text)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
         self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=1 << 12)
+
+    def close(self) -> None:
+        """Close the file; what was written is complete only then.
+
+        Raises:
+            NoSpaceError: if the disk is full.
+        """
+        with self._writing():
+            super().close()
+            self._sink.close()
 
     def append(self, showers: Kind) -> None:
         """Write showers behind those already written.
@@ -276,8 +348,10 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
                 f"this file takes showers of {self.geometry.name}, got showers of "
                 f"{showers.geometry.name}: write them to a file of their own"
             )
-        self._append(showers)
-        extend(self._incident, showers.energy_inc[:, None])
+        with self._writing():
+            self._append(showers)
+            extend(self._incident, showers.energy_inc[:, None])
+            self._n_written += len(showers)
 
     def set_column(self, name: str, values: NDArray[Any]) -> None:
         """Write a number for each shower, shape (n,), beside all showers.
@@ -290,7 +364,22 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
                 f"column {name!r} needs a name of its own and {self._incident.shape[0]} numbers, "
                 f"got shape {values.shape} beside {', '.join(self._file)}"
             )
-        self._file.create_dataset(name, data=values, **COMPRESSION)
+        with self._writing():
+            self._file.create_dataset(name, data=values, **COMPRESSION)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """HDF5 is not interrupted, and what the disk refused is raised once, behind it."""
+        with uninterrupted():
+            yield
+        error = self._sink.error
+        if error is None or self._is_refused:
+            return
+        self._is_refused = True
+        if error.errno not in FULL:
+            raise error
+        share = self._n_written / self.n_expected if self.n_expected and self._n_written else 1
+        raise NoSpaceError(self._folder, self._sink.size / min(1, share)) from error
 
     @abstractmethod
     def _append(self, showers: Kind) -> None:
@@ -330,27 +419,6 @@ def geometry_attributes(geometry: Geometry) -> dict[str, str]:
     known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
     name = {"geometry": geometry.name}
     return name if known else name | {"geometry_definition": json.dumps(geometry.to_dict())}
-
-
-def open_hdf5(path: Path, *, chunk_cache: int = 1 << 20) -> h5py.File:
-    """Open an HDF5 file for reading.
-
-    Args:
-        path: the file.
-        chunk_cache: memory for uncompressed chunks of each dataset [bytes].
-
-    Raises:
-        ShowerFileError: if it is missing, truncated or no HDF5 file.
-    """
-    if not path.is_file():
-        raise ShowerFileError(f"there is no file {path}")
-    try:
-        return h5py.File(path, "r", rdcc_nbytes=chunk_cache, rdcc_nslots=chunk_cache // 1024)
-    except OSError as error:
-        raise ShowerFileError(
-            f"{path} is no readable HDF5 file ({error}): it may be truncated; "
-            "fetch or make it again"
-        ) from error
 
 
 def growing(

@@ -17,9 +17,9 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caloforge.data.hdf5 import ShowerFileError, find
 from caloforge.data.showerfile import (
     ShowerFile,
-    ShowerFileError,
     ShowerWriter,
     VoxelFile,
     VoxelWriter,
@@ -134,7 +134,8 @@ class PointFile(ShowerFile[PointShowers]):
         columns = {name: self._dataset(f"points/{name}") for name in PointShowers.columns}
         self._points = _RaggedColumns(self._dataset("points/offset"), columns, len(self))
         self._grids = {name: self._grid(columns[name]) for name in ("x", "y")}
-        self._direction = self._dataset(_DIRECTION) if _DIRECTION in self._file else None
+        has_direction = find(self._file, _DIRECTION) is not None
+        self._direction = self._dataset(_DIRECTION) if has_direction else None
         self.geometry = self._find_geometry(geometry)
 
     def _grid(self, column: h5py.Dataset) -> tuple[float, float] | None:

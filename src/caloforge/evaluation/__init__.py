@@ -19,6 +19,7 @@ from caloforge.evaluation.metrics.correlation import correlation_difference, pea
 from caloforge.evaluation.metrics.neighbours import prdc, voxel_features
 from caloforge.evaluation.metrics.physics_distance import fpd, kpd
 from caloforge.evaluation.metrics.separation import separation_power, separation_powers
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.metrics.wasserstein import wasserstein, wasserstein_batches
 from caloforge.evaluation.observables import (
     at_energy,
@@ -75,6 +76,7 @@ __all__ = [
     "SmallSampleWarning",
     "Tail",
     "Tails",
+    "UndeterminedWarning",
     "adjacent_layer_auc",
     "at_energy",
     "classifier_weights",

@@ -90,6 +90,7 @@ def evaluate(
         SmallSampleWarning: if n is below 1,000.
         EvaluationWarning: if a candidate's incident energies are not distributed as the
             reference's.
+        UnitsWarning: if the energies of a sample look as if they were not in MeV.
     """
     compared = Compared.of(reference, candidates, other, geometry)
     if metrics is None:

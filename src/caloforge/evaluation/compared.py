@@ -13,11 +13,13 @@ from caloforge.evaluation.comparison import EvaluationWarning, SmallSampleWarnin
 from caloforge.evaluation.observables import ShowerSource
 from caloforge.evaluation.projection import PointSource, Projected, in_voxels
 from caloforge.geometry import Geometry
+from caloforge.showers import check_units
 
 __all__ = ["REFERENCE", "Compared"]
 
 REFERENCE = "Geant4"
 FEW_SHOWERS = 1000
+LOOKED_AT = 1000  # showers whose energies are compared with their incident ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +86,9 @@ class Compared:
                     f"{geometry.name}: compare samples of the same voxels"
                 )
             found = np.asarray(showers.energy_inc)
+            if getattr(showers, "path", None) is None:  # a file that is read checks itself
+                few = showers[:LOOKED_AT]
+                check_units(name, geometry, few.energy_inc, few.total_energy())
             if name in self.candidates and others and np.array_equal(incident, found):
                 _warn(
                     f"{name} has the incident energies of the reference, shower by shower: its "

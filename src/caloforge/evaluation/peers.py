@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 
 from caloforge.evaluation.observables import Floats
+from caloforge.rounding import is_rounding
 
 __all__ = ["deviation_from_peers"]
 
@@ -35,7 +36,8 @@ def deviation_from_peers(
         Shape (n,); infinite or NaN where the width is 0.
     """
     values, known, place = (np.asarray(x, np.float64) for x in (value, others, others_like))
-    scale = place.std(0) + 1e-6
+    spread = place.std(0)
+    scale = np.where(is_rounding(spread, np.abs(place).max(0)), 1.0, spread)
     search = NearestNeighbors(n_neighbors=min(n_peers, len(known))).fit(place / scale)
     peers = known[search.kneighbors(np.asarray(like) / scale, return_distance=False)]
     low, median, high = np.percentile(peers, [16, 50, 84], axis=1)

@@ -85,18 +85,25 @@ class Spectrum:
 
 
 def spectrum_edges(reference: ShowerSource, threshold: float) -> Floats:
-    """Borders of the bins of the voxel spectrum [MeV], from the threshold to the highest energy."""
-    lowest, highest = threshold, 0.0
+    """Borders of the bins of the voxel spectrum [MeV], from the threshold to the highest energy.
+
+    Without a threshold, from the lowest energy; to twice that where all voxels have the same.
+
+    Raises:
+        ValueError: if no voxel is above the threshold.
+    """
+    lowest, highest = threshold or np.inf, 0.0
     for batch in stream(reference, threshold):
         highest = max(highest, float(batch.energy.max(initial=0)))
-        if threshold <= 0:
-            smallest = float(batch.energy.min(initial=np.inf))
-            lowest = min(lowest or np.inf, smallest)
-    if not highest > lowest:
+        if not threshold:
+            lowest = min(lowest, float(batch.energy.min(initial=np.inf)))
+    if not highest:
         raise ValueError(
             f"the reference has no voxel above the threshold of {threshold} MeV: lower it"
+            if threshold
+            else "the reference has no voxel with energy: all its showers are empty"
         )
-    return logarithmic_edges(lowest, highest)
+    return logarithmic_edges(lowest, highest if highest > lowest else 2 * lowest)
 
 
 def logarithmic_edges(lowest: float, highest: float) -> Floats:

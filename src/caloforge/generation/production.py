@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
-from caloforge.showers import Showers, VoxelShowers
+from caloforge.showers import Showers, VoxelShowers, check_units
 from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.base import System
 
@@ -119,8 +119,13 @@ def generate(
         ValueError: for energies that are not positive numbers in one dimension, directions that
             are no unit vectors or that the system does not know of, or parts of another job at the
             output.
+        NoSpaceError: if the disk is full; what is finished is kept.
+
+    Warns:
+        UnitsWarning: if the energies look as if they were not in MeV.
     """
     energies = incident_energies(energy_inc)
+    check_units("energies to generate for", system.geometry, energies)
     directions = system.directions(direction, len(energies))
 
     def batches(start: int, stop: int) -> Iterator[Showers]:
@@ -190,9 +195,11 @@ def upsample(
         )
     if isinstance(coarse, System):
         energies = incident_energies(energy_inc if energy_inc is not None else [])
+        check_units("energies to generate for", coarse.geometry, energies)
         request = {"coarse": _weights_hash(coarse)}
     else:
         energies = incident_energies(coarse.energy_inc)
+        check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
         request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
     request["energies"] = _hash(energies)
 
@@ -268,6 +275,8 @@ class _Job:
         size = max(1, PART_SIZE // (self.batch_size * resample)) * self.batch_size
         n_parts = -(-self.n // size)
         parts = None if output is None else self._parts(output, n_parts, resume)
+        if parts is not None and parts.is_finished:
+            return parts.output
         wanted = list(range(n_parts)) if parts is None else parts.missing()
         left = sum(min(size, self.n - part * size) for part in wanted)
         report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)

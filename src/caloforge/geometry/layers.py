@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+_MOST_CELLS = 2**16  # of a layer, along x or y: their borders are kept in memory
+
 
 def _checked_edges(name: str, edges: Iterable[float]) -> tuple[float, ...]:
     plain = tuple(float(edge) for edge in edges)
@@ -172,6 +174,9 @@ class SensorLayer(CartesianLayer):
     def __post_init__(self) -> None:
         if self.n_cells != int(self.n_cells) or self.n_cells < 1:
             raise ValueError(f"n_cells must be a whole number, 1 or more, got {self.n_cells}")
+        most = max(len(self.x_sensors), len(self.y_sensors)) * self.n_cells
+        if most > _MOST_CELLS:
+            raise ValueError(f"a row may have {_MOST_CELLS} cells at most, got {most}")
         if not 0 < self.pitch < np.inf:
             raise ValueError(f"pitch must be a width above 0 [mm], got {self.pitch}")
         object.__setattr__(self, "n_cells", int(self.n_cells))

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike
 
 from caloforge.geometry.layers import LAYER_KINDS, Floats, Integers, Layer, PolarLayer
 
+_MOST_LAYERS = 10_000
+_MOST_VOXELS = 2**32  # that their numbers in four bytes can distinguish
+
 _Array = TypeVar("_Array", Floats, Integers)
 
 
@@ -71,6 +74,9 @@ class Geometry:
             raise ValueError(f"z must be finite depths [mm], got {self.z}")
         if not 0 <= self.threshold < np.inf:
             raise ValueError(f"threshold must be 0 or more [MeV], got {self.threshold}")
+        n_voxels = sum(a * b for a, b in self.layer_shapes)
+        if n_voxels > _MOST_VOXELS:
+            raise ValueError(f"a geometry may have {_MOST_VOXELS} voxels at most, got {n_voxels}")
         ordered = all(low <= high for low, high in pairwise((0.0, *self.energy_range)))
         if np.shape(self.energy_range) != (2,) or not ordered:
             raise ValueError(
@@ -237,6 +243,11 @@ class Geometry:
             for entry in values["layers"]:
                 fields = dict(entry)
                 repeat, kind = fields.pop("repeat", 1), fields.pop("kind")
+                if not 0 < repeat <= _MOST_LAYERS - len(layers):
+                    raise ValueError(
+                        f"a geometry may have 1 to {_MOST_LAYERS} layers, got {repeat} more than "
+                        f"{len(layers)}"
+                    )
                 layers += [LAYER_KINDS[kind](**fields)] * repeat
             plain: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
@@ -244,7 +255,7 @@ class Geometry:
             }
             plain["layers"] = tuple(layers)
             return cls(**plain)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise ValueError(
                 f"not a geometry: {error}; expected the keys that Geometry.to_dict writes"
             ) from error

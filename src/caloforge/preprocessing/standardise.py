@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caloforge.preprocessing.transforms import Transform
+from caloforge.rounding import is_rounding
 
 __all__ = ["Standardise"]
 
@@ -55,9 +56,7 @@ class Standardise(Transform):
         for x in batches():
             squares += (x.double() - mean.to(x.device)).square().sum(0).cpu()
         std = (squares / (n - 1)).sqrt()
-        # the sum of equal numbers is rounded
-        constant = std <= 1e-12 * mean.abs()
-        self._load(mean, std.masked_fill(constant, 1.0))
+        self._load(mean, std.masked_fill(is_rounding(std, mean.abs()), 1.0))
 
     def _load(self, mean: Tensor, std: Tensor) -> None:
         self.mean.copy_(mean)

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.spectrum import Spectrum
+from caloforge.rounding import is_rounding
 
 __all__ = [
     "Histogram",
@@ -137,7 +138,7 @@ def range_of(reference: Floats, bins: int = 40) -> Floats:
     """Borders around all but the outermost 0.2 % of the reference, wider by a tenth."""
     finite = reference[np.isfinite(reference)]
     low, high = np.quantile(finite, [0.001, 0.999]) if len(finite) else (0.0, 1.0)
-    margin = 0.1 * (high - low) or max(abs(high), 1.0) * 0.1
+    margin = 0.1 * (max(abs(high), 1.0) if is_rounding(high - low, abs(high)) else high - low)
     return np.linspace(low - margin, high + margin, bins + 1)
 
 

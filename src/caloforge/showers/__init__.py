@@ -1,17 +1,26 @@
 """Showers: voxel energies in sparse form, point clouds in ragged form, always validated."""
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
+from caloforge.showers.plausible import (
+    ImpossibleShowerError,
+    UnitsWarning,
+    check_incident,
+    check_units,
+)
 from caloforge.showers.points import PointShowers, unit_vectors
-from caloforge.showers.ragged import Floats, check_energies, entries_of
+from caloforge.showers.ragged import Floats, entries_of
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
     "ClusteredShowers",
     "Floats",
+    "ImpossibleShowerError",
     "PointShowers",
     "Showers",
+    "UnitsWarning",
     "VoxelShowers",
-    "check_energies",
+    "check_incident",
+    "check_units",
     "clustered",
     "entries_of",
     "unit_vectors",

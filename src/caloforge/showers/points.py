@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
+from caloforge.showers.plausible import check_entries
 from caloforge.showers.ragged import (
     Floats,
     RaggedShowers,
-    check_energies,
     floats,
     integers,
     sums,
@@ -54,7 +54,7 @@ class PointShowers(RaggedShowers):
     """Showers as clouds of points with energy.
 
     Args:
-        energy_inc: incident energy [MeV], shape (n,).
+        energy_inc: incident energy [MeV], above 0, shape (n,).
         offset: first point of each shower and, last, the number of points, shape (n + 1,).
         x: position [mm] from the impact point, shape (n_points,).
         y: position [mm] from the impact point, shape (n_points,).
@@ -65,8 +65,10 @@ class PointShowers(RaggedShowers):
             with z along the depth, shape (n, 3), or (3,) for all; by default along z.
 
     Raises:
-        ValueError: for shapes that do not fit, layers outside the geometry, positions or energies
-            that are not finite, negative energies, or directions that are no unit vectors.
+        ImpossibleShowerError: for incident energies that are not above 0 and finite, positions or
+            energies that are not finite, or negative energies; names the first shower and point.
+        ValueError: for shapes that do not fit, layers outside the geometry, or directions that are
+            no unit vectors.
     """
 
     x: Floats
@@ -92,10 +94,15 @@ class PointShowers(RaggedShowers):
             object.__setattr__(self, name, floats(getattr(self, name)))
         super().__post_init__()
         object.__setattr__(self, "direction", unit_vectors("direction", self.direction, len(self)))
-        for name in ("x", "y"):
-            if not np.isfinite(getattr(self, name)).all():
-                raise ValueError(f"{name} must be finite [mm]: remove the broken points")
-        check_energies("point energies", self.energy)
+        for name, unit in {"x": "mm", "y": "mm", "energy": "MeV"}.items():
+            check_entries(
+                name,
+                getattr(self, name),
+                self.offset,
+                lambda entry, first: f"point {entry - first}",
+                unit=unit,
+                positive=name == "energy",
+            )
 
     def __repr__(self) -> str:
         return (

@@ -11,35 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
+from caloforge.showers.plausible import check_incident
 
-__all__ = ["Floats", "RaggedShowers", "check_energies"]
+__all__ = ["Floats", "RaggedShowers"]
 
 Selection = slice | ArrayLike
 Floats = NDArray[np.floating[Any]]
 """Energies and positions: float32, or float64 where an array of float64 was given."""
-
-
-def check_energies(name: str, energy: NDArray[np.floating[Any]]) -> None:
-    """Refuse energies [MeV] that are not finite or negative.
-
-    Raises:
-        ValueError: naming the first bad entry.
-    """
-    # NaN fails every comparison, so two passes without a copy settle the good case.
-    if not energy.size or (energy.min() >= 0 and energy.max() < np.inf):
-        return
-    wrong = ~np.isfinite(energy)
-    if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
-            f"{name} must be finite [MeV], got {energy[first]} at entry {first}: "
-            "remove the broken showers before use"
-        )
-    first = int(np.flatnonzero(energy < 0)[0])
-    raise ValueError(
-        f"{name} must not be negative [MeV], got {energy[first]} at entry {first}: "
-        "set negative energies to 0 or remove the shower"
-    )
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
@@ -99,7 +77,7 @@ class RaggedShowers(_InGeometry):
                 raise ValueError(
                     f"{name} must have shape ({self.offset[-1]},) as offset says, got {shape}"
                 )
-        check_energies("energy_inc", self.energy_inc)
+        check_incident(self.energy_inc)
 
     def __len__(self) -> int:
         return len(self.energy_inc)

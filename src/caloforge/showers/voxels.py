@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Coarsening, Geometry
+from caloforge.showers.plausible import check_entries
 from caloforge.showers.ragged import (
     Floats,
     RaggedShowers,
-    check_energies,
     floats,
     integers,
     offsets,
@@ -33,15 +33,16 @@ class VoxelShowers(RaggedShowers):
     precision where an array of it is given.
 
     Args:
-        energy_inc: incident energy [MeV], shape (n,).
+        energy_inc: incident energy [MeV], above 0, shape (n,).
         offset: first entry of each shower and, last, the number of entries, shape (n + 1,).
         index: flat voxel index of each entry in the geometry's order, shape (nnz,).
         energy: energy of each entry [MeV], shape (nnz,).
         geometry: the voxels.
 
     Raises:
-        ValueError: for shapes that do not fit, energies that are negative or not finite, or
-            indices outside the geometry.
+        ImpossibleShowerError: for incident energies that are not above 0 and finite, or voxel
+            energies that are negative or not finite; names the first shower and voxel.
+        ValueError: for shapes that do not fit, or indices outside the geometry.
     """
 
     index: NDArray[np.integer[Any]]
@@ -62,7 +63,9 @@ class VoxelShowers(RaggedShowers):
         object.__setattr__(self, "index", index.astype(small, copy=False))
         object.__setattr__(self, "energy", floats(self.energy))
         super().__post_init__()
-        check_energies("voxel energies", self.energy)
+        check_entries(
+            "energy", self.energy, self.offset, lambda entry, _: f"voxel {self.index[entry]}"
+        )
         if not self._is_canonical():
             self._make_canonical()
 
@@ -189,7 +192,13 @@ class VoxelShowers(RaggedShowers):
         )
 
     def above(self, threshold: float) -> VoxelShowers:
-        """The same showers without the voxels below a threshold [MeV]; equal to it survives."""
+        """The same showers without the voxels below a threshold [MeV]; equal to it survives.
+
+        Raises:
+            ValueError: for a threshold that is negative or not finite.
+        """
+        if not 0 <= threshold < np.inf:
+            raise ValueError(f"the threshold must be 0 or more [MeV], got {threshold}")
         return self._where(self.energy >= self.energy.dtype.type(threshold))  # compared as stored
 
     def _where(self, kept: NDArray[np.bool_]) -> VoxelShowers:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.showers import Showers, VoxelShowers, unit_vectors
+from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import (
     SamplingOptions,
     check_device,
@@ -329,7 +329,11 @@ class System(ABC):
         Raises:
             ValueError: if energies are not positive numbers in one dimension, or there are none,
                 and for directions that are no unit vectors or that the system does not know of.
+
+        Warns:
+            UnitsWarning: if the energies look as if they were not in MeV.
         """
+        check_units("energies to generate for", self.geometry, incident_energies(energy_inc))
         batches = self.stream(
             energy_inc,
             seed=seed,

@@ -48,7 +48,8 @@ class SpectrumMap(Calibration):
 
     Args:
         config: showers and bins of the fit.
-        threshold: read-out threshold [MeV], which is mapped onto itself.
+        threshold: read-out threshold [MeV], which is mapped onto itself; where it is 0, the map
+            goes on as a straight line below the first mean as well.
     """
 
     knots: Tensor
@@ -110,7 +111,8 @@ class SpectrumMap(Calibration):
             )
         x = np.sort(rng.choice(log_drawn, n, replace=False))
         y = np.sort(rng.choice(log_geant4, n, replace=False))
-        edges = np.linspace(np.log(self.threshold), x[-1], self.config.bins + 1)
+        lowest = np.log(self.threshold) if self.threshold else x[0]
+        edges = np.linspace(lowest, x[-1], self.config.bins + 1)
         number = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, self.config.bins - 1)
         entries = np.bincount(number, minlength=self.config.bins)
         filled = entries > 0
@@ -123,7 +125,7 @@ class SpectrumMap(Calibration):
     def forward(self, energy: Tensor) -> Tensor:
         """Map voxel energies [MeV] of any shape; those below the threshold become 0."""
         mapped = torch.zeros_like(energy)
-        hit = ~(energy < self.threshold)  # NaN stays NaN
+        hit = ~((energy < self.threshold) | (energy == 0))  # NaN stays NaN
         mapped[hit] = self._mapped(energy[hit].log()).exp()
         return mapped
 
@@ -131,7 +133,7 @@ class SpectrumMap(Calibration):
         """The spline at logarithms of energies, shape (n,)."""
         k = torch.bucketize(x, self.knots[1:-1], right=True)
         offset = x - self.knots[k]
-        inside = offset.clamp_max(self.knots[-1] - self.knots[k])
+        inside = offset.clamp_min(0).minimum(self.knots[-1] - self.knots[k])
         cubic, square, slope, value = self.coefficients[:, k]
         y = ((cubic * inside + square) * inside + slope) * inside + value
         end_slope = (3 * cubic * inside + 2 * square) * inside + slope
@@ -143,9 +145,11 @@ class SpectrumMap(Calibration):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.means = [[float(x), float(y)] for x, y in state["means"]]
-        border = np.log(self.threshold)
-        inner = [mean for mean in self.means if mean[0] > border]
-        x, y = np.asarray([[border, border], *inner]).T
+        means = self.means
+        if self.threshold:
+            border = float(np.log(self.threshold))
+            means = [[border, border], *(mean for mean in means if mean[0] > border)]
+        x, y = np.asarray(means).T
         # rounding aside, both rise; a flat pair would stop the interpolation
         spline = PchipInterpolator(x, np.maximum.accumulate(y))
         self.knots = torch.as_tensor(spline.x, dtype=torch.float32, device=self.knots.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from typing import Any
 
 import yaml
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 import caloforge
-from caloforge.data import replacing
+from caloforge.data import write_files
 from caloforge.geometry import Geometry
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration
@@ -46,11 +48,12 @@ class StageFolder:
 
     def save_weights(self, stage: Stage) -> None:
         """Write the weights and the transforms of a stage."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(self.path / "transforms.json", stage.transforms())
         tensors = {name: value.detach().contiguous() for name, value in stage.state_dict().items()}
-        with replacing(self.path / "weights.safetensors") as temporary:
-            save_file(tensors, temporary)
+        files: dict[Path, str | bytes] = {
+            self.path / "transforms.json": json.dumps(stage.transforms(), indent=1),
+            self.path / "weights.safetensors": to_bytes(tensors),
+        }
+        write_files(files, parents=True)
 
     def load_weights(self, stage: Stage) -> None:
         """Load what `save_weights` wrote.
@@ -73,10 +76,10 @@ class StageFolder:
 
     def save_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write all that resuming needs: tensors, and values in JSON's types."""
-        self.path.mkdir(parents=True, exist_ok=True)
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        with replacing(self.path / "state.safetensors") as temporary:
-            save_file(contiguous, temporary, metadata={"values": json.dumps(values)})
+        # to memory first: an error of the disk is then one of Python's, not of safetensors
+        content = to_bytes(contiguous, metadata={"values": json.dumps(values)})
+        write_files({self.path / "state.safetensors": content}, parents=True)
 
     def load_state(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What `save_state` wrote, None if there is nothing.
@@ -98,16 +101,15 @@ class StageFolder:
 
     def save_log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the log, a line an epoch."""
-        lines = list(rows)
-        self.path.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path / "log.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [])
-            writer.writeheader()
-            writer.writerows(lines)
+        lines, text = list(rows), io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [])
+        writer.writeheader()
+        writer.writerows(lines)
+        write_files({self.path / "log.csv": text.getvalue()}, parents=True)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Mark the stage as trained and drop what only resuming needs."""
-        _write_json(self.path / "summary.json", summary)
+        write_files({self.path / "summary.json": json.dumps(summary, indent=1)})
         (self.path / "state.safetensors").unlink(missing_ok=True)
 
     def summary(self) -> dict[str, Any]:
@@ -137,9 +139,8 @@ class RunFolder:
 
     def save_calibration(self, name: str, calibration: Calibration) -> None:
         """Keep what was fitted after training."""
-        path = self._calibration(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(path, calibration.state())
+        content = json.dumps(calibration.state(), indent=1)
+        write_files({self._calibration(name): content}, parents=True)
 
     def load_calibration(self, name: str, calibration: Calibration) -> bool:
         """Load what `save_calibration` wrote; returns whether there is any.
@@ -167,8 +168,11 @@ class RunFolder:
         Args:
             system: what is trained.
             facts: what else belongs to the run, such as the seed and the training sample.
+
+        Raises:
+            NoSpaceError: if the disk is full, as all that writes here.
+            ValueError: if the path is no folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         config = {
             "caloforge": caloforge.__version__,
             "system": system.name,
@@ -177,8 +181,8 @@ class RunFolder:
             "config": config_to_dict(system.config),
             "geometry": system.geometry.to_dict(),
         }
-        with replacing(self.path / "config.yaml") as temporary:
-            temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+        text = yaml.safe_dump(config, sort_keys=False)
+        write_files({self.path / "config.yaml": text}, parents=True)
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote.
@@ -232,8 +236,3 @@ def load(run: str | Path) -> System:
                 "resume the training"
             )
     return system
-
-
-def _write_json(path: Path, values: Any) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=1))

@@ -18,6 +18,7 @@ from caloforge.evaluation.observables import Floats, features, high_level, mean_
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import EnergyRatios, Logit
+from caloforge.rounding import is_rounding
 from caloforge.showers import VoxelShowers
 from caloforge.units import GeV, MeV
 
@@ -75,12 +76,13 @@ class Table(Inputs):
     def standardised(self, rows: Tensor) -> Table:
         """Scale every input to mean 0 and standard deviation 1 (ddof 0) of some showers.
 
-        NaN, as the centre of an empty shower, becomes the mean; constant inputs become 0.
+        NaN, as the centre of an empty shower, becomes the mean; inputs that are constant there but
+        for rounding, see `is_rounding`, are only shifted.
         """
         known = self.values[rows]
         mean = known.nanmean(dim=0)
         std = (known - mean).square().nanmean(dim=0).sqrt()
-        scaled = (self.values - mean) / torch.where(std > 1e-9, std, 1)
+        scaled = (self.values - mean) / std.masked_fill(is_rounding(std, mean.abs()), 1)
         return dataclasses.replace(self, values=scaled.nan_to_num(0))
 
 

@@ -14,8 +14,9 @@ from caloforge.evaluation.comparison import Columns, Comparison, Metric
 from caloforge.evaluation.metrics.wasserstein import (
     PUBLISHED_SIZE,
     SpectrumDistance,
+    distance,
+    has_spread,
     mean_std,
-    wasserstein,
 )
 from caloforge.evaluation.observables import Floats, fixed_energy
 from caloforge.evaluation.sample import Sample
@@ -61,7 +62,7 @@ class _Distances(Metric):
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
         """Distance of each observable."""
         values = {
-            name: _mean_distance(reference[name], candidate[name], scales)
+            name: _mean_distance(name, reference[name], candidate[name], scales)
             for name, scales in self.scales.items()
         }
         return Comparison({**values, "spectrum": self.spectrum(reference, candidate)})
@@ -72,13 +73,11 @@ def _columns(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(len(values), -1).T
 
 
-def _mean_distance(first: NDArray[Any], second: NDArray[Any], scales: Floats) -> float:
-    found = [
-        wasserstein(*pair, mean=mean, std=std)
-        for *pair, (mean, std) in zip(_columns(first), _columns(second), scales, strict=True)
-        if std > 0
-    ]
-    return float(np.mean(found)) if found else float("nan")
+def _mean_distance(name: str, first: NDArray[Any], second: NDArray[Any], scales: Floats) -> float:
+    """Mean over the columns that have a spread; of the first where none has."""
+    columns = list(zip(_columns(first), _columns(second), scales, strict=True))
+    found = [distance(name, x, y, *scale) for x, y, scale in columns if has_spread(*scale)]
+    return float(np.mean(found)) if found else distance(name, *columns[0][:2], *scales[0])
 
 
 class CaloCloudsDistance(_Distances):

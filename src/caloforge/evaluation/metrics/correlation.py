@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from caloforge.evaluation.comparison import Columns, Comparison, Metric
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
+from caloforge.rounding import is_rounding
 
 __all__ = ["CorrelationDifference", "LayerCorrelation", "correlation_difference", "pearson"]
 
@@ -28,7 +29,8 @@ def pearson(layer_energies: ArrayLike) -> Floats:
 
     .. math:: C_{lm} = \mathrm{cov}(E_l, E_m) \,/\, (\sigma_l \sigma_m)
 
-    A layer that has the same energy in every shower has correlation 0 with the others.
+    A layer that has the same energy in every shower, but for rounding, has correlation 0 with the
+    others.
 
     Args:
         layer_energies: energy of each layer [MeV], shape (n, layers).
@@ -37,7 +39,7 @@ def pearson(layer_energies: ArrayLike) -> Floats:
         Symmetric, 1 on the diagonal, shape (layers, layers).
 
     Raises:
-        ValueError: for fewer than two showers.
+        ValueError: for fewer than two showers, or energies that are not finite.
 
     Source: CaloChallenge, ``reference_creation.ipynb``.
     """
@@ -46,9 +48,11 @@ def pearson(layer_energies: ArrayLike) -> Floats:
         raise ValueError(
             f"layer_energies must have shape (n, layers) with n > 1, got {energies.shape}"
         )
+    if not np.isfinite(energies).all():
+        raise ValueError("layer_energies must be finite [MeV]: remove broken showers")
     with np.errstate(divide="ignore", invalid="ignore"):
         matrix = np.atleast_2d(np.corrcoef(energies, rowvar=False))
-    constant = np.ptp(energies, axis=0) == 0
+    constant = is_rounding(np.ptp(energies, axis=0), np.abs(energies).max(axis=0))
     matrix[constant] = matrix[:, constant] = 0
     np.fill_diagonal(matrix, 1)
     return matrix

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import svdvals
-from scipy.optimize import curve_fit
 from threadpoolctl import threadpool_limits
 
 from caloforge.evaluation.comparison import SmallSampleWarning
+from caloforge.evaluation.metrics.undetermined import undetermined
 from caloforge.evaluation.observables import Floats
+from caloforge.rounding import is_rounding
 
 __all__ = [
     "Distance",
@@ -24,6 +25,10 @@ __all__ = [
     "polynomial_mmd",
 ]
 
+TOO_FAR = (
+    "the candidate's features lie too many of the reference's largest values away for double "
+    "precision"
+)
 KERNEL_SIZE = 10_000  # showers of each batch of KPD
 KERNEL_BLOCK = 1024  # rows: a block of the kernel's matrix has 8 MB, which stay in the cache
 
@@ -77,8 +82,10 @@ def fpd(
 
     Warns:
         SmallSampleWarning: for less showers than the smallest batches have.
+        UndeterminedWarning: for samples so far apart that the distance, then NaN, overflows.
 
-    Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``.
+    Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``. The line is that of its
+    definition; JetNet's own search for it may stop up to some 1e-5 beside it.
     """
     rng = np.random.default_rng(seed)
     first, second = _normalise(reference, candidate)
@@ -210,7 +217,11 @@ def _warn_of_few(n: int, batch_size: int) -> None:
 
 
 def _normalise(reference: ArrayLike, candidate: ArrayLike) -> tuple[Floats, Floats]:
-    """Both samples in units of the reference's largest absolute value of each column."""
+    """Both samples in units of the reference's largest absolute value of each column.
+
+    A column that is 0 in the reference, or only rounding beside the candidate's spread, is left as
+    it is.
+    """
     first, second = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
     for name, sample in {"reference": first, "candidate": second}.items():
         if sample.ndim != 2 or len(sample) < 2 or sample.shape[1:] != first.shape[1:]:
@@ -221,18 +232,21 @@ def _normalise(reference: ArrayLike, candidate: ArrayLike) -> tuple[Floats, Floa
         if not np.isfinite(sample).all():
             raise ValueError(f"the features of the {name} must be finite: remove broken showers")
     scale = np.abs(first).max(axis=0)
-    scale[scale == 0] = 1
-    return first / scale, second / scale
+    scale[is_rounding(scale, np.ptp(second, axis=0))] = 1
+    with np.errstate(over="ignore"):
+        return first / scale, second / scale
 
 
 def _batch_sizes(smallest: int, largest: int, n_sizes: int) -> NDArray[np.int32]:
     """Sizes equally spaced in 1/size, cut to integers."""
-    if not 2 <= smallest < largest or n_sizes < 3:
-        raise ValueError(
-            "a line needs three or more sizes of batches from at least 2 to more showers, got "
-            f"{n_sizes} from {smallest} to {largest}"
-        )
-    return (1 / np.linspace(1 / smallest, 1 / largest, n_sizes)).astype(np.int32)
+    if 2 <= smallest < largest and n_sizes >= 3:
+        sizes = (1 / np.linspace(1 / smallest, 1 / largest, n_sizes)).astype(np.int32)
+        if sizes[0] < sizes[-1]:
+            return sizes
+    raise ValueError(
+        "a line needs three or more sizes of batches from at least 2 to more showers, got "
+        f"{n_sizes} from {smallest} to {largest}"
+    )
 
 
 def _extrapolate(
@@ -249,7 +263,8 @@ def _extrapolate(
     first, second = first - centre, second - centre
     # Matrices of some hundred columns are too small for threads, which wait for each other longer
     # than they work, above all where other processes run.
-    with threadpool_limits(limits=1, user_api="blas"):
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with threadpool_limits(limits=1, user_api="blas"), quiet:
         distances = [
             frechet_distance(
                 *_moments(first, draw(len(first), size)), *_moments(second, draw(len(second), size))
@@ -257,12 +272,34 @@ def _extrapolate(
             for size in sizes.repeat(num_batches).tolist()
         ]
     means = np.reshape(distances, (len(sizes), num_batches)).mean(axis=1)
-    found, covariance = curve_fit(_line, 1 / sizes, means, bounds=([0, 0], [np.inf, np.inf]))
-    return Distance(float(found[0]), float(np.sqrt(covariance[0, 0])))
+    if not np.isfinite(means).all():
+        return Distance(
+            undetermined("the Fréchet distance", f"{TOO_FAR} in their squares"), float("nan")
+        )
+    return _intercept(1 / sizes, means)
 
 
-def _line(x: Floats, intercept: float, slope: float) -> Floats:
-    return intercept + slope * x
+def _intercept(x: Floats, y: Floats) -> Distance:
+    r"""Least squares for y = a + b x with a and b not below 0: a and its standard error.
+
+    The sum of squares is convex, so where the straight line has a negative a or b, its least value
+    in the quadrant lies on an axis. The variance is that of the free fit,
+
+    .. math:: \frac{\sum_i (y_i - a - b x_i)^2}{n - 2}\,
+        \frac{\sum_i x_i^2}{n \sum_i (x_i - \bar x)^2}
+    """
+    scale = float(np.abs(y).max()) or 1.0  # so that no square overflows
+    x, y = x / x.max(), y / scale
+    offset = x - x.mean()
+    slope = float(offset @ y / (offset @ offset))
+    lines = [(float(y.mean()) - slope * float(x.mean()), slope)]
+    if min(lines[0]) < 0:
+        lines = [(0.0, max(0.0, float(x @ y / (x @ x)))), (max(0.0, float(y.mean())), 0.0)]
+    squares = [float(((y - a - b * x) ** 2).sum()) for a, b in lines]
+    best = int(np.argmin(squares))
+    n = len(x)
+    variance = squares[best] / (n - 2) * float(x @ x) / (n * float(offset @ offset))
+    return Distance(scale * lines[best][0], scale * variance**0.5)
 
 
 def _weigh(sample: Floats, rows: Rows) -> tuple[Floats, Floats]:
@@ -298,6 +335,8 @@ def frechet_distance(
     Means have shape (d,), covariances (d, d).
     """
     shift = first_mean - second_mean
+    if not (np.isfinite(first_covariance).all() and np.isfinite(second_covariance).all()):
+        return float("nan")
     overlap = svdvals(_factor(first_covariance).T @ _factor(second_covariance)).sum()
     traces = np.trace(first_covariance) + np.trace(second_covariance)
     return float(shift @ shift + traces - 2 * overlap)
@@ -315,12 +354,17 @@ def _factor(covariance: Floats) -> Floats:
 def _unbiased_mmd(first: Floats, weights: Floats, second: Floats, second_weights: Floats) -> float:
     """Unbiased squared discrepancy of rows that count as often as their weights say."""
     n, m = weights.sum(), second_weights.sum()
-    within = [
-        (_kernel_sum(x, w, x, w) - w @ _kernel(np.vecdot(x, x), x.shape[1])) / (size * (size - 1))
-        for x, w, size in ((first, weights, n), (second, second_weights, m))
-    ]
-    between = _kernel_sum(first, weights, second, second_weights)
-    return float(within[0] + within[1] - 2 * between / (n * m))
+    with np.errstate(over="ignore", invalid="ignore"):
+        within = [
+            (_kernel_sum(x, w, x, w) - w @ _kernel(np.vecdot(x, x), x.shape[1]))
+            / (size * (size - 1))
+            for x, w, size in ((first, weights, n), (second, second_weights, m))
+        ]
+        between = _kernel_sum(first, weights, second, second_weights)
+        found = float(within[0] + within[1] - 2 * between / (n * m))
+    if not np.isfinite(found):
+        return undetermined("the kernel distance", f"{TOO_FAR} in their eighth power")
+    return found
 
 
 def _kernel(products: Floats, d: int) -> Floats:

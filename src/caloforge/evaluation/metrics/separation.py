@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.evaluation.comparison import Columns, Comparison, Metric, Value
-from caloforge.evaluation.observables import Floats, ShowerSource, alpha_layers
+from caloforge.evaluation.metrics.undetermined import undetermined
+from caloforge.evaluation.observables import Floats, ShowerSource, alpha_layers, resolved
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.spectrum import find_bins
 from caloforge.geometry import Geometry
+from caloforge.rounding import is_rounding
 
 __all__ = ["Separation", "bin_edges", "separation_power", "separation_powers"]
 
@@ -26,23 +28,27 @@ def separation_power(first: ArrayLike, second: ArrayLike) -> Floats:
     .. math:: S = \frac12 \sum_i \frac{(h_i - k_i)^2}{h_i + k_i + 10^{-16}}
 
     with h and k normalised to unit sum inside the range. Two samples of N entries each of the same
-    distribution give about (number of populated bins) / 2N.
+    distribution give about (number of populated bins) / 2N. A histogram without entries shares no
+    bin with one that has some: they are as far apart as can be.
 
     Args:
         first: bin contents, shape (..., bins).
         second: bin contents, shape (..., bins).
 
     Returns:
-        S, shape (...); NaN where a histogram is empty.
+        S, shape (...); 1 where one of the two is empty, NaN where both are.
 
-    Source: CaloChallenge, ``evaluate_plotting_helper.py`` (triangular discrimination).
+    Source: CaloChallenge, ``evaluate_plotting_helper.py`` (triangular discrimination), which has no
+    value where one is empty.
     """
     with np.errstate(invalid="ignore"):
         h, k = (
             counts / counts.sum(axis=-1, keepdims=True)
             for counts in (np.asarray(first, np.float64), np.asarray(second, np.float64))
         )
-    return np.asarray(0.5 * ((h - k) ** 2 / (h + k + EMPTY_BIN)).sum(axis=-1))
+    power = 0.5 * ((h - k) ** 2 / (h + k + EMPTY_BIN)).sum(axis=-1)
+    empty, other = (np.isnan(side).any(axis=-1) for side in (h, k))
+    return np.where(empty ^ other, 1.0, power)
 
 
 # The CaloChallenge's ranges [mm] of its hundred bins: datasets 2 and 3; dataset 1 and, apart, its
@@ -90,17 +96,19 @@ def bin_edges(
         geometry: the voxels.
         energy_inc: incident energies of the reference [MeV], shape (n,).
         features: CaloChallenge features of the reference.
-        threshold: read-out threshold [MeV], the lowest layer energy in the histograms.
+        threshold: read-out threshold [MeV], the lowest layer energy in the histograms; where there
+            is none, that is the reference's lowest one.
 
     Returns:
         Lists of borders, one a layer: E_layer [MeV], centres and widths [mm]; one list for E_tot,
         the borders of E_tot / E_inc.
     """
     official = geometry.name.startswith("calochallenge-")
+    features = resolved(features)
     ratio = features["E_tot"] / energy_inc
     edges = {
         "E_tot": [np.linspace(0.5, 1.5, 101) if official else _around(ratio)],
-        "E_layer": [_logarithmic(threshold, top) for top in features["E_layer"].max(axis=0)],
+        "E_layer": _of_energies(features["E_layer"], threshold),
         "sparsity": (
             [np.linspace(0, 1, 21)] * geometry.n_layers
             if official
@@ -120,15 +128,19 @@ def bin_edges(
     return edges
 
 
-def _logarithmic(threshold: float, highest: float) -> Floats:
-    """The CaloChallenge's 40 borders; an arbitrary bin for a layer that is always empty."""
-    top = highest if highest > threshold else 2 * threshold
-    return np.logspace(np.log10(threshold), np.log10(top), 40)
+def _of_energies(energies: Floats, threshold: float) -> list[Floats]:
+    """The CaloChallenge's 40 borders; arbitrary ones for a layer that is always empty."""
+    lowest = threshold or energies.min(initial=np.inf, where=energies > 0)
+    if not np.isfinite(lowest):
+        lowest = 1.0
+    tops = [top if top > lowest else 2 * lowest for top in energies.max(axis=0)]
+    return [np.logspace(np.log10(lowest), np.log10(top), 40) for top in tops]
 
 
 def _around(values: Floats, bins: int = 100) -> Floats:
     low, high = np.quantile(values, [0.001, 0.999])
-    margin = 0.1 * (high - low) or 1.0
+    is_constant = is_rounding(float(high - low), float(np.abs(values).max()))
+    margin = 1.0 if is_constant else 0.1 * (high - low)
     return np.linspace(low - margin, high + margin, bins + 1)
 
 
@@ -168,6 +180,12 @@ class Separation(Metric):
             values[name] = float(powers[0]) if name == "E_tot" else powers
         spectra = (side["voxel"].sum(axis=0) for side in (reference, candidate))
         values["voxel"] = float(separation_power(*spectra))
+        for name, found in values.items():
+            if np.isnan(found).all():
+                undetermined(
+                    f"the separation power of {name}",
+                    "no shower of the reference or the candidate has a value inside its bins",
+                )
         return Comparison(values)
 
     def is_comparable(self, size: int) -> bool:

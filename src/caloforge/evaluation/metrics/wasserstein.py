@@ -10,15 +10,19 @@ from numpy.typing import ArrayLike
 from scipy.stats import wasserstein_distance
 
 from caloforge.evaluation.comparison import Columns, Comparison, Metric, Value
+from caloforge.evaluation.metrics.undetermined import undetermined
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Profile, Sample
 from caloforge.evaluation.spectrum import Spectrum
+from caloforge.rounding import is_rounding
 
 __all__ = [
     "PUBLISHED_SIZE",
     "SpectrumDistance",
     "Wasserstein",
     "WassersteinBatches",
+    "distance",
+    "has_spread",
     "mean_std",
     "wasserstein",
     "wasserstein_batches",
@@ -51,7 +55,8 @@ def wasserstein(
         std: standard deviation of the reference (n - 1), by default of these values, unweighted.
 
     Returns:
-        The distance, without unit; NaN if a sample has no finite value or no spread.
+        The distance, without unit; NaN if a sample has no finite value, or the reference no spread
+        but rounding.
 
     Source: Conv. L2LFlows, section 5.1 and its ``wasserstein.py``.
     """
@@ -61,10 +66,66 @@ def wasserstein(
         return float("nan")
     centre = x.mean() if mean is None else mean
     scale = (x.std(ddof=1) if len(x) > 1 else 0.0) if std is None else std
-    if not scale > 0:
+    if not has_spread(float(centre), float(scale)):
         return float("nan")
     x, y = (x - centre) / scale, (y - centre) / scale
     return float(wasserstein_distance(x, y, x_weights, y_weights))
+
+
+def has_spread(mean: float, std: float) -> bool:
+    """Whether a standard deviation can be a unit: it is known, and more than rounding."""
+    return not (np.isnan(std) or is_rounding(std, abs(mean)))
+
+
+def distance(
+    name: str, reference: ArrayLike, candidate: ArrayLike, mean: float, std: float
+) -> float:
+    """The distance of an observable as `wasserstein` gives it, NaN with a warning that says why.
+
+    Args:
+        name: of the observable.
+        reference: its values, shape (n,).
+        candidate: its values, shape (m,).
+        mean: of the whole reference.
+        std: of the whole reference.
+    """
+    if not has_spread(mean, std):
+        return _without_unit(name)
+    found = wasserstein(reference, candidate, mean=mean, std=std)
+    return _without_values(name) if np.isnan(found) else found
+
+
+def _of_profile(
+    name: str, place: Floats, reference: Floats, candidate: Floats, mean: float, std: float
+) -> float:
+    """The same of a profile: positions, shape (k,), with the energies there, shape (n, k)."""
+    if not has_spread(mean, std):
+        return _without_unit(name)
+    weights = [side.sum(axis=0, dtype=np.float64) for side in (reference, candidate)]
+    if min(total.sum() for total in weights) <= 0:
+        return _without_values(name)
+    return wasserstein(
+        place,
+        place,
+        reference_weights=weights[0],
+        candidate_weights=weights[1],
+        mean=mean,
+        std=std,
+    )
+
+
+def _without_unit(name: str) -> float:
+    return undetermined(
+        f"the Wasserstein distance of {name}",
+        "all showers of the reference have the same value, whose spread is to be its unit",
+    )
+
+
+def _without_values(name: str) -> float:
+    return undetermined(
+        f"the Wasserstein distance of {name}",
+        "no shower of the reference or no shower of the candidate has a value",
+    )
 
 
 class WassersteinBatches(NamedTuple):
@@ -90,7 +151,7 @@ def wasserstein_batches(
     Args:
         reference: values of Geant4 showers, shape (n,).
         candidate: values of generated showers, shape (m,).
-        n_batches: number of batches.
+        n_batches: number of batches; a single one has no standard deviation, which is NaN.
         rng: shuffles both samples first; None: their order is kept.
 
     Raises:
@@ -107,14 +168,15 @@ def wasserstein_batches(
         raise ValueError(
             f"{n_batches} batches need more than {n} finite values: take fewer batches"
         )
-    mean, std = float(x.mean()), float(x.std(ddof=1))
+    mean, std = mean_std(x)
     found = np.array(
         [
             wasserstein(x[rows], y[rows], mean=mean, std=std)
             for rows in (slice(i, min(i + length, n)) for i in range(0, n, length))
         ]
     )
-    return WassersteinBatches(float(found.mean()), float(found.std(ddof=1)))
+    spread = float(found.std(ddof=1)) if n_batches > 1 else float("nan")
+    return WassersteinBatches(float(found.mean()), spread)
 
 
 def _finite(values: ArrayLike, weights: ArrayLike | None) -> tuple[Floats, Floats | None]:
@@ -158,23 +220,11 @@ class Wasserstein(Metric):
         values: dict[str, Value] = {}
         for name, (mean, std) in self.scales.items():
             place = self.positions.get(name.removesuffix("_profile"))
+            pair = reference[name], candidate[name]
             if place is None:
-                pair = reference[name], candidate[name]
-                values[name] = wasserstein(*pair, mean=mean, std=std)
-                continue
-            weights = [side[name].sum(axis=0, dtype=np.float64) for side in (reference, candidate)]
-            values[name] = (
-                wasserstein(
-                    place,
-                    place,
-                    reference_weights=weights[0],
-                    candidate_weights=weights[1],
-                    mean=mean,
-                    std=std,
-                )
-                if min(total.sum() for total in weights) > 0
-                else float("nan")
-            )
+                values[name] = distance(name, *pair, mean, std)
+            else:
+                values[name] = _of_profile(name, place, *pair, mean, std)
         values["spectrum"] = self.spectrum(reference, candidate)
         return Comparison(values)
 
@@ -193,7 +243,7 @@ class SpectrumDistance:
     def __init__(self, reference: Spectrum) -> None:
         self.edges = reference.edges
         middle = (self.edges[:-1] + self.edges[1:]) / 2
-        self.std = mean_std(middle, reference.counts.sum(axis=0, dtype=np.float64))[1]
+        self.scale = mean_std(middle, reference.counts.sum(axis=0, dtype=np.float64))
 
     @staticmethod
     def columns(spectrum: Spectrum) -> Columns:
@@ -203,18 +253,21 @@ class SpectrumDistance:
 
     def __call__(self, reference: Columns, candidate: Columns) -> float:
         """Area between the cumulative distributions, by the trapezium rule on the fine bins."""
+        mean, std = self.scale
+        if not has_spread(mean, std):
+            return _without_unit("the spectrum")
         cumulative, beyond = [], []
         for side in (reference, candidate):
             counts = side["spectrum"].sum(axis=0, dtype=np.float64)
             n_above, excess = side["above"].sum(axis=0)
             n_hits = counts.sum() + n_above
             if not n_hits:
-                return float("nan")
+                return _without_values("the spectrum")
             cumulative.append(np.concatenate([[0], np.cumsum(counts)]) / n_hits)
             beyond.append(excess / n_hits)
         area = np.trapezoid(np.abs(cumulative[0] - cumulative[1]), self.edges)
         # Beyond the reference's highest energy only the candidate's distribution is not yet 1.
-        return float((area + abs(beyond[0] - beyond[1])) / self.std)
+        return float((area + abs(beyond[0] - beyond[1])) / std)
 
 
 def mean_std(values: Floats, weights: Floats | None = None) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from caloforge.evaluation.observables.calochallenge import (
     alpha_layers,
     calochallenge,
     high_level,
+    resolved,
 )
 from caloforge.evaluation.observables.caloclouds import (
     FIXED_ENERGIES,
@@ -59,6 +60,7 @@ __all__ = [
     "mean_rho",
     "point_features",
     "put",
+    "resolved",
     "rho_rings",
     "stream",
     "transverse_groups",

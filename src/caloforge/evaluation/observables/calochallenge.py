@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from caloforge.evaluation.observables.moments import layer_sums
 from caloforge.evaluation.observables.source import Floats
 from caloforge.geometry import CartesianLayer, Geometry
+from caloforge.rounding import is_rounding
 from caloforge.showers import VoxelShowers
 
-__all__ = ["HIGH_LEVEL", "alpha_layers", "calochallenge", "high_level"]
+__all__ = ["HIGH_LEVEL", "alpha_layers", "calochallenge", "high_level", "resolved"]
 
 EMPTY = 1e-16  # MeV, added to a layer's energy so that an empty layer has centre and width 0
 
@@ -42,6 +43,29 @@ def calochallenge(showers: VoxelShowers) -> dict[str, Floats]:
         result[f"EC_{name}"] = centre[:, layers]
         result[f"width_{name}"] = width[:, layers]
     return result
+
+
+def resolved(features: Mapping[str, Floats]) -> dict[str, Floats]:
+    r"""The same features, with width 0 where all energy of a layer sits at one position.
+
+    The published formula is a difference of squares, which leaves :math:`10^{-6}` mm there: by
+    rounding, and by the :math:`\epsilon = 10^{-16}` MeV added to the layer's energy E, which make
+    up :math:`\sigma^2 / (\sigma^2 + \mu^2)` of some :math:`10^{-15}` and :math:`\epsilon / E`.
+    In units of such widths any candidate would be infinitely far away.
+
+    Args:
+        features: CaloChallenge features as `features` returns them.
+    """
+    added = EMPTY / (features["E_layer"] + EMPTY)
+    found = dict(features)
+    for name in ("eta", "phi", "r"):
+        variance = features[f"width_{name}"] ** 2
+        square = variance + features[f"EC_{name}"] ** 2
+        # Where layers have no eta and phi, the columns of the others do not tell which they are.
+        share = added if square.shape == added.shape else added.min(axis=1, keepdims=True)
+        is_point = is_rounding(variance - share * square, square)
+        found[f"width_{name}"] = np.where(is_point, 0, features[f"width_{name}"])
+    return found
 
 
 def _log_energy(energy: Floats, energy_inc: Floats) -> Floats:
@@ -103,6 +127,7 @@ def high_level(
     3. Scores of the two lists are not comparable.
     ``fractions``: the first with the log10 of energy over E_inc (plus 1e-6). Both hold the same
     knowledge, but a network learns the response from this one with a hundredth of the showers.
+    Widths that are only rounding are 0 in all lists, see `resolved`.
 
     Args:
         energy_inc: incident energy [MeV], shape (n,).
@@ -119,7 +144,7 @@ def high_level(
     """
     if names not in HIGH_LEVEL:
         raise ValueError(f"the list of inputs must be one of {sorted(HIGH_LEVEL)}, got {names!r}")
-    n = len(energy_inc)
+    n, features = len(energy_inc), resolved(features)
     incident = np.asarray(energy_inc, np.float64).reshape(n, 1)
     columns = [np.log10(incident)]
     columns += [scale(features[name].reshape(n, -1), incident) for name, scale in HIGH_LEVEL[names]]

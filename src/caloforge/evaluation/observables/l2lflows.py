@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caloforge.evaluation.observables.moments import layer_sums
+from caloforge.evaluation.observables.moments import layer_sums, width
 from caloforge.evaluation.observables.source import Floats
 from caloforge.geometry import Geometry, PolarLayer
 from caloforge.showers import VoxelShowers
@@ -25,12 +25,11 @@ def l2lflows(showers: VoxelShowers) -> dict[str, Floats]:
     for name, first, second in zip("xy", sums.first, sums.second, strict=True):
         mean = first.sum(axis=1) / known
         result[f"{name}_mean"] = mean
-        square = second.sum(axis=1) / known - mean**2
-        result[f"{name}_std"] = np.sqrt(np.maximum(square, 0))
+        result[f"{name}_std"] = width(mean, second.sum(axis=1) / known)
     layer = np.arange(geometry.n_layers)
     mean = sums.energy @ layer / known
     result["z_mean"] = mean
-    result["z_std"] = np.sqrt((sums.energy * (layer - mean[:, None]) ** 2).sum(axis=1) / known)
+    result["z_std"] = width(mean, sums.energy @ layer**2 / known)
     return result
 
 

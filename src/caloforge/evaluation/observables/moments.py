@@ -8,9 +8,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from caloforge.evaluation.observables.source import Floats
+from caloforge.rounding import is_rounding
 from caloforge.showers import VoxelShowers
 
-__all__ = ["LayerSums", "layer_sums"]
+__all__ = ["LayerSums", "layer_sums", "width"]
 
 
 class LayerSums(NamedTuple):
@@ -54,3 +55,19 @@ def layer_sums(showers: VoxelShowers, *positions: Floats) -> LayerSums:
     return LayerSums(
         sums[0], sums[1 : k + 1], sums[k + 1 :], counts.reshape(n, n_layers).astype(np.float64)
     )
+
+
+def width(mean: Floats, mean_square: Floats) -> Floats:
+    r"""Standard deviation of positions from their mean and mean square.
+
+    .. math:: \sqrt{\langle x^2 \rangle - \langle x \rangle^2}
+
+    0 where all energy sits at one position: the difference is then only rounding, whose root would
+    pass for a width.
+
+    Args:
+        mean: mean position, of any shape.
+        mean_square: mean of its square.
+    """
+    variance = mean_square - mean**2
+    return np.sqrt(np.where(is_rounding(variance, mean_square), 0, variance))
