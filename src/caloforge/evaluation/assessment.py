@@ -243,7 +243,7 @@ class _Assessment:
             floor = floors[draws]
             found = self._measured(columns, plan, reference, sample, "candidate")
             scores = [
-                _score(metric, observable, candidate, found, floor, plan.size)
+                _score(metric, observable, candidate, found, floor, plan.size, reference.geometry)
                 for observable in found.values
             ]
             yield scores, {(key, candidate): out for key, out in found.outputs.items()}
@@ -306,7 +306,13 @@ class _Columns:
 
 
 def _score(
-    metric: Metric, observable: str, candidate: str, found: Measured, floor: Measured, size: int
+    metric: Metric,
+    observable: str,
+    candidate: str,
+    found: Measured,
+    floor: Measured,
+    size: int,
+    geometry: Geometry,
 ) -> Score:
     value, error, layers = found.summary(observable)
     floor_value, floor_error, floor_layers = floor.summary(observable)
@@ -319,7 +325,7 @@ def _score(
         floor=floor_value,
         floor_error=floor_error,
         n_showers=size,
-        comparable=metric.is_comparable(size),
+        comparable=metric.is_comparable(size, geometry),
         layers=layers,
         floor_layers=floor_layers,
         layer_errors=found.layer_errors(observable),

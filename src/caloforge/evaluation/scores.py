@@ -200,7 +200,7 @@ class Scores:
 
     def published(self) -> PublishedTable | None:
         """The candidates beside the CaloChallenge's table; None for other geometries."""
-        return published_table(self.reference.geometry.name, self.values, list(self.candidates))
+        return published_table(self.reference.geometry, self.values, list(self.candidates))
 
     def to_markdown(self, *, published: bool = False) -> str:
         """The table of scores beside the floor, for reading.
