@@ -15,7 +15,10 @@ from caloforge.report.page import _command, _summary
 from caloforge.report.panels import sections
 from caloforge.report.tables import groups
 
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning"),
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SharedShowersWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ __all__ = [
     "EvaluationWarning",
     "Metric",
     "Outputs",
+    "SharedShowersWarning",
     "SmallSampleWarning",
     "Value",
     "draws",
@@ -35,6 +36,10 @@ Value = NDArray[np.float64] | float
 
 class EvaluationWarning(UserWarning):
     """A comparison that means less than it seems to."""
+
+
+class SharedShowersWarning(EvaluationWarning):
+    """Showers that samples share, or that one holds more than once."""
 
 
 class SmallSampleWarning(EvaluationWarning):

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from caloforge.data.replacing import check_target, write_files
 from caloforge.evaluation.assessment import REFERENCE
+from caloforge.evaluation.rounding import format_number
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.tails import Tails
@@ -91,6 +92,8 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         overview=overview(scores),
         groups=list(groups(scores)),
         published=scores.published(),
+        shared=scores.shared,
+        format_number=format_number,
         sections=[
             (section, [keep(draw(panel), panel.name, panel.title) for panel in section.panels])
             for section in sections(samples)
