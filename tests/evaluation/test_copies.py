@@ -122,8 +122,8 @@ def test_a_candidate_that_holds_showers_of_geant4_is_named_beside_its_scores(bun
         )
     texts = [str(w.message) for w in seen if w.category is SharedShowersWarning]
     assert texts == [
-        "learned holds 30 showers of Geant4 among its 300 (its no. 0 is no. 0 there): its scores "
-        "are too good by as much",
+        "learned holds 30 showers of Geant4 among its 300 (its no. 0 is no. 0 there): they make "
+        "its scores too good",
         "copied holds 10 showers of learned among its 300 (its no. 0 is no. 30 there): their "
         "scores are not independent of each other",
     ]

@@ -142,7 +142,7 @@ def test_a_value_that_is_missing_without_a_word_is_explained_by_the_draws():
         {"a": np.array([1.0, np.nan, 2.0]), "b": np.array([np.nan] * 3), "c": np.array([1.0])}
     )
     assert found.reason("a") == "only 2 of 3 draws gave a value"
-    assert found.reason("b") == "none of 3 draws gave a value"
+    assert found.reason("b") == "it cannot be determined from these showers"
     assert found.reason("c") == "its error is not known, as it was taken once"
 
 

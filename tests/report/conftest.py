@@ -64,7 +64,7 @@ def scores(shared_data, timing):
     }
     first, *others = scores.values
     values = (dataclasses.replace(first, reason="its bins hold <no> shower"), *others)
-    shared = (Shared(NASTY, "Geant4", 7, 400, (3, 5), "its scores are too good by as much"),)
+    shared = (Shared(NASTY, "Geant4", 7, 400, (3, 5), "they make its scores too good"),)
     return dataclasses.replace(scores, values=values, outputs=outputs, tails=tails, shared=shared)
 
 

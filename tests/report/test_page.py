@@ -78,7 +78,7 @@ PROBE = """
   turn("feature", "3");
   turn("layer", "20");
   const names = () =>
-    [...document.querySelectorAll("#overview tr.candidate th")].map((th) => th.textContent.trim());
+    [...document.querySelectorAll("#overview tr.candidate .name")].map((name) => name.textContent);
   const order = [names()];
   document.querySelector('button[data-column="1"]').click();
   order.push(names());
@@ -132,6 +132,7 @@ def test_the_page_says_what_is_shared_which_way_is_worse_and_why_a_value_is_miss
     (shared,) = scores.shared
     assert str(escape(shared.text)) in text
     assert str(escape(f"{scores.values[0].title}: {scores.values[0].reason}")) in text
+    assert "<small>holds 7 Geant4 showers</small>" in text
     for words in ("lower is better", ">better</th>", ">lower</td>", "farthest off"):
         assert words in text
 

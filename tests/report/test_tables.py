@@ -41,6 +41,14 @@ def test_of_what_has_no_direction_the_nearest_to_the_floor_is_best(scores):
     assert [cell.key for cell in row] == pytest.approx([0.5, 0.1, 0.4])
 
 
+def test_a_candidate_with_a_floor_of_its_own_has_it_beside_its_value(scores):
+    table = make(scores, prdc__density=[(1, 0.1)] * 3)
+    shorter = dataclasses.replace(table.values[2], floor=1.2, n_showers=200)
+    table = dataclasses.replace(table, values=(*table.values[:2], shorter))
+    assert [cell.note for cell in cells(table)["Density"]] == ["", "", "floor 1.20 ± 0.10"]
+    assert "1.00 ± 0.10 (floor 1.20 ± 0.10)" in table.to_markdown()
+
+
 def test_none_is_best_where_all_are_at_the_floor(scores):
     row = cells(make(scores, wasserstein__occupancy=[(1.1, 0.1)] * 3))["Occupancy"]
     assert not any(cell.best for cell in row)

@@ -190,7 +190,7 @@ def _consequence(sample: str, origin: str) -> str:
     if origin == sample:
         return "it has fewer independent showers than its errors assume"
     if origin in (REFERENCE, OTHER):
-        return "its scores are too good by as much"
+        return "they make its scores too good"
     return "their scores are not independent of each other"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,12 @@ __all__ = ["markdown"]
 def markdown(scores: Scores, *, published: bool) -> str:
     """The table of scores beside the floor, see `Scores.to_markdown`."""
     rows = scores.rows()
-    blocks = [
+    blocks = ["\n".join(f"- {found.text}." for found in scores.shared)] if scores.shared else []
+    blocks += [
         block
         for metric in dict.fromkeys(metric for metric, _, _ in rows)
         for block in _of_metric(metric, [row for name, _, row in rows if name == metric], scores)
     ]
-    if scores.shared:
-        blocks.append("\n".join(f"- {found.text}." for found in scores.shared))
     if scores.timing:
         blocks.append(_timing(scores.timing))
     if published and (table := scores.published()):
@@ -83,11 +83,7 @@ def _published(table: PublishedTable) -> str:
     for row in table.rows:
         own = row.kind != "published"
         cells = [
-            ""
-            if value is None
-            else f"({format_number(value)})"
-            if own and not comparable
-            else format_number(value)
+            _published_cell(value, in_brackets=own and not comparable)
             for value, (_, comparable) in zip(row.values, table.columns, strict=True)
         ]
         lines.append([f"**{row.name}**" if own else row.name, *cells])
@@ -96,6 +92,14 @@ def _published(table: PublishedTable) -> str:
         "taken with another number of showers and may not be compared."
     )
     return note + "\n\n" + _table(lines)
+
+
+def _published_cell(value: float | None, *, in_brackets: bool) -> str:
+    if value is None:
+        return ""
+    if math.isnan(value):
+        return "no value"
+    return f"({format_number(value)})" if in_brackets else format_number(value)
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:

@@ -139,8 +139,9 @@ class Measured:
             return "its error is not known, as it was taken once"
         means = _mean_over_layers(self.values[observable])
         missing = np.isnan(means)
-        which = "none" if missing.all() else f"only {np.sum(~missing)}"
-        return f"{which} of {len(means)} draws gave a value"
+        if missing.all():
+            return "it cannot be determined from these showers"
+        return f"only {np.sum(~missing)} of {len(means)} draws gave a value"
 
     def layer_errors(self, observable: str) -> tuple[float, ...]:
         """Standard deviation of each layer over the draws, empty for a single one."""

@@ -274,7 +274,7 @@ def _cell(score: Score, row: Sequence[Score], parts: Sequence[Score]) -> Cell:
     off = any(other.excess >= AT_FLOOR for other in row)
     return Cell(
         text="no value" if math.isnan(score.value) else score.text(),
-        note=_note(score, parts),
+        note=_note(score, parts, row[0].text(of_floor=True)),
         mark=worst,
         best=len(row) > 1 and off and _distance(score) == lowest < math.inf,
         hint=_hint(score, parts),
@@ -282,12 +282,18 @@ def _cell(score: Score, row: Sequence[Score], parts: Sequence[Score]) -> Cell:
     )
 
 
-def _note(score: Score, parts: Sequence[Score]) -> str:
-    """In small print: how many parts are at their floor; or verdict and size in floors."""
+def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
+    """In small print: how many parts are at their floor; or verdict, size in floors, other floor.
+
+    The floor is that of the row, which is the first candidate's.
+    """
     if len(parts) > 1:
         return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
     verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
-    return ", ".join(filter(None, (verdict, _times_floor(score))))
+    own = score.text(of_floor=True)
+    return ", ".join(
+        filter(None, (verdict, _times_floor(score), "" if own == floor else f"floor {own}"))
+    )
 
 
 def _hint(score: Score, parts: Sequence[Score]) -> str:
