@@ -131,7 +131,7 @@ def test_timing_stands_in_the_table(scores):
     }
     text = dataclasses.replace(scores, timing={"one": record}).to_markdown()
     assert "| one | cpu, 1 threads | 10 | 12.30 ± 0.40 | a CPU |" in text
-    assert "| one | cuda | 10000 | not measured | a GPU |" in text
+    assert "| one | cuda | 10000 | not timed | a GPU |" in text
 
 
 def test_everything_is_saved_into_a_folder(scores, tmp_path, monkeypatch):

@@ -162,6 +162,10 @@ def test_times_stand_by_device_and_batch_size_and_say_why_one_is_missing(timing)
     assert table.batch_sizes == [1, 10000]
     cpu, gpu = table.rows
     assert cpu[:4] == ("mine", "cpu, threads: 1", "1,234,567", "812 MB")
-    assert cpu[4] == [("812.4 ± 3.1", "10 runs of 1,000 showers"), ("–", "would take an hour")]
-    assert gpu[4][1] == ("–", "not measured")
+    assert cpu[4] == [
+        ("812.4 ± 3.1", "10 runs of 1,000 showers"),
+        ("not timed", "would take an hour"),
+    ]
+    assert gpu[4][1] == ("not timed", "not timed")
+    assert table.notes.pop(0) == "mine, cpu, 10,000 at once: would take an hour."
     assert table.notes == ["Some CPU, 8 cores, 32 GB; Some GPU.", "Mean and spread of ten runs."]

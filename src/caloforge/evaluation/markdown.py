@@ -67,7 +67,7 @@ def _timing(timing: Mapping[str, Mapping[str, Any]]) -> str:
             device = row["device"] + (f", {row['threads']} threads" if row.get("threads") else "")
             found = row["ms_per_shower"]
             time = (
-                row.get("reason") or "not measured"
+                row.get("reason") or "not timed"
                 if found is None
                 else format_value(found, row["ms_per_shower_std"])
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caloforge.evaluation.rounding import MISSING, format_value
+from caloforge.evaluation.rounding import format_value
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
 
@@ -24,6 +24,7 @@ AVERAGED = {
 }
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
 CLASSIFIER = "classifier"
+NOT_TIMED = "not timed"
 GROUPS = {
     CLASSIFIER: (
         "Classifiers",
@@ -321,7 +322,7 @@ class TimingTable:
     Args:
         batch_sizes: a column for each.
         rows: candidate, device, parameters, peak memory, and (time, hint) for each batch size.
-        notes: hardware and protocol, each once.
+        notes: why a time is missing, hardware and protocol, each once.
     """
 
     batch_sizes: list[int]
@@ -341,18 +342,23 @@ def timing_table(timing: Mapping[str, Mapping[str, Any]]) -> TimingTable:
             by_device.setdefault(device, {})[row["batch_size"]] = row
         for device, found in by_device.items():
             peaks = [row["peak_memory_MB"] for row in found.values() if row["peak_memory_MB"]]
-            peak = f"{max(peaks):,.0f} MB" if peaks else "–"
+            peak = f"{max(peaks):,.0f} MB" if peaks else "not measured"
             times = [_time(found.get(size)) for size in sizes]
             rows.append((name, device, f"{record['parameters']['total']:,}", peak, times))
+        notes += [
+            f"{name}, {row['device']}, {row['batch_size']:,} at once: {row['reason']}."
+            for row in record["rows"]
+            if row["ms_per_shower"] is None and row.get("reason")
+        ]
         notes += [_hardware(record["hardware"]), record["protocol"]]
     return TimingTable(sizes, rows, list(dict.fromkeys(notes)))
 
 
 def _time(row: Mapping[str, Any] | None) -> tuple[str, str]:
     if row is None:
-        return MISSING, "not measured"
+        return NOT_TIMED, NOT_TIMED
     if row["ms_per_shower"] is None:
-        return MISSING, row.get("reason") or "not measured"
+        return NOT_TIMED, row.get("reason") or NOT_TIMED
     text = format_value(row["ms_per_shower"], row["ms_per_shower_std"])
     return text, f"{row['runs']} runs of {row['n_showers']:,} showers"
 
