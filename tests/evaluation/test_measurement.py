@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from caloforge.evaluation.comparison import Comparison, Outputs
 from caloforge.evaluation.measurement import Measured, Plan, measure, scored
+from caloforge.evaluation.metrics.undetermined import undetermined
 
 
 class MeanDifference:
@@ -109,28 +107,21 @@ class Undetermined:
     def compare(self, reference, candidate, seed):
         values = {"width": float(candidate["x"].std()), "mean": float(candidate["x"].mean())}
         if not values["width"] > 0:
-            warnings.warn("width has no value: all showers have one energy", stacklevel=1)
-            values["width"] = np.nan
+            values["width"] = undetermined("width", "all showers have one energy")
         np.log(candidate["x"] - 2)  # of interest to whoever wrote it, not to the reader
         return Comparison(values)
 
 
-@pytest.fixture
-def ours(monkeypatch):
-    """The metrics of this file are the package's."""
-    monkeypatch.setattr("caloforge.evaluation.measurement.HOME", str(Path(__file__).parent))
-
-
-def test_what_a_metric_warns_of_stands_where_its_value_is_missing(ours):
+def test_what_a_metric_warns_of_stands_where_its_value_is_missing():
     metric, ones = Undetermined(), {"x": np.full(20, 3.0)}
     found = measure(metric, ones, ones, plan(metric, 20, 20), "candidate")
-    assert found.notes == ("width has no value: all showers have one energy",)
-    assert found.reason("width") == "width has no value: all showers have one energy"
+    assert found.notes == ("width is not determined: all showers have one energy",)
+    assert found.reason("width") == "width is not determined: all showers have one energy"
     assert found.reason("mean") == ""
     assert Measured.unpack(found.pack()).notes == found.notes
 
 
-def test_other_warnings_of_a_metric_reach_who_calls_it(ours):
+def test_other_warnings_of_a_metric_reach_who_calls_it():
     metric, numbers = Undetermined(), {"x": np.arange(20) + 0.5}
     with pytest.warns(RuntimeWarning, match="invalid value encountered in log"):
         found = measure(metric, numbers, numbers, plan(metric, 20, 20), "candidate")

@@ -12,7 +12,7 @@ import pytest
 
 import caloforge as cf
 from caloforge.evaluation import Score
-from caloforge.evaluation.rounding import format_value
+from caloforge.evaluation.digits import format_value
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _print_table(timing: Timing) -> None:
-    from caloforge.evaluation.rounding import format_number, format_value
+    from caloforge.evaluation.digits import format_number, format_value
 
     machine = timing.hardware
     table = Table(

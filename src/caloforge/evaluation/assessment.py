@@ -18,9 +18,10 @@ from caloforge import __version__
 from caloforge.evaluation.cache import LIBRARIES, Cache, content_hash
 from caloforge.evaluation.catalogue import chosen_metrics, default_metrics, make_metric
 from caloforge.evaluation.compared import OTHER, REFERENCE, Compared
-from caloforge.evaluation.comparison import Columns, EvaluationWarning, Metric, Outputs
+from caloforge.evaluation.comparison import Columns, Metric, Outputs
 from caloforge.evaluation.copies import fingerprints
 from caloforge.evaluation.measurement import Measured, Plan, Side, measure, noting, scored
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample, pack, unpack
@@ -95,7 +96,8 @@ def evaluate(
             `fingerprints`. The floor is taken without them; what a candidate has is counted.
         SmallSampleWarning: if n is below 1,000.
         EvaluationWarning: if a candidate's incident energies are not distributed as the
-            reference's, or where a value cannot be determined.
+            reference's.
+        UndeterminedWarning: where the samples do not determine a value, which then is NaN.
         UnitsWarning: if the energies of a sample look as if they were not in MeV.
     """
     if unknown := set(timing or {}) - set(candidates):
@@ -318,7 +320,7 @@ class _Columns:
 
     Args:
         metric: the metric.
-        notes: what it warned of when it was fitted to the reference.
+        notes: what is not determined since it was fitted to this reference.
     """
 
     def __init__(self, metric: Metric, notes: Sequence[str]) -> None:
@@ -335,7 +337,7 @@ class _Columns:
         return cls(metric, notes)
 
     def of(self, sample: Sample) -> tuple[Columns, tuple[str, ...]]:
-        """Columns of a sample and what was warned of; the first, the reference, are kept."""
+        """Columns of a sample, and why some are not determined; the reference's are kept."""
         if id(sample) not in self._taken:
             first = dict(list(self._taken.items())[:1])
             notes = list(self._notes)
@@ -347,7 +349,7 @@ class _Columns:
 
 def _warn_of(what: str, notes: Iterable[str]) -> None:
     for note in notes:
-        warnings.warn(f"{what}: {note}", EvaluationWarning, stacklevel=4)
+        warnings.warn(f"{what}: {note}", UndeterminedWarning, stacklevel=4)
 
 
 def _origin(sample: Sample) -> dict[str, Any]:

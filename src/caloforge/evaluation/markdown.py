@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from caloforge.evaluation.digits import MISSING, format_number, format_value
 from caloforge.evaluation.leaderboard import PublishedTable
-from caloforge.evaluation.rounding import MISSING, format_number, format_value
 from caloforge.evaluation.score import Score
 
 if TYPE_CHECKING:

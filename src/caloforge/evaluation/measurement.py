@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.evaluation.comparison import Columns, Comparison, Draw, Metric, Outputs, draws
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.score import Score
 from caloforge.geometry import Geometry
@@ -23,7 +22,6 @@ from caloforge.geometry import Geometry
 __all__ = ["Measured", "Plan", "Side", "measure", "noting", "scored"]
 
 Side = Literal["other", "candidate"]
-HOME = str(files("caloforge"))
 OUTPUTS = tuple(column.name for column in fields(Outputs))
 
 
@@ -99,7 +97,7 @@ class Measured:
         values: by observable, the value of every draw, shape (draws,) or (draws, layers).
         errors: by observable, where it is not the spread between the draws.
         outputs: a classifier's outputs of all draws, by protocol.
-        notes: sentences that the metric warned with, each once.
+        notes: why values are not determined, each once.
     """
 
     values: Mapping[str, Floats]
@@ -123,16 +121,16 @@ class Measured:
         return float(means.mean()), error, layers
 
     def reason(self, observable: str) -> str:
-        """Why its value or error is missing; otherwise what the metric noted of it, if anything.
+        """Why its value or error is missing, empty if neither is.
 
-        Notes that name the observable are its own, the others are of all.
+        Notes that name the observable are its own, those that name none are of all.
         """
+        value, error, _ = self.summary(observable)
+        if not (math.isnan(value) or math.isnan(error)):
+            return ""
         named = {other: re.compile(rf"\b{re.escape(other)}\b") for other in self.values}
         own = [note for note in self.notes if named[observable].search(note)]
         general = [n for n in self.notes if not any(name.search(n) for name in named.values())]
-        value, error, _ = self.summary(observable)
-        if not (math.isnan(value) or math.isnan(error)):
-            return "; ".join(own)
         if known := own or general:
             return "; ".join(known)
         if not math.isnan(value):
@@ -203,7 +201,7 @@ class Measured:
 
 @contextmanager
 def noting(notes: list[str]) -> Iterator[None]:
-    """Keep what this package's code warns of within a block; other warnings go where they would.
+    """Keep why values are not determined within a block; other warnings go where they would.
 
     Args:
         notes: where the sentences are kept, each once.
@@ -212,7 +210,7 @@ def noting(notes: list[str]) -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for found in caught:
-        if issubclass(found.category, UserWarning) and Path(found.filename).is_relative_to(HOME):
+        if issubclass(found.category, UndeterminedWarning):
             if (text := str(found.message)) not in notes:
                 notes.append(text)
         else:

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from caloforge.evaluation.digits import format_value
 from caloforge.evaluation.quantities import Quantity, quantity
-from caloforge.evaluation.rounding import format_value
 
 __all__ = ["AT_FLOOR", "FAR", "Mark", "Score"]
 
@@ -34,7 +34,7 @@ class Score:
         floor_layers: floor of each layer.
         layer_errors: standard deviation of each layer over the draws, empty for a single one.
         floor_layer_errors: the same of the floor.
-        reason: why a value, a floor or an error is missing, or what else the metric says of it.
+        reason: why a value, a floor or an error is missing, and in which layers.
     """
 
     metric: str

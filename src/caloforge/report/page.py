@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from caloforge.data.replacing import check_target, write_files
 from caloforge.evaluation.assessment import REFERENCE
-from caloforge.evaluation.rounding import format_number
+from caloforge.evaluation.digits import format_number
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.tails import Tails

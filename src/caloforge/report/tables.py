@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caloforge.evaluation.rounding import format_value
+from caloforge.evaluation.digits import format_value
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
 

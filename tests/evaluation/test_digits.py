@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from caloforge.evaluation.rounding import format_number, format_value
+from caloforge.evaluation.digits import format_number, format_value
 
 NAN, INFINITY = math.nan, math.inf
 
