@@ -8,6 +8,8 @@ from caloforge.geometry.presets import (
     geometry_presets,
     ild_ecal,
     ild_silicon_depths,
+    impact_of,
+    preset_of,
 )
 from caloforge.geometry.readout import Geometry
 from caloforge.geometry.symmetries import voxel_images
@@ -23,6 +25,8 @@ __all__ = [
     "geometry_presets",
     "ild_ecal",
     "ild_silicon_depths",
+    "impact_of",
+    "preset_of",
     "read_calochallenge_xml",
     "voxel_images",
 ]
