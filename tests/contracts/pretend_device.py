@@ -24,6 +24,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from caloforge.training import loop
+
 HERE, THERE = torch.device("cpu"), torch.device("cuda", 0)
 MEMORY = 8 << 30  # bytes of the device, all free
 
@@ -289,7 +291,7 @@ def _autocast(device: str, *args: Any, **kwargs: Any) -> Any:
     return AUTOCAST("cpu", *args, **kwargs)
 
 
-AUTOCAST = torch.autocast
+AUTOCAST, FABRIC = torch.autocast, loop.Fabric
 
 
 @contextmanager
@@ -303,6 +305,7 @@ def pretend_device() -> Iterator[Device]:
             (torch.cuda, "is_available", lambda: True),
             (torch.cuda, "mem_get_info", lambda _=None: (MEMORY, MEMORY)),
             (torch.cuda, "synchronize", lambda _=None: device.wait("synchronize")),
+            (loop, "Fabric", lambda accelerator, **named: FABRIC("cpu", **named)),
         ):
             stack.enter_context(patch.object(place, name, value))
         stack.enter_context(device)
