@@ -20,6 +20,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.utils import clip_grad
+from torch.optim import optimizer
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -118,6 +120,13 @@ class Device(TorchDispatchMode):
         found: Counter[str] = Counter()
         yield found
         found.update(self.places - before)
+
+    def grouped(self, lists: list[list[Tensor]], *args: Any) -> Any:
+        """What PyTorch asks the storages themselves for, by the device that they claim."""
+        return {
+            (self.marks.device(group[0][0][0]), dtype): group
+            for (_, dtype), group in GROUPED(lists, *args).items()
+        }
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -292,6 +301,7 @@ def _autocast(device: str, *args: Any, **kwargs: Any) -> Any:
 
 
 AUTOCAST, FABRIC = torch.autocast, loop.Fabric
+GROUPED = clip_grad._group_tensors_by_device_and_dtype
 
 
 @contextmanager
@@ -302,10 +312,16 @@ def pretend_device() -> Iterator[Device]:
         for place, name, value in (
             (torch, "Generator", Generator),
             (torch, "autocast", _autocast),
+            (clip_grad, GROUPED.__name__, device.grouped),
+            (optimizer, GROUPED.__name__, device.grouped),
             (torch.cuda, "is_available", lambda: True),
             (torch.cuda, "mem_get_info", lambda _=None: (MEMORY, MEMORY)),
             (torch.cuda, "synchronize", lambda _=None: device.wait("synchronize")),
-            (loop, "Fabric", lambda accelerator, **named: FABRIC("cpu", **named)),
+            (
+                loop,
+                "Fabric",
+                lambda **named: FABRIC(**{**named, "accelerator": "cpu", "devices": 1}),
+            ),
         ):
             stack.enter_context(patch.object(place, name, value))
         stack.enter_context(device)
