@@ -7,17 +7,17 @@
 In this order, each within its share of the time:
 
 - tests: those marked `gpu`
-- generation: all `paper` presets with random weights, in batches of 1, 100, 1,000 and 10,000
-- training: steps of one stage of each kind of these presets, in batches of their recipes
+- presets: of each `paper` preset, with random weights, the generation of batches of 1, 100, 1,000
+  and 10,000 showers, and training steps of one stage of each kind, in batches of its recipe
 - learning: `calodream/small` on the given showers, or on those that the package brings along, for
   the time that is left
 
 Every figure is written as soon as it is known: `records.jsonl`. At the end of each part they are
 gathered in `results.json` and `table.md`; `tests.log` is the output of the tests and `run.zip` the
 run folder of what was learned, as far as it came, without the state that only resuming needs. No
-file is larger than 16 MB. A part is a process of its own, which is ended when its time is over;
-what would not fit the time is left out with a word. Showers of geometries that the package has no
-sample of are made of those that it has: times do not hang on them.
+file is larger than 16 MB. A part, and each preset, is a process of its own, which is ended when its
+time is over; what would not fit the time is left out with a word. Showers of geometries that the
+package has no sample of are made of those that it has: times do not hang on them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SHARES = {"tests": 0.25, "generation": 0.4, "training": 0.4, "learning": 1.0}  # of what is left
+SHARES = {"tests": 0.25, "presets": 0.65, "learning": 1.0}  # of what is left
+DRAWING = 0.6  # share of the time of a preset
 RESERVE = 4.0  # seconds to gather everything in
+MARGIN = 3.0  # seconds in which a part ends by itself
 BATCHES = (1, 100, 1000, 10_000)
+SHOWERS = 64  # that transforms are fitted to
 STEPS = 20  # of training that are timed, at most
+TABLES = ("tests", "presets", "generation", "training", "learning")
 TOP = 10  # operations of a profile
 LARGEST = 16_000_000  # bytes of a file
 
@@ -101,7 +105,7 @@ def showers_for(geometry: Any, n: int) -> Any:
     return VoxelShowers.from_dense(bundled.energy_inc, dense.astype(np.float32), geometry)
 
 
-def fitted(preset: str) -> tuple[Any, Any]:
+def fitted(preset: str, device: str) -> tuple[Any, Any]:
     """A system whose transforms are fitted, with random weights, and its sample."""
     import torch
 
@@ -111,9 +115,9 @@ def fitted(preset: str) -> tuple[Any, Any]:
     from caloforge.systems.registry import default_geometry
 
     geometry = geometry_preset(default_geometry(preset))
-    system = cf.build(preset, geometry)
-    sample = system.training_sample(showers_for(geometry, 64))
-    rng = torch.Generator().manual_seed(0)
+    system = cf.build(preset, geometry).to(device)
+    sample = system.training_sample(showers_for(geometry, SHOWERS))
+    rng = torch.Generator(device).manual_seed(0)
     waiting = list(system.stages)
     while waiting:
         name = next(n for n in waiting if not set(system.stages[n].needs) & set(waiting))
@@ -121,7 +125,7 @@ def fitted(preset: str) -> tuple[Any, Any]:
         stage = system.stages[name]
         learned = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
         with torch.no_grad():
-            stage.fit(learned, system.upstream(name), rng)
+            stage.fit(learned.to(device), system.upstream(name), rng)
     return system, sample
 
 
@@ -133,34 +137,35 @@ def seconds(work: Callable[[], Any], device: str) -> float:
     return elapsed(work, torch.get_device_module(device).synchronize)
 
 
-def generation(clock: Clock, records: Records, device: str) -> None:
-    """Time batch after batch of each preset while the next one fits its share of the time."""
-    presets = paper_presets()
-    for number, preset in enumerate(presets):
-        own = Clock(time.time() + clock.left / (len(presets) - number))
-        system, _ = fitted(preset)
-        before, took = 1, 0.0
-        for batch in (1, 10, *BATCHES[1:]):
-            most = took * batch / before  # as no shower takes longer in a larger batch
-            if most > own.left:
-                for left in (b for b in BATCHES if b >= batch):
-                    records.add(
-                        "generation",
-                        preset=preset,
-                        batch=left,
-                        skipped=f"up to {most * left / batch:.3g} s, {own.left:.3g} s are left",
-                    )
-                break
-            took, before = drawn(system, batch, device, own), batch
-            if isinstance(took, str):
-                records.add("generation", preset=preset, batch=batch, skipped=took)
-                break
-            if batch in BATCHES:
-                ms = round(1e3 * took / batch, 4)
-                records.add("generation", preset=preset, batch=batch, ms_per_shower=ms)
-            if batch == BATCHES[1] and 4 * took < own.left:
-                top = profiled(partial(draw, system, batch, device), device)
-                records.add("profile", preset=preset, of=f"{batch} showers", top=top)
+def measured(preset: str, clock: Clock, records: Records, device: str) -> None:
+    """Generation and training of a preset."""
+    system, sample = fitted(preset, device)
+    generation(preset, system, Clock(time.time() + DRAWING * clock.left), records, device)
+    kinds = {type(stage): name for name, stage in reversed(system.stages.items())}
+    for done, name in enumerate(sorted(kinds.values())):
+        share = Clock(time.time() + clock.left / (len(kinds) - done))
+        steps(preset, name, system, sample, share, records, device)
+
+
+def generation(preset: str, system: Any, clock: Clock, records: Records, device: str) -> None:
+    """Time batch after batch while the next one fits the time."""
+    before, took = 1, 0.0
+    for batch in (1, 10, *BATCHES[1:]):
+        most = took * batch / before  # as no shower takes longer in a larger batch
+        found: Any = f"up to {most:.3g} s, {clock.left:.3g} s are left"
+        if most < clock.left:
+            found = drawn(system, batch, device, clock)
+        if isinstance(found, str):
+            for left in (b for b in BATCHES if b >= batch):
+                records.add("generation", preset=preset, batch=left, skipped=found)
+            return
+        took, before = found, batch
+        if batch in BATCHES:
+            ms = round(1e3 * took / batch, 4)
+            records.add("generation", preset=preset, batch=batch, ms_per_shower=ms)
+        if batch == BATCHES[1] and 4 * took < clock.left:
+            top = profiled(partial(draw, system, batch, device), device)
+            records.add("profile", preset=preset, of=f"{batch} showers", top=top)
 
 
 def draw(system: Any, batch: int, device: str) -> None:
@@ -186,18 +191,6 @@ def drawn(system: Any, batch: int, device: str, clock: Clock) -> Any:
         if device == "cuda":
             torch.cuda.empty_cache()
     return took
-
-
-def training(clock: Clock, records: Records, device: str) -> None:
-    """Time steps of one stage of each kind of every preset."""
-    presets = paper_presets()
-    for number, preset in enumerate(presets):
-        own = Clock(time.time() + clock.left / (len(presets) - number))
-        system, sample = fitted(preset)
-        kinds = {type(stage): name for name, stage in reversed(system.stages.items())}
-        for done, name in enumerate(sorted(kinds.values())):
-            share = Clock(time.time() + own.left / (len(kinds) - done))
-            steps(preset, name, system, sample, share, records, device)
 
 
 def steps(
@@ -330,8 +323,8 @@ def gathered(folder: Path, device: str) -> None:
 
 
 def table(records: list[dict[str, Any]]) -> Iterator[str]:
-    of_part = {part: [r for r in records if r["part"] == part] for part in (*SHARES, "profile")}
-    for part in SHARES:
+    of_part = {part: [r for r in records if r["part"] == part] for part in (*TABLES, "profile")}
+    for part in TABLES:
         names = list(dict.fromkeys(n for r in of_part[part] for n in r if n != "part"))
         if names:
             yield from (f"## {part}", "", f"| {' | '.join(names)} |", "|---" * len(names) + "|")
@@ -346,17 +339,20 @@ def table(records: list[dict[str, Any]]) -> Iterator[str]:
         yield ""
 
 
-def run_part(part: str, until: float, arguments: argparse.Namespace) -> str:
+def run_part(
+    part: str, until: float, arguments: argparse.Namespace, preset: str | None = None
+) -> str:
     """Run a part in a process of its own and end it when its time is over; returns how it ended."""
     folder, device = arguments.out, arguments.device
     command = [sys.executable, __file__, "--part", part, "--until", str(until)]
     command += ["--device", device, "--out", str(folder)]
+    command += ["--preset", preset] if preset else []
     command += [str(arguments.showers)] if arguments.showers else []
     if part == "tests":
         tests = "tests/contracts/test_accelerator.py"
         command = [sys.executable, "-m", "pytest", "-v", "-m", "gpu", "--device", device, tests]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
-    with (folder / f"{part}.log").open("w") as log:
+    with (folder / f"{part}.log").open("a") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
         )
@@ -387,6 +383,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=9.0, help="for everything together")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--part", choices=SHARES, help=argparse.SUPPRESS)
+    parser.add_argument("--preset", help=argparse.SUPPRESS)
     parser.add_argument("--until", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     end = time.time() + 60 * arguments.minutes - RESERVE
@@ -394,10 +391,9 @@ def main() -> None:
     arguments.showers = arguments.showers and arguments.showers.resolve()
     records = Records(arguments.out)
     if arguments.part:
-        clock = Clock(arguments.until - 1)
-        work = {"generation": generation, "training": training}.get(arguments.part)
-        if work:
-            work(clock, records, arguments.device)
+        clock = Clock(arguments.until - MARGIN)
+        if arguments.preset:
+            measured(arguments.preset, clock, records, arguments.device)
         else:
             learning(clock, records, arguments.device, arguments.showers)
         return
@@ -405,11 +401,16 @@ def main() -> None:
     if any(arguments.out.iterdir()):
         parser.error(f"{arguments.out} is not empty: choose another folder")
     for part, share in SHARES.items():
-        begin = time.time()
-        ended = run_part(part, begin + share * (end - begin), arguments)
-        counts = counted_tests(arguments.out / "tests.log") if part == "tests" else {}
-        records.add(part, ended=ended, seconds=round(time.time() - begin, 1), **counts)
-        gathered(arguments.out, arguments.device)
+        until = time.time() + share * (end - time.time())
+        works = paper_presets() if part == "presets" else [None]
+        for number, preset in enumerate(works):
+            begin = time.time()
+            own = begin + (until - begin) / (len(works) - number)
+            ended = run_part(part, own, arguments, preset)
+            counts = counted_tests(arguments.out / "tests.log") if part == "tests" else {}
+            of = {"preset": preset} if preset else {}
+            records.add(part, **of, ended=ended, seconds=round(time.time() - begin, 1), **counts)
+            gathered(arguments.out, arguments.device)
     packed(arguments.out)
 
 
