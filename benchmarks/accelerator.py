@@ -202,6 +202,7 @@ def steps(
     from caloforge.systems import ShowerQuantities
 
     stage, upstream = system.stages[name].to(device).train(), system.upstream(name)
+    stage.requires_grad_(True)
     for needed in upstream.values():
         needed.to(device).eval().requires_grad_(False)
     learned = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes)).to(device)

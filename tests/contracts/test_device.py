@@ -72,7 +72,7 @@ STEP_WAITS = {
     "UpsampleStage": 1,  # which coarse voxels hold energy
     "PointsStage": 3,  # which clouds have points, for encoder, network and conditions
     "LatentStage": 2,
-    "DistilledStage": 3,
+    "DistilledStage": 4,  # of CaloClouds; that of CaloDREAM looks for hits, and at their spread
 }
 # Waits do not hang on the size of a network, nor on the steps of a solver.
 SLIM: dict[str, dict[str, object]] = {

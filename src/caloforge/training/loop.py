@@ -152,8 +152,9 @@ class StageTraining:
         overflow = self.recipe.precision == "16-mixed" and self.device.type == "cuda"
         decisive = loss if overflow else norm
         self.unseen.append((self.step, torch.stack([decisive, loss, norm]).detach()))
-        if not overflow:  # where the scale of gradients looks after it
-            self.optimizer.found_inf = (~norm.isfinite()).float()
+        if not overflow:
+            # what the optimizer asks before it changes weights, without the host's knowing
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps)
         precision.optimizer_step(self.optimizer)

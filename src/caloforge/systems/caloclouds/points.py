@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.nets import EPiCEncoder, divergence
+from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
 from caloforge.showers import ClusteredShowers
 from caloforge.systems.arguments import SamplingOptions
@@ -179,7 +179,7 @@ class PointsStage(Stage):
         if cloud is None:
             return error.mean()
         of_clouds = error.new_zeros(len(context)).index_add(0, cloud, error.mean(1))
-        return (of_clouds / torch.bincount(cloud, minlength=len(context)).clamp_min(1)).mean()
+        return (of_clouds / counted(cloud, len(context)).clamp_min(1)).mean()
 
     @torch.no_grad()
     def encode(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
