@@ -21,6 +21,7 @@ RUNS = {
     "library": ("library_run", "small_library", "bundled"),
     "caloclouds": ("caloclouds_run", "small_caloclouds", "bundled_points"),
 }
+LEARNED = [name for name in RUNS if name != "library"]
 EACH = pytest.mark.parametrize("name", RUNS)
 ENERGIES = np.geomspace(2e3, 9e4, 7).astype(np.float32)
 

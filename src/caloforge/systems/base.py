@@ -26,6 +26,7 @@ from caloforge.systems.quantities import Quantities
 from caloforge.systems.seeds import Seeds
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
+from caloforge.upload import upload
 
 __all__ = ["System"]
 
@@ -228,7 +229,7 @@ class System(ABC):
         if self.is_directed:
             quantities["direction"] = torch.tensor([0.0, 0.0, 1.0]).expand(len(energies), 3)
         quantities |= given or {}
-        quantities = {name: values.to(seeds.device) for name, values in quantities.items()}
+        quantities = {name: upload(values, seeds.device) for name, values in quantities.items()}
         stages = self._wanted(quantities, before)
         latents = _latents(stages, seeds)
         for name, stage in stages.items():

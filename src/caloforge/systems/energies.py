@@ -177,7 +177,8 @@ class EnergyStage(Learned):
             above = (energies.sum(1) > largest).nonzero()[:, 0]
             if len(above) == 0:
                 return {"layer_energies": energies, "redrawn": redrawn}
-            z = Seeds.of_keys(noise["keys"][above]).branch(attempt).normal(*self.flow.latent_shape)
+            seeds = Seeds.of_keys(noise["keys"][above.cpu()], context.device)
+            z = seeds.branch(attempt).normal(*self.flow.latent_shape)
             energies[above] = self._decoded(z, context[above])
             redrawn[above] += 1
         raise FloatingPointError(

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from caloforge.upload import upload
+
 __all__ = ["Noise", "Seeds"]
 
 Noise = dict[str, Tensor]
@@ -50,13 +52,13 @@ class Seeds:
         return cls(_mixed(begin, np.asarray(numbers, dtype=np.uint64)), device)
 
     @classmethod
-    def of_keys(cls, keys: Tensor) -> Seeds:
-        """The inverse of `as_tensor`."""
-        return cls(keys.cpu().numpy().view(np.uint64), keys.device)
+    def of_keys(cls, keys: Tensor, device: torch.device | str = "cpu") -> Seeds:
+        """The inverse of `as_tensor`, for numbers that are wanted on a device."""
+        return cls(keys.numpy().view(np.uint64), device)
 
     def as_tensor(self) -> Tensor:
-        """The keys as integers with a sign, which a decoder can carry, shape (n,)."""
-        return torch.from_numpy(self.keys.view(np.int64)).to(self.device)
+        """The keys as integers with a sign, which stay in main memory, shape (n,)."""
+        return torch.from_numpy(self.keys.view(np.int64))
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -118,7 +120,7 @@ class Seeds:
             bits.state = state
             fill(generator, values[begin:end])
             begin = end
-        return torch.from_numpy(values).reshape(int(counts.sum()), *shape).to(self.device)
+        return upload(torch.from_numpy(values).reshape(int(counts.sum()), *shape), self.device)
 
 
 def _normal(generator: np.random.Generator, values: NDArray[np.float32]) -> None:

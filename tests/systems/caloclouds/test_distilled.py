@@ -75,8 +75,12 @@ def drawn(teacher: PointsStage, quantities: Quantities, solver: str) -> Tensor:
     context = teacher.context({**quantities, "latent": latent})
     n_points, options = quantities["n_points"], SamplingOptions(solver=solver)
     seeds = Seeds.of(5, range(len(n_points)))
-    noise = {"z": seeds.normal_rows(n_points, 4), "keys": seeds.as_tensor()}
-    found = teacher.sampled(noise, context, n_points, options)
+    noise = {
+        "z": seeds.normal_rows(n_points, 4),
+        "keys": seeds.as_tensor(),
+        "counts": n_points,
+    }
+    found = teacher.sampled(noise, context, options)
     assert teacher.features is not None
     return teacher.features(teacher.frame(found))
 

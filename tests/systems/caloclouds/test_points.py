@@ -196,7 +196,7 @@ def drawn(
 ) -> Tensor:
     n_points = conditioned["layer_counts"].sum(1).long()
     noise = stage.noise(conditioned, Seeds.of(5, range(len(n_points))))
-    return stage.sampled(noise, stage.context(conditioned), n_points, options or SamplingOptions())
+    return stage.sampled(noise, stage.context(conditioned), options or SamplingOptions())
 
 
 def test_as_many_points_are_drawn_as_the_counts_say(

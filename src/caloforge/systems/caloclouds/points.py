@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.nets import EPiCEncoder, divergence
+from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
 from caloforge.showers import ClusteredShowers
 from caloforge.systems.arguments import SamplingOptions
@@ -25,6 +25,7 @@ from caloforge.systems.caloclouds.processes import Sampler, make_process
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise, Seeds
 from caloforge.systems.stage import Batch, Learned, Upstream
+from caloforge.upload import upload
 
 __all__ = ["PointsStage", "clouds", "some_points"]
 
@@ -132,7 +133,7 @@ class PointsStage(Learned):
         points, n_points = quantities["points"], quantities["n_points"]
         most = self.config.max_points
         if most is None:
-            return self.scaled(points, rng), clouds(n_points)
+            return self.scaled(points, rng), clouds(n_points, len(points))
         return self.scaled(some_points(points, n_points, most, rng), rng), None
 
     def _filled(self, quantities: Quantities) -> Tensor:
@@ -140,7 +141,7 @@ class PointsStage(Learned):
         conditions = self.conditions.both(quantities)
         if self.config.max_points is None:
             return conditions
-        return conditions[quantities["n_points"] > 0]
+        return conditions[quantities["n_points"].nonzero()[:, 0]]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """w max(D_KL, m) + <|error|^2> (equation 3.7), the divergence that of a shower's latent.
@@ -164,7 +165,7 @@ class PointsStage(Learned):
             cloud: which shower each point of the one tensor belongs to; None where side by side.
         """
         if cloud is None:
-            cloud = clouds(torch.full((len(x),), x.shape[1], device=x.device))
+            cloud = torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
         mean, log_variance = self.encoder(x.reshape(-1, POINT), conditions, cloud)
         return mean.float(), log_variance.float()
 
@@ -181,7 +182,7 @@ class PointsStage(Learned):
         if cloud is None:
             return error.mean()
         of_clouds = error.new_zeros(len(context)).index_add(0, cloud, error.mean(1))
-        return (of_clouds / torch.bincount(cloud, minlength=len(context)).clamp_min(1)).mean()
+        return (of_clouds / counted(cloud, len(context)).clamp_min(1)).mean()
 
     @torch.no_grad()
     def encode(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
@@ -219,14 +220,19 @@ class PointsStage(Learned):
         return found
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
-        """Of every point or cluster, and the keys of what samplers and members need beside it."""
-        n_points = given["layer_counts"].sum(1).round().long()
-        return {"z": seeds.normal_rows(n_points, POINT), "keys": seeds.as_tensor()}
+        """Of every point or cluster, and what says how to make more of it for its cloud.
+
+        That are the keys of the clouds and how many points each has, both in main memory.
+        """
+        counts = given["layer_counts"].sum(1).round().long().cpu()
+        return {
+            "z": seeds.normal_rows(counts, POINT),
+            "keys": seeds.as_tensor(),
+            "counts": counts,
+        }
 
     @torch.no_grad()
-    def sampled(
-        self, noise: Noise, context: Tensor, n_points: Tensor, options: SamplingOptions
-    ) -> Tensor:
+    def sampled(self, noise: Noise, context: Tensor, options: SamplingOptions) -> Tensor:
         """Points in mm, layers and fractions of them, and MeV, shape (sum of n_points, 4).
 
         They are made in pieces that keep to the memory budget, on a CPU of one cloud each.
@@ -234,22 +240,22 @@ class PointsStage(Learned):
         Args:
             noise: as `noise` makes it.
             context: of each cloud, see `context`.
-            n_points: points of each cloud, shape (n,).
             options: what a user chooses at generation.
         """
         sampler, device = self.solver(options), context.device
         network = sampler.network or self.network
         at_once = max(1, options.memory_budget // (COPIES * 4 * max(self.config.hidden)))
-        counts = n_points.tolist()
-        ends = np.cumsum([0, *counts])
+        counts = noise["counts"]
+        ends = np.cumsum([0, *counts.tolist()])
         parts = []
         low = options.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
-            for some in _pieces(counts, at_once if device.type != "cpu" else 1):
+            for some in _pieces(counts.tolist(), at_once if device.type != "cpu" else 1):
                 x = noise["z"][ends[some.start] : ends[some.stop]]
-                seen = partial(network.at, context=context[some], cloud=clouds(n_points[some]))
-                seeds = Seeds.of_keys(noise["keys"][some])
-                parts.append(sampler.draw(seen, x, _fresh(seeds, n_points[some])))
+                cloud = upload(clouds(counts[some]), device)
+                seen = partial(network.at, context=context[some], cloud=cloud)
+                seeds = Seeds.of_keys(noise["keys"][some], device)
+                parts.append(sampler.draw(seen, x, _fresh(seeds, counts[some])))
         x = torch.cat(parts) if parts else noise["z"]
         return self.frame.inverse(x if self.features is None else self.features.inverse(x))
 
@@ -262,7 +268,7 @@ class PointsStage(Learned):
     ) -> Quantities:
         counts, energy = given["layer_counts"], given["visible_energy"]
         n_points = counts.sum(1).round().long()
-        points = self.sampled(noise, self.context(given), n_points, options)
+        points = self.sampled(noise, self.context(given), options)
         if options.postprocess:
             shift = points.new_zeros(2) if self.calibration is None else self.calibration.shift
             layers = given.get("layer_energies")
@@ -270,9 +276,9 @@ class PointsStage(Learned):
         else:
             points = uncalibrated(points, self.frame.n_layers)
         if self.members is not None:
-            cloud = clouds(n_points)
-            uniform = Seeds.of_keys(noise["keys"]).branch("members").uniform_rows(n_points, 1)
-            points, sizes = self.members.draw(points, uniform[:, 0])
+            cloud = clouds(n_points, len(points))
+            seeds = Seeds.of_keys(noise["keys"], points.device).branch("members")
+            points, sizes = self.members.draw(points, seeds.uniform_rows(noise["counts"], 1)[:, 0])
             n_points = torch.zeros_like(n_points).index_add_(0, cloud, sizes)
         # few points are drawn outside the box, some of them beyond what is known of the cells
         place, others = points.split([2, 2], 1)
@@ -280,13 +286,14 @@ class PointsStage(Learned):
         return {"points": torch.cat([place, others], 1), "n_points": n_points}
 
 
-def clouds(n_points: Tensor) -> Tensor:
+def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
     """Which cloud each point belongs to, shape (sum of n_points,).
 
     Args:
         n_points: points of each cloud, integers, shape (n,).
+        total: their sum, where it is known: else an accelerator is asked for it and waited for.
     """
-    return torch.repeat_interleave(n_points)
+    return torch.repeat_interleave(n_points, output_size=total)
 
 
 def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generator) -> Tensor:
@@ -298,8 +305,9 @@ def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generato
         most: points to draw of each.
         rng: source of randomness.
     """
-    first = (n_points.cumsum(0) - n_points)[n_points > 0, None]
-    n_points = n_points[n_points > 0, None]
+    filled = n_points.nonzero()  # once: an accelerator is waited for
+    first = (n_points.cumsum(0) - n_points)[filled]
+    n_points = n_points[filled]
     u = torch.rand(len(n_points), most, generator=rng, device=points.device)
     # u is below 1, but its product with an integer may be rounded up to it
     return points[first + torch.minimum((u * n_points).long(), n_points - 1)]

@@ -127,7 +127,7 @@ class ShapeStage(SolvedStage):
     def solved(self, noise: Noise, given: Quantities, options: SamplingOptions) -> Tensor:
         """What the network makes of the noise, on its own scale, shape (n, *shape)."""
         context, start = self.context(given), noise["z"]
-        seeds = Seeds.of_keys(noise["keys"])
+        seeds = Seeds.of_keys(noise["keys"], start.device)
         low = options.precision == "bf16"
         with torch.autocast(start.device.type, torch.bfloat16, enabled=low):
             return self.solver(options)(self.velocity, start, context, seeds.normal)

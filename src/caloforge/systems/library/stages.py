@@ -18,6 +18,7 @@ from caloforge.systems.library.config import LibraryConfig
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Noise, Seeds
 from caloforge.systems.stage import Stage, Upstream
+from caloforge.upload import upload
 
 __all__ = ["PointBankStage", "VoxelBankStage"]
 
@@ -61,13 +62,22 @@ class BankStage(KeepsRows, Stage, ABC):
         """Of the choice among neighbours, of a rotation and of a mirror, shape (n, 3)."""
         return {"u": seeds.uniform(3)}
 
+    def prepare(self) -> None:
+        super().prepare()
+        kept = {name: self.get_buffer(name).cpu().numpy() for name in self.kept}
+        self._prepared = kept, cKDTree(self._place(kept))
+
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
+        if not self.is_prepared:
+            self.prepare()
+        kept, tree = self._prepared
         u = noise["u"].cpu().numpy()
         particles = {name: given[name].cpu().numpy() for name in self.reads}
-        kept = {name: self.get_buffer(name).cpu().numpy() for name in self.kept}
-        number = self._similar(particles, kept, u[:, 0])
+        k = min(self.config.neighbours, tree.n)
+        _, near = tree.query(self._place(particles), k=range(1, k + 1))
+        number = near[np.arange(len(u)), (u[:, 0] * k).astype(int).clip(max=k - 1)]
         offset, entries = entries_of(kept["offset"], number)
         rows = {name: kept[name][entries] for name in self.columns}
         event = np.repeat(np.arange(len(number)), np.diff(offset))
@@ -76,22 +86,15 @@ class BankStage(KeepsRows, Stage, ABC):
             rows["energy"] = rows["energy"] * ratio[event]
         directions = {name: (kept[name][number], particles[name]) for name in self.reads[1:]}
         made = self.image(rows, event, offset, u[:, 1:], directions)
-        return {name: torch.from_numpy(v).to(noise["u"].device) for name, v in made.items()}
+        return {name: upload(torch.from_numpy(v), noise["u"].device) for name, v in made.items()}
 
-    def _similar(
-        self, particles: dict[str, Any], kept: dict[str, Any], u: NDArray[np.float32]
-    ) -> NDArray[np.int64]:
-        """Number of a training shower of a similar particle, shape (n,)."""
-
-        def place(of: dict[str, Any]) -> NDArray[np.float64]:
-            polar = [np.arccos(of["direction"][:, 2].clip(-1, 1))] if "direction" in of else []
-            weighted = [self.config.angle_weight * angle for angle in polar]
-            return np.stack([np.log(of["energy_inc"]), *weighted], 1)
-
-        k = min(self.config.neighbours, len(kept["energy_inc"]))
-        near = np.asarray(cKDTree(place(kept)).query(place(particles), k=range(1, k + 1))[1])
-        chosen: NDArray[np.int64] = near[np.arange(len(u)), (u * k).astype(int).clip(max=k - 1)]
-        return chosen
+    def _place(self, particles: dict[str, Any]) -> NDArray[np.float64]:
+        """Where particles lie among each other: log(E_inc) and the weighted angle to the axis."""
+        columns = [np.log(particles["energy_inc"])]
+        if "direction" in self.reads:
+            angle = np.arccos(particles["direction"][:, 2].clip(-1, 1))
+            columns.append(self.config.angle_weight * angle)
+        return np.stack(columns, 1)
 
     @abstractmethod
     def image(
