@@ -79,6 +79,7 @@ def test_points_are_projected_into_their_own_detector_if_none_is_named(
         (["--shift", "1"], "expected 2 numbers such as 1,2, got '1'"),
         (["--impact", "1,2,3"], "expected 2 numbers"),
         (["--geometry", "ild-30", "--impact", "0,40"], "move the showers with --shift"),
+        (["--geometry", "calochallenge-1-pions"], "30 layers against 7"),
         (["--geometry", "cms"], "there is no geometry 'cms'"),
         (["--angle", "nan"], "angle must be finite"),
     ],
