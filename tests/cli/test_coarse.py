@@ -34,6 +34,16 @@ def test_coarse_showers_from_a_file_of_fine_ones(
         assert np.array_equal(file[:].dense(), expected.dense())
 
 
+def test_coarse_showers_keep_what_the_fine_ones_lack(
+    slab: VoxelShowers, tmp_path: Path, caloforge: Command
+) -> None:
+    fine, coarse, outside = tmp_path / "fine.h5", tmp_path / "coarse.h5", np.linspace(0, 0.1, 3)
+    cf.write(fine, slab[:3], columns={"outside": outside})
+    assert caloforge("coarsen", fine, "--factors", "2,4,3", "-o", coarse).code == 0
+    with cf.open_showers(coarse) as file:
+        assert np.array_equal(file.column("outside"), outside)
+
+
 def test_coarsening_takes_the_geometry_where_the_file_does_not_say(
     bundled: VoxelShowers, tmp_path: Path, caloforge: Command
 ) -> None:

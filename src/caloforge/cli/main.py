@@ -65,8 +65,13 @@ def coarsen(
 
     with cf.open_showers(showers, geometry) as file:
         coarsening = Coarsening(file.geometry, _factors(factors))
+        outside = file.column("outside")  # is the same in coarse voxels
         with create(
-            output, coarsening.geometry, attributes=file.attributes, n_expected=len(file)
+            output,
+            coarsening.geometry,
+            attributes=file.attributes,
+            columns={} if outside is None else {"outside": outside},
+            n_expected=len(file),
         ) as writer:
             for batch in file.batches(1000):
                 writer.append(batch.coarsen(coarsening))
