@@ -101,6 +101,13 @@ def test_upsampling_showers_from_anywhere(
     assert result.code == 0, result.err
     expected = cf.upsample(system, cf.load(generator), [2e4] * 5, seed=7)
     assert np.array_equal(cf.read(tmp_path / "b.h5").energy, expected.energy)
+    # of a file only the energies are wanted, whatever its voxels
+    for name, n in (("b", 3), ("few", 4)):
+        cf.write(tmp_path / "like.h5", cf.read(tmp_path / f"{name}.h5")[:n])
+        made = tmp_path / "like-made.h5"
+        result = caloforge("generate", generator, "--like", tmp_path / "like.h5", "-o", made)
+        assert result.code == 0, result.err
+        assert np.array_equal(cf.read(made).energy_inc, cf.read(tmp_path / "like.h5").energy_inc)
     result = caloforge("generate", run, "-n", 3, "-o", tmp_path / "c.h5")
     assert result.code == 2
     assert "the stage upsample needs coarse_2x4x3" in result.err
