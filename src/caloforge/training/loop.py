@@ -15,7 +15,7 @@ from torch import Tensor
 
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.recipe import Recipe
-from caloforge.systems.stage import Stage
+from caloforge.systems.stage import Batch, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import StageFolder
@@ -140,6 +140,9 @@ class StageTraining:
         self._seed(self.step)
         with self.fabric.autocast():
             batch = self.stage.batch(self.training.take(showers), self.upstream, self.rng)
+            if _is_empty(batch):
+                self.step += 1
+                return
             loss = self.stage.loss(batch, self.rng)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -217,13 +220,16 @@ class StageTraining:
         for start in range(0, len(self.validation), self.batch_size):
             showers = torch.arange(start, min(start + self.batch_size, len(self.validation)))
             batch = self.stage.batch(self.validation.take(showers), self.upstream, self.rng)
-            losses.append(self.stage.loss(batch, self.rng))
-            sizes.append(len(showers))
+            if not _is_empty(batch):
+                losses.append(self.stage.loss(batch, self.rng))
+                sizes.append(len(showers))
         self.stage.train()
+        if not losses:
+            return math.nan
         total = 0.0
         for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True):
             total += loss * size
-        return total / len(self.validation)
+        return total / sum(sizes)
 
     def _is_stale(self) -> bool:
         return self.recipe.patience is not None and self.stale >= self.recipe.patience
@@ -298,6 +304,11 @@ class StageTraining:
         self.step, self.stale, self.rows = values["step"], values["stale"], values["rows"]
         self.best = math.inf if values["best"] is None else values["best"]
         self.seconds = values["seconds"]
+
+
+def _is_empty(batch: Batch) -> bool:
+    """Whether there is nothing to learn from, as in a batch of showers without energy."""
+    return min(map(len, batch.values())) == 0
 
 
 def _precision(
