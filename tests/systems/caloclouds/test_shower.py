@@ -91,6 +91,7 @@ def test_a_shower_without_energy_is_seen_as_the_others_are(
     quantities["visible_energy"][3] = 0
     numbers = totals.forward(quantities, generator)
     assert numbers.isfinite().all()
+    numbers = numbers[:, -25:]  # layers with many points
     others = numbers[torch.arange(40) != 3]
     assert ((numbers[3] - others.mean(0)).abs() < 8 * others.std(0)).all()
 
