@@ -36,6 +36,9 @@ Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")
 Resample = Annotated[
     int, typer.Option(min=1, help="Showers upsampled from each coarse one (supercalo).")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse energies outside the range of the training.")
+]
 Memory = Annotated[int, typer.Option("--memory", min=1, help="For temporaries [MB].")]
 
 
@@ -55,6 +58,7 @@ def generate(
     solver: Solver = None,
     energy_solver: EnergySolver = None,
     precision: Precision = "32",
+    strict: Strict = False,
     resume: Resume = False,
 ) -> None:
     """Generate showers from a trained generator.
@@ -77,6 +81,7 @@ def generate(
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory, solver, energy_solver, precision),
+            strict=strict,
             resume=resume,
             progress=display,
         )
@@ -105,6 +110,7 @@ def upsample(
     postprocess: Postprocess = True,
     resample: Resample = 1,
     memory: Memory = 1000,
+    strict: Strict = False,
     resume: Resume = False,
 ) -> None:
     """Draw the fine voxels of coarse showers from anywhere.
@@ -140,6 +146,7 @@ def upsample(
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory),
+            strict=strict,
             resume=resume,
             progress=display,
         )

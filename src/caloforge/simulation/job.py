@@ -81,6 +81,7 @@ class Job:
         high, low = for_geant4.generate_state(2, np.uint64).tolist()
         geant4 = geant4_for(self.detector, self.physics, self.cut)
         bunches = geant4.run(energy_inc, self.gun, seed=(high << 64) | low)
+        made: list[tuple[Any, NDArray[np.float64]]]
         if self.clustering is None:
             made = [self._voxels(steps, energy_inc[bunch]) for bunch, steps in bunches]
         else:
