@@ -77,7 +77,7 @@ def test_energies_of_the_training_are_inside(run: Path) -> None:
 
 @pytest.mark.parametrize("draw", ["generate", "stream", "cf.generate"])
 def test_what_is_asked_beyond_the_training_is_said_once_or_refused(run: Path, draw: str) -> None:
-    system, energies = cf.load(run), np.float32([5e3, 2e5, 5e3, 1.0])
+    system, energies = cf.load(run), np.float32([5e3, 2e5, 5e3, 200.0])
 
     def asked(**options: Any) -> Any:
         options |= {"seed": 1, "batch_size": 1}
@@ -88,7 +88,7 @@ def test_what_is_asked_beyond_the_training_is_said_once_or_refused(run: Path, dr
     with pytest.warns(ExtrapolationWarning, match="2 of 4 showers") as caught:
         assert len(list(asked())) == 4
     assert len(caught) == 1
-    with pytest.raises(ValueError, match=r"2 of 4 showers .* 1 to 200000 MeV"):
+    with pytest.raises(ValueError, match=r"2 of 4 showers .* 200 to 200000 MeV"):
         asked(strict=True)
 
 
@@ -97,7 +97,7 @@ def test_coarse_showers_beyond_the_training_are_said(
 ) -> None:
     system, coarse = cf.load(supercalo_run), bundled[:3]
     far = VoxelShowers(
-        coarse.energy_inc * 1000, coarse.offset, coarse.index, coarse.energy, coarse.geometry
+        np.full(3, 5e5), coarse.offset, coarse.index, coarse.energy, coarse.geometry
     )
     with pytest.warns(ExtrapolationWarning, match="3 of 3 showers"):
         cf.upsample(system, far, seed=1)
