@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,17 @@ def test_what_lies_outside_the_voxels_is_what_wider_ones_hold(
     assert outside is not None
     assert outside.mean() > 0.02
     np.testing.assert_allclose(kept, (1 - outside) * whole, rtol=1e-5)  # energies are in float32
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
+def test_a_particle_that_leaves_the_plates_at_a_side_is_said(geant4_data: Path) -> None:
+    few = {"energy": Fixed(200.0), "n": 1}
+    with pytest.warns(LossWarning, match=r"1000 mm wide, at a side: .* back at 612 mm"):
+        make(direction=(4.0, 0.0, 1.0), **few)  # 4 * 153 mm
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LossWarning)
+        make(direction=(3.0, 0.0, 1.0), **few)
+    assert not [one for one in caught if "at a side" in str(one.message)]
 
 
 def test_another_read_out_of_a_known_detector(geant4_data: Path) -> None:

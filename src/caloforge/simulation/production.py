@@ -187,7 +187,8 @@ def simulate(
         FileNotFoundError: if Geant4's data are not there.
 
     Warns:
-        LossWarning: if on average more than 1 % of the energy lies outside.
+        LossWarning: if on average more than 1 % of the energy lies outside, or the line of flight
+            leaves the plates at a side.
     """
     detector = _detector(geometry)
     spectrum = _spectrum(energy)
@@ -203,6 +204,7 @@ def simulate(
     job = Job(detector, gun, int(n), int(seed), int(size), physics, float(cut), clustering)
     attributes = job.attributes()
     geant4_data()
+    _warn_of_sides(detector, gun)
     if output is None:
         if resume:
             raise ValueError("resume needs an output: only files keep the chunks of a former run")
@@ -220,6 +222,21 @@ def simulate(
     path = parts.assemble(attributes, columns=columns, mantissa_bits=mantissa_bits)
     _warn_of_losses(job, columns[OUTSIDE])
     return path
+
+
+def _warn_of_sides(detector: Detector, gun: Gun) -> None:
+    """Say where particles leave the plates at a side: nothing is deposited there, nor counted."""
+    if detector.shape != "planes":
+        return
+    slope = np.divide(gun.direction[:2], gun.direction[2])
+    back = np.abs(gun.impact + slope * detector.depth).max()
+    if back > detector.width / 2:
+        warnings.warn(
+            f"the line of flight leaves the plates, {detector.width:g} mm wide, at a side: it would "
+            f"reach the back at {back:.0f} mm from the middle; widen the detector or aim at it",
+            LossWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_losses(job: Job, outside: NDArray[np.float64]) -> None:
