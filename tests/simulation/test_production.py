@@ -209,8 +209,8 @@ def test_what_lies_outside_the_voxels_is_what_wider_ones_hold(
 @pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
 def test_a_particle_that_leaves_the_plates_at_a_side_is_said(geant4_data: Path) -> None:
     few = {"energy": Fixed(200.0), "n": 1}
-    with pytest.warns(LossWarning, match=r"1000 mm wide, at a side: .* back at 612 mm"):
-        make(direction=(4.0, 0.0, 1.0), **few)  # 4 * 153 mm
+    with pytest.warns(LossWarning, match=r"1000 mm wide, at a side: .* back at 616 mm"):
+        make(direction=(4.0, 0.0, 1.0), **few)  # 4 * (153 + 1) mm
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LossWarning)
         make(direction=(3.0, 0.0, 1.0), **few)

@@ -96,9 +96,7 @@ def test_coarse_showers_beyond_the_training_are_said(
     supercalo_run: Path, bundled: VoxelShowers
 ) -> None:
     system, coarse = cf.load(supercalo_run), bundled[:3]
-    far = VoxelShowers(
-        np.full(3, 5e5), coarse.offset, coarse.index, coarse.energy, coarse.geometry
-    )
+    far = VoxelShowers(np.full(3, 5e5), coarse.offset, coarse.index, coarse.energy, coarse.geometry)
     with pytest.warns(ExtrapolationWarning, match="3 of 3 showers"):
         cf.upsample(system, far, seed=1)
     with pytest.raises(ValueError, match="3 of 3 showers"):

@@ -232,8 +232,9 @@ def _warn_of_sides(detector: Detector, gun: Gun) -> None:
     back = np.abs(gun.impact + slope * detector.depth).max()
     if back > detector.width / 2:
         warnings.warn(
-            f"the line of flight leaves the plates, {detector.width:g} mm wide, at a side: it would "
-            f"reach the back at {back:.0f} mm from the middle; widen the detector or aim at it",
+            f"the line of flight leaves the plates, {detector.width:g} mm wide, at a side: it "
+            f"would reach the back at {back:.0f} mm from the middle; widen the detector or aim at "
+            "it",
             LossWarning,
             stacklevel=3,
         )
