@@ -159,6 +159,23 @@ def test_showerdata_reads_what_was_written_for_it(photons, tmp_path):
     _assert_same(data.read_points(path), photons)
 
 
+def test_incident_particles_are_read_without_their_showers(inclined, photons, tmp_path):
+    cells = photons.project(geometry_preset("ild-30"))
+    data.write(tmp_path / "inclined.h5", inclined)
+    data.write(tmp_path / "straight.h5", photons)
+    data.write(tmp_path / "cells.h5", cells, layout="calochallenge")
+    for name, showers in {"inclined": inclined, "straight": photons, "cells": cells}.items():
+        path = tmp_path / f"{name}.h5"
+        with h5py.File(path, "r+") as file:  # as other houses write: no geometry that is known here
+            file.attrs["geometry"] = "another"
+        energy, direction = data.read_incident(path)
+        assert np.array_equal(energy, showers.energy_inc)
+        if name == "inclined":
+            assert np.array_equal(direction, inclined.direction)
+        else:
+            assert direction is None
+
+
 def test_showerdata_keeps_directions_and_detectors(inclined, tmp_path):
     showerdata = pytest.importorskip("showerdata")
     path = tmp_path / "showers.h5"

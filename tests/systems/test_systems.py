@@ -37,8 +37,8 @@ def empty(system: System) -> Showers:
     return VoxelShowers.from_dense([], np.zeros((0, system.geometry.n_voxels)), system.geometry)
 
 
-def test_every_system_has_a_tiny_preset() -> None:
-    assert {name.partition("/")[0] for name in TINY} == set(system_names())
+def test_every_system_that_learns_has_a_tiny_preset() -> None:
+    assert {name.partition("/")[0] for name in TINY} == set(system_names()) - {"library"}
 
 
 @EACH
@@ -146,7 +146,7 @@ def test_a_stage_keeps_its_transforms_through_json(
 
 
 def test_an_unknown_system_or_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="no system 'l3lflows'; there are l2lflows"):
+    with pytest.raises(ValueError, match="no system 'l3lflows'; there are caloclouds, "):
         build("l3lflows/tiny", "ild-30")
     with pytest.raises(ValueError, match="no preset 'l2lflows/huge'; there are"):
         build("l2lflows/huge", "ild-30")

@@ -36,6 +36,9 @@ Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")
 Resample = Annotated[
     int, typer.Option(min=1, help="Showers upsampled from each coarse one (supercalo).")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse energies outside the range of the training.")
+]
 Memory = Annotated[int, typer.Option("--memory", min=1, help="For temporaries [MB].")]
 
 
@@ -55,6 +58,7 @@ def generate(
     solver: Solver = None,
     energy_solver: EnergySolver = None,
     precision: Precision = "32",
+    strict: Strict = False,
     resume: Resume = False,
 ) -> None:
     """Generate showers from a trained generator.
@@ -64,7 +68,7 @@ def generate(
     from caloforge.cli.progress import GenerationDisplay
 
     system = cf.load(run)
-    energies = _energies(run, system.geometry, n, energy, like, seed)
+    energies = _energies(run, n, energy, like, seed)
     display = GenerationDisplay(console, "showers", len(energies) * resample)
     with display.live():
         cf.generate(
@@ -77,6 +81,7 @@ def generate(
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory, solver, energy_solver, precision),
+            strict=strict,
             resume=resume,
             progress=display,
         )
@@ -96,12 +101,16 @@ def upsample(
     n: Number = None,
     energy: Energy = None,
     like: Like = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="Of the coarse showers, where their file does not say.")
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,
     device: Device = "cpu",
     postprocess: Postprocess = True,
     resample: Resample = 1,
     memory: Memory = 1000,
+    strict: Strict = False,
     resume: Resume = False,
 ) -> None:
     """Draw the fine voxels of coarse showers from anywhere.
@@ -114,7 +123,7 @@ def upsample(
     source: System | cf.VoxelShowers
     if coarse.is_dir():
         source = cf.load(coarse)
-        energies = _energies(coarse, None, n, energy, like, seed)
+        energies = _energies(coarse, n, energy, like, seed)
         n_coarse = len(energies)
     elif (n, energy, like) != (None, None, None):
         raise ValueError(
@@ -123,7 +132,7 @@ def upsample(
         )
     else:
         energies = None
-        source = cf.read(coarse)
+        source = cf.read(coarse, geometry)
         n_coarse = len(source)
     display = GenerationDisplay(console, "showers", n_coarse * resample)
     with display.live():
@@ -137,6 +146,7 @@ def upsample(
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory),
+            strict=strict,
             resume=resume,
             progress=display,
         )
@@ -145,7 +155,6 @@ def upsample(
 
 def _energies(
     run: Path,
-    geometry: cf.Geometry | None,
     n: int | None,
     energy: str | None,
     like: Path | None,
@@ -154,7 +163,7 @@ def _energies(
     """Incident energies [MeV] as the options ask, shape (n,)."""
     import numpy as np
 
-    from caloforge.data import open_file
+    from caloforge.data import read_incident
     from caloforge.generation import training_energies
     from caloforge.simulation import EnergySpectrum
     from caloforge.training import RunFolder
@@ -162,8 +171,7 @@ def _energies(
     if (like is None) == (n is None):
         raise ValueError("give either -n, a number of showers, or --like, a file of energies")
     if like is not None:
-        with open_file(like, geometry) as file:
-            return file.energy_inc
+        return read_incident(like).energy
     if energy is not None:
         rng = np.random.default_rng(seed)
         return EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
@@ -174,15 +182,13 @@ def _direction(text: str | None, like: Path | None) -> Floats | None:
     """Directions as the options ask, shape (3,) or (n, 3); None where they say nothing."""
     import numpy as np
 
-    from caloforge.data import holds_points
+    from caloforge.data import read_incident
 
     if text is not None:
         vector = np.array(numbers(text, 3))
         length = float(np.linalg.norm(vector))
         return vector / length if length > 0 else vector
-    if like is not None and holds_points(like):
-        return cf.read_points(like).direction
-    return None
+    return None if like is None else read_incident(like).direction
 
 
 def _options(

@@ -8,6 +8,7 @@ from caloforge.data.files import (
     open_points,
     open_showers,
     read,
+    read_incident,
     read_points,
     write,
 )
@@ -24,6 +25,7 @@ from caloforge.data.replacing import (
 )
 from caloforge.data.root import write_root
 from caloforge.data.showerfile import (
+    Incident,
     ShowerFile,
     ShowerWriter,
     VoxelFile,
@@ -32,6 +34,7 @@ from caloforge.data.showerfile import (
 
 __all__ = [
     "CaloCloudsFile",
+    "Incident",
     "NoSpaceError",
     "Parts",
     "ShowerDataFile",
@@ -51,6 +54,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
+    "read_incident",
     "read_points",
     "replacing",
     "write",

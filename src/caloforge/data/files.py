@@ -15,7 +15,7 @@ from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
+from caloforge.data.showerfile import Incident, ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.processes import uninterrupted
@@ -29,6 +29,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
+    "read_incident",
     "read_points",
     "write",
 ]
@@ -131,6 +132,17 @@ def holds_points(path: str | Path) -> bool:
         ShowerFileError: if the file is missing, truncated, or no file of showers.
     """
     return _contents(path) in _POINTS
+
+
+def read_incident(path: str | Path) -> Incident:
+    """The incident particles of a file, whatever its layout and geometry.
+
+    Raises:
+        ShowerFileError: if the file is missing, truncated, or no file of showers.
+    """
+    contents = _contents(path)
+    voxels = SparseFile if contents == "voxels" else CaloChallengeFile
+    return _POINTS.get(contents, voxels).read_incident(path)
 
 
 def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowers:

@@ -133,6 +133,7 @@ class ShowerDataFile(_PaddedFile):
     """
 
     _incident_name: ClassVar[str] = "energies"
+    _direction_name: ClassVar[str | None] = "directions"
 
     def _open(self, geometry: Geometry | None) -> None:
         for name in _SHOWERDATA:  # which the package reads without a look

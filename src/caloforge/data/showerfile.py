@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import h5py
 import numpy as np
@@ -35,10 +35,12 @@ from caloforge.showers import (
     VoxelShowers,
     check_incident,
     check_units,
+    unit_vectors,
 )
 from caloforge.units import MeV
 
 __all__ = [
+    "Incident",
     "ShowerFile",
     "ShowerFileError",
     "ShowerFileWarning",
@@ -55,6 +57,19 @@ COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "sh
 
 _ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
 _UNLIKELY = 1e-3  # chance below which an end of empty showers is told
+
+
+class Incident(NamedTuple):
+    """The incident particles of a file of showers.
+
+    Args:
+        energy: incident energies [MeV], shape (n,).
+        direction: unit vectors along which they fly, shape (n, 3); None where the file does not
+            say.
+    """
+
+    energy: Floats
+    direction: Floats | None
 
 
 class _OpenFile:
@@ -101,12 +116,23 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV
+    _direction_name: ClassVar[str | None] = None
     _usual_geometry: ClassVar[str] = "calochallenge-2"  # to name where the file does not say
 
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
-        self.path: Path = Path(path)
         wanted = geometry_preset(geometry) if isinstance(geometry, str) else geometry
         self._units_are_checked: bool = False
+        self._open_head(Path(path))
+        try:
+            with blaming(self.path, "its head"):
+                self._open(wanted)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open_head(self, path: Path) -> None:
+        """Open the file and read what it says of itself and of the incident particles."""
+        self.path: Path = path
         self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
             with blaming(self.path, "its head"):
@@ -116,10 +142,28 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                     for name, value in self._file.attrs.items()
                 }
                 self._incident = self._find_incident()
-                self._open(wanted)
         except BaseException:
             self._file.close()
             raise
+
+    @classmethod
+    def read_incident(cls, path: str | Path) -> Incident:
+        """The incident particles of all showers, whatever geometry these are in.
+
+        Raises:
+            ShowerFileError: if the file is missing, truncated, or holds no incident energies.
+        """
+        head = cls.__new__(cls)  # without the showers, which might not fit anything
+        head._open_head(Path(path))
+        try:
+            name = cls._direction_name
+            direction = None
+            if name is not None and find(head._file, name) is not None:
+                with blaming(head.path, name):
+                    direction = unit_vectors(name, head._dataset(name)[()], len(head))
+            return Incident(head.energy_inc, direction)
+        finally:
+            head._file.close()
 
     @abstractmethod
     def _open(self, geometry: Geometry | None) -> None:

@@ -128,6 +128,7 @@ class SparseWriter(VoxelWriter):
 class PointFile(ShowerFile[PointShowers]):
     """A sparse file of point clouds, read slice by slice."""
 
+    _direction_name: ClassVar[str | None] = _DIRECTION
     _usual_geometry: ClassVar[str] = "ild-ecal"
 
     def _open(self, geometry: Geometry | None) -> None:

@@ -52,6 +52,7 @@ def generate(
     batch_size: int = ...,
     device: str = ...,
     options: SamplingOptions | None = ...,
+    strict: bool = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
 ) -> Showers: ...
@@ -69,6 +70,7 @@ def generate(
     batch_size: int = ...,
     device: str = ...,
     options: SamplingOptions | None = ...,
+    strict: bool = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
 ) -> Path: ...
@@ -85,6 +87,7 @@ def generate(
     batch_size: int = 100,
     device: str = "cpu",
     options: SamplingOptions | None = None,
+    strict: bool = False,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
@@ -109,6 +112,7 @@ def generate(
         batch_size: showers drawn at once.
         device: where to compute.
         options: what a user chooses at generation.
+        strict: refuse particles outside the range that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -117,22 +121,25 @@ def generate(
 
     Raises:
         ValueError: for energies that are not positive numbers in one dimension, directions that
-            are no unit vectors or that the system does not know of, or parts of another job at the
-            output.
+            are no unit vectors or that the system does not know of, parts of another job at the
+            output, and see `strict`.
         NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
+        ExtrapolationWarning: for particles outside the trained range. A file has the range and
+            their number in its attributes `trained_energy_inc_MeV` and `n_outside_trained`.
     """
     energies = incident_energies(energy_inc)
     check_units("energies to generate for", system.geometry, energies)
     directions = system.directions(direction, len(energies))
+    outside = system.outside(energies, directions, strict=strict)
 
     def batches(start: int, stop: int) -> Iterator[Showers]:
-        return system.stream(
+        return system.batches(
             energies[start:stop],
+            None if directions is None else directions[start:stop],
             seed=seed,
-            direction=None if directions is None else directions[start:stop],
             batch_size=batch_size,
             first=start,
             device=device,
@@ -142,7 +149,7 @@ def generate(
     request = {"energies": _hash(energies)}
     if directions is not None:
         request["direction"] = _hash(directions)
-    job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, outside, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -157,6 +164,7 @@ def upsample(
     batch_size: int = 100,
     device: str = "cpu",
     options: SamplingOptions | None = None,
+    strict: bool = False,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
@@ -178,6 +186,7 @@ def upsample(
         batch_size: coarse showers at once.
         device: where to compute.
         options: what a user chooses at generation.
+        strict: refuse particles outside the range that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -186,7 +195,10 @@ def upsample(
 
     Raises:
         ValueError: for a system that upsamples nothing, showers that do not fit it, energies that
-            are missing or too many, or parts of another job at the output.
+            are missing or too many, parts of another job at the output, and see `strict`.
+
+    Warns:
+        ExtrapolationWarning: as for `generate`, of the system and of the other one.
     """
     if isinstance(coarse, System) != (energy_inc is not None):
         raise ValueError(
@@ -202,13 +214,16 @@ def upsample(
         check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
         request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
     request["energies"] = _hash(energies)
+    outside = system.outside(energies, strict=strict)
+    if isinstance(coarse, System):
+        outside = outside | coarse.outside(energies, strict=strict)
 
     def coarse_batches(start: int, stop: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
             return coarse[start:stop].batches(batch_size)
         # it resamples nothing: that is for the fine voxels
         options_there = dataclasses.replace(options or SamplingOptions(), resample=1)
-        return coarse.stream(
+        return coarse.batches(
             energies[start:stop],
             seed=seed,
             batch_size=batch_size,
@@ -226,7 +241,7 @@ def upsample(
             options=options,
         )
 
-    job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, outside, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -236,7 +251,8 @@ class _Job:
 
     Args:
         system: the system that draws.
-        n: draws of its first stages; each gives `options.resample` showers.
+        outside: which draws of its first stages lie outside the trained range, shape (n,); each
+            draw gives `options.resample` showers.
         batches: showers of the draws from a start to a stop.
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
@@ -246,13 +262,18 @@ class _Job:
     """
 
     system: System
-    n: int
+    outside: NDArray[np.bool_]
     batches: Callable[[int, int], Iterator[Showers]]
     request: dict[str, Any]
     seed: int
     batch_size: int
     device: str
     options: SamplingOptions | None
+
+    @property
+    def n(self) -> int:
+        """Draws of the first stages."""
+        return len(self.outside)
 
     def __post_init__(self) -> None:
         if self.n == 0 or self.batch_size < 1:
@@ -289,7 +310,7 @@ class _Job:
                 for batch in self.batches(start, min(self.n, start + size)):
                     made.append(batch)
                     report(len(batch))
-            except ValueError:  # what is refused is not resumed
+            except (ValueError, FloatingPointError):  # what is refused is not resumed
                 if parts is not None:
                     parts.abandon()
                 raise
@@ -332,13 +353,16 @@ class _Job:
             "seed": self.seed,
         }
         chosen = dataclasses.asdict(self.options or SamplingOptions())
+        if self.system.trained is not None:
+            facts["trained_energy_inc_MeV"] = list(self.system.trained.energy_inc)
+            facts["n_outside_trained"] = int(self.outside.sum()) * chosen["resample"]
         usual = dataclasses.asdict(SamplingOptions())
         told = ("resample", "solver", "energy_solver", "precision")
         return facts | {name: chosen[name] for name in told if chosen[name] != usual[name]}
 
 
 def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.float32]:
-    """Draw incident energies as the training sample has them.
+    """Draw incident energies as the training sample has them, within the trained range.
 
     Args:
         config: of the run folder, which keeps the quantiles of the training sample's energies.
@@ -355,6 +379,9 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     if not quantiles:
         raise ValueError("the run folder does not say its training energies: give the energies")
     share = np.random.default_rng(seed).random(n)
+    trained = config["data"].get("trained")
+    if trained is not None:  # the ends may be of showers that were kept for validation
+        quantiles = np.clip(quantiles, *trained["energy_inc"])
     known = np.log(np.asarray(quantiles))
     drawn = np.exp(np.interp(share, np.linspace(0, 1, len(known)), known))
     energies: NDArray[np.float32] = drawn.astype(np.float32)

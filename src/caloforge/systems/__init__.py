@@ -8,8 +8,10 @@ from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_nam
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.registry import build, presets, system_names
 from caloforge.systems.stage import Learned, Stage
+from caloforge.systems.trained import ExtrapolationWarning, TrainedRange
 
 __all__ = [
+    "ExtrapolationWarning",
     "Learned",
     "LogDensity",
     "PointSystem",
@@ -19,6 +21,7 @@ __all__ = [
     "ShowerQuantities",
     "Stage",
     "System",
+    "TrainedRange",
     "VoxelSystem",
     "build",
     "layer_name",

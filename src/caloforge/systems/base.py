@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
+from caloforge.showers import PointShowers, Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import (
     SamplingOptions,
     check_device,
@@ -26,6 +26,7 @@ from caloforge.systems.quantities import Quantities
 from caloforge.systems.seeds import Seeds
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
+from caloforge.systems.trained import TrainedRange
 from caloforge.upload import upload
 
 __all__ = ["System"]
@@ -49,6 +50,7 @@ class System(ABC):
         seed: of its initial weights.
         stages: the stages, in sampling order.
         calibrations: what is fitted after training, in the order in which it is applied.
+        trained: what it was trained on; None where that is not known.
         n_redrawn: draws that a stage rejected since the system was built or loaded.
     """
 
@@ -60,6 +62,7 @@ class System(ABC):
     home: ClassVar[str] = "calochallenge-2"
     resampled: ClassVar[str | None] = None
     seed: int = 0
+    trained: TrainedRange | None = None
 
     def __init__(self, config: Any, geometry: Geometry) -> None:
         self.config = config
@@ -88,6 +91,25 @@ class System(ABC):
             showers: the training sample.
         """
         return showers
+
+    def check_sample(self, showers: Showers) -> None:
+        """Refuse showers that the system cannot learn from.
+
+        Raises:
+            ValueError: for showers of another kind or geometry.
+        """
+        if not isinstance(showers, self.kind):
+            points, voxels = "point clouds", "showers in voxels"
+            is_points = isinstance(showers, PointShowers)
+            fitting, given = (voxels, points) if is_points else (points, voxels)
+            raise ValueError(
+                f"{self.name} learns from {fitting}, got {given}: train another system"
+            )
+        if showers.geometry != self.geometry:
+            raise ValueError(
+                f"the showers are of {showers.geometry.name}, the system is built for "
+                f"{self.geometry.name}: build it with geometry=showers.geometry"
+            )
 
     @property
     def is_directed(self) -> bool:
@@ -133,7 +155,11 @@ class System(ABC):
             seed: of what is drawn.
             device: where to compute.
             progress: called with the name of a calibration, showers done and showers wanted.
+
+        Raises:
+            ValueError: see `check_sample`.
         """
+        self.check_sample(showers)
         for name, calibration in self.calibrations.items():
             if not calibration.is_fitted:
                 counted = None if progress is None else partial(progress, name)
@@ -281,6 +307,7 @@ class System(ABC):
         branch: str | None = None,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        strict: bool = False,
     ) -> Iterator[Showers]:
         """Sample showers batch by batch: `generate` says what is not said here.
 
@@ -293,6 +320,36 @@ class System(ABC):
         """
         energies = incident_energies(energy_inc)
         directions = self.directions(direction, len(energies))
+        self.outside(energies, directions, strict=strict)
+        yield from self.batches(
+            energies,
+            directions,
+            seed=seed,
+            batch_size=batch_size,
+            first=first,
+            branch=branch,
+            device=device,
+            options=options,
+        )
+
+    def batches(
+        self,
+        energies: NDArray[np.float32],
+        directions: NDArray[np.float32] | None = None,
+        *,
+        seed: int,
+        batch_size: int = 100,
+        first: int = 0,
+        branch: str | None = None,
+        device: torch.device | str = "cpu",
+        options: SamplingOptions | None = None,
+    ) -> Iterator[Showers]:
+        """Sample showers as `stream` does, of particles that were checked before.
+
+        Args:
+            energies: what `incident_energies` gave.
+            directions: what `directions` gave.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
@@ -312,6 +369,7 @@ class System(ABC):
         batch_size: int = 100,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        strict: bool = False,
     ) -> Showers:
         """Generate showers, one (or `options.resample`) for each incident energy.
 
@@ -326,13 +384,16 @@ class System(ABC):
             batch_size: showers drawn at once.
             device: where to compute.
             options: what a user chooses at generation.
+            strict: refuse particles outside the trained range.
 
         Raises:
             ValueError: if energies are not positive numbers in one dimension, or there are none,
-                and for directions that are no unit vectors or that the system does not know of.
+                for directions that are no unit vectors or that the system does not know of, and
+                see `strict`.
 
         Warns:
             UnitsWarning: if the energies look as if they were not in MeV.
+            ExtrapolationWarning: for particles outside the trained range.
         """
         check_units("energies to generate for", self.geometry, incident_energies(energy_inc))
         batches = self.stream(
@@ -342,9 +403,25 @@ class System(ABC):
             batch_size=batch_size,
             device=device,
             options=options,
+            strict=strict,
         )
         showers: Showers = self.kind.concatenate(list(batches))
         return showers
+
+    def outside(
+        self,
+        energies: NDArray[np.float32],
+        directions: NDArray[np.float32] | None = None,
+        *,
+        strict: bool = False,
+    ) -> NDArray[np.bool_]:
+        """Which particles lie outside the trained range, see `TrainedRange.check`, shape (n,).
+
+        None where that range is not known.
+        """
+        if self.trained is None:
+            return np.zeros(len(energies), dtype=np.bool_)
+        return self.trained.check(self.name, energies, directions, strict=strict)
 
     def directions(self, direction: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
         """The given directions of n particles, shape (n, 3); raises as `generate` does."""
@@ -409,10 +486,15 @@ class System(ABC):
             ValueError: for showers of another geometry or none at all, and for systems with stages
                 that have no density.
             FloatingPointError: if a stage gives densities that are no numbers.
+
+        Warns:
+            ExtrapolationWarning: for particles outside the trained range.
         """
-        return log_density(
+        density = log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )
+        self.outside(showers.energy_inc)
+        return density
 
 
 def _latents(stages: Mapping[str, Stage], seeds: Seeds) -> Quantities:

@@ -33,6 +33,8 @@ class Stage(Preparable, ABC):
         writes: physical quantities that it samples.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
+        settings: what to change where a kind of transform moves too much of a training sample, by
+            the name of its class.
         is_fitted: whether `fit` was called or a checkpoint loaded.
     """
 
@@ -40,6 +42,7 @@ class Stage(Preparable, ABC):
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
+    settings: Mapping[str, str] = {}
     is_fitted: bool = False
 
     @abstractmethod
@@ -97,6 +100,16 @@ class Stage(Preparable, ABC):
             upstream: the stages of `needs`.
             options: what a user chooses at generation.
         """
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        """What of training showers lies beyond a limit that drawn ones keep; by default nothing.
+
+        Limits of transforms need no word here: they are found by what does not come back.
+
+        Returns:
+            By the name of the setting, a truth value for each shower, hit or point, shape (m,).
+        """
+        return {}
 
     def prepare(self) -> None:
         """Into eval mode, with what sampling needs of the weights computed, see `Preparable`."""

@@ -19,15 +19,17 @@ import torch
 
 from caloforge.data import open_file
 from caloforge.processes import worker_pool
-from caloforge.showers import PointShowers, Showers, check_units
+from caloforge.showers import Showers, check_units
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
 from caloforge.systems.stage import Learned
+from caloforge.systems.trained import TrainedRange
 from caloforge.training.fitting import fit_stage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
+from caloforge.training.split import split_numbers
 
 __all__ = ["default_device", "train"]
 
@@ -80,15 +82,7 @@ def train(
         UnitsWarning: if the energies look as if they were not in MeV.
     """
     sample = _read(showers) if isinstance(showers, str | Path) else showers
-    if not isinstance(sample, system.kind):
-        points, voxels = "point clouds", "showers in voxels"
-        fitting, given = (voxels, points) if isinstance(sample, PointShowers) else (points, voxels)
-        raise ValueError(f"{system.name} learns from {fitting}, got {given}: train another system")
-    if sample.geometry != system.geometry:
-        raise ValueError(
-            f"the showers are of {sample.geometry.name}, the system is built for "
-            f"{system.geometry.name}: build it with geometry=showers.geometry"
-        )
+    system.check_sample(sample)
     if sample is showers:  # a file that is read has been checked
         check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
     unknown = [name for name in stages or () if name not in system.stages]
@@ -98,7 +92,7 @@ def train(
         )
     folder = RunFolder(run)
     source = str(showers) if isinstance(showers, str | Path) else "in memory"
-    _begin(folder, system, resume, seed, {"showers": source, **_facts(sample)})
+    _begin(folder, system, resume, seed, {"showers": source, **_facts(system, sample, seed)})
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     for name in system.stages:
         if folder.stage(name).is_trained:
@@ -112,6 +106,7 @@ def train(
             _train_stage(system, seen, folder, name, seed, place, progress)
     if all(folder.stage(name).is_trained for name in system.stages):
         _calibrate(system, sample, folder, seed, place, progress)
+    system.trained = folder.trained_range()
     return system
 
 
@@ -120,12 +115,20 @@ def _read(path: str | Path) -> Showers:
         return file[:]
 
 
-def _facts(sample: Showers) -> dict[str, Any]:
-    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles."""
+def _facts(system: System, sample: Showers, seed: int) -> dict[str, Any]:
+    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles.
+
+    The trained range is that of the showers that all stages learn from.
+    """
+    shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
+    learned = sample
+    if shares:
+        learned = sample[np.sort(split_numbers(len(sample), max(shares), seed)[0])]
     quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
     return {
         "n_showers": len(sample),
         "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
+        "trained": TrainedRange.of(learned, directed=system.is_directed).to_dict(),
     }
 
 
