@@ -64,6 +64,7 @@ def test_points_keep_radii_and_shares(clouds: Path, bundled_points: PointShowers
     assert ratio.max() <= whole.max() * (1 + 1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
 def test_inclined_points_follow_the_azimuth(bundled_points: PointShowers, tmp_path: Path) -> None:
     """A bank of showers along +x, asked for showers along +y, rotates them by 90 degrees."""
     import dataclasses

@@ -150,8 +150,11 @@ def test_an_unknown_system_or_preset_is_refused() -> None:
         build("l3lflows/tiny", "ild-30")
     with pytest.raises(ValueError, match="no preset 'l2lflows/huge'; there are"):
         build("l2lflows/huge", "ild-30")
-    with pytest.raises(ValueError, match="l2lflows"):
-        build("l2lflows", "ild-30")
+
+
+def test_a_system_without_a_size_is_its_first_preset() -> None:
+    first = build("l2lflows/small", "ild-30")
+    assert build("l2lflows", "ild-30").config == first.config
 
 
 def test_overrides_reach_the_configuration() -> None:

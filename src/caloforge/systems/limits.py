@@ -12,7 +12,7 @@ import torch
 
 from caloforge.preprocessing import Chain, Transform
 from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.stage import Upstream
+from caloforge.systems.stage import Learned, Upstream
 
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
 
