@@ -184,9 +184,10 @@ def info(
     from caloforge.training import RunFolder
 
     folder = RunFolder(preset)
-    system = (
-        folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
-    )
+    if folder.exists:
+        system = folder.outline()
+    else:
+        system = cf.build(preset, geometry or default_geometry(preset))
     counts, passes = system.n_parameters, system.sequential_passes
     facts = {
         "preset": preset,

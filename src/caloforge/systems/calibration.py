@@ -28,6 +28,13 @@ class Calibration(nn.Module, ABC):
 
     is_fitted: bool = False
 
+    def check(self, showers: Showers) -> None:
+        """Refuse a training sample that it cannot be fitted to, before anything is trained.
+
+        Raises:
+            ValueError: saying what is wrong, and which setting of the system allows it.
+        """
+
     @abstractmethod
     def fit(
         self,

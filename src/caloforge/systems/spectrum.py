@@ -13,6 +13,7 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from caloforge.showers import Showers
+from caloforge.systems.arguments import Branch
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 
@@ -63,6 +64,19 @@ class SpectrumMap(Calibration):
         self.register_buffer("knots", torch.zeros(0), persistent=False)
         self.register_buffer("coefficients", torch.zeros(0), persistent=False)
 
+    def check(self, showers: Showers) -> None:
+        if not self.threshold > 0:
+            raise ValueError(
+                "the spectrum map needs a read-out threshold above 0 [MeV], and "
+                f"{showers.geometry.name} has none: give it one, or set spectrum=null"
+            )
+        n = int((showers.energy >= self.threshold).sum())
+        if n < 2:
+            raise ValueError(
+                f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, the "
+                f"training sample has {n}: give more showers, or set spectrum=null"
+            )
+
     def fit(
         self,
         system: System,
@@ -77,7 +91,9 @@ class SpectrumMap(Calibration):
         sample = showers[np.sort(chosen)]
         drawn: list[NDArray[Any]] = []
         done = 0
-        for batch in system.stream(sample.energy_inc, seed=seed, device=device):
+        for batch in system.stream(
+            sample.energy_inc, seed=seed, device=device, branch=Branch.SPECTRUM
+        ):
             drawn.append(batch.energy)
             done += len(batch)
             if progress is not None:
@@ -106,7 +122,7 @@ class SpectrumMap(Calibration):
             raise ValueError(
                 f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, got "
                 f"{len(log_drawn)} drawn and {len(log_geant4)} of Geant4: train longer, or set "
-                "spectrum to null"
+                "spectrum=null"
             )
         x = np.sort(rng.choice(log_drawn, n, replace=False))
         y = np.sort(rng.choice(log_geant4, n, replace=False))

@@ -1,0 +1,74 @@
+"""Systems without memory for their weights: what a configuration asks for, seen beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from caloforge.geometry import Geometry
+from caloforge.systems.base import System
+from caloforge.systems.registry import build_from_config
+
+__all__ = ["outlined"]
+
+MOST_NUMBERS = 1 << 31  # of one tensor
+MOST_CALLS = 1_000_000  # of PyTorch; the largest preset takes 120,000
+MOST_SETTING = 10_000_000  # whole number of a configuration
+
+
+class _Bounded(TorchFunctionMode):
+    """Refuses what no system of ours asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        self.calls += 1
+        result = func(*args, **(kwargs or {}))
+        too_large = isinstance(result, Tensor) and result.numel() > MOST_NUMBERS
+        if too_large or self.calls > MOST_CALLS:
+            raise ValueError("the configuration asks for networks that are larger than any of ours")
+        return result
+
+
+def outlined(name: str, config: Mapping[str, Any], geometry: Geometry) -> System:
+    """The system of a configuration, whose tensors have shapes and no numbers.
+
+    Args:
+        name: of the system.
+        config: complete, as `config_to_dict` gives it.
+        geometry: the voxels or layers.
+
+    Raises:
+        ValueError: for values that do not fit, or that ask for more than any memory holds.
+    """
+    _check_settings(config)
+    with torch.device("meta"), _Bounded():
+        try:
+            return build_from_config(name, config, geometry)
+        except RuntimeError as error:  # PyTorch's word for sizes that do not fit or overflow
+            reason = str(error).splitlines()[0][:200]
+            raise ValueError(f"the configuration of {name} does not fit: {reason}") from error
+
+
+def _check_settings(values: Any, name: str = "config") -> None:
+    """Refuse whole numbers that are slips, or worse."""
+    if isinstance(values, Mapping):
+        for key, value in values.items():
+            _check_settings(value, f"{name}.{key}")
+    elif isinstance(values, list | tuple):
+        for value in values:
+            _check_settings(value, name)
+    elif isinstance(values, int | float) and abs(values) > MOST_SETTING:
+        raise ValueError(f"{name} is {values:.3g}, expected no more than {MOST_SETTING:,}")
