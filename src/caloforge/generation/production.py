@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
-from caloforge.showers import Showers, VoxelShowers, check_units
+from caloforge.showers import Showers, VoxelShowers, check_units, fingerprint
 from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.base import System
+from caloforge.systems.registry import config_to_dict
 
 __all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
 
@@ -195,11 +196,11 @@ def upsample(
     if isinstance(coarse, System):
         energies = incident_energies(energy_inc if energy_inc is not None else [])
         check_units("energies to generate for", coarse.geometry, energies)
-        request = {"coarse": _weights_hash(coarse)}
+        request = {"coarse": _system_hash(coarse)}
     else:
         energies = incident_energies(coarse.energy_inc)
         check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
-        request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
+        request = {"coarse": fingerprint(coarse)}
     request["energies"] = _hash(energies)
 
     def coarse_batches(start: int, stop: int, first: int) -> Iterator[Showers]:
@@ -318,7 +319,7 @@ class _Job:
             "batch_size": self.batch_size,
             "device": self.device,
             "options": dataclasses.asdict(self.options or SamplingOptions()),
-            "weights": _weights_hash(self.system),
+            "weights": _system_hash(self.system),
             **self.request,
         }
         return Parts(output, n_parts, request, resume=resume)
@@ -360,9 +361,13 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     return energies
 
 
-def _weights_hash(system: System) -> str:
-    """Tells trained systems apart, so that no file mixes the showers of two."""
-    digest = hashlib.sha256()
+def _system_hash(system: System) -> str:
+    """Distinguishes trained systems, so that no file mixes the showers of two.
+
+    Their settings count as well, such as the solver that they draw with, and their geometry.
+    """
+    described = {"config": config_to_dict(system.config), "geometry": system.geometry.to_dict()}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     for stage in system.stages.values():
         digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
         for value in stage.state_dict().values():

@@ -191,6 +191,8 @@ def simulate(
     clustering = _clustering(points, Clustering(pitch, box, random_grid))
     job = Job(detector, gun, int(n), int(seed), int(size), physics, float(cut), clustering)
     attributes = job.attributes()
+    if mantissa_bits is not None:
+        attributes["mantissa_bits"] = mantissa_bits
     geant4_data()
     if output is None:
         if resume:
@@ -236,7 +238,8 @@ def _is_finished(output: Path, attributes: dict[str, Any]) -> bool:
     if not output.exists() or output.with_name(output.name + ".parts").exists():
         return False
     with open_file(output) as file:
-        return bool(file.attributes.get("request") == attributes["request"])
+        asked = ("request", "mantissa_bits")
+        return all(file.attributes.get(name) == attributes.get(name) for name in asked)
 
 
 def _run(

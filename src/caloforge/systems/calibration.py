@@ -61,4 +61,8 @@ class Calibration(nn.Module, ABC):
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
-        """Inverse of `state`; the calibration counts as fitted then."""
+        """Inverse of `state`; the calibration counts as fitted then.
+
+        Raises:
+            ValueError: for values that no fit of the configuration gives.
+        """

@@ -159,6 +159,10 @@ class SpectrumMap(Calibration):
         return {"means": self.means}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        if not 0 < len(state["means"]) <= self.config.bins:
+            raise ValueError(
+                f"expected means of up to {self.config.bins} bins, got {len(state['means'])}"
+            )
         self.means = [[float(x), float(y)] for x, y in state["means"]]
         means = self.means
         if self.threshold:

@@ -94,7 +94,15 @@ class Occupancy:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Occupancy:
-        """Inverse of `state`."""
+        """Inverse of `state`.
+
+        Raises:
+            ValueError: for values that are no two cubic polynomials.
+        """
+        for name in ("p_data", "p_gen"):
+            low, high = state[name]["domain"]
+            if len(state[name]["coefficients"]) != DEGREE + 1 or not low < high:
+                raise ValueError(f"{name} is no cubic polynomial on a domain: {state[name]}")
         p_data, p_gen = (
             Polynomial(state[name]["coefficients"], state[name]["domain"])
             for name in ("p_data", "p_gen")
@@ -220,8 +228,9 @@ class CloudCalibration(Calibration):
         return {**self.occupancy.state(), "shift": self.shift.tolist()}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        x, y = state["shift"]
         self.occupancy = Occupancy.from_state(state)
-        self.shift.copy_(torch.tensor(state["shift"]))
+        self.shift.copy_(torch.tensor([float(x), float(y)]))
         self.is_fitted = True
 
 

@@ -219,6 +219,8 @@ class LeastHit(Calibration):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.energy = float(state["energy"])
+        if not self.energy >= 0:
+            raise ValueError(f"expected a least energy of 0 or more [MeV], got {self.energy}")
         self.is_fitted = True
 
 
