@@ -16,16 +16,21 @@ from caloforge.systems.registry import build_from_config
 __all__ = ["outlined"]
 
 MOST_NUMBERS = 1 << 31  # of one tensor
-MOST_CALLS = 1_000_000  # of PyTorch; the largest preset takes 120,000
+MOST_CALLS = 400_000  # of PyTorch; the largest preset takes 120,000
+MOST_WEIGHTS = 1 << 36  # of a system
 MOST_SETTING = 10_000_000  # whole number of a configuration
 
 
 class _Bounded(TorchFunctionMode):
-    """Refuses what no system of ours asks for."""
+    """Refuses what no system of ours asks for, or what is more than there is to load.
 
-    def __init__(self) -> None:
+    Args:
+        most: numbers of all tensors that are made to be filled, as weights are.
+    """
+
+    def __init__(self, most: int) -> None:
         super().__init__()
-        self.calls = 0
+        self.left, self.calls = most, 0
 
     def __torch_function__(
         self,
@@ -36,25 +41,36 @@ class _Bounded(TorchFunctionMode):
     ) -> Any:
         self.calls += 1
         result = func(*args, **(kwargs or {}))
-        too_large = isinstance(result, Tensor) and result.numel() > MOST_NUMBERS
-        if too_large or self.calls > MOST_CALLS:
+        if not isinstance(result, Tensor):  # such as the switch of gradients, never left half-way
+            return result
+        if func is torch.empty:
+            self.left -= result.numel()
+        if self.left < 0:
+            raise ValueError(
+                "the configuration asks for more weights than the folder holds: it is not trained "
+                "to its end, or not ours"
+            )
+        if self.calls > MOST_CALLS or result.numel() > MOST_NUMBERS:
             raise ValueError("the configuration asks for networks that are larger than any of ours")
         return result
 
 
-def outlined(name: str, config: Mapping[str, Any], geometry: Geometry) -> System:
+def outlined(
+    name: str, config: Mapping[str, Any], geometry: Geometry, *, most: int = MOST_WEIGHTS
+) -> System:
     """The system of a configuration, whose tensors have shapes and no numbers.
 
     Args:
         name: of the system.
         config: complete, as `config_to_dict` gives it.
         geometry: the voxels or layers.
+        most: numbers that its weights may have.
 
     Raises:
         ValueError: for values that do not fit, or that ask for more than any memory holds.
     """
     _check_settings(config)
-    with torch.device("meta"), _Bounded():
+    with torch.device("meta"), _Bounded(most):
         try:
             return build_from_config(name, config, geometry)
         except RuntimeError as error:  # PyTorch's word for sizes that do not fit or overflow

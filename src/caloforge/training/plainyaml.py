@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["plain_yaml"]
+__all__ = ["plain_yaml", "written"]
 
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 DEEPEST = 32
@@ -31,3 +31,13 @@ def plain_yaml(text: bytes) -> Any:
         return yaml.load(text, Loader=Loader)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+
+
+def written(values: Any) -> str:
+    """The document of values, which `plain_yaml` reads again."""
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True

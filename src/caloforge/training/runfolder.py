@@ -16,7 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -29,7 +28,7 @@ from caloforge.systems.registry import build_from_config, config_to_dict
 from caloforge.systems.stage import Stage
 from caloforge.training.enclosed import Enclosed
 from caloforge.training.outline import outlined
-from caloforge.training.plainyaml import plain_yaml
+from caloforge.training.plainyaml import plain_yaml, written
 from caloforge.training.tensors import check_layout, read_tensors
 
 __all__ = ["MALFORMED", "RunFolder", "StageFolder", "check_form", "load"]
@@ -48,6 +47,7 @@ MALFORMED = (
 MOST_YAML = 1 << 20  # sizes of files [bytes]
 MOST_JSON = 1 << 26
 MOST_TENSORS = 1 << 34
+FEW_WEIGHTS = 1 << 22  # numbers that cost nothing, whether they are there or not
 
 
 @dataclass(frozen=True)
@@ -259,7 +259,7 @@ class RunFolder:
             "geometry": system.geometry.to_dict(),
         }
         with self._files.writing(self._config) as temporary:
-            temporary.write_text(yaml.safe_dump(config, sort_keys=False))
+            temporary.write_text(written(config))
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote.
@@ -291,14 +291,22 @@ class RunFolder:
         seed = config.get("initial_seed", 0)
         return build_from_config(config["system"], config["config"], geometry, seed=seed)
 
-    def outline(self) -> System:
+    def outline(self, **limit: int) -> System:
         """The same system without memory for its weights: it knows its shapes, and cannot draw.
+
+        Args:
+            limit: see `outlined`.
 
         Raises:
             ValueError: if no run was begun here, or its configuration is damaged.
         """
         config, geometry = self._described()
-        return outlined(config["system"], config["config"], geometry)
+        return outlined(config["system"], config["config"], geometry, **limit)
+
+    def size(self) -> int:
+        """Size of all weights [bytes]."""
+        files = (self.path / "stages").glob("*/weights.safetensors")
+        return sum(self._files.check_size(path, MOST_TENSORS) for path in files)
 
     def _described(self) -> tuple[dict[str, Any], Geometry]:
         config = self.config()
@@ -312,7 +320,8 @@ def load(run: str | Path) -> System:
         ValueError: if it is no run folder, a stage is not trained, or a file does not fit.
     """
     folder = RunFolder(run)
-    outline = folder.outline()
+    # half as many numbers as bytes are twice as many as are there
+    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size() // 2))
     untrained = [name for name in outline.stages if not folder.stage(name).is_trained]
     if untrained:
         raise ValueError(
