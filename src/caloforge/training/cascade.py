@@ -162,7 +162,7 @@ def _other_data(before: dict[str, Any], sample: Showers) -> list[str]:
     if then["energy_inc_quantiles"] != now["energy_inc_quantiles"]:
         return ["sample: its incident energies differ"]
     if then["fingerprint"] != now["fingerprint"]:
-        return ["sample: incident energies of one distribution, other showers or another order"]
+        return ["sample: the same incident energies, but other deposits or another order"]
     return []
 
 
