@@ -196,7 +196,7 @@ def upsample(
     if isinstance(coarse, System):
         energies = incident_energies(energy_inc if energy_inc is not None else [])
         check_units("energies to generate for", coarse.geometry, energies)
-        request = {"coarse": _system_hash(coarse)}
+        request = {"coarse": f"{_settings_hash(coarse)} {_weights_hash(coarse)}"}
     else:
         energies = incident_energies(coarse.energy_inc)
         check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
@@ -319,7 +319,8 @@ class _Job:
             "batch_size": self.batch_size,
             "device": self.device,
             "options": dataclasses.asdict(self.options or SamplingOptions()),
-            "weights": _system_hash(self.system),
+            "settings": _settings_hash(self.system),
+            "weights": _weights_hash(self.system),
             **self.request,
         }
         return Parts(output, n_parts, request, resume=resume)
@@ -361,13 +362,15 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     return energies
 
 
-def _system_hash(system: System) -> str:
-    """Distinguishes trained systems, so that no file mixes the showers of two.
-
-    Their settings count as well, such as the solver that they draw with, and their geometry.
-    """
+def _settings_hash(system: System) -> str:
+    """Distinguishes systems that draw with the same weights in another way, or in other voxels."""
     described = {"config": config_to_dict(system.config), "geometry": system.geometry.to_dict()}
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
+def _weights_hash(system: System) -> str:
+    """Distinguishes trained systems, so that no file mixes the showers of two."""
+    digest = hashlib.sha256()
     for stage in system.stages.values():
         digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
         for value in stage.state_dict().values():

@@ -65,11 +65,6 @@ class SpectrumMap(Calibration):
         self.register_buffer("coefficients", torch.zeros(0), persistent=False)
 
     def check(self, showers: Showers) -> None:
-        if not self.threshold > 0:
-            raise ValueError(
-                "the spectrum map needs a read-out threshold above 0 [MeV], and "
-                f"{showers.geometry.name} has none: give it one, or set spectrum=null"
-            )
         n = int((showers.energy >= self.threshold).sum())
         if n < 2:
             raise ValueError(
