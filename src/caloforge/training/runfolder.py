@@ -269,8 +269,9 @@ class RunFolder:
         """
         if not self.exists:
             raise ValueError(f"{self.path} is no run folder: it has no config.yaml")
+        text = self._files.read(self._config, MOST_YAML)
         try:
-            values = plain_yaml(self._files.read(self._config, MOST_YAML))
+            values = plain_yaml(text)
         except ValueError as error:
             raise ValueError(f"{self._config} is damaged: {error}") from error
         found: dict[str, Any] = values if isinstance(values, dict) else {}
