@@ -121,12 +121,6 @@ WRONG: dict[str, tuple[Callable[[Showers], Showers], str]] = {
         lambda showers: dataclasses.replace(showers, energy=0 * showers.energy),
         "0 of 150 training showers hold energy",
     ),
-    "of no incident energy": (
-        lambda showers: dataclasses.replace(
-            showers, energy_inc=showers.energy_inc * [0, *[1] * 149]
-        ),
-        "must be positive, finite energies .* at entry 0",
-    ),
 }
 
 

@@ -15,7 +15,6 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 import caloforge as cf
-from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder, load
 from caloforge.training.plainyaml import plain_yaml
@@ -164,8 +163,9 @@ CONFIGURATIONS: dict[str, tuple[Damage, str]] = {
     "no seed": (_yaml(initial_seed=10**30), "expected int for initial_seed"),
     "data that are none": (_yaml(data=[1]), "expected dict for data"),
     "a name that is none": (_yaml(system=["l2lflows"]), "expected str for system"),
-    "many layers": (_yaml(geometry__layers__0__repeat=10**9), "not a geometry: 1e.09 layers"),
-    "many bins": (_yaml(geometry__layers__0__n_alpha=10**9), "1e.09 x 10 bins"),
+    "many layers": (_yaml(geometry__layers__0__repeat=10**9), "may have 1 to 10000 layers"),
+    "many bins": (_yaml(geometry__layers__0__n_alpha=10**9), "voxels at most"),
+    "more voxels than any": (_yaml(geometry__layers__0__n_alpha=10**7), "the geometry has"),
     "settings that are none": (_yaml(config__layers=3), "configuration of l2lflows does not fit"),
 }
 
@@ -196,14 +196,6 @@ def test_a_configuration_that_repeats_itself_is_written_without_references(
     RunFolder(tmp_path / "run").create(system, data={"a": same, "b": same})
     text = (tmp_path / "run" / "config.yaml").read_bytes()
     assert plain_yaml(text) == yaml.safe_load(text)
-
-
-@pytest.mark.parametrize("layer", [{"n_cells": 10**9}, {"x_sensors": [0.0] * 1000, "n_cells": 1e5}])
-def test_a_stored_geometry_costs_no_more_than_a_read_out(layer: dict[str, Any]) -> None:
-    cells = {"kind": "sensors", "x_sensors": [0.0], "y_sensors": [0.0], "pitch": 5.0, "n_cells": 3}
-    values = {"name": "a", "layers": [{**cells, **layer}], "z": [0.0], "layer_ids": [0]}
-    with pytest.raises(ValueError, match="not a geometry: 1 layers"):
-        Geometry.from_dict(values)
 
 
 # ---------------------------------------------------------------- weights, transforms, summaries

@@ -16,7 +16,6 @@ from caloforge.geometry.layers import LAYER_KINDS, Floats, Integers, Layer, Pola
 
 _MOST_LAYERS = 10_000
 _MOST_VOXELS = 2**32  # that their numbers in four bytes can distinguish
-_MOST_BINS = 10_000_000  # of a stored layer; the ILD's have 21,082
 
 _Array = TypeVar("_Array", Floats, Integers)
 
@@ -249,7 +248,6 @@ class Geometry:
                         f"a geometry may have 1 to {_MOST_LAYERS} layers, got {repeat} more than "
                         f"{len(layers)}"
                     )
-                _check_bins(fields)
                 layers += [LAYER_KINDS[kind](**fields)] * repeat
             plain: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
@@ -261,13 +259,3 @@ class Geometry:
             raise ValueError(
                 f"not a geometry: {error}; expected the keys that Geometry.to_dict writes"
             ) from error
-
-
-def _check_bins(fields: Mapping[str, Any]) -> None:
-    """Refuse a stored layer that would cost more memory than any read-out, before it is made."""
-    bins = max((value for value in fields.values() if isinstance(value, int | float)), default=1)
-    borders = max((len(value) for value in fields.values() if isinstance(value, list)), default=1)
-    if bins * borders > _MOST_BINS:
-        raise ValueError(
-            f"a layer may have up to {_MOST_BINS:,} bins, got {bins:.3g} x {borders}"
-        )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from caloforge.showers import PointShowers, Showers
-from caloforge.systems.arguments import incident_energies
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -25,8 +24,8 @@ def check_showers(system: System, showers: Showers) -> None:
     """Refuse showers that a system cannot learn from, whatever its stages are.
 
     Raises:
-        ValueError: for showers of another kind or geometry, incident energies that are not
-            positive, showers without energy, or directions that the system reads nothing of.
+        ValueError: for showers of another kind or geometry, without energy, or of directions that
+            the system reads nothing of.
     """
     if not isinstance(showers, system.kind):
         points, voxels = "point clouds", "showers in voxels"
@@ -38,7 +37,6 @@ def check_showers(system: System, showers: Showers) -> None:
             f"the showers are of {showers.geometry.name}, the system is built for "
             f"{system.geometry.name}: build it with geometry=showers.geometry"
         )
-    incident_energies(showers.energy_inc)
     n_filled = int((showers.total_energy() > 0).sum())
     if n_filled < FEWEST:
         raise ValueError(

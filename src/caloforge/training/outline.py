@@ -18,6 +18,7 @@ __all__ = ["outlined"]
 MOST_NUMBERS = 1 << 31  # of one tensor
 MOST_CALLS = 400_000  # of PyTorch; the largest preset takes 120,000
 MOST_WEIGHTS = 1 << 36  # of a system
+MOST_VOXELS = 100_000_000  # of a geometry; the ILD has 632,448
 MOST_SETTING = 10_000_000  # whole number of a configuration
 
 
@@ -70,6 +71,10 @@ def outlined(
         ValueError: for values that do not fit, or that ask for more than any memory holds.
     """
     _check_settings(config)
+    if geometry.n_voxels > MOST_VOXELS:
+        raise ValueError(
+            f"the geometry has {geometry.n_voxels:,} voxels, expected no more than {MOST_VOXELS:,}"
+        )
     with torch.device("meta"), _Bounded(most):
         try:
             return build_from_config(name, config, geometry)
