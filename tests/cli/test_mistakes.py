@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from caloforge.processes import WorkerDiedError
+
 Command = Callable[..., Any]  # arguments to exit code and what was printed
 
 MISTAKES = {
@@ -90,6 +92,18 @@ MISTAKES = {
     "no folder to write to": (
         ["generate", "{run}", "-n", "3", "-o", "{tmp}/no/a.h5"],
         "does not exist",
+    ),
+    "a folder to write to": (
+        ["generate", "{run}", "-n", "3", "-o", "{tmp}"],
+        "is a folder: give the name of a file",
+    ),
+    "a file as run folder": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "-o", "{tmp}/text.h5"],
+        "text.h5 is no folder: choose another name",
+    ),
+    "a file as folder of scores": (
+        ["evaluate", "--reference", "{data}", "{data}", "-o", "{tmp}/text.h5/e"],
+        "text.h5 is no folder: choose another name",
     ),
     "no candidate": (
         ["evaluate", "--reference", "{data}", "{tmp}/no.h5", "-o", "{tmp}/e"],
@@ -212,3 +226,31 @@ def test_a_misspelt_command_is_exit_code_2(arguments: list[str], caloforge: Comm
     result = caloforge(*arguments)
     assert result.code == 2
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (WorkerDiedError("a process of the training died: resume it"), 1, "error a process of the"),
+        (KeyboardInterrupt(), 130, "stopped; "),
+        (SystemExit(143), 143, "stopped; "),
+    ],
+)
+def test_an_end_before_its_time_is_one_line(
+    error: BaseException,
+    code: int,
+    line: str,
+    run: Path,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*arguments: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("caloforge.generate", stop, raising=False)
+    result = caloforge("generate", run, "-n", "3", "-o", tmp_path / "a.h5")
+    assert result.code == code
+    assert result.err.startswith(line)
+    assert len(result.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ import caloforge as cf
 from caloforge.generation import Timing, TimingProgress, TimingRow, time_generation
 from caloforge.generation.stopwatch import TooLongError, Worker, elapsed, stopwatch, timed_runs
 from caloforge.generation.timing import preset_of
+from caloforge.processes import WorkerDiedError
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions
 from caloforge.training import RunFolder
@@ -218,7 +218,7 @@ def test_a_row_for_each_batch_size_in_their_order_and_progress_to_the_end(
 
 
 OUT_OF_MEMORY = {
-    "killed": (BrokenProcessPool("terminated abruptly"), "process was killed"),
+    "killed": (WorkerDiedError("a process was killed"), "process was killed"),
     "python": (MemoryError(), "out of memory"),
     "gpu": (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
     "cpu": (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"), "out of memory"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import yaml
 from safetensors.torch import load_file
 
 import caloforge as cf
+from caloforge.data import NoSpaceError
 from caloforge.showers import VoxelShowers
 from caloforge.systems import System
 from caloforge.training import RunFolder, StageFolder, TrainingProgress, load
@@ -178,6 +181,53 @@ def test_a_run_goes_on_from_a_file(
     cf.train(build(slab, small), path, run=tmp_path / "run", stages=["layer_00"], seed=4)
     mine, theirs = (stage_weights(r)["layer_00"] for r in (tmp_path / "run", run))
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+class Killed(BaseException):
+    """The process is dead from here on."""
+
+
+def killed_after(n: int, name: str, patch: pytest.MonkeyPatch, done: list[str]) -> None:
+    """Let a function of the system, together with the others, change n things and no more."""
+    function = getattr(os, name)
+
+    def call(path: Path, *arguments: Any, **options: Any) -> Any:
+        if name == "mkdir" or path.exists():  # `unlink` of nothing changes nothing
+            if len(done) == n:
+                raise Killed
+            done.append(name)
+        return function(path, *arguments, **options)
+
+    patch.setattr(os, name, call)
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_step_resumes(
+    slab: VoxelShowers, small: dict[str, object], tmp_path: Path
+) -> None:
+    """Of what it does to its folder: files renamed and removed, folders made."""
+    few, settings = slab[:100], {**small, "energies.recipe.epochs": 1}
+
+    def train(folder: Path) -> dict[str, torch.Tensor]:
+        cf.train(build(few, settings), few, run=folder, stages=["energies"], resume=True)
+        assert not list(folder.rglob("state.safetensors"))
+        return stage_weights(folder)["energies"]
+
+    whole = train(tmp_path / "whole")
+    for n in range(100):
+        folder, done = tmp_path / f"{n}", list[str]()
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("mkdir", "replace", "unlink"):
+                killed_after(n, name, patch, done)
+            try:
+                train(folder)
+                break
+            except Killed:
+                pass
+        resumed = train(folder)
+        assert all(torch.equal(resumed[key], whole[key]) for key in whole), n
+    assert n > 5
+    assert {"mkdir", "replace"} <= {*done}
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -404,13 +454,16 @@ def test_writing_weights_is_all_or_nothing(
 ) -> None:
     stage = load(run).stages["layer_00"]
     folder = StageFolder(copy / "stages" / "layer_00")
-    before = (folder.path / "weights.safetensors").read_bytes()
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    whole = Path.write_bytes
 
-    def full(*_: object, **__: object) -> None:
-        raise OSError("no space left on device")
+    def full(path: Path, content: bytes) -> int:
+        if "weights" in path.name:
+            whole(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, content)
 
-    monkeypatch.setattr("caloforge.training.runfolder.save_file", full)
-    with pytest.raises(OSError, match="no space left"):
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NoSpaceError, match=f"no space left in {folder.path}: needed about"):
         folder.save_weights(stage)
-    assert (folder.path / "weights.safetensors").read_bytes() == before
-    assert not [p for p in folder.path.iterdir() if p.name.startswith(".")]
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,31 +48,31 @@ def bench(
     Example: caloforge bench runs/l2l --batch-sizes 1,100,10000 -o timing.json
     """
     from caloforge.cli.progress import TimingDisplay
-    from caloforge.data import replacing
+    from caloforge.data import check_target, write_files
     from caloforge.generation import time_generation
     from caloforge.systems import SamplingOptions
 
     sizes, devices = _sizes(batch_sizes), device or ["cpu"]
     display = TimingDisplay(console, "runs", len(sizes) * len(devices) * runs)
-    with ExitStack() as stack:
-        file = stack.enter_context(replacing(output)) if output else None
-        with display.live():
-            timing = time_generation(
-                run,
-                batch_sizes=sizes,
-                devices=devices,
-                threads=threads,
-                runs=runs,
-                n_showers=n,
-                seed=seed,
-                limit=limit,
-                options=SamplingOptions(
-                    solver=solver, energy_solver=energy_solver, precision=precision
-                ),
-                progress=display,
-            )
-        if file:
-            file.write_text(timing.to_json())
+    if output is not None:
+        check_target(output)
+    with display.live():
+        timing = time_generation(
+            run,
+            batch_sizes=sizes,
+            devices=devices,
+            threads=threads,
+            runs=runs,
+            n_showers=n,
+            seed=seed,
+            limit=limit,
+            options=SamplingOptions(
+                solver=solver, energy_solver=energy_solver, precision=precision
+            ),
+            progress=display,
+        )
+    if output is not None:
+        write_files({output: timing.to_json()})
     if as_json:
         out.print_json(timing.to_json())
     else:

@@ -11,6 +11,7 @@ from rich.console import Console
 import caloforge as cf
 from caloforge import samples
 from caloforge.cli.progress import EvaluationDisplay, GenerationDisplay, TrainingDisplay
+from caloforge.data import making, write_files
 
 __all__ = ["run_demo"]
 
@@ -32,12 +33,12 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
         The page.
     """
     begin = time.monotonic()
-    output.mkdir(parents=True, exist_ok=True)
     training, test = samples.load("train"), samples.load("test")
     with cf.open_showers(samples.path()) as bundled:
         facts = ("particle", "energy", "generator", "physics", "seed", "command")
         origin = {name: bundled.attributes[name] for name in facts if name in bundled.attributes}
-    cf.write(output / "geant4.h5", test, attributes=origin)
+    with making(output):
+        cf.write(output / "geant4.h5", test, attributes=origin)
     console.print(
         f"[bold]1. Geant4[/bold]: {len(training)} electrons of 1 to 100 GeV to train on, "
         f"{len(test)} to compare with ({training.geometry.name}, bundled)"
@@ -92,7 +93,8 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
         "evaluate": time.monotonic() - made,
         "total": time.monotonic() - begin,
     }
-    (output / "seconds.json").write_text(json.dumps({k: round(v, 1) for k, v in seconds.items()}))
+    rounded = {name: round(value, 1) for name, value in seconds.items()}
+    write_files({output / "seconds.json": json.dumps(rounded)})
     console.print(
         f"trained in {seconds['train']:.0f} s, generated {len(test) / seconds['generate']:.0f} "
         f"showers/s, evaluated in {seconds['evaluate']:.0f} s; {seconds['total']:.0f} s in all"

@@ -79,7 +79,9 @@ def evaluate(
     --impact 37.5,-36.1 -o eval/
     """
     from caloforge.cli.progress import EvaluationDisplay
+    from caloforge.data import check_folder
 
+    check_folder(output)
     cells = cf.geometry_preset(geometry) if geometry else None
     if impact is not None:
         cells = cells_around(impact, cells or cf.geometry_preset("ild-ecal"))

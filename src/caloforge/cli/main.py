@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -19,6 +22,7 @@ from caloforge.cli.generate import generate, upsample
 from caloforge.cli.project import project
 from caloforge.cli.simulate import simulate
 from caloforge.cli.terminal import Processes, Quiet, Resume, Seed, console, out
+from caloforge.processes import WorkerDiedError
 
 __all__ = ["app", "main"]
 
@@ -30,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-INTERRUPTED = 130  # exit code that typer turns Ctrl-C into
+STOPPED = {number: 128 + number for number in (signal.SIGINT, signal.SIGTERM)}  # exit codes
 
 
 def _factors(text: str) -> tuple[int, int, int]:
@@ -61,7 +65,9 @@ def coarsen(
 
     with cf.open_showers(showers, geometry) as file:
         coarsening = Coarsening(file.geometry, _factors(factors))
-        with create(output, coarsening.geometry, attributes=file.attributes) as writer:
+        with create(
+            output, coarsening.geometry, attributes=file.attributes, n_expected=len(file)
+        ) as writer:
             for batch in file.batches(1000):
                 writer.append(batch.coarsen(coarsening))
     console.print(
@@ -95,9 +101,10 @@ def train(
     Example: caloforge train l2lflows/small --data train.h5 -o runs/l2l --processes 2
     """
     from caloforge.cli.progress import TrainingDisplay
-    from caloforge.data import open_file
+    from caloforge.data import check_folder, open_file
     from caloforge.training import RunFolder
 
+    check_folder(output)
     with open_file(data, geometry) as file:
         showers = file[:]
     settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
@@ -230,8 +237,12 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line: bad input is one line and exit code 2."""
-    with warnings.catch_warnings():
+    """Run the command line.
+
+    Bad input and a full disk are one line and exit code 2, a process that died is one line and exit
+    code 1, Ctrl-C one line and 130, SIGTERM one line and 143.
+    """
+    with warnings.catch_warnings(), _stopped_once():
         warnings.showwarning = _one_line
         _run()
 
@@ -239,13 +250,36 @@ def main() -> None:
 def _run() -> None:
     try:
         app()
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, WorkerDiedError) as error:
         console.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, highlight=False)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, WorkerDiedError) else 2)
     except SystemExit as stop:
-        if stop.code == INTERRUPTED:
+        if stop.code in STOPPED.values():
             console.print("stopped; a command that has --resume continues from what is finished")
         raise
+
+
+@contextmanager
+def _stopped_once() -> Iterator[None]:
+    """SIGTERM stops a command as Ctrl-C does; once it stops, neither disturbs it any more."""
+
+    def stop(number: int, frame: object) -> None:
+        for each in STOPPED:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(STOPPED[signal.Signals(number)])
+
+    before = {number: signal.getsignal(number) for number in STOPPED}
+    heard = {number: old for number, old in before.items() if old != signal.SIG_IGN}  # not by nohup
+    for number in heard:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, old in heard.items():
+            if signal.getsignal(number) is stop:  # else the process is ending
+                signal.signal(number, old)
 
 
 def _one_line(

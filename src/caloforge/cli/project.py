@@ -58,7 +58,9 @@ def project(
             cells = cells_around(impact, cells)
         made_by = {"points": points.name, "shift_mm": moved, "angle": angle, "threshold_MeV": 0.0}
         attributes = {**file.attributes, **made_by}
-        with create(output, cells, attributes=attributes, columns=columns) as writer:
+        with create(
+            output, cells, attributes=attributes, columns=columns, n_expected=len(file)
+        ) as writer:
             for batch in file.batches(BATCH_SIZE):
                 showers = batch.project(cells, moved, turn)
                 writer.append(showers)

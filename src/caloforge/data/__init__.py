@@ -14,7 +14,14 @@ from caloforge.data.files import (
 from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile
 from caloforge.data.parts import Parts
-from caloforge.data.replacing import replacing
+from caloforge.data.replacing import (
+    NoSpaceError,
+    check_folder,
+    check_target,
+    making,
+    replacing,
+    write_files,
+)
 from caloforge.data.root import write_root
 from caloforge.data.showerfile import (
     ShowerFile,
@@ -25,6 +32,7 @@ from caloforge.data.showerfile import (
 
 __all__ = [
     "CaloCloudsFile",
+    "NoSpaceError",
     "Parts",
     "ShowerDataFile",
     "ShowerFile",
@@ -33,9 +41,12 @@ __all__ = [
     "ShowerWriter",
     "VoxelFile",
     "VoxelWriter",
+    "check_folder",
+    "check_target",
     "create",
     "create_points",
     "holds_points",
+    "making",
     "open_file",
     "open_points",
     "open_showers",
@@ -43,5 +54,6 @@ __all__ = [
     "read_points",
     "replacing",
     "write",
+    "write_files",
     "write_root",
 ]

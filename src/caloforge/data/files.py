@@ -18,6 +18,7 @@ from caloforge.data.replacing import replacing
 from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
+from caloforge.processes import uninterrupted
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 
 __all__ = [
@@ -154,6 +155,7 @@ def create(
     columns: Mapping[str, NDArray[Any]] | None = None,
     mantissa_bits: int | None = None,
     dtype: DTypeLike = np.float32,
+    n_expected: int | None = None,
 ) -> Iterator[ShowerWriter[VoxelShowers]]:
     """Write voxel showers in a stream; the file appears when the block ends without error.
 
@@ -165,8 +167,10 @@ def create(
         columns: a number for each shower, by name, shape (n,); see `ShowerFile.column`.
         mantissa_bits: round energies to so many bits (sparse layout only), see `SparseWriter`.
         dtype: precision of the energies, float32 or float64.
+        n_expected: number of showers, to say how much space is needed where the disk is full.
 
     Raises:
+        NoSpaceError: if the disk is full.
         ValueError: for an unknown layout or a folder that does not exist.
     """
     if layout not in ("sparse", "calochallenge"):
@@ -174,16 +178,16 @@ def create(
     if mantissa_bits is not None and layout != "sparse":
         raise ValueError("mantissa_bits rounds energies in the sparse layout only")
     with replacing(path) as temporary:
-        writer: ShowerWriter[VoxelShowers] = (
-            SparseWriter(
-                temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits, dtype=dtype
+        with uninterrupted():
+            writer: ShowerWriter[VoxelShowers] = (
+                SparseWriter(
+                    temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits, dtype=dtype
+                )
+                if layout == "sparse"
+                else CaloChallengeWriter(temporary, geometry, attributes or {}, dtype=dtype)
             )
-            if layout == "sparse"
-            else CaloChallengeWriter(temporary, geometry, attributes or {}, dtype=dtype)
-        )
-        with writer:
+        with _filling(writer, columns, n_expected):
             yield writer
-            _set_columns(writer, columns)
 
 
 @contextmanager
@@ -194,19 +198,26 @@ def create_points(
     attributes: Mapping[str, Any] | None = None,
     columns: Mapping[str, NDArray[Any]] | None = None,
     mantissa_bits: int | None = None,
+    n_expected: int | None = None,
 ) -> Iterator[ShowerWriter[PointShowers]]:
     """Write point clouds in a stream in the sparse layout; see `create`."""
-    with (
-        replacing(path) as temporary,
-        PointWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits) as writer,
-    ):
-        yield writer
-        _set_columns(writer, columns)
+    with replacing(path) as temporary:
+        with uninterrupted():
+            writer = PointWriter(temporary, geometry, attributes or {}, mantissa_bits=mantissa_bits)
+        with _filling(writer, columns, n_expected):
+            yield writer
 
 
-def _set_columns(writer: ShowerWriter[Any], columns: Mapping[str, NDArray[Any]] | None) -> None:
-    for name, values in (columns or {}).items():
-        writer.set_column(name, values)
+@contextmanager
+def _filling(
+    writer: ShowerWriter[Any], columns: Mapping[str, NDArray[Any]] | None, n_expected: int | None
+) -> Iterator[None]:
+    """Close the file behind the block, the columns written last."""
+    writer.n_expected = n_expected
+    with writer:
+        yield
+        for name, values in (columns or {}).items():
+            writer.set_column(name, values)
 
 
 def write(
@@ -228,6 +239,7 @@ def write(
         columns: a number for each shower, by name, shape (n,); "showerdata" has no place for them.
 
     Raises:
+        NoSpaceError: if the disk is full.
         ValueError: for a layout that does not hold such showers, or as for `create`.
     """
     if isinstance(showers, PointShowers):
@@ -241,6 +253,7 @@ def write(
         attributes=attributes,
         columns=columns,
         dtype=dtype,
+        n_expected=len(showers),
     ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)
@@ -264,6 +277,12 @@ def _write_points(
         with replacing(path) as temporary:
             write_showerdata(temporary, showers, attributes)
         return
-    with create_points(path, showers.geometry, attributes=attributes, columns=columns) as writer:
+    with create_points(
+        path,
+        showers.geometry,
+        attributes=attributes,
+        columns=columns,
+        n_expected=len(showers),
+    ) as writer:
         for batch in showers.batches(1000):
             writer.append(batch)

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from caloforge.data.hdf5 import ShowerFileError
 from caloforge.data.showerfile import ShowerFile, geometry_attributes
+from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, ild_ecal
+from caloforge.processes import uninterrupted
 from caloforge.showers import PointShowers
 from caloforge.units import GeV
 
@@ -182,8 +184,11 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
     counts = np.diff(showers.offset)
     shape = (len(showers), int(counts.max(initial=0)), 4)
     size = max(1, _BLOCK // max(1, 4 * shape[1]))
-    with showerdata.ShowerDataFile(path, "w", shape=shape) as file:
+    sink = Sink(path)
+    with uninterrupted(), showerdata.ShowerDataFile(sink, "w", shape=shape) as file:
         for start in range(0, len(showers), size):
+            if sink.error is not None:
+                break
             batch = showers[start : start + size]
             n_points = np.diff(batch.offset)
             place = np.arange(len(batch.energy)) - np.repeat(batch.offset[:-1], n_points)
@@ -198,6 +203,9 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
                 num_points=n_points,
             )
         file.attrs.update({**attributes, **geometry_attributes(showers.geometry)})
+    sink.close()
+    if sink.error is not None:
+        raise sink.error
 
 
 def _showerdata() -> Any:

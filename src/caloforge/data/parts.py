@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.data.files import create, create_points, open_file, write
-from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerWriter
+from caloforge.data.replacing import NoSpaceError, check_target, write_files
+from caloforge.data.showerfile import ShowerFileError, ShowerWriter
 from caloforge.data.sparse import PointFile
 from caloforge.showers import Showers
 
@@ -25,7 +24,9 @@ class Parts:
     """The parts of a file of showers that is made piece by piece and can be resumed.
 
     The parts lie in the folder `<output>.parts`, each written complete or not at all, together with
-    the request that they answer. `assemble` joins them in order and removes the folder.
+    the request that they answer. `assemble` joins them in order, writes the request to the root of
+    the output and removes the folder. So whenever a job is interrupted, what it has finished is
+    known: by its parts, or by its output.
 
     Args:
         output: the file to be made.
@@ -33,9 +34,14 @@ class Parts:
         request: what was asked, in JSON's types; a resumed job must ask the same.
         resume: continue with the parts that are there.
 
+    Attributes:
+        is_finished: whether a resumed job has nothing left to do, its output being there.
+
     Raises:
+        NoSpaceError: if the disk is full.
         ValueError: if parts of an earlier job are there and `resume` is not set, they answer
-            another request, or the folder for them holds something else or cannot be made.
+            another request, the folder for them holds something else or cannot be made, or the
+            output is a folder.
     """
 
     def __init__(
@@ -47,25 +53,32 @@ class Parts:
         self.n_parts = n_parts
         self.folder = self.output.with_name(self.output.name + ".parts")
         self._note = self.folder / "request.json"
-        asked = json.loads(json.dumps({**request, "n_parts": n_parts}))
-        if self._note.exists():
+        self._request = json.dumps(request)
+        asked = {**json.loads(self._request), "n_parts": n_parts}
+        check_target(self.output)
+        self.is_finished = resume and self._is_answered()
+        if self.is_finished:
+            self._remove()  # what is left of it, had that been interrupted
+        elif self._note.exists():
             self._continue(asked, resume)
         else:
             self._begin(asked)
 
+    def _is_answered(self) -> bool:
+        """Whether the output is there and answers the same request."""
+        if not self.output.exists():
+            return False
+        with suppress(ShowerFileError), open_file(self.output) as file:
+            return bool(file.attributes.get("request") == self._request)
+        return False
+
     def _begin(self, asked: dict[str, Any]) -> None:
-        if not self.output.parent.is_dir():
-            raise ValueError(
-                f"the folder {self.output.parent} does not exist: create it to write {self.output}"
-            )
-        self.folder.mkdir(exist_ok=True)
-        # `assemble` removes this folder, so nothing but leftovers of `replacing` may lie in it.
-        if any(not entry.name.startswith(".") for entry in self.folder.iterdir()):
+        # this folder is removed in the end: nothing but leftovers of `replacing` may lie in it
+        if self.folder.exists() and any(e.name[0] != "." for e in self.folder.iterdir()):
             raise ValueError(
                 f"{self.folder} holds no parts but other files: move them, or choose another output"
             )
-        with replacing(self._note) as temporary:
-            temporary.write_text(json.dumps(asked, indent=1))
+        write_files({self._note: json.dumps(asked, indent=1)}, parents=True)
 
     def _continue(self, asked: dict[str, Any], resume: bool) -> None:
         if not resume:
@@ -96,13 +109,25 @@ class Parts:
 
     def missing(self) -> list[int]:
         """Numbers of the parts that are still to be made."""
+        if self.is_finished:
+            return []
         return [part for part in range(self.n_parts) if not self.path(part).exists()]
 
     def save(
         self, part: int, showers: Showers, columns: Mapping[str, NDArray[Any]] | None = None
     ) -> None:
-        """Write a part, complete or not at all; its columns are for `column`."""
-        write(self.path(part), showers, columns=columns)
+        """Write a part, complete or not at all; its columns are for `column`.
+
+        Raises:
+            NoSpaceError: if the disk is full. It says what the other parts and the output need as
+                well; a job that has no part so far leaves nothing.
+        """
+        try:
+            write(self.path(part), showers, columns=columns)
+        except NoSpaceError as error:
+            self.abandon()
+            still = len(self.missing()) + self.n_parts  # and all of them once more, joined
+            raise NoSpaceError(self.output.absolute().parent, error.needed * still) from error
 
     def column(self, name: str) -> NDArray[Any]:
         """A column that was saved with every part, for all showers, shape (n,).
@@ -122,7 +147,15 @@ class Parts:
     def abandon(self) -> None:
         """Remove the folder of a job that has no finished part: nothing is there to resume."""
         if len(self.missing()) == self.n_parts:
-            shutil.rmtree(self.folder)
+            self._remove()
+
+    def _remove(self) -> None:
+        # The note goes last: as long as there are parts, it says what they answer.
+        parts = self.folder.glob("[0-9]*.h5")
+        for path in (*parts, *self.folder.glob(".*.tmp"), self._note):
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # files of others in it, or none at all
+            self.folder.rmdir()
 
     def assemble(
         self,
@@ -136,8 +169,11 @@ class Parts:
         See `create`, or `create_points` for point clouds.
 
         Raises:
+            NoSpaceError: if the disk is full; the parts stay.
             ValueError: if parts are missing.
         """
+        if self.is_finished:
+            return self.output
         missing = self.missing()
         if missing:
             raise ValueError(
@@ -149,16 +185,21 @@ class Parts:
             creating: Callable[..., AbstractContextManager[ShowerWriter[Any]]] = (
                 create_points if isinstance(first, PointFile) else create
             )
-        with creating(
-            self.output,
-            geometry,
-            attributes=attributes,
-            columns=columns,
-            mantissa_bits=mantissa_bits,
-        ) as writer:
-            for batch in self._stream():
-                writer.append(batch)
-        shutil.rmtree(self.folder)
+        try:
+            with creating(
+                self.output,
+                geometry,
+                attributes={**attributes, "request": self._request},
+                columns=columns,
+                mantissa_bits=mantissa_bits,
+            ) as writer:
+                for batch in self._stream():
+                    writer.append(batch)
+        except NoSpaceError as error:
+            together = sum(self.path(part).stat().st_size for part in range(self.n_parts))
+            raise NoSpaceError(error.folder, together) from error
+        self.is_finished = True
+        self._remove()
         return self.output
 
     def _stream(self) -> Iterator[Showers]:

@@ -6,6 +6,7 @@ import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -23,7 +24,10 @@ from caloforge.data.hdf5 import (
     find_dataset,
     open_hdf5,
 )
+from caloforge.data.replacing import FULL, NoSpaceError
+from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
+from caloforge.processes import uninterrupted
 from caloforge.showers import (
     Floats,
     ImpossibleShowerError,
@@ -288,9 +292,16 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         geometry: of the showers.
         dtype: precision of the energies.
 
+    Attributes:
+        n_expected: number of showers that the file is to hold, where it is known; from it follows
+            how much space is needed.
+
     Raises:
+        NoSpaceError: if the disk is full; what follows is then written nowhere.
         ValueError: if an attribute is neither number nor text nor array.
     """
+
+    n_expected: int | None = None
 
     def __init__(
         self,
@@ -301,7 +312,10 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.geometry = geometry
-        self._file = h5py.File(path, "w")
+        self._folder = Path(path).absolute().parent
+        self._n_written, self._is_refused = 0, False
+        self._sink = Sink(path)
+        self._file = h5py.File(self._sink, "w")
         try:
             for name, value in {**attributes, "format_version": FORMAT_VERSION}.items():
                 if name not in ("geometry", "geometry_definition"):
@@ -309,9 +323,19 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
             for name, text in geometry_attributes(geometry).items():
                 self._set_attribute(name, text)
         except BaseException:
-            self._file.close()
+            self.close()
             raise
         self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=1 << 12)
+
+    def close(self) -> None:
+        """Close the file; what was written is complete only then.
+
+        Raises:
+            NoSpaceError: if the disk is full.
+        """
+        with self._writing():
+            super().close()
+            self._sink.close()
 
     def append(self, showers: Kind) -> None:
         """Write showers behind those already written.
@@ -324,8 +348,10 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
                 f"this file takes showers of {self.geometry.name}, got showers of "
                 f"{showers.geometry.name}: write them to a file of their own"
             )
-        self._append(showers)
-        extend(self._incident, showers.energy_inc[:, None])
+        with self._writing():
+            self._append(showers)
+            extend(self._incident, showers.energy_inc[:, None])
+            self._n_written += len(showers)
 
     def set_column(self, name: str, values: NDArray[Any]) -> None:
         """Write a number for each shower, shape (n,), beside all showers.
@@ -338,7 +364,22 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
                 f"column {name!r} needs a name of its own and {self._incident.shape[0]} numbers, "
                 f"got shape {values.shape} beside {', '.join(self._file)}"
             )
-        self._file.create_dataset(name, data=values, **COMPRESSION)
+        with self._writing():
+            self._file.create_dataset(name, data=values, **COMPRESSION)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """HDF5 is not interrupted, and what the disk refused is raised once, behind it."""
+        with uninterrupted():
+            yield
+        error = self._sink.error
+        if error is None or self._is_refused:
+            return
+        self._is_refused = True
+        if error.errno not in FULL:
+            raise error
+        share = self._n_written / self.n_expected if self.n_expected and self._n_written else 1
+        raise NoSpaceError(self._folder, self._sink.size / min(1, share)) from error
 
     @abstractmethod
     def _append(self, showers: Kind) -> None:

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_bytes
 
-from caloforge.data.replacing import replacing
+from caloforge.data.replacing import write_files
 from caloforge.evaluation.observables import ShowerSource
 from caloforge.evaluation.projection import Projected
 from caloforge.showers import fingerprint
@@ -65,16 +65,15 @@ class Cache:
             except (SafetensorError, KeyError, OSError):
                 pass  # damaged: found anew and replaced
         result = compute()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            _save(pack(result), temporary)
+        write_files({path: _packed(pack(result))}, parents=True)
         return result
 
 
-def _save(arrays: Arrays, path: Path) -> None:
+def _packed(arrays: Arrays) -> bytes:
     order = {"names": json.dumps(list(arrays))}  # safetensors sorts them
     packed = {name: np.asarray(values, order="C") for name, values in arrays.items()}
-    save_file(packed, path, metadata=order)
+    content: bytes = to_bytes(packed, metadata=order)
+    return content
 
 
 def _load(path: Path) -> Arrays:

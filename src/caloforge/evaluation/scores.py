@@ -7,11 +7,12 @@ import io
 import json
 import math
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from caloforge.data.replacing import replacing
+from caloforge.data.replacing import making, replacing, write_files
 from caloforge.evaluation.comparison import Outputs
 from caloforge.evaluation.leaderboard import PublishedTable, published_table
 from caloforge.evaluation.quantities import QUANTITIES, Quantity, Toward, quantity
@@ -156,8 +157,7 @@ class Scores:
 
     def save_json(self, path: str | Path) -> None:
         """Write `to_json` to a file."""
-        with replacing(path) as temporary:
-            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+        write_files({Path(path): self.to_json() + "\n"})
 
     def to_csv(self) -> str:
         """A line for every value, and for every layer of a value that has layers."""
@@ -184,14 +184,19 @@ class Scores:
         Args:
             folder: made where it does not exist.
             figures: see `save_page`.
+
+        Raises:
+            NoSpaceError: if the disk is full; the tables are then those of before, as the page.
+            ValueError: if the folder is none.
         """
         target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
         table = self.to_markdown(published=True)
-        for name, text in (("csv", self.to_csv()), ("md", table), ("json", self.to_json())):
-            with replacing(target / f"scores.{name}") as temporary:
+        texts = {"csv": self.to_csv(), "md": table, "json": self.to_json()}
+        with making(target), ExitStack() as stack:
+            for name, text in texts.items():
+                temporary = stack.enter_context(replacing(target / f"scores.{name}"))
                 temporary.write_text(text, encoding="utf-8")
-        self.save_page(target / "report.html", figures=figures)
+            self.save_page(target / "report.html", figures=figures)
 
     def published(self) -> PublishedTable | None:
         """The candidates beside the CaloChallenge's table; None for other geometries."""

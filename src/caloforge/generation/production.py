@@ -120,6 +120,7 @@ def generate(
         ValueError: for energies that are not positive numbers in one dimension, directions that
             are no unit vectors or that the system does not know of, or parts of another job at the
             output.
+        NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
@@ -275,6 +276,8 @@ class _Job:
         size = batches_a_part * self.batch_size
         n_parts = -(-self.n // size)
         parts = None if output is None else self._parts(output, n_parts, resume)
+        if parts is not None and parts.is_finished:
+            return parts.output
         wanted = list(range(n_parts)) if parts is None else parts.missing()
         left = sum(min(size, self.n - part * size) for part in wanted)
         report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from caloforge.generation.production import training_energies
+from caloforge.processes import worker_pool
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
 from caloforge.training import RunFolder, load
@@ -187,28 +186,15 @@ def stopwatch(
         threads: threads of all numerical libraries.
         options: what a user chooses at generation.
     """
-    # Ctrl-C reaches every process of the terminal: this one ends at once and in silence.
-    pool = ProcessPoolExecutor(
-        1,
-        mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
-    )
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    try:
-        pool.submit(os.getpid)  # starts the process, which inherits the environment
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
-    try:
+    with worker_pool(1, work="timing", remedy="time it again with more memory free") as pool:
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+        try:
+            pool.submit(os.getpid)  # starts the process, which inherits the environment
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name)
+                if value is not None:
+                    os.environ[name] = value
         pool.submit(Worker.begin, str(run), device, threads, options).result()
         yield Stopwatch(pool)
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)

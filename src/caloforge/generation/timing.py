@@ -6,7 +6,6 @@ import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 import caloforge
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
+from caloforge.processes import WorkerDiedError
 from caloforge.systems.arguments import SamplingOptions, check_device
 from caloforge.systems.base import System
 from caloforge.systems.solving import CHOICES
@@ -275,8 +275,8 @@ def _measure(cell: _Cell, report: Report) -> TimingRow:
 
 def _out_of_memory(error: Exception) -> str:
     """Say so if this is what the error is about, raise it again if not."""
-    if isinstance(error, BrokenProcessPool):
-        return "the process was killed, as happens where memory runs out"
+    if isinstance(error, WorkerDiedError):
+        return str(error)
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if known or "can't allocate memory" in str(error):  # the words of PyTorch on a CPU
         return "out of memory"

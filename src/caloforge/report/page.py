@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from caloforge.data.replacing import replacing
+from caloforge.data.replacing import check_target, write_files
 from caloforge.evaluation.assessment import REFERENCE
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
@@ -64,10 +64,11 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
     target = Path(path)
     if unknown := set(figures) - set(Figure().canvas.get_supported_filetypes()):
         raise ValueError(f"figures must be formats such as 'png' and 'pdf', got {sorted(unknown)}")
-    with replacing(target) as temporary:
-        folder = target.with_name(f"{target.stem}_figures")
-        html = _render(scores, partial(_keep, folder=folder, kinds=figures))
-        temporary.write_text(html, encoding="utf-8")
+    check_target(target)  # before the work
+    folder = target.with_name(f"{target.stem}_figures")
+    made: dict[Path, str | bytes] = {}
+    made[target] = _render(scores, partial(_keep, made, folder=folder, kinds=figures))
+    write_files(made, parents=True)
 
 
 def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
@@ -153,12 +154,18 @@ def _file_name(name: str, number: int, candidate: str) -> str:
     return f"{name}_{number:02d}_{re.sub(r'[^0-9A-Za-z]+', '_', candidate).strip('_')}"
 
 
-def _keep(figure: Figure, name: str, title: str, *, folder: Path, kinds: Collection[str]) -> Drawn:
-    """Encode a figure for the page, and write it beside the page in the formats asked for."""
+def _keep(
+    made: dict[Path, str | bytes],
+    figure: Figure,
+    name: str,
+    title: str,
+    *,
+    folder: Path,
+    kinds: Collection[str],
+) -> Drawn:
+    """Encode a figure for the page, and as the files beside it that are asked for."""
     for kind in kinds:
-        folder.mkdir(exist_ok=True)
-        with replacing(folder / f"{name}.{kind}") as temporary:
-            temporary.write_bytes(encode(figure, kind))
+        made[folder / f"{name}.{kind}"] = encode(figure, kind)
     return Drawn(name, title, b64encode(encode_small(figure)).decode("ascii"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -120,7 +119,6 @@ class Job:
             **self.request(),
             "threshold_MeV": 0.0 if self.clustering else self.detector.voxel_threshold,
             "sampling_fraction": self.detector.sampling_fraction,
-            "request": json.dumps(self.request()),
             "command": self.command(),
         }
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
-from caloforge.data import Parts, open_file
+from caloforge.data import Parts
 from caloforge.geometry import Geometry
+from caloforge.processes import worker_pool
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.simulation.clustering import Clustering
 from caloforge.simulation.detectors import Detector, detector_preset
@@ -191,8 +189,6 @@ def simulate(
     clustering = _clustering(points, Clustering(pitch, box, random_grid))
     job = Job(detector, gun, int(n), int(seed), int(size), physics, float(cut), clustering)
     attributes = job.attributes()
-    if mantissa_bits is not None:
-        attributes["mantissa_bits"] = mantissa_bits
     geant4_data()
     if output is None:
         if resume:
@@ -201,10 +197,10 @@ def simulate(
         made: list[Any] = [chunks[i].showers for i in range(job.n_chunks)]
         joined: VoxelShowers | PointShowers = type(made[0]).concatenate(made)
         return joined
-    target = Path(output)
-    if resume and _is_finished(target, attributes):
-        return target
-    parts = Parts(target, job.n_chunks, job.request(), resume=resume)
+    rounding = {} if mantissa_bits is None else {"mantissa_bits": mantissa_bits}
+    parts = Parts(output, job.n_chunks, {**job.request(), **rounding}, resume=resume)
+    if parts.is_finished:
+        return parts.output
     for number, chunk in _run(job, parts.missing(), processes, progress):
         parts.save(number, chunk.showers, chunk.columns)
     columns = {name: parts.column(name) for name in job.columns}
@@ -233,15 +229,6 @@ def _spectrum(energy: EnergySpectrum | str | float) -> EnergySpectrum:
     return Fixed(float(energy)) if isinstance(energy, int | float) else energy
 
 
-def _is_finished(output: Path, attributes: dict[str, Any]) -> bool:
-    """Whether the output is there and answers the same request."""
-    if not output.exists() or output.with_name(output.name + ".parts").exists():
-        return False
-    with open_file(output) as file:
-        asked = ("request", "mantissa_bits")
-        return all(file.attributes.get(name) == attributes.get(name) for name in asked)
-
-
 def _run(
     job: Job, chunks: list[int], processes: int, progress: Callable[[Progress], None] | None
 ) -> Iterator[tuple[int, Chunk]]:
@@ -265,23 +252,9 @@ def _in_this_process(job: Job, chunks: list[int], processes: int) -> Iterator[tu
 
 
 def _in_processes(job: Job, chunks: list[int], processes: int) -> Iterator[tuple[int, Chunk]]:
-    executor = ProcessPoolExecutor(
-        min(processes, len(chunks)), mp_context=get_context("spawn"), initializer=_end_on_interrupt
-    )
-    try:
+    remedy = "finished chunks of a run with an output are kept, resume it"
+    workers = min(processes, len(chunks))
+    with worker_pool(workers, work="simulation", remedy=remedy) as executor:
         futures = {executor.submit(job.make, chunk): chunk for chunk in chunks}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a process of the simulation died; finished chunks of a run with an output are kept: "
-            "look at Geant4's message above, then resume"
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _end_on_interrupt() -> None:
-    # Ctrl-C reaches every process of the terminal: these end at once and in silence, and leave the
-    # word to the one that asked for them.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

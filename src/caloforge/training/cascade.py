@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 
 from caloforge.data import open_file
+from caloforge.processes import worker_pool
 from caloforge.showers import Showers, check_units, fingerprint
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
@@ -263,10 +265,6 @@ def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) ->
 
 
 def _report(progress: TrainingProgress) -> None:
-    parent = parent_process()
-    if parent is not None and not parent.is_alive():
-        # killed, so that nobody waits for this stage; what was saved is resumed later
-        os._exit(1)
     _Worker.messages.put(progress)
 
 
@@ -280,38 +278,31 @@ def _train_in_processes(
     device: str,
     progress: Report | None,
 ) -> None:
-    context = get_context("spawn")
-    messages = context.Queue()
+    messages = get_context("spawn").Queue()
     threads = max(1, (os.cpu_count() or 1) // processes)
-    executor = ProcessPoolExecutor(
-        min(processes, len(wanted)),
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(folder.path, sample, threads, messages),
-    )
     waiting = _in_order(system, wanted)
     running: set[Future[str]] = set()
-    with executor, _forwarding(messages, progress):
-        try:
-            while waiting or running:
-                for name in [n for n in waiting if _is_ready(system, folder, n)]:
-                    waiting.remove(name)
-                    needs = system.stages[name].needs
-                    running.add(executor.submit(_train_in_worker, name, needs, seed, device))
-                if not running:
-                    raise ValueError(
-                        f"{waiting[0]} needs a stage that is not trained: train it too"
-                    )
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    name = future.result()
-                    folder.stage(name).load_weights(system.stages[name])
-        except BaseException:
-            # the states saved so far are kept: a later call resumes from them
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in list((executor._processes or {}).values()):
-                process.terminate()
-            raise
+    with (
+        _forwarding(messages, progress),
+        worker_pool(
+            min(processes, len(wanted)),
+            work="training",
+            remedy="what was saved is kept, resume it",
+            initializer=_start_worker,
+            initargs=(folder.path, sample, threads, messages),
+        ) as executor,
+    ):
+        while waiting or running:
+            for name in [n for n in waiting if _is_ready(system, folder, n)]:
+                waiting.remove(name)
+                needs = system.stages[name].needs
+                running.add(executor.submit(_train_in_worker, name, needs, seed, device))
+            if not running:
+                raise ValueError(f"{waiting[0]} needs a stage that is not trained: train it too")
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                name = future.result()
+                folder.stage(name).load_weights(system.stages[name])
 
 
 def _is_ready(system: System, folder: RunFolder, name: str) -> bool:
@@ -321,9 +312,18 @@ def _is_ready(system: System, folder: RunFolder, name: str) -> bool:
 @contextmanager
 def _forwarding(messages: Any, progress: Report | None) -> Iterator[None]:
     """Hand the workers' messages to the caller's `progress`, in a thread of this process."""
+    ended = threading.Event()
 
+    # Nothing is put into the queue from here: a worker that was killed may have left it locked.
     def forward() -> None:
-        while (message := messages.get()) is not None:
+        while True:
+            last = ended.is_set()
+            try:
+                message = messages.get(timeout=0.1)
+            except queue.Empty:
+                if last:
+                    return
+                continue
             if progress is not None:
                 progress(message)
 
@@ -332,5 +332,5 @@ def _forwarding(messages: Any, progress: Report | None) -> Iterator[None]:
     try:
         yield
     finally:
-        messages.put(None)
+        ended.set()
         thread.join(timeout=5)

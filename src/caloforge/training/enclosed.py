@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from caloforge.data import replacing
+from caloforge.data import write_files
 
 __all__ = ["Enclosed"]
 
@@ -81,18 +81,19 @@ class Enclosed:
         except ValueError as error:
             raise ValueError(f"{path} is damaged: {error}") from error
 
-    @contextmanager
-    def writing(self, path: Path) -> Iterator[Path]:
-        """A temporary path that becomes `path`, see `replacing`; its folders are made.
+    def write(self, contents: Mapping[Path, str | bytes]) -> None:
+        """Write files and the folders that they lie in, see `write_files`.
 
         Raises:
+            NoSpaceError: if the disk is full.
             ValueError: as for `holds`.
         """
-        self._status(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            temporary.unlink(missing_ok=True)  # a link that waits there is not written through
-            yield temporary
+        for path in contents:
+            self._status(path)
+            for waiting in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                if waiting.is_symlink():  # where a temporary file would be written through it
+                    waiting.unlink()
+        write_files(contents, parents=True)
 
     def remove(self, path: Path) -> None:
         """Remove a file, if there is one.

@@ -7,6 +7,7 @@ the configuration before it is used, and before memory is spent on it.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 import caloforge
@@ -77,10 +78,13 @@ class StageFolder:
 
     def save_weights(self, stage: Stage) -> None:
         """Write the weights and the transforms of a stage."""
-        self._write_json("transforms.json", stage.transforms())
         tensors = {name: value.detach().contiguous() for name, value in stage.state_dict().items()}
-        with self._files.writing(self.path / "weights.safetensors") as temporary:
-            save_file(tensors, temporary)
+        self._files.write(
+            {
+                self.path / "transforms.json": json.dumps(stage.transforms(), indent=1),
+                self.path / "weights.safetensors": to_bytes(tensors),
+            }
+        )
 
     def check_weights(self, stage: Stage) -> None:
         """Refuse weights that a stage has no room for, before any of them is read.
@@ -126,8 +130,9 @@ class StageFolder:
     def save_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Write all that resuming needs: tensors, and values in JSON's types."""
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        with self._files.writing(self.path / "state.safetensors") as temporary:
-            save_file(contiguous, temporary, metadata={"values": json.dumps(values)})
+        # to memory first: an error of the disk is then one of Python's, not of safetensors
+        content = to_bytes(contiguous, metadata={"values": json.dumps(values)})
+        self._files.write({self.path / "state.safetensors": content})
 
     def load_state(
         self, expected: Mapping[str, Tensor], *, optional: frozenset[str] = frozenset()
@@ -160,18 +165,15 @@ class StageFolder:
 
     def save_log(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Write the log, a line an epoch."""
-        lines = list(rows)
-        with (
-            self._files.writing(self.path / "log.csv") as temporary,
-            temporary.open("w", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [])
-            writer.writeheader()
-            writer.writerows(lines)
+        lines, text = list(rows), io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [])
+        writer.writeheader()
+        writer.writerows(lines)
+        self._files.write({self.path / "log.csv": text.getvalue()})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Mark the stage as trained and drop what only resuming needs."""
-        self._write_json("summary.json", summary)
+        self._files.write({self.path / "summary.json": json.dumps(summary, indent=1)})
         self._files.remove(self.path / "state.safetensors")
 
     def summary(self) -> dict[str, Any]:
@@ -187,10 +189,6 @@ class StageFolder:
             raise ValueError(f"{path} is damaged: expected the numbers {', '.join(numbers)}")
         found: dict[str, Any] = values
         return found
-
-    def _write_json(self, name: str, values: Any) -> None:
-        with self._files.writing(self.path / name) as temporary:
-            temporary.write_text(json.dumps(values, indent=1))
 
 
 class RunFolder:
@@ -216,8 +214,8 @@ class RunFolder:
 
     def save_calibration(self, name: str, calibration: Calibration) -> None:
         """Keep what was fitted after training."""
-        with self._files.writing(self._calibration(name)) as temporary:
-            temporary.write_text(json.dumps(calibration.state(), indent=1))
+        content = json.dumps(calibration.state(), indent=1)
+        self._files.write({self._calibration(name): content})
 
     def load_calibration(self, name: str, calibration: Calibration) -> bool:
         """Load what `save_calibration` wrote; returns whether there is any.
@@ -249,7 +247,6 @@ class RunFolder:
             system: what is trained.
             facts: what else belongs to the run, such as the seed and the training sample.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         config = {
             "caloforge": caloforge.__version__,
             "system": system.name,
@@ -258,8 +255,7 @@ class RunFolder:
             "config": config_to_dict(system.config),
             "geometry": system.geometry.to_dict(),
         }
-        with self._files.writing(self._config) as temporary:
-            temporary.write_text(written(config))
+        self._files.write({self._config: written(config)})
 
     def config(self) -> dict[str, Any]:
         """What `create` wrote.
