@@ -16,7 +16,7 @@ from test_runs import ENERGIES, LEARNED, RUNS, same
 import caloforge as cf
 from caloforge.showers import Showers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
-from caloforge.systems.arguments import batch_rng
+from caloforge.systems.seeds import batch_rng
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import StageTraining
 

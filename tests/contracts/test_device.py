@@ -24,9 +24,8 @@ import caloforge as cf
 from caloforge.data import open_file
 from caloforge.showers import Showers, VoxelShowers
 from caloforge.systems import ShowerQuantities, System, build, presets
-from caloforge.systems.arguments import batch_rng
 from caloforge.systems.registry import build_from_config, config_to_dict, default_geometry
-from caloforge.systems.seeds import Seeds
+from caloforge.systems.seeds import Seeds, batch_rng
 from caloforge.systems.stage import Learned
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import LOOK_EVERY, StageTraining

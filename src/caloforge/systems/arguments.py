@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SamplingOptions", "batch_rng", "check_device", "incident_energies"]
+__all__ = ["SamplingOptions", "check_device", "incident_energies"]
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,6 @@ def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
             f"got {energies[wrong[0]]} at entry {wrong[0]}"
         )
     return energies
-
-
-def batch_rng(
-    seed: int, number: int, device: torch.device | str = "cpu", *, branch: int = 0
-) -> torch.Generator:
-    """The generator of one batch: independent of all others, so that any batch can be redone.
-
-    Where two systems draw with one seed, `branch` keeps them apart.
-    """
-    key = (number, branch) if branch else (number,)
-    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
 
 
 def check_device(device: torch.device | str) -> str:

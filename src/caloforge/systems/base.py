@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.showers import PointShowers, Showers, VoxelShowers, check_units, unit_vectors
+from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import (
     SamplingOptions,
     check_device,
@@ -23,7 +23,8 @@ from caloforge.systems.arguments import (
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
-from caloforge.systems.seeds import Seeds
+from caloforge.systems.sample import check_showers
+from caloforge.systems.seeds import Branch, Seeds
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
 from caloforge.systems.trained import TrainedRange
@@ -92,25 +93,6 @@ class System(ABC):
         """
         return showers
 
-    def check_sample(self, showers: Showers) -> None:
-        """Refuse showers that the system cannot learn from.
-
-        Raises:
-            ValueError: for showers of another kind or geometry.
-        """
-        if not isinstance(showers, self.kind):
-            points, voxels = "point clouds", "showers in voxels"
-            is_points = isinstance(showers, PointShowers)
-            fitting, given = (voxels, points) if is_points else (points, voxels)
-            raise ValueError(
-                f"{self.name} learns from {fitting}, got {given}: train another system"
-            )
-        if showers.geometry != self.geometry:
-            raise ValueError(
-                f"the showers are of {showers.geometry.name}, the system is built for "
-                f"{self.geometry.name}: build it with geometry=showers.geometry"
-            )
-
     @property
     def is_directed(self) -> bool:
         """Whether a stage is conditioned on the direction of the incident particle."""
@@ -147,6 +129,7 @@ class System(ABC):
         seed: int,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
+        fitted: Callable[[str], None] | None = None,
     ) -> None:
         """Fit what is fitted after training, on showers that are drawn for it and discarded.
 
@@ -155,15 +138,18 @@ class System(ABC):
             seed: of what is drawn.
             device: where to compute.
             progress: called with the name of a calibration, showers done and showers wanted.
+            fitted: called with the name of a calibration when it is fitted.
 
         Raises:
-            ValueError: see `check_sample`.
+            ValueError: see `check_showers`.
         """
-        self.check_sample(showers)
+        check_showers(self, showers)
         for name, calibration in self.calibrations.items():
             if not calibration.is_fitted:
                 counted = None if progress is None else partial(progress, name)
                 calibration.fit(self, showers, seed=seed, device=device, progress=counted)
+                if fitted is not None:
+                    fitted(name)
 
     @property
     def n_parameters(self) -> dict[str, int]:
@@ -304,16 +290,16 @@ class System(ABC):
         direction: ArrayLike | None = None,
         batch_size: int = 100,
         first: int = 0,
-        branch: str | None = None,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        branch: Branch = Branch.GENERATION,
         strict: bool = False,
     ) -> Iterator[Showers]:
         """Sample showers batch by batch: `generate` says what is not said here.
 
         Args:
             first: number of the first shower, not 0 where a longer job is taken up in its middle.
-            branch: of the random numbers; showers of a name are independent of those without.
+            branch: what the showers are for: only those of one branch are the same.
 
         Raises:
             ValueError: as for `generate`.
@@ -340,7 +326,7 @@ class System(ABC):
         seed: int,
         batch_size: int = 100,
         first: int = 0,
-        branch: str | None = None,
+        branch: Branch = Branch.GENERATION,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
     ) -> Iterator[Showers]:
@@ -353,8 +339,7 @@ class System(ABC):
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
-        seeds = Seeds.of(seed, np.arange(first, first + len(energies)), device)
-        seeds = seeds if branch is None else seeds.branch(branch)
+        seeds = Seeds.of(seed, np.arange(first, first + len(energies)), device, branch)
         for start in range(0, len(energies), batch_size):
             part = slice(start, start + batch_size)
             given = None if directions is None else {"direction": torch.tensor(directions[part])}

@@ -13,9 +13,7 @@ from caloforge.showers import Showers
 if TYPE_CHECKING:
     from caloforge.systems.base import System
 
-__all__ = ["CALIBRATION", "Calibration", "Counted"]
-
-CALIBRATION = "calibration"  # branch of the random numbers, which no generated shower has
+__all__ = ["Calibration", "Counted"]
 
 Counted = Callable[[int, int], None]
 """Called with the showers that are done and those that are wanted."""
@@ -29,6 +27,13 @@ class Calibration(nn.Module, ABC):
     """
 
     is_fitted: bool = False
+
+    def check(self, showers: Showers) -> None:
+        """Refuse a training sample that it cannot be fitted to, before anything is trained.
+
+        Raises:
+            ValueError: saying what is wrong, and which setting of the system allows it.
+        """
 
     @abstractmethod
     def fit(
@@ -56,4 +61,8 @@ class Calibration(nn.Module, ABC):
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
-        """Inverse of `state`; the calibration counts as fitted then."""
+        """Inverse of `state`; the calibration counts as fitted then.
+
+        Raises:
+            ValueError: for values that no fit of the configuration gives.
+        """

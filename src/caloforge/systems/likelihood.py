@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import batch_rng, check_device, incident_energies
+from caloforge.systems.arguments import check_device, incident_energies
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Branch, batch_rng
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -143,7 +144,8 @@ def log_density(
     parts = []
     for number, batch in enumerate(sample.batches(batch_size)):
         quantities = {name: values.to(device) for name, values in batch.items()}
-        parts.append(_batch(system, quantities, draws, batch_rng(seed, number, device)))
+        rng = batch_rng(seed, number, device, branch=Branch.DENSITY)
+        parts.append(_batch(system, quantities, draws, rng))
     return LogDensity.concatenate(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from caloforge.upload import upload
 
-__all__ = ["Noise", "Seeds"]
+__all__ = ["Branch", "Noise", "Seeds", "batch_rng"]
 
 Noise = dict[str, Tensor]
 """The random numbers of a batch of showers by name, the same whatever else is in the batch."""
@@ -22,6 +23,18 @@ Noise = dict[str, Tensor]
 WORDS = 3  # of 64 bits that a generator begins with
 GOLDEN = 0x9E3779B97F4A7C15  # increment of SplitMix64
 Keys = NDArray[np.uint64]
+
+
+class Branch(IntEnum):
+    """What random numbers are for: with one seed, no two of these share any."""
+
+    GENERATION = 0
+    UPSAMPLING = 1
+    DENSITY = 2
+    SOLVERS = 3  # bespoke ones, and the showers that they are fitted on
+    SPECTRUM = 4
+    CLOUDS = 5
+    HITS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,15 +53,23 @@ class Seeds:
     device: torch.device | str = "cpu"
 
     @classmethod
-    def of(cls, seed: int, numbers: ArrayLike, device: torch.device | str = "cpu") -> Seeds:
+    def of(
+        cls,
+        seed: int,
+        numbers: ArrayLike,
+        device: torch.device | str = "cpu",
+        branch: Branch = Branch.GENERATION,
+    ) -> Seeds:
         """The keys of showers.
 
         Args:
             seed: of the whole sample, 0 or more.
             numbers: of the showers in the sample, shape (n,).
             device: where the numbers are wanted.
+            branch: what the random numbers are for.
         """
-        begin: Keys = np.random.SeedSequence(seed).generate_state(1, np.uint64).astype(np.uint64)
+        sequence = np.random.SeedSequence(seed, spawn_key=(branch,))
+        begin: Keys = sequence.generate_state(1, np.uint64).astype(np.uint64)
         return cls(_mixed(begin, np.asarray(numbers, dtype=np.uint64)), device)
 
     @classmethod
@@ -142,3 +163,23 @@ def _scrambled(z: Keys) -> Keys:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+def batch_rng(
+    seed: int,
+    number: int,
+    device: torch.device | str = "cpu",
+    *,
+    branch: Branch = Branch.GENERATION,
+) -> torch.Generator:
+    """The generator of one batch: independent of all others, so that any batch can be redone.
+
+    Args:
+        seed: any number from 0.
+        number: of the batch.
+        device: of the generator.
+        branch: what the random numbers are for.
+    """
+    key = (number,) if branch == Branch.GENERATION else (number, branch)
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.recipe import Recipe
+from caloforge.systems.recipe import Recipe, validation_size
 from caloforge.systems.seeds import Noise, Seeds
 
 __all__ = ["Batch", "Learned", "Stage", "Upstream"]
@@ -44,6 +45,15 @@ class Stage(Preparable, ABC):
     learns: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
+
+    def check(self, sample: Showers) -> None:
+        """Refuse a training sample that the stage cannot learn from.
+
+        All stages of a system are asked before the first of them is trained.
+
+        Raises:
+            ValueError: saying what is wrong, and which setting of the system allows it.
+        """
 
     @abstractmethod
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
@@ -160,6 +170,10 @@ class Learned(Stage, ABC):
     """
 
     recipe: Recipe
+
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        validation_size(len(sample), self.recipe.validation)
 
     @abstractmethod
     def context(self, quantities: Quantities) -> Tensor:

@@ -20,7 +20,7 @@ from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise
+from caloforge.systems.seeds import Branch, Noise, batch_rng
 from caloforge.systems.stage import Batch, Learned, Upstream
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class AutoencoderStage(Learned):
         self.conditions = conditions
         self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "autoencoder")
         fine, coarse = config.channels
         blocks = (
             DownSampling(fine, config.kernel, config.stride, config.padding),
@@ -84,8 +84,12 @@ class AutoencoderStage(Learned):
     def sequential_passes(self) -> int:
         return 1
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        showers = ShowerQuantities(sample, ("showers",), budget=0)
+        self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
@@ -200,7 +204,7 @@ class LeastHit(Calibration):
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.n_showers]
         sample = ShowerQuantities(showers[np.sort(chosen)], stage.learns)
         known = {name: values.to(device) for name, values in sample.all().items()}
-        rng = torch.Generator(device).manual_seed(seed)
+        rng = batch_rng(seed, 0, device, branch=Branch.HITS)
         decoded = stage.reconstruct(known, rng, SamplingOptions(postprocess=False))
         n_hits = int((known["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
@@ -217,6 +221,8 @@ class LeastHit(Calibration):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.energy = float(state["energy"])
+        if not self.energy >= 0:
+            raise ValueError(f"expected a least energy of 0 or more [MeV], got {self.energy}")
         self.is_fitted = True
 
 

@@ -23,12 +23,11 @@ from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.config import BespokeFit
 from caloforge.systems.calodream.shape import ShapeStage
-from caloforge.systems.seeds import Seeds
+from caloforge.systems.seeds import Branch, Seeds
 
 __all__ = ["BespokeSolvers", "followed", "shape_stage"]
 
 CURVE_POINTS = 50  # of a training curve that are kept
-BRANCH = "bespoke"  # of the random numbers: no generated shower has the noise that was trained on
 
 
 class BespokeSolvers(Calibration):
@@ -137,9 +136,9 @@ class BespokeSolvers(Calibration):
                 f"expected the solvers {', '.join(self.config)}, got {', '.join(state)}"
             )
         for name, values in state.items():
+            if len(values["a"]) != self.config[name].steps:
+                raise ValueError(f"{name} has {len(values['a'])} steps")
             solver = NonStationary.from_state(values)
-            if solver.n_evaluations != self.config[name].steps:
-                raise ValueError(f"{name} has {solver.n_evaluations} steps")
             self.solvers[name] = solver
             self.curves[name] = tuple(CurvePoint(*point) for point in values["curve"])
         self.is_fitted = True
@@ -180,7 +179,7 @@ def followed(
     system.prepare(device)
     energies = np.resize(incident_energies(energy_inc), fit.showers)
     starts = range(0, len(energies), fit.batch_size)
-    seeds = Seeds.of(seed, np.arange(len(energies)), device).branch(BRANCH)
+    seeds = Seeds.of(seed, np.arange(len(energies)), device, Branch.SOLVERS)
 
     def batches() -> Iterator[Batch]:
         for start in starts:

@@ -15,7 +15,7 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.energies import EnergyStage
 from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
-from caloforge.systems.seeds import Seeds
+from caloforge.systems.seeds import Branch, Seeds
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
 from caloforge.systems.supercalo.presets import HOMES, SIZES, preset
@@ -81,8 +81,7 @@ class SuperCalo(VoxelSystem):
         self.prepare(device)
         for showers in coarse:
             numbers = np.arange(first, first + len(showers))
-            # another branch than that of a generator that made the coarse showers with this seed
-            seeds = Seeds.of(seed, numbers, device).branch("upsample")
+            seeds = Seeds.of(seed, numbers, device, Branch.UPSAMPLING)
             first += len(showers)
             given = self._known(showers)
             yield self.draw(showers.energy_inc, seeds=seeds, options=options, given=given)
