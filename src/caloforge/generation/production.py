@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
-from caloforge.showers import Showers, VoxelShowers, check_units
+from caloforge.showers import Showers, VoxelShowers, check_units, fingerprint
 from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.base import System
+from caloforge.systems.registry import config_to_dict
 
 __all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
 
@@ -208,11 +209,11 @@ def upsample(
     if isinstance(coarse, System):
         energies = incident_energies(energy_inc if energy_inc is not None else [])
         check_units("energies to generate for", coarse.geometry, energies)
-        request = {"coarse": _weights_hash(coarse)}
+        request = {"coarse": f"{_settings_hash(coarse)} {_weights_hash(coarse)}"}
     else:
         energies = incident_energies(coarse.energy_inc)
         check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
-        request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
+        request = {"coarse": fingerprint(coarse)}
     request["energies"] = _hash(energies)
     outside = system.outside(energies, strict=strict)
     if isinstance(coarse, System):
@@ -342,6 +343,7 @@ class _Job:
             "batch_size": self.batch_size,
             "device": self.device,
             "options": dataclasses.asdict(self.options or SamplingOptions()),
+            "settings": _settings_hash(self.system),
             "weights": _weights_hash(self.system),
             **self.request,
         }
@@ -390,8 +392,14 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     return energies
 
 
+def _settings_hash(system: System) -> str:
+    """Distinguishes systems that draw with the same weights in another way, or in other voxels."""
+    described = {"config": config_to_dict(system.config), "geometry": system.geometry.to_dict()}
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
 def _weights_hash(system: System) -> str:
-    """Tells trained systems apart, so that no file mixes the showers of two."""
+    """Distinguishes trained systems, so that no file mixes the showers of two."""
     digest = hashlib.sha256()
     for stage in system.stages.values():
         digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())

@@ -1,6 +1,7 @@
 """Showers: voxel energies in sparse form, point clouds in ragged form, always validated."""
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
+from caloforge.showers.fingerprint import fingerprint
 from caloforge.showers.plausible import (
     ImpossibleShowerError,
     UnitsWarning,
@@ -23,6 +24,7 @@ __all__ = [
     "check_units",
     "clustered",
     "entries_of",
+    "fingerprint",
     "unit_vectors",
 ]
 
