@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import caloforge as cf
 from caloforge.geometry import geometry_preset
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 from caloforge.systems import ShowerQuantities, System, build, presets, system_names
-from caloforge.systems.arguments import batch_rng
+from caloforge.systems.arguments import Branch, batch_rng
 from caloforge.systems.registry import build_from_config, config_to_dict
 
 TINY = [name for name in presets() if name.endswith("/tiny")]
@@ -242,3 +243,44 @@ def test_batch_generators_are_independent() -> None:
 
 def test_the_package_builds_by_name() -> None:
     assert cf.build("l2lflows/tiny", "ild-30").name == "l2lflows"
+
+
+# ---------------------------------------------------------------- streams of random numbers
+
+
+def test_no_two_purposes_share_a_stream() -> None:
+    seeds = [
+        batch_rng(seed, number, branch=branch).initial_seed()
+        for seed in range(3)
+        for number in range(20)
+        for branch in Branch
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    ("name", "showers"), [("calodream_run", "bundled"), ("caloclouds_run", "bundled_points")]
+)
+def test_what_is_fitted_on_drawn_showers_sees_none_that_are_generated(
+    name: str, showers: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same seed; appendix C of Convolutional L2LFlows wants other samples."""
+    system, sample = cf.load(request.getfixturevalue(name)), request.getfixturevalue(showers)
+    used: set[int] = set()
+    draw = System.quantities
+
+    def watched(self: System, *args: Any, rng: torch.Generator, **options: Any) -> Any:
+        used.add(rng.initial_seed())
+        return draw(self, *args, rng=rng, **options)
+
+    monkeypatch.setattr(System, "quantities", watched)
+    streams: dict[str, set[int]] = {}
+    for fitted, calibration in system.calibrations.items():
+        used.clear()
+        calibration.fit(system, sample[:40], seed=0)
+        streams[fitted] = set(used)
+        assert used
+    used.clear()
+    system.generate(np.full(40, 3e4), seed=0)
+    streams["generated"] = set(used)
+    assert len(set().union(*streams.values())) == sum(map(len, streams.values()))

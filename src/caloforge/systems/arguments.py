@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SamplingOptions", "batch_rng", "check_device", "incident_energies"]
+__all__ = ["Branch", "SamplingOptions", "batch_rng", "check_device", "incident_energies"]
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,34 @@ def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
     return energies
 
 
+class Branch(IntEnum):
+    """What random numbers are for: with one seed, no two of these share any."""
+
+    GENERATION = 0
+    UPSAMPLING = 1
+    DENSITY = 2
+    SOLVERS = 3  # bespoke ones, and the showers that they are fitted on
+    SPECTRUM = 4
+    CLOUDS = 5
+    HITS = 6
+
+
 def batch_rng(
-    seed: int, number: int, device: torch.device | str = "cpu", *, branch: int = 0
+    seed: int,
+    number: int,
+    device: torch.device | str = "cpu",
+    *,
+    branch: Branch = Branch.GENERATION,
 ) -> torch.Generator:
     """The generator of one batch: independent of all others, so that any batch can be redone.
 
-    Where two systems draw with one seed, `branch` keeps them apart.
+    Args:
+        seed: any number from 0.
+        number: of the batch.
+        device: of the generator.
+        branch: what the random numbers are for.
     """
-    key = (number, branch) if branch else (number,)
+    key = (number,) if branch == Branch.GENERATION else (number, branch)
     state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
 

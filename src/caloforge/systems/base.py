@@ -15,6 +15,7 @@ from torch import Tensor
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import (
+    Branch,
     SamplingOptions,
     batch_rng,
     check_device,
@@ -146,6 +147,7 @@ class System(ABC):
         seed: int,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
+        fitted: Callable[[str], None] | None = None,
     ) -> None:
         """Fit what is fitted after training, on showers that are drawn for it and discarded.
 
@@ -154,6 +156,7 @@ class System(ABC):
             seed: of what is drawn.
             device: where to compute.
             progress: called with the name of a calibration, showers done and showers wanted.
+            fitted: called with the name of a calibration when it is fitted.
 
         Raises:
             ValueError: see `check_sample`.
@@ -163,6 +166,8 @@ class System(ABC):
             if not calibration.is_fitted:
                 counted = None if progress is None else partial(progress, name)
                 calibration.fit(self, showers, seed=seed, device=device, progress=counted)
+                if fitted is not None:
+                    fitted(name)
 
     @property
     def n_parameters(self) -> dict[str, int]:
@@ -336,18 +341,20 @@ class System(ABC):
         first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        branch: Branch = Branch.GENERATION,
     ) -> Iterator[Showers]:
         """Draw showers as `stream` does, of particles that were checked before.
 
         Args:
             energies: what `incident_energies` gave.
             directions: what `directions` gave.
+            branch: what the showers are for: with one seed, those of two branches are independent.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
         for number, start in enumerate(range(0, len(energies), batch_size), first):
-            rng = batch_rng(seed, number, device)
+            rng = batch_rng(seed, number, device, branch=branch)
             part = slice(start, start + batch_size)
             given = None if directions is None else {"direction": torch.tensor(directions[part])}
             yield self.draw(energies[part], rng=rng, device=device, options=options, given=given)

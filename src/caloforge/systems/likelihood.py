@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import batch_rng, check_device, incident_energies
+from caloforge.systems.arguments import Branch, batch_rng, check_device, incident_energies
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 
 if TYPE_CHECKING:
@@ -118,7 +118,8 @@ def log_density(
     parts = []
     for number, batch in enumerate(sample.batches(batch_size)):
         quantities = {name: values.to(device) for name, values in batch.items()}
-        parts.append(_batch(system, quantities, draws, batch_rng(seed, number, device)))
+        rng = batch_rng(seed, number, device, branch=Branch.DENSITY)
+        parts.append(_batch(system, quantities, draws, rng))
     return LogDensity.concatenate(parts)
 
 

@@ -14,7 +14,7 @@ from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
 from caloforge.showers import Showers
-from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.arguments import Branch, SamplingOptions, batch_rng
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import Autoencoder
@@ -63,7 +63,7 @@ class AutoencoderStage(Stage):
         self.conditions = conditions
         self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "autoencoder")
         fine, coarse = config.channels
         blocks = (
             DownSampling(fine, config.kernel, config.stride, config.padding),
@@ -83,8 +83,12 @@ class AutoencoderStage(Stage):
     def sequential_passes(self) -> int:
         return 1
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        showers = ShowerQuantities(sample, ("showers",), budget=0)
+        self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
@@ -204,7 +208,7 @@ class LeastHit(Calibration):
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.n_showers]
         sample = ShowerQuantities(showers[np.sort(chosen)], stage.learns)
         known = {name: values.to(device) for name, values in sample.all().items()}
-        rng = torch.Generator(device).manual_seed(seed)
+        rng = batch_rng(seed, 0, device, branch=Branch.HITS)
         decoded = stage.reconstruct(known, rng, SamplingOptions(postprocess=False))
         n_hits = int((known["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
@@ -221,6 +225,8 @@ class LeastHit(Calibration):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.energy = float(state["energy"])
+        if not self.energy >= 0:
+            raise ValueError(f"expected a least energy of 0 or more [MeV], got {self.energy}")
         self.is_fitted = True
 
 

@@ -19,7 +19,7 @@ from caloforge.matching import (
     train_bespoke,
 )
 from caloforge.showers import Showers
-from caloforge.systems.arguments import batch_rng, incident_energies
+from caloforge.systems.arguments import Branch, batch_rng, incident_energies
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.config import BespokeFit
@@ -28,7 +28,6 @@ from caloforge.systems.calodream.shape import ShapeStage
 __all__ = ["BespokeSolvers", "followed", "shape_stage"]
 
 CURVE_POINTS = 50  # of a training curve that are kept
-BRANCH = 1  # of the random numbers, so that no shower is drawn from the noise that was trained on
 
 
 class BespokeSolvers(Calibration):
@@ -137,9 +136,9 @@ class BespokeSolvers(Calibration):
                 f"expected the solvers {', '.join(self.config)}, got {', '.join(state)}"
             )
         for name, values in state.items():
+            if len(values["a"]) != self.config[name].steps:
+                raise ValueError(f"{name} has {len(values['a'])} steps")
             solver = NonStationary.from_state(values)
-            if solver.n_evaluations != self.config[name].steps:
-                raise ValueError(f"{name} has {solver.n_evaluations} steps")
             self.solvers[name] = solver
             self.curves[name] = tuple(CurvePoint(*point) for point in values["curve"])
         self.is_fitted = True
@@ -183,7 +182,7 @@ def followed(
 
     def batches() -> Iterator[Batch]:
         for number, start in enumerate(starts):
-            rng = batch_rng(seed, number, device, branch=BRANCH)
+            rng = batch_rng(seed, number, device, branch=Branch.SOLVERS)
             part = energies[start : start + fit.batch_size]
             quantities = system.quantities(part, rng=rng, device=device, before="shape")
             noise = torch.randn(len(part), *shape.shape, generator=rng, device=device)

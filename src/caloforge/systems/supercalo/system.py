@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import Showers
-from caloforge.systems.arguments import SamplingOptions, batch_rng
+from caloforge.systems.arguments import Branch, SamplingOptions, batch_rng
 from caloforge.systems.energies import EnergyStage
 from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
@@ -79,7 +79,7 @@ class SuperCalo(VoxelSystem):
         self.prepare(device)
         for number, showers in enumerate(coarse, first):
             # another branch than that of a generator that drew the coarse showers with this seed
-            rng = batch_rng(seed, number, device, branch=1)
+            rng = batch_rng(seed, number, device, branch=Branch.UPSAMPLING)
             given = self._known(showers)
             yield self.draw(
                 showers.energy_inc, rng=rng, device=device, options=options, given=given
