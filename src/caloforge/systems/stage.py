@@ -11,10 +11,11 @@ from torch import Tensor
 
 from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.likelihood import Noise
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.recipe import Recipe
+from caloforge.systems.recipe import Recipe, validation_size
 
 __all__ = ["Batch", "Stage", "Upstream"]
 
@@ -46,6 +47,16 @@ class Stage(Preparable, ABC):
     recipe: Recipe
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
+
+    def check(self, sample: Showers) -> None:
+        """Refuse a training sample that the stage cannot learn from.
+
+        All stages of a system are asked before the first of them is trained.
+
+        Raises:
+            ValueError: saying what is wrong, and which setting of the system allows it.
+        """
+        validation_size(len(sample), self.recipe.validation)
 
     @abstractmethod
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:

@@ -124,6 +124,23 @@ class MemberLibrary(nn.Module):
             if (kept := state.get(prefix + name)) is not None:
                 setattr(self, name, torch.empty_like(kept, device=self.key.device))
         super()._load_from_state_dict(state, prefix, *args)
+        self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        """Refuse a library from which `draw` could not draw."""
+        n, rows = len(self.key), len(self.members)
+        shapes = [(RADII - 1,), (DEPTHS - 1,), (n,), (n + 1,), (rows, 3)]
+        found = [tuple(buffer.shape) for buffer in self.buffers()]
+        whole = not self.begins.dtype.is_floating_point
+        if found != shapes or not 0 < n <= self.size or not whole:
+            raise ValueError(
+                f"a library of up to {self.size} clusters has tensors of the shapes {shapes}, got "
+                f"{found}"
+            )
+        ends = (int(self.begins[0]), int(self.begins[-1]))
+        rises = bool((self.begins.diff() > 0).all() and (self.key.diff() >= 0).all())
+        if ends != (0, rows) or not rises:
+            raise ValueError(f"the {n} clusters of a library do not share its {rows} members")
 
 
 def _borders(values: Tensor, classes: int) -> Tensor:

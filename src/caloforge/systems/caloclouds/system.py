@@ -28,6 +28,9 @@ class CaloClouds(PointSystem):
     Args:
         config: sizes and training of its networks.
         geometry: the layers, of any cells.
+
+    Raises:
+        ValueError: for settings that do not fit it or each other, such as a solver there is not.
     """
 
     name: ClassVar[str] = "caloclouds"
@@ -53,6 +56,7 @@ class CaloClouds(PointSystem):
             distilled = DistilledStage(config, self.points)
             self.stages["distilled"] = distilled
             self.points.trained_solvers = distilled.solvers
+        self.points.solver(SamplingOptions())
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> CaloCloudsConfig:

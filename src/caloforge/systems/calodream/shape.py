@@ -11,6 +11,7 @@ from caloforge.geometry import Geometry
 from caloforge.matching import matching_loss
 from caloforge.nets import ViT
 from caloforge.preprocessing import Standardise, Symmetry
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
@@ -82,6 +83,7 @@ class ShapeStage(SolvedStage):
 
     choice = "solver"
     settings = SETTINGS
+    symmetry: Symmetry
 
     def __init__(
         self,
@@ -107,6 +109,11 @@ class ShapeStage(SolvedStage):
 
     def passes(self, options: SamplingOptions) -> int:
         return self.solver(options).n_evaluations or 1
+
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        showers = ShowerQuantities(sample, ("showers",), budget=0)
+        self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
 
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, 1 + L)."""
@@ -144,12 +151,11 @@ class VoxelShapeStage(ShapeStage):
         super().__init__(config, (voxels.channels, *geometry.shape), conditions, voxels)
         self.threshold = geometry.threshold
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
         self.voxels: Pixels = voxels
         self.pixels = voxels.transform
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
         # turned and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))
@@ -195,11 +201,10 @@ class LatentShapeStage(ShapeStage):
     ) -> None:
         super().__init__(config, shape, conditions)
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
         self.pixels = Standardise(self.shape)
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
         self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
 

@@ -20,6 +20,7 @@ from caloforge.preprocessing import (
     add_uniform,
     fill_zeros,
 )
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
@@ -71,7 +72,7 @@ class LayerStage(Stage):
         self.recipe = replace(config.recipe, epochs=first) if first else config.recipe
         self.threshold = geometry.threshold
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "layers")
         self.own = layer_name(layer)
         self.reads = ("energy_inc", "layer_energies", *self.previous)
         self.writes = (self.own,)
@@ -90,8 +91,12 @@ class LayerStage(Stage):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        layers = ShowerQuantities(sample, (self.own,), budget=0)
+        self.symmetry.check(q[self.own] for q in layers.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q[self.own] for q in sample.batches())
         self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))

@@ -15,6 +15,7 @@ from caloforge.preprocessing import (
     Symmetry,
     add_uniform,
 )
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
@@ -64,7 +65,7 @@ class CoarseStage(Stage):
         self.coarsening = Coarsening(geometry, factors)
         self.shape = self.coarsening.shape
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "coarse")
         self.threshold = geometry.threshold
         self.own = coarse_name(factors)
         self.reads = ("energy_inc", "layer_energies")
@@ -82,8 +83,12 @@ class CoarseStage(Stage):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        coarse = ShowerQuantities(sample, (self.own,), budget=0)
+        self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in coarse.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in sample.batches())
         self.voxels.fit(lambda: (q[self.own] + self.config.noise_width for q in sample.batches()))
 
     def layers(self, quantities: Quantities) -> Tensor:
