@@ -43,7 +43,9 @@ def info(
         return
     folder = RunFolder(preset)
     system = (
-        folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
+        folder.outline()
+        if folder.exists
+        else cf.build(preset, geometry or default_geometry(preset))
     )
     trained = folder.trained_range() if folder.exists else None
     if not as_json:

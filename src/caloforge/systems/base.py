@@ -16,6 +16,7 @@ from torch import Tensor
 from caloforge.geometry import Geometry
 from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import (
+    Branch,
     SamplingOptions,
     check_device,
     incident_energies,
@@ -329,12 +330,14 @@ class System(ABC):
         branch: Branch = Branch.GENERATION,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        branch: Branch = Branch.GENERATION,
     ) -> Iterator[Showers]:
         """Sample showers as `stream` does, of particles that were checked before.
 
         Args:
             energies: what `incident_energies` gave.
             directions: what `directions` gave.
+            branch: what the showers are for: with one seed, those of two branches are independent.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")

@@ -13,6 +13,7 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from caloforge.showers import Showers
+from caloforge.systems.arguments import Branch, incident_energies
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.seeds import Branch
