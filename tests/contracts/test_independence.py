@@ -9,7 +9,7 @@ import caloforge as cf
 from caloforge.showers import PointShowers, Showers
 from caloforge.systems import System
 
-ENERGIES = np.geomspace(2e3, 9e4, 12).astype(np.float32)
+ENERGIES = np.geomspace(1.2e4, 9e4, 12).astype(np.float32)
 TOLERANCE = 1e-5  # of a shower's energy: rounding in single precision
 
 

@@ -14,7 +14,7 @@ from caloforge.geometry import geometry_preset
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 from caloforge.systems import ShowerQuantities, System, build, presets, system_names
 from caloforge.systems.registry import build_from_config, config_to_dict
-from caloforge.systems.seeds import Branch, batch_rng
+from caloforge.systems.seeds import Branch, Seeds, batch_rng
 
 TINY = [name for name in presets() if name.endswith("/tiny")]
 EACH = pytest.mark.parametrize("preset", TINY)
@@ -261,6 +261,7 @@ def test_no_two_purposes_share_a_stream() -> None:
     assert len(set(seeds)) == len(seeds)
 
 
+@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
 @pytest.mark.parametrize(
     ("name", "showers"), [("calodream_run", "bundled"), ("caloclouds_run", "bundled_points")]
 )
@@ -272,9 +273,9 @@ def test_what_is_fitted_on_drawn_showers_sees_none_that_are_generated(
     used: set[int] = set()
     draw = System.quantities
 
-    def watched(self: System, *args: Any, rng: torch.Generator, **options: Any) -> Any:
-        used.add(rng.initial_seed())
-        return draw(self, *args, rng=rng, **options)
+    def watched(self: System, *args: Any, seeds: Seeds, **options: Any) -> Any:
+        used.update(seeds.keys.tolist())
+        return draw(self, *args, seeds=seeds, **options)
 
     monkeypatch.setattr(System, "quantities", watched)
     streams: dict[str, set[int]] = {}

@@ -16,7 +16,6 @@ from torch import Tensor
 from caloforge.geometry import Geometry
 from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import (
-    Branch,
     SamplingOptions,
     check_device,
     incident_energies,
@@ -330,7 +329,6 @@ class System(ABC):
         branch: Branch = Branch.GENERATION,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
-        branch: Branch = Branch.GENERATION,
     ) -> Iterator[Showers]:
         """Sample showers as `stream` does, of particles that were checked before.
 

@@ -27,7 +27,6 @@ __all__ = ["StageTraining"]
 
 SAVE_EVERY = 30.0  # seconds between two saved states
 REPORT_EVERY = 0.5  # seconds between two reports
-ROW = ("epoch", "step", "learning_rate", "loss", "validation", "seconds")  # of the log
 LOOK_EVERY = 50  # steps of an accelerator between two looks at what it found
 ROW = ("epoch", "step", "learning_rate", "loss", "validation", "seconds")  # of the log
 

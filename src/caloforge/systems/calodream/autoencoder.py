@@ -14,7 +14,7 @@ from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
 from caloforge.showers import Showers
-from caloforge.systems.arguments import Branch, SamplingOptions, batch_rng
+from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import Autoencoder

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from caloforge.geometry import Geometry, voxel_images
-from caloforge.showers import entries_of
+from caloforge.preprocessing import check_centred
+from caloforge.showers import Showers, entries_of
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.kept import KeepsRows
 from caloforge.systems.library.config import LibraryConfig
@@ -122,6 +123,15 @@ class VoxelBankStage(BankStage):
     reads = ("energy_inc",)
     writes = ("showers",)
     columns = ("index", "energy")
+
+    def check(self, sample: Showers) -> None:
+        """Refuse showers with a preferred side where they would be rotated and mirrored."""
+        super().check(sample)
+        if self.config.images and self.geometry.is_regular:
+            layers = ShowerQuantities(sample, ("showers",), budget=0)
+            cyclic = self.geometry.cyclic_axis is not None
+            summed = (q["showers"].sum(1) for q in layers.batches())
+            check_centred(summed, cyclic=cyclic, settings=["images"])
 
     def image(self, rows: Any, event: Any, offset: Any, u: Any, directions: Any) -> dict[str, Any]:
         voxel = rows["index"]
