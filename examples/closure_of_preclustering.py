@@ -315,7 +315,7 @@ def main(arguments: list[str] | None = None) -> None:
     if given.picture and given.spread:
         parser.error("the picture is of showers at one point: leave out --spread")
     if given.steps:
-        steps = cf.read_points(given.steps).within(BOX)
+        steps = cf.read(given.steps).within(BOX)
     else:
         options = {"energy": given.energy, "n": given.n, "seed": given.seed}
         steps = cf.simulate("ild-ecal", points=True, pitch=None, box=BOX, **options)

@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--largest", type=int, default=12, help="members of a cluster")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    showers = cf.read_points(chosen.points)
+    showers = cf.read(chosen.points)
     showers = showers[np.abs(showers.energy_inc / chosen.energy - 1) < WIDTH]
     if len(showers) < 2:
         parser.error(f"{chosen.points} has {len(showers)} showers near {chosen.energy:g} MeV")

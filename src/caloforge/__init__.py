@@ -23,7 +23,6 @@ _HOMES = {
     "load": "caloforge.training",
     "open_showers": "caloforge.data",
     "read": "caloforge.data",
-    "read_points": "caloforge.data",
     "simulate": "caloforge.simulation",
     "train": "caloforge.training",
     "upsample": "caloforge.generation",
@@ -46,7 +45,6 @@ __all__ = [
     "load",
     "open_showers",
     "read",
-    "read_points",
     "simulate",
     "train",
     "upsample",
@@ -54,7 +52,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from caloforge.data import open_showers, read, read_points, write
+    from caloforge.data import open_showers, read, write
     from caloforge.evaluation import evaluate
     from caloforge.generation import generate, upsample
     from caloforge.geometry import Geometry, geometry_preset, geometry_presets

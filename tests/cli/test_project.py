@@ -20,7 +20,7 @@ Command = Callable[..., Any]  # arguments to exit code and what was printed
 
 @pytest.fixture(scope="module")
 def photons(shared_data: Path) -> cf.PointShowers:
-    return cf.read_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5")[:12]
+    return cf.read(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5")[:12]
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_points_are_simulated(geant4_data: Path, tmp_path: Path, caloforge: Comm
     options = ["--geometry", "ild-ecal", "--points", "--energy", "fixed:1e3", "-n", "3"]
     result = caloforge("simulate", *options, "--pitch", "0", "--box", "50", "-o", output)
     assert result.code == 0
-    made = cf.read_points(output)
+    made = cf.read(output)
     every = cf.simulate("ild-ecal", energy=1e3, n=3, points=True, pitch=None, box=50)
     np.testing.assert_array_equal(made.x, every.x)
     per_shower = f"{len(made.energy) / 3:,.0f} points a shower"

@@ -219,8 +219,8 @@ def test_points_streamed_to_disk_and_resumed_are_as_in_memory(
         cf.generate(system, ENERGIES, output=path, resume=True, seed=3, batch_size=5)
     cf.generate(system, ENERGIES, output=path, resume=True, **job)
     kept = cf.generate(system, ENERGIES, **job)
-    assert same(cf.read_points(path), kept)
-    assert cf.read_points(path).geometry == system.geometry
+    assert same(cf.read(path), kept)
+    assert cf.read(path).geometry == system.geometry
     assert np.array_equal(kept.direction, direction)
 
 
@@ -258,12 +258,12 @@ def test_the_command_line_knows_points(
     cf.write(data, inclined)
     caloforge("train", "cloud/tiny", "--data", data, "-o", run, "recipe.epochs=2")
     caloforge("generate", run, "-n", 7, "--direction", "3,0,4", "-o", fake)
-    drawn = cf.read_points(fake)
+    drawn = cf.read(fake)
     assert len(drawn) == 7
     low, high = bundled_points.energy_inc.min(), bundled_points.energy_inc.max()
     assert ((drawn.energy_inc >= 0.999 * low) & (drawn.energy_inc <= 1.001 * high)).all()
     assert drawn.direction == pytest.approx(np.tile([0.6, 0.0, 0.8], (7, 1)))
     caloforge("generate", run, "--like", data, "-o", fake)
-    assert np.array_equal(cf.read_points(fake).energy_inc, bundled_points.energy_inc)
-    assert np.array_equal(cf.read_points(fake).direction, inclined.direction)
+    assert np.array_equal(cf.read(fake).energy_inc, bundled_points.energy_inc)
+    assert np.array_equal(cf.read(fake).direction, inclined.direction)
     caloforge("info", run)

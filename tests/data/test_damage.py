@@ -230,10 +230,10 @@ def test_grid_numbers_need_their_grid(tmp_path):
     with pytest.raises(
         data.ShowerFileError, match="points/x holds grid numbers without the attrib"
     ):
-        data.read_points(path)
+        data.read(path)
     with h5py.File(path, "r+") as file:
         file["points/x"].attrs.update(pitch_mm=0.5, origin_mm=-10.0)
-    assert data.read_points(path).x.tolist() == [-8.5]
+    assert data.read(path).x.tolist() == [-8.5]
 
 
 # ---- writing

@@ -174,7 +174,7 @@ def test_geant4_points_survive(shared_data, tmp_path):
         assert cells == pytest.approx(np.round(cells), abs=1e-3)  # centres of the published grid
         assert abs(photons.x).max() < 200
     data.write(tmp_path / "points.h5", photons, attributes={"particle": "gamma"})
-    assert_same(data.read_points(tmp_path / "points.h5"), photons)
+    assert_same(data.read(tmp_path / "points.h5"), photons)
     with data.open_points(tmp_path / "points.h5") as file:
         assert file.geometry == photons.geometry == geometry_preset("ild-ecal")
         assert file.attributes["particle"] == "gamma"
@@ -185,10 +185,12 @@ def test_points_and_voxels_are_not_mistaken(few, tmp_path):
     points = PointShowers([1e3], [0, 1], [0.0], [0.0], [0], [1.0], geometry_preset("ild-30"))
     data.write(tmp_path / "points.h5", points)
     data.write(tmp_path / "voxels.h5", few)
-    with pytest.raises(data.ShowerFileError, match="holds point clouds: use open_points or read_p"):
-        data.read(tmp_path / "points.h5")
+    with pytest.raises(data.ShowerFileError, match="holds point clouds: use open_points or read"):
+        data.open_showers(tmp_path / "points.h5")
     with pytest.raises(data.ShowerFileError, match="holds voxel showers: use open_showers or read"):
-        data.read_points(tmp_path / "voxels.h5")
+        data.open_points(tmp_path / "voxels.h5")
+    assert_same(data.read(tmp_path / "points.h5"), points)
+    assert_same(data.read(tmp_path / "voxels.h5"), few)
 
 
 @pytest.mark.parametrize("bits", [4, 8, 11])

@@ -198,4 +198,4 @@ def test_points_that_may_be_read_in_two_ways_are_not_guessed(n, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["energy"], file["events"] = np.full((n, 1), 20.0), np.ones((n, 4, 4))
     with pytest.raises(data.ShowerFileError, match=rf"may be 4 points .*shape \({n}, 5, 4\)"):
-        data.read_points(tmp_path / "a.h5")
+        data.read(tmp_path / "a.h5")

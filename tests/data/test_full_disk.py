@@ -76,8 +76,7 @@ def test_hdf5_never_sees_a_full_disk(
         assert output.read_bytes() == b"old"
         assert [path.name for path in tmp_path.iterdir()] == ["old.h5"]
     assert calls[0] == n > 1
-    read = data.read_points if data.holds_points(output) else data.read
-    assert _same(read(output), showers)
+    assert _same(data.read(output), showers)
 
 
 def test_a_write_that_is_interrupted_leaves_nothing(bundled: Showers, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_padded_files_of_caloclouds_are_read(photons, tmp_path, ahead, trans
     with h5py.File(tmp_path / "padded.hdf5", "w") as file:
         file["energy"] = photons.energy_inc[:, None] / 1e3
         file["events"] = np.swapaxes(events, 1, 2) if transposed else events
-    _assert_same(data.read_points(tmp_path / "padded.hdf5"), photons)
+    _assert_same(data.read(tmp_path / "padded.hdf5"), photons)
     with data.open_points(tmp_path / "padded.hdf5") as file:
         _assert_same(file[2:5], photons[2:5])
         assert file.energy_inc == pytest.approx(photons.energy_inc)
@@ -66,7 +66,7 @@ def test_the_sparse_form_keeps_directions_and_detectors(inclined, photons, tmp_p
     there = ild_ecal((37.5, -36.1))
     moved = dataclasses.replace(inclined, geometry=there)
     data.write(tmp_path / "moved.h5", moved, attributes={"geometry": "another's"})
-    _assert_same(data.read_points(tmp_path / "moved.h5"), moved)
+    _assert_same(data.read(tmp_path / "moved.h5"), moved)
     with data.open_points(tmp_path / "moved.h5") as file:
         assert file.geometry == there
         _assert_same(file[3:5], moved[3:5])
@@ -74,21 +74,21 @@ def test_the_sparse_form_keeps_directions_and_detectors(inclined, photons, tmp_p
     with data.create_points(tmp_path / "mixed.h5", photons.geometry) as writer:
         for part in (photons[:3], inclined[3:5], photons[5:]):
             writer.append(part)
-    mixed = data.read_points(tmp_path / "mixed.h5")
+    mixed = data.read(tmp_path / "mixed.h5")
     assert np.array_equal(mixed.direction[3:5], inclined.direction[3:5])
     _assert_same(mixed[:3], photons[:3])
     _assert_same(mixed[5:], photons[5:])
     with h5py.File(tmp_path / "mixed.h5", "r+") as file:
         file["direction"][4] = [0.0, 0.0, 3.0]
     with pytest.raises(data.ShowerFileError, match=r"showers 0 to 8: direction must hold vectors"):
-        data.read_points(tmp_path / "mixed.h5")
+        data.read(tmp_path / "mixed.h5")
 
 
 def test_points_of_another_detector_are_refused(photons, tmp_path):
     data.write(tmp_path / "points.h5", photons)
     with pytest.raises(data.ShowerFileError, match="holds showers of ild-ecal, not of ild-30"):
-        data.read_points(tmp_path / "points.h5", "ild-30")
-    assert data.read_points(tmp_path / "points.h5", "ild-ecal").geometry == photons.geometry
+        data.read(tmp_path / "points.h5", "ild-30")
+    assert data.read(tmp_path / "points.h5", "ild-ecal").geometry == photons.geometry
     with (
         data.create_points(tmp_path / "others.h5", geometry_preset("ild-30")) as writer,
         pytest.raises(ValueError, match="takes showers of ild-30, got showers of ild-ecal"),
@@ -97,8 +97,8 @@ def test_points_of_another_detector_are_refused(photons, tmp_path):
     with h5py.File(tmp_path / "points.h5", "r+") as file:
         del file.attrs["geometry"]
     with pytest.raises(data.ShowerFileError, match=r"give one, for example geometry='ild-ecal'"):
-        data.read_points(tmp_path / "points.h5")
-    assert data.read_points(tmp_path / "points.h5", "ild-30").geometry.name == "ild-30"
+        data.read(tmp_path / "points.h5")
+    assert data.read(tmp_path / "points.h5", "ild-30").geometry.name == "ild-30"
 
 
 def test_a_file_is_opened_as_what_it_holds(photons, few, tmp_path):
@@ -143,7 +143,7 @@ def test_padded_files_that_hold_no_showers_are_refused(tmp_path, shape, column, 
         file["energy"] = np.full((8, 1), 10.0)
         file["events"] = events
     with pytest.raises(data.ShowerFileError, match=message):
-        data.read_points(tmp_path / "padded.hdf5")
+        data.read(tmp_path / "padded.hdf5")
 
 
 def test_showerdata_reads_what_was_written_for_it(photons, tmp_path):
@@ -156,7 +156,7 @@ def test_showerdata_reads_what_was_written_for_it(photons, tmp_path):
     assert read.energies[:, 0] == pytest.approx(photons.energy_inc / 1e3)  # GeV
     total = showerdata.observables.calc_energy_per_layer(read, 30).sum(axis=1)
     assert total == pytest.approx(photons.total_energy() / 1e3, rel=1e-5)
-    _assert_same(data.read_points(path), photons)
+    _assert_same(data.read(path), photons)
 
 
 def test_incident_particles_are_read_without_their_showers(inclined, photons, tmp_path):
@@ -182,9 +182,9 @@ def test_showerdata_keeps_directions_and_detectors(inclined, tmp_path):
     moved = dataclasses.replace(inclined, geometry=ild_ecal((37.5, -36.1)))
     data.write(path, moved, layout="showerdata", attributes={"particle": "gamma"})
     assert np.array_equal(showerdata.load(path).directions, inclined.direction)
-    _assert_same(data.read_points(path), moved)
+    _assert_same(data.read(path), moved)
     with pytest.raises(data.ShowerFileError, match="not of ild-30: leave the geometry out"):
-        data.read_points(path, "ild-30")
+        data.read(path, "ild-30")
 
 
 def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
@@ -194,13 +194,13 @@ def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
     points[1, :1] = [[0.0, 0.0, 0.0, 4e-3, 7.0]]
     showers = showerdata.Showers(points=points, energies=[10.0, 20.0], pdg=22)
     showerdata.save(showers, tmp_path / "timed.h5")
-    read = data.read_points(tmp_path / "timed.h5")
+    read = data.read(tmp_path / "timed.h5")
     assert read.energy_inc.tolist() == [1e4, 2e4]
     assert read.offset.tolist() == [0, 2, 3]
     assert read.layer.tolist() == [7, 29, 0]
     assert read.energy == pytest.approx([1.0, 2.0, 4.0])
     assert read.geometry == geometry_preset("ild-ecal")
-    assert data.read_points(tmp_path / "timed.h5", "ild-30").geometry.name == "ild-30"
+    assert data.read(tmp_path / "timed.h5", "ild-30").geometry.name == "ild-30"
 
 
 def test_points_are_written_as_points(photons, tmp_path):

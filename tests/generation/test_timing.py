@@ -353,14 +353,14 @@ def test_the_process_has_the_threads_asked_for_and_we_keep_ours(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"batch_sizes": ()}, "one batch size and one device or more, got none"),
-        ({"devices": ()}, "one batch size and one device or more, got none"),
+        ({"batch_sizes": ()}, "one batch size or more, got none"),
+        ({"devices": ()}, "one device or more, got none"),
         ({"batch_sizes": (10, 0)}, "batch size must be positive, got 0"),
         ({"threads": 0}, "threads must be positive, got 0"),
         ({"runs": 0}, "runs must be positive, got 0"),
         ({"n_showers": 0}, "n_showers must be positive, got 0"),
         ({"limit": float("nan")}, "limit must be positive, got nan"),
-        ({"devices": ("cpu", "tpu")}, "expected the device cpu or cuda, got 'tpu'"),
+        ({"devices": ("cpu", "tpu")}, "expected the device auto, cpu or cuda, got 'tpu'"),
     ],
 )
 def test_a_mistake_is_refused_before_anything_is_timed(

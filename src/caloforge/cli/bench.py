@@ -24,7 +24,8 @@ def bench(
         str, typer.Option(help="Showers drawn at once, parted by commas.")
     ] = "1,100,10000",
     device: Annotated[
-        list[str] | None, typer.Option(help="cpu, the default, or cuda; twice to time both.")
+        list[str] | None,
+        typer.Option(help="auto, cpu or cuda; twice to time both.", show_default="auto"),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of the CPU.")] = 1,
     runs: Annotated[int, typer.Option(help="Runs, whose mean and spread are taken.")] = 10,
@@ -52,7 +53,7 @@ def bench(
     from caloforge.generation import time_generation
     from caloforge.systems import SamplingOptions
 
-    sizes, devices = _sizes(batch_sizes), device or ["cpu"]
+    sizes, devices = _sizes(batch_sizes), device or ["auto"]
     display = TimingDisplay(console, "runs", len(sizes) * len(devices) * runs)
     if output is not None:
         check_target(output)

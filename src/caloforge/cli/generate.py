@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import caloforge as cf
-from caloforge.cli.terminal import EnergySolver, Precision, Resume, Seed, Solver, console, numbers
+from caloforge.cli.terminal import (
+    Device,
+    EnergySolver,
+    Precision,
+    Resume,
+    Seed,
+    Solver,
+    console,
+    numbers,
+)
 
 if TYPE_CHECKING:
     from caloforge.showers import Floats
@@ -31,7 +40,6 @@ Direction = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Showers drawn at once.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")]
 Resample = Annotated[
     int, typer.Option(min=1, help="Showers upsampled from each coarse one (supercalo).")
@@ -51,7 +59,7 @@ def generate(
     direction: Direction = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,
-    device: Device = "cpu",
+    device: Device = "auto",
     postprocess: Postprocess = True,
     resample: Resample = 1,
     memory: Memory = 1000,
@@ -106,7 +114,7 @@ def upsample(
     ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,
-    device: Device = "cpu",
+    device: Device = "auto",
     postprocess: Postprocess = True,
     resample: Resample = 1,
     memory: Memory = 1000,
@@ -132,8 +140,8 @@ def upsample(
         )
     else:
         energies = None
-        source = cf.read(coarse, geometry)
-        n_coarse = len(source)
+        source = showers = cf.read(coarse, geometry)
+        n_coarse = len(showers)
     display = GenerationDisplay(console, "showers", n_coarse * resample)
     with display.live():
         cf.upsample(

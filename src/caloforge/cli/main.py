@@ -21,7 +21,7 @@ from caloforge.cli.generate import generate, upsample
 from caloforge.cli.info import info
 from caloforge.cli.project import project
 from caloforge.cli.simulate import simulate
-from caloforge.cli.terminal import Processes, Resume, Seed, console, out
+from caloforge.cli.terminal import Device, Processes, Resume, Seed, console, out
 from caloforge.processes import WorkerDiedError
 
 __all__ = ["app", "main"]
@@ -98,7 +98,7 @@ def train(
     geometry: Annotated[str | None, typer.Option(help="Where the file does not say.")] = None,
     seed: Seed = 0,
     processes: Processes = 1,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    device: Device = "auto",
     resume: Resume = False,
 ) -> None:
     """Train a generator.

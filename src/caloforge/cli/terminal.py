@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 __all__ = [
+    "Device",
     "EnergySolver",
     "Precision",
     "Processes",
@@ -24,6 +25,9 @@ console = Console(stderr=True)
 out = Console()
 
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu or cuda; auto is the accelerator if there is one.")
+]
 Quiet = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]

@@ -9,7 +9,6 @@ from caloforge.data.files import (
     open_showers,
     read,
     read_incident,
-    read_points,
     write,
 )
 from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
@@ -55,7 +54,6 @@ __all__ = [
     "open_showers",
     "read",
     "read_incident",
-    "read_points",
     "replacing",
     "write",
     "write_files",

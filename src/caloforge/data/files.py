@@ -30,7 +30,6 @@ __all__ = [
     "open_showers",
     "read",
     "read_incident",
-    "read_points",
     "write",
 ]
 
@@ -90,7 +89,7 @@ def open_showers(
     """
     contents = _contents(path)
     if contents in _POINTS:
-        raise ShowerFileError(f"{path} holds point clouds: use open_points or read_points")
+        raise ShowerFileError(f"{path} holds point clouds: use open_points or read")
     if contents == "voxels":
         return SparseFile(path, geometry)
     file = CaloChallengeFile(path, geometry)
@@ -145,15 +144,21 @@ def read_incident(path: str | Path) -> Incident:
     return _POINTS.get(contents, voxels).read_incident(path)
 
 
-def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowers:
-    """Read all voxel showers of a file; see `open_showers`."""
-    with open_showers(path, geometry) as file:
-        return file[:]
+def read(path: str | Path, geometry: Geometry | str | None = None) -> Any:
+    """Read all showers of a file of any known form, `VoxelShowers` or `PointShowers`.
 
+    Example:
+        >>> showers = cf.read("showers.h5")
+        >>> points = cf.read("points.h5")
 
-def read_points(path: str | Path, geometry: Geometry | str | None = None) -> PointShowers:
-    """Read all point clouds of a file; see `open_points`."""
-    with open_points(path, geometry) as file:
+    Args:
+        path: as for `open_showers` or `open_points`.
+        geometry: as for these; needed only where the file does not say.
+
+    Raises:
+        ImportError, ShowerFileError: as for `open_showers` and `open_points`.
+    """
+    with open_file(path, geometry) as file:
         return file[:]
 
 

@@ -35,6 +35,7 @@ from caloforge.showers import (
     VoxelShowers,
     check_incident,
     check_units,
+    runs,
     unit_vectors,
 )
 from caloforge.units import MeV
@@ -204,11 +205,11 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         """Read the file in runs of up to `size` showers.
 
         Raises:
-            ShowerFileError: before the first run, if any shower has no possible incident energy.
+            ShowerFileError: if any shower has no possible incident energy, before it is read.
+            ValueError: for a size below 1.
         """
         self._check_incident(0, len(self))
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
+        return (self[run] for run in runs(len(self), size))
 
     @property
     def energy_inc(self) -> Floats:

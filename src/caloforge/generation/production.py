@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
+from caloforge.devices import find_device
 from caloforge.showers import Showers, VoxelShowers, check_units, fingerprint
 from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.base import System
@@ -51,7 +53,7 @@ def generate(
     output: None = ...,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
-    device: str = ...,
+    device: torch.device | str = ...,
     options: SamplingOptions | None = ...,
     strict: bool = ...,
     resume: bool = ...,
@@ -69,7 +71,7 @@ def generate(
     output: str | Path,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
-    device: str = ...,
+    device: torch.device | str = ...,
     options: SamplingOptions | None = ...,
     strict: bool = ...,
     resume: bool = ...,
@@ -86,7 +88,7 @@ def generate(
     output: str | Path | None = None,
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
-    device: str = "cpu",
+    device: torch.device | str = "auto",
     options: SamplingOptions | None = None,
     strict: bool = False,
     resume: bool = False,
@@ -111,7 +113,7 @@ def generate(
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
-        device: where to compute.
+        device: where to compute; by default the accelerator if there is one.
         options: what a user chooses at generation.
         strict: refuse particles outside the range that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
@@ -134,6 +136,8 @@ def generate(
     energies = incident_energies(energy_inc)
     check_units("energies to generate for", system.geometry, energies)
     directions = system.directions(direction, len(energies))
+    system.check(options or SamplingOptions())
+    place = find_device(device)
     outside = system.outside(energies, directions, strict=strict)
 
     def batches(start: int, stop: int) -> Iterator[Showers]:
@@ -143,14 +147,14 @@ def generate(
             seed=seed,
             batch_size=batch_size,
             first=start,
-            device=device,
+            device=place,
             options=options,
         )
 
     request = {"energies": _hash(energies)}
     if directions is not None:
         request["direction"] = _hash(directions)
-    job = _Job(system, outside, batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, outside, batches, request, seed, batch_size, options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -163,7 +167,7 @@ def upsample(
     output: str | Path | None = None,
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
-    device: str = "cpu",
+    device: torch.device | str = "auto",
     options: SamplingOptions | None = None,
     strict: bool = False,
     resume: bool = False,
@@ -185,7 +189,7 @@ def upsample(
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: coarse showers at once.
-        device: where to compute.
+        device: where to compute; by default the accelerator if there is one.
         options: what a user chooses at generation.
         strict: refuse particles outside the range that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
@@ -201,6 +205,11 @@ def upsample(
     Warns:
         ExtrapolationWarning: as for `generate`, of the system and of the other one.
     """
+    if not isinstance(coarse, VoxelShowers | System):
+        raise ValueError(
+            f"upsample takes showers in voxels or a system that draws them, got {coarse!r}: "
+            "project points into the coarse voxels first"
+        )
     if isinstance(coarse, System) != (energy_inc is not None):
         raise ValueError(
             "upsample takes coarse showers, which have their energy_inc, or a system that draws "
@@ -215,6 +224,8 @@ def upsample(
         check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
         request = {"coarse": fingerprint(coarse)}
     request["energies"] = _hash(energies)
+    system.check(options or SamplingOptions())
+    place = find_device(device)
     outside = system.outside(energies, strict=strict)
     if isinstance(coarse, System):
         outside = outside | coarse.outside(energies, strict=strict)
@@ -229,7 +240,7 @@ def upsample(
             seed=seed,
             batch_size=batch_size,
             first=start,
-            device=device,
+            device=place,
             options=options_there,
         )
 
@@ -238,11 +249,11 @@ def upsample(
             coarse_batches(start, stop),
             seed=seed,
             first=start,
-            device=device,
+            device=place,
             options=options,
         )
 
-    job = _Job(system, outside, batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, outside, batches, request, seed, batch_size, options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -258,7 +269,6 @@ class _Job:
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
         batch_size: draws at once.
-        device: where to compute.
         options: what the user chose.
     """
 
@@ -268,7 +278,6 @@ class _Job:
     request: dict[str, Any]
     seed: int
     batch_size: int
-    device: str
     options: SamplingOptions | None
 
     @property

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 
 import caloforge
+from caloforge.devices import find_device
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
 from caloforge.geometry import geometry_preset
 from caloforge.processes import WorkerDiedError
-from caloforge.systems.arguments import SamplingOptions, check_device
+from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
 from caloforge.systems.solving import CHOICES
 from caloforge.training import RunFolder, load
@@ -150,7 +151,7 @@ def time_generation(
     run: str | Path,
     *,
     batch_sizes: Sequence[int] = (1, 100, 10_000),
-    devices: Sequence[str] = ("cpu",),
+    devices: Sequence[str] = ("auto",),
     threads: int = 1,
     runs: int = 10,
     n_showers: int | None = None,
@@ -176,7 +177,7 @@ def time_generation(
     Args:
         run: the run folder of a trained system.
         batch_sizes: showers drawn at once, one row each.
-        devices: "cpu" and "cuda".
+        devices: "cpu" and "cuda"; by default the accelerator if there is one.
         threads: threads of the CPU.
         runs: number of runs.
         n_showers: showers of a run at least, in whole batches; by default those of 5 seconds.
@@ -196,7 +197,8 @@ def time_generation(
 
     Source: CaloChallenge 2022 (arXiv:2410.21611), section on generation times.
     """
-    _check(batch_sizes, devices, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
+    _check(batch_sizes, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
+    devices = _found(devices)
     chosen = options or SamplingOptions()
     system = load(run)
     system.check(chosen)
@@ -296,13 +298,19 @@ def _report(
         progress(TimingProgress(cell.device, cell.batch_size, before + done, n, ms_per_shower))
 
 
-def _check(batch_sizes: Sequence[int], devices: Sequence[str], **numbers: float | None) -> None:
-    if not batch_sizes or not devices:
-        raise ValueError("expected one batch size and one device or more, got none")
+def _found(devices: Sequence[str]) -> tuple[str, ...]:
+    """The devices to time, each once."""
     for device in devices:
-        if device not in ("cpu", "cuda"):
-            raise ValueError(f"expected the device cpu or cuda, got {device!r}")
-        check_device(device)
+        if device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"expected the device auto, cpu or cuda, got {device!r}")
+    if not devices:
+        raise ValueError("expected one device or more, got none")
+    return tuple(dict.fromkeys(map(find_device, devices)))
+
+
+def _check(batch_sizes: Sequence[int], **numbers: float | None) -> None:
+    if not batch_sizes:
+        raise ValueError("expected one batch size or more, got none")
     for name, value in {"batch size": min(batch_sizes), **numbers}.items():
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from caloforge.data import open_showers, read_points
+from caloforge.data import open_points, open_showers
 from caloforge.showers import PointShowers, VoxelShowers
 
 __all__ = ["load", "load_points", "path", "points_path"]
@@ -33,7 +33,8 @@ def points_path() -> Path:
 
 def load_points() -> PointShowers:
     """Read the point clouds."""
-    return read_points(points_path())
+    with open_points(points_path()) as file:
+        return file[:]
 
 
 def load(part: Literal["all", "train", "test"] = "all") -> VoxelShowers:

@@ -9,7 +9,7 @@ from caloforge.showers.plausible import (
     check_units,
 )
 from caloforge.showers.points import PointShowers, unit_vectors
-from caloforge.showers.ragged import Floats, entries_of
+from caloforge.showers.ragged import Floats, entries_of, runs
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "clustered",
     "entries_of",
     "fingerprint",
+    "runs",
     "unit_vectors",
 ]
 

@@ -139,13 +139,27 @@ class RaggedShowers(_InGeometry):
         return dataclasses.replace(parts[0], offset=offsets(counts), **joined)
 
     def batches(self, size: int) -> Iterator[Self]:
-        """Runs of up to `size` showers, in order."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
+        """Runs of up to `size` showers, in order.
+
+        Raises:
+            ValueError: for a size below 1.
+        """
+        return (self[run] for run in runs(len(self), size))
 
     def event(self) -> NDArray[np.int64]:
         """Shower that each entry belongs to, shape (n_entries,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offset))
+
+
+def runs(n: int, size: int) -> Iterator[slice]:
+    """The runs of up to `size` of n showers, in order.
+
+    Raises:
+        ValueError: for a size below 1, when it is called.
+    """
+    if size < 1:
+        raise ValueError(f"expected batches of 1 shower or more, got a size of {size}")
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def sums(key: NDArray[np.integer[Any]], energy: Floats, n_keys: int) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Arguments that many functions take: incident energies, seeds, devices, a user's choices."""
+"""Arguments that many functions take: incident energies, a user's choices."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["SamplingOptions", "check_device", "incident_energies"]
+__all__ = ["SamplingOptions", "incident_energies"]
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,3 @@ def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
             f"got {energies[wrong[0]]} at entry {wrong[0]}"
         )
     return energies
-
-
-def check_device(device: torch.device | str) -> str:
-    """The same device, if it can be had.
-
-    Raises:
-        ValueError: for an accelerator that is not there.
-    """
-    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"PyTorch sees no accelerator for the device {device!r}: use 'cpu'")
-    return str(device)

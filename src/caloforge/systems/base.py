@@ -13,13 +13,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from caloforge.devices import find_device
 from caloforge.geometry import Geometry
 from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
-from caloforge.systems.arguments import (
-    SamplingOptions,
-    check_device,
-    incident_energies,
-)
+from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
@@ -111,23 +108,25 @@ class System(ABC):
                 part.to(device)  # which drops what was prepared
         return self
 
-    def prepare(self, device: torch.device | str) -> None:
-        """Ready to draw on a device.
+    def prepare(self, device: torch.device | str = "auto") -> str:
+        """Ready to draw on a device, see `find_device`, whose name it gives.
 
         Raises:
             ValueError: for an accelerator that is not there.
         """
-        self.to(check_device(device))
+        place = find_device(device)
+        self.to(place)
         for stage in self.stages.values():
             if not stage.is_prepared:
                 stage.prepare()
+        return place
 
     def calibrate(
         self,
         showers: Showers,
         *,
         seed: int,
-        device: str = "cpu",
+        device: torch.device | str = "auto",
         progress: Callable[[str, int, int], None] | None = None,
         fitted: Callable[[str], None] | None = None,
     ) -> None:
@@ -136,7 +135,7 @@ class System(ABC):
         Args:
             showers: the training sample.
             seed: of what is drawn.
-            device: where to compute.
+            device: where to compute; by default the accelerator if there is one.
             progress: called with the name of a calibration, showers done and showers wanted.
             fitted: called with the name of a calibration when it is fitted.
 
@@ -144,10 +143,11 @@ class System(ABC):
             ValueError: see `check_showers`.
         """
         check_showers(self, showers)
+        place = find_device(device)
         for name, calibration in self.calibrations.items():
             if not calibration.is_fitted:
                 counted = None if progress is None else partial(progress, name)
-                calibration.fit(self, showers, seed=seed, device=device, progress=counted)
+                calibration.fit(self, showers, seed=seed, device=place, progress=counted)
                 if fitted is not None:
                     fitted(name)
 
@@ -290,7 +290,7 @@ class System(ABC):
         direction: ArrayLike | None = None,
         batch_size: int = 100,
         first: int = 0,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         options: SamplingOptions | None = None,
         branch: Branch = Branch.GENERATION,
         strict: bool = False,
@@ -307,7 +307,7 @@ class System(ABC):
         energies = incident_energies(energy_inc)
         directions = self.directions(direction, len(energies))
         self.outside(energies, directions, strict=strict)
-        yield from self.batches(
+        return self.batches(
             energies,
             directions,
             seed=seed,
@@ -327,7 +327,7 @@ class System(ABC):
         batch_size: int = 100,
         first: int = 0,
         branch: Branch = Branch.GENERATION,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         options: SamplingOptions | None = None,
     ) -> Iterator[Showers]:
         """Sample showers as `stream` does, of particles that were checked before.
@@ -339,12 +339,20 @@ class System(ABC):
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        self.prepare(device)
-        seeds = Seeds.of(seed, np.arange(first, first + len(energies)), device, branch)
-        for start in range(0, len(energies), batch_size):
-            part = slice(start, start + batch_size)
-            given = None if directions is None else {"direction": torch.tensor(directions[part])}
-            yield self.draw(energies[part], seeds=seeds[part], options=options, given=given)
+        self.check(options or SamplingOptions())
+        numbers, place = np.arange(first, first + len(energies)), find_device(device)
+        seeds = Seeds.of(seed, numbers, place, branch)
+
+        def drawn() -> Iterator[Showers]:
+            self.prepare(place)
+            for start in range(0, len(energies), batch_size):
+                part = slice(start, start + batch_size)
+                given = (
+                    None if directions is None else {"direction": torch.tensor(directions[part])}
+                )
+                yield self.draw(energies[part], seeds=seeds[part], options=options, given=given)
+
+        return drawn()
 
     def generate(
         self,
@@ -353,7 +361,7 @@ class System(ABC):
         seed: int,
         direction: ArrayLike | None = None,
         batch_size: int = 100,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         options: SamplingOptions | None = None,
         strict: bool = False,
     ) -> Showers:
@@ -368,7 +376,7 @@ class System(ABC):
             direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all;
                 by default along the depth, (0, 0, 1).
             batch_size: showers drawn at once.
-            device: where to compute.
+            device: where to compute; by default the accelerator if there is one.
             options: what a user chooses at generation.
             strict: refuse particles outside the trained range.
 
@@ -426,7 +434,7 @@ class System(ABC):
         *,
         seed: int,
         first: int = 0,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         options: SamplingOptions | None = None,
     ) -> Iterator[Showers]:
         """Draw the fine voxels of coarse showers, batch by batch, as `SuperCalo` does.
@@ -443,7 +451,7 @@ class System(ABC):
         draws: int = 10,
         seed: int = 0,
         batch_size: int = 100,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
     ) -> LogDensity:
         """Log-density of showers given their incident energies, `log_prob(showers).total`.
 
@@ -463,7 +471,7 @@ class System(ABC):
             draws: draws of the noise.
             seed: every batch draws from its own generator, derived from the seed and its number.
             batch_size: showers looked at at once.
-            device: where to compute.
+            device: where to compute; by default the accelerator if there is one.
 
         Returns:
             The density by stage, and the error that the finite number of draws leaves.
@@ -477,7 +485,7 @@ class System(ABC):
             ExtrapolationWarning: for particles outside the trained range.
         """
         density = log_density(
-            self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
+            self, showers, draws=draws, seed=seed, batch_size=batch_size, device=find_device(device)
         )
         self.outside(showers.energy_inc)
         return density

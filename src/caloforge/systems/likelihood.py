@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import check_device, incident_energies
+from caloforge.systems.arguments import incident_energies
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Branch, batch_rng
 
@@ -135,7 +135,7 @@ def log_density(
     if min(draws, batch_size) < 1:
         raise ValueError(f"draws and batch_size must be 1 or more, got {draws} and {batch_size}")
     incident_energies(showers.energy_inc)
-    system.to(check_device(device))
+    system.to(device)
     for stage in system.stages.values():
         stage.eval()
     written = (name for stage in system.stages.values() for name in stage.writes)

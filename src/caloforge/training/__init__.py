@@ -1,7 +1,7 @@
 """Training: the loop, the run folder, several stages side by side."""
 
-from caloforge.training.cascade import default_device, train
+from caloforge.training.cascade import train
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder, StageFolder, load
 
-__all__ = ["RunFolder", "StageFolder", "TrainingProgress", "default_device", "load", "train"]
+__all__ = ["RunFolder", "StageFolder", "TrainingProgress", "load", "train"]

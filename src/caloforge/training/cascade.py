@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from caloforge.data import open_file
+from caloforge.devices import find_device
 from caloforge.processes import worker_pool
 from caloforge.showers import Showers, check_units, fingerprint
-from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
@@ -32,14 +32,9 @@ from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
 from caloforge.training.split import split_numbers
 
-__all__ = ["default_device", "train"]
+__all__ = ["train"]
 
 Report = Callable[[TrainingProgress], None]
-
-
-def default_device() -> str:
-    """The accelerator if there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train(
@@ -50,7 +45,7 @@ def train(
     stages: Sequence[str] | None = None,
     seed: int = 0,
     processes: int = 1,
-    device: str | None = None,
+    device: torch.device | str = "auto",
     resume: bool = False,
     progress: Report | None = None,
 ) -> System:
@@ -68,7 +63,7 @@ def train(
         seed: of the split, the order of the showers and all noise.
         processes: how many stages to train at once; with more than one, a script must call this
             under `if __name__ == "__main__":`, as multiprocessing asks.
-        device: where to compute; the accelerator if there is one.
+        device: where to compute; by default the accelerator if there is one.
         resume: go on with a run that was begun with the same system and seed.
         progress: called with a `TrainingProgress` now and then.
 
@@ -103,7 +98,7 @@ def train(
     for name in system.stages:
         if folder.stage(name).is_trained:
             folder.stage(name).load_weights(system.stages[name])
-    place = check_device(device or default_device())
+    place = find_device(device)
     seen = system.training_sample(sample) if wanted else sample
     if processes > 1 and len(wanted) > 1:
         _train_in_processes(system, seen, folder, wanted, seed, processes, place, progress)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from caloforge.devices import find_device
 from caloforge.evaluation.classifiers.inputs import Inputs, Table, join_columns, take_inputs
 from caloforge.evaluation.classifiers.networks import build_network
 from caloforge.evaluation.classifiers.protocols import Protocol
@@ -135,6 +136,6 @@ def _evaluate(
 
 
 def _device(protocol: Protocol, wanted: str | torch.device | None) -> torch.device:
-    if wanted is not None:
-        return torch.device(wanted)
-    return torch.device("cuda" if protocol.comparable and torch.cuda.is_available() else "cpu")
+    if wanted is None:
+        wanted = "auto" if protocol.comparable else "cpu"
+    return torch.device(find_device(wanted))

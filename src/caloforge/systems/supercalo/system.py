@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloforge.devices import find_device
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
@@ -57,7 +58,7 @@ class SuperCalo(VoxelSystem):
         *,
         seed: int,
         first: int = 0,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         options: SamplingOptions | None = None,
     ) -> Iterator[Showers]:
         """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
@@ -71,20 +72,27 @@ class SuperCalo(VoxelSystem):
                 showers in the fine ones, which are made coarse first.
             seed: every shower has a generator of its own, made of the seed and its number.
             first: number of the first shower.
-            device: where to compute.
+            device: where to compute; by default the accelerator if there is one.
             options: what a user chooses at generation.
 
         Raises:
             ValueError: for showers in other voxels, or coarse ones that cannot give the energies of
                 the fine layers that the flow is conditioned on.
         """
-        self.prepare(device)
-        for showers in coarse:
-            numbers = np.arange(first, first + len(showers))
-            seeds = Seeds.of(seed, numbers, device, Branch.UPSAMPLING)
-            first += len(showers)
-            given = self._known(showers)
-            yield self.draw(showers.energy_inc, seeds=seeds, options=options, given=given)
+        self.check(options or SamplingOptions())
+        place = find_device(device)
+        Seeds.of(seed, (), place)  # refuses a seed that is none
+
+        def drawn(number: int) -> Iterator[Showers]:
+            self.prepare(place)
+            for showers in coarse:
+                numbers = np.arange(number, number + len(showers))
+                seeds = Seeds.of(seed, numbers, place, Branch.UPSAMPLING)
+                number += len(showers)
+                given = self._known(showers)
+                yield self.draw(showers.energy_inc, seeds=seeds, options=options, given=given)
+
+        return drawn(first)
 
     def _known(self, showers: Showers) -> Quantities:
         """What showers in fine or in coarse voxels say of themselves."""

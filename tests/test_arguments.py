@@ -1,0 +1,77 @@
+"""What cannot be done is refused by the call, not by the first step of what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import caloforge as cf
+from caloforge import samples
+from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.systems import SamplingOptions, System
+
+
+def built(preset: str) -> System:
+    """A system without numbers: nothing is drawn here."""
+    with torch.device("meta"):
+        return cf.build(preset, "calochallenge-2")
+
+
+TWICE = SamplingOptions(resample=2)
+RUNGE = SamplingOptions(solver="rk4-2")
+WRONG: dict[str, tuple[Callable[[System], Any], str]] = {
+    "negative energy": (lambda s: s.stream([1e4, -1.0], seed=1), "positive, finite energies"),
+    "energies in a table": (lambda s: s.stream(np.ones((2, 2)), seed=1), "shape"),
+    "direction that is not read": (
+        lambda s: s.stream([1e4], seed=1, direction=(0, 0, 1)),
+        "direction",
+    ),
+    "empty batches": (lambda s: s.stream([1e4], seed=1, batch_size=0), "batch_size must be 1"),
+    "seed": (lambda s: s.stream([1e4], seed=-1), "non-negative"),
+    "device": (lambda s: s.stream([1e4], seed=1, device="gpu"), "device must be"),
+    "resampling": (lambda s: s.stream([1e4], seed=1, options=TWICE), "nothing to resample"),
+    "solver": (lambda s: s.stream([1e4], seed=1, options=RUNGE), "no differential equation"),
+    "solver of checked energies": (
+        lambda s: s.batches(np.ones(1, np.float32), seed=1, options=RUNGE),
+        "no differential equation",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_stream_of_generated_showers(wrong: str) -> None:
+    call, message = WRONG[wrong]
+    with pytest.raises(ValueError, match=message):
+        call(built("l2lflows/tiny"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seed": -1}, "non-negative"),
+        ({"device": "gpu"}, "device must be"),
+        ({"options": RUNGE}, "no differential equation"),
+    ],
+)
+def test_a_stream_of_upsampled_showers(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        built("supercalo/tiny").upsample(iter(()), **{"seed": 1, **wrong})
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_batches_of_showers_and_of_files(
+    size: int, bundled: VoxelShowers, bundled_points: PointShowers
+) -> None:
+    with cf.open_showers(samples.path()) as file:
+        for source in (bundled, bundled_points, file):
+            with pytest.raises(ValueError, match=f"1 shower or more, got a size of {size}"):
+                source.batches(size)
+
+
+def test_points_are_not_upsampled(bundled_points: PointShowers) -> None:
+    with pytest.raises(ValueError, match="upsample takes showers in voxels"):
+        cf.upsample(built("supercalo/tiny"), bundled_points, seed=1)  # type: ignore[arg-type]
