@@ -119,7 +119,10 @@ MISTAKES = {
         "parted by commas, such as 1,100,10000, got '1;100'",
     ),
     "batch of no shower": (["bench", "{run}", "--batch-sizes", "10,0"], "must be positive, got 0"),
-    "unknown device": (["bench", "{run}", "--device", "tpu"], "the device cpu or cuda, got 'tpu'"),
+    "unknown device": (
+        ["bench", "{run}", "--device", "tpu"],
+        "the device auto, cpu or cuda, got 'tpu'",
+    ),
     "no run of the clock": (["bench", "{run}", "--runs", "0"], "runs must be positive, got 0"),
     "no folder for the timing": (
         ["bench", "{run}", "-o", "{tmp}/no/t.json"],

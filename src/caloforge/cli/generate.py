@@ -11,6 +11,7 @@ import caloforge as cf
 from caloforge.cli.terminal import (
     Device,
     EnergySolver,
+    Layout,
     Precision,
     Resume,
     Seed,
@@ -68,6 +69,7 @@ def generate(
     precision: Precision = "32",
     strict: Strict = False,
     resume: Resume = False,
+    layout: Layout = "sparse",
 ) -> None:
     """Generate showers from a trained generator.
 
@@ -85,6 +87,7 @@ def generate(
             seed=seed,
             direction=_direction(direction, like if system.is_directed else None),
             output=output,
+            layout=layout,
             attributes={"run": run.name},
             batch_size=batch_size,
             device=device,
@@ -120,6 +123,7 @@ def upsample(
     memory: Memory = 1000,
     strict: Strict = False,
     resume: Resume = False,
+    layout: Layout = "sparse",
 ) -> None:
     """Draw the fine voxels of coarse showers from anywhere.
 
@@ -150,6 +154,7 @@ def upsample(
             energies,
             seed=seed,
             output=output,
+            layout=layout,
             attributes={"run": run.name, "coarse_showers": coarse.name},
             batch_size=batch_size,
             device=device,

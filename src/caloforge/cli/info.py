@@ -21,27 +21,45 @@ __all__ = ["info"]
 
 def info(
     preset: Annotated[
-        str, typer.Argument(help="System and preset, a run folder, or a file of showers.")
-    ],
+        str | None,
+        typer.Argument(
+            help="System, or system and preset, geometry, run folder, or file of showers; without "
+            "it, all that there is."
+        ),
+    ] = None,
     geometry: Annotated[
         str | None,
         typer.Option(help="By default the preset's own, or calochallenge-2."),
     ] = None,
     as_json: Quiet = False,
 ) -> None:
-    """Show a preset or a trained run: geometry, stages, parameters, how many network passes
-    have to follow each other to draw a shower, and the incident particles of the training; or what
-    a file of showers says of itself.
+    """Show what there is: systems, geometries, detectors; or one preset, run, geometry, file.
+
+    Of a preset or a trained run: geometry, stages, parameters, how many network passes have to
+    follow each other to draw a shower, and the incident particles of the training. Of a file of
+    showers: what it says of itself.
+
+    Example: caloforge info
 
     Example: caloforge info l2lflows/small --json
     """
-    from caloforge.systems.registry import config_to_dict, default_geometry
+    from caloforge.cli.catalogue import show_catalogue, show_geometry, show_presets
+    from caloforge.systems.registry import config_to_dict, default_geometry, system_names
     from caloforge.training import RunFolder
 
+    if preset is None:
+        show_catalogue(as_json=as_json)
+        return
     if Path(preset).is_file():
         _show_file(Path(preset), geometry, as_json=as_json)
         return
     folder = RunFolder(preset)
+    if not folder.exists and preset in system_names() and geometry is None:
+        show_presets(preset, as_json=as_json)
+        return
+    if not folder.exists and "/" not in preset and preset not in system_names():
+        show_geometry(preset, as_json=as_json)
+        return
     system = (
         folder.outline()
         if folder.exists

@@ -19,22 +19,38 @@ from caloforge.cli.bench import bench
 from caloforge.cli.evaluate import evaluate
 from caloforge.cli.generate import generate, upsample
 from caloforge.cli.info import info
+from caloforge.cli.options import Commands, in_options
 from caloforge.cli.project import project
 from caloforge.cli.simulate import simulate
-from caloforge.cli.terminal import Device, Processes, Resume, Seed, console, out
+from caloforge.cli.terminal import Device, Layout, Processes, Resume, Seed, console, out
 from caloforge.processes import WorkerDiedError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Simulate, learn, generate and judge calorimeter showers.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    add_completion=False,
+    cls=Commands,
     pretty_exceptions_enable=False,
 )
 
 STOPPED = {number: 128 + number for number in (signal.SIGINT, signal.SIGTERM)}  # exit codes
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"caloforge {cf.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def caloforge(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Simulate, learn, generate and judge calorimeter showers."""
 
 
 def _factors(text: str) -> tuple[int, int, int]:
@@ -55,6 +71,7 @@ def coarsen(
         str, typer.Option(help="Voxels in a coarse one: layers, then alpha,r or x,y.")
     ] = "5,2,1",
     geometry: Annotated[str | None, typer.Option(help="Where the file does not say.")] = None,
+    layout: Layout = "sparse",
 ) -> None:
     """Sum neighbouring voxels into coarse ones, to train a generator of coarse showers.
 
@@ -69,6 +86,7 @@ def coarsen(
         with create(
             output,
             coarsening.geometry,
+            layout=layout,
             attributes=file.attributes,
             columns={} if outside is None else {"outside": outside},
             n_expected=len(file),
@@ -220,7 +238,9 @@ def _run() -> None:
     try:
         app()
     except (ValueError, OSError, ImportError, FloatingPointError, WorkerDiedError) as error:
-        console.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, highlight=False)
+        console.print(
+            f"[bold red]error[/bold red] {in_options(str(error))}", soft_wrap=True, highlight=False
+        )
         sys.exit(1 if isinstance(error, WorkerDiedError) else 2)
     except SystemExit as stop:
         if stop.code in STOPPED.values():
@@ -259,4 +279,6 @@ def _one_line(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    console.print(f"[yellow]{category.__name__}[/yellow] {message}", soft_wrap=True)
+    console.print(
+        f"[yellow]{category.__name__}[/yellow] {in_options(str(message))}", soft_wrap=True
+    )

@@ -10,7 +10,7 @@ import typer
 
 import caloforge as cf
 from caloforge.cli.cells import cells_around
-from caloforge.cli.terminal import Quiet, console, numbers, out
+from caloforge.cli.terminal import Layout, Quiet, console, numbers, out
 
 if TYPE_CHECKING:
     from caloforge.showers import Floats
@@ -36,6 +36,7 @@ def project(
     angle: Annotated[
         float, typer.Option(help="To turn showers by, before the shift [radian].")
     ] = 0.0,
+    layout: Layout = "sparse",
     as_json: Quiet = False,
 ) -> None:
     """Sum the points of showers in the cells of a detector, anywhere in it.
@@ -60,7 +61,12 @@ def project(
         made_by = {"points": points.name, "shift_mm": moved, "angle": angle, "threshold_MeV": 0.0}
         attributes = {**file.attributes, **made_by}
         with create(
-            output, cells, attributes=attributes, columns=columns, n_expected=len(file)
+            output,
+            cells,
+            layout=layout,
+            attributes=attributes,
+            columns=columns,
+            n_expected=len(file),
         ) as writer:
             for batch in file.batches(BATCH_SIZE):
                 showers = batch.project(cells, moved, turn)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, cast
 import typer
 
 import caloforge as cf
-from caloforge.cli.terminal import Processes, Resume, Seed, console, numbers
+from caloforge.cli.terminal import Layout, Processes, Resume, Seed, console, numbers
 from caloforge.units import mm
 
 __all__ = ["simulate"]
@@ -31,6 +31,7 @@ def simulate(
     seed: Seed = 0,
     processes: Processes = 1,
     resume: Resume = False,
+    layout: Layout = "sparse",
     points: Annotated[
         bool, typer.Option("--points", help="Keep clustered steps in place of voxels.")
     ] = False,
@@ -77,6 +78,7 @@ def simulate(
             n=n,
             seed=seed,
             output=output,
+            layout=layout,
             processes=processes,
             resume=resume,
             points=points,

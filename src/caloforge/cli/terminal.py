@@ -10,6 +10,7 @@ from rich.console import Console
 __all__ = [
     "Device",
     "EnergySolver",
+    "Layout",
     "Precision",
     "Processes",
     "Quiet",
@@ -27,6 +28,10 @@ out = Console()
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 Device = Annotated[
     str, typer.Option(help="auto, cpu or cuda; auto is the accelerator if there is one.")
+]
+Layout = Annotated[
+    Literal["sparse", "calochallenge"],
+    typer.Option(help="Of the file: sparse to keep it, calochallenge to exchange voxels."),
 ]
 Quiet = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]

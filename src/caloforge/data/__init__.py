@@ -1,6 +1,8 @@
 """Files of showers: the only room that touches them."""
 
 from caloforge.data.files import (
+    Layout,
+    check_layout,
     create,
     create_points,
     holds_points,
@@ -34,6 +36,7 @@ from caloforge.data.showerfile import (
 __all__ = [
     "CaloCloudsFile",
     "Incident",
+    "Layout",
     "NoSpaceError",
     "Parts",
     "ShowerDataFile",
@@ -44,6 +47,7 @@ __all__ = [
     "VoxelFile",
     "VoxelWriter",
     "check_folder",
+    "check_layout",
     "check_target",
     "create",
     "create_points",

@@ -16,12 +16,20 @@ from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
 from caloforge.data.showerfile import Incident, ShowerFile, ShowerWriter, VoxelFile
-from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
+from caloforge.data.sparse import (
+    PointFile,
+    PointWriter,
+    SparseFile,
+    SparseWriter,
+    check_mantissa,
+)
 from caloforge.geometry import Geometry
+from caloforge.names import did_you_mean
 from caloforge.processes import uninterrupted
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 
 __all__ = [
+    "check_layout",
     "create",
     "create_points",
     "holds_points",
@@ -162,6 +170,37 @@ def read(path: str | Path, geometry: Geometry | str | None = None) -> Any:
         return file[:]
 
 
+def check_layout(
+    kind: type[Any], layout: str, *, mantissa_bits: int | None = None, streamed: bool = True
+) -> None:
+    """Refuse a layout that cannot be written, before anything is made for it.
+
+    Args:
+        kind: of the showers, `VoxelShowers` or `PointShowers`.
+        layout: its name.
+        mantissa_bits: as for `create`.
+        streamed: whether it is written piece by piece.
+
+    Raises:
+        ValueError: for a layout that does not hold such showers, or does not round them so.
+    """
+    is_points = issubclass(kind, PointShowers)
+    if is_points and streamed and layout == "showerdata":
+        raise ValueError(
+            "layout 'showerdata' is written at once: write a sparse file, read it, and write its "
+            "showers with cf.write"
+        )
+    known = ("sparse", "showerdata") if is_points else ("sparse", "calochallenge")
+    if layout not in known:
+        raise ValueError(
+            f"layout must be {known[0]!r} or {known[1]!r} for {'points' if is_points else 'voxels'}"
+            f", got {layout!r}{did_you_mean(layout, known)}"
+        )
+    check_mantissa(mantissa_bits)
+    if mantissa_bits is not None and layout != "sparse":
+        raise ValueError("mantissa_bits rounds energies in the sparse layout only")
+
+
 @contextmanager
 def create(
     path: str | Path,
@@ -190,10 +229,7 @@ def create(
         NoSpaceError: if the disk is full.
         ValueError: for an unknown layout or a folder that does not exist.
     """
-    if layout not in ("sparse", "calochallenge"):
-        raise ValueError(f"layout must be 'sparse' or 'calochallenge', got {layout!r}")
-    if mantissa_bits is not None and layout != "sparse":
-        raise ValueError("mantissa_bits rounds energies in the sparse layout only")
+    check_layout(VoxelShowers, layout, mantissa_bits=mantissa_bits)
     with replacing(path) as temporary:
         with uninterrupted():
             writer: ShowerWriter[VoxelShowers] = (
@@ -283,8 +319,7 @@ def _write_points(
     attributes: Mapping[str, Any],
     columns: Mapping[str, NDArray[Any]] | None,
 ) -> None:
-    if layout not in ("sparse", "showerdata"):
-        raise ValueError(f"layout of points must be 'sparse' or 'showerdata', got {layout!r}")
+    check_layout(PointShowers, layout, streamed=False)
     if layout == "showerdata":
         if columns:
             raise ValueError(

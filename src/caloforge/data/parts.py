@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.data.files import create, create_points, open_file, write
+from caloforge.data.files import Layout, check_layout, create, create_points, open_file, write
 from caloforge.data.replacing import NoSpaceError, check_target, write_files
 from caloforge.data.showerfile import ShowerFileError, ShowerWriter
 from caloforge.data.sparse import PointFile
-from caloforge.showers import Showers
+from caloforge.showers import Showers, VoxelShowers
 
 __all__ = ["Parts"]
 
@@ -33,6 +33,9 @@ class Parts:
         n_parts: number of parts that make it.
         request: what was asked, in JSON's types; a resumed job must ask the same.
         resume: continue with the parts that are there.
+        kind: of the showers, `VoxelShowers` or `PointShowers`.
+        layout: of the output, see `create`; part of the request where it is not "sparse".
+        mantissa_bits: of the output, see `create`; part of the request where it is given.
 
     Attributes:
         is_finished: whether a resumed job has nothing left to do, its output being there.
@@ -40,20 +43,32 @@ class Parts:
     Raises:
         NoSpaceError: if the disk is full.
         ValueError: if parts of an earlier job are there and `resume` is not set, they answer
-            another request, the folder for them holds something else or cannot be made, or the
-            output is a folder.
+            another request, the folder for them holds something else or cannot be made, the
+            output is a folder, or for a layout that does not hold such showers.
     """
 
     def __init__(
-        self, output: str | Path, n_parts: int, request: Mapping[str, Any], *, resume: bool = False
+        self,
+        output: str | Path,
+        n_parts: int,
+        request: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        kind: type[Any] = VoxelShowers,
+        layout: Layout = "sparse",
+        mantissa_bits: int | None = None,
     ) -> None:
+        check_layout(kind, layout, mantissa_bits=mantissa_bits)
+        self._form: dict[str, Any] = {} if layout == "sparse" else {"layout": layout}
+        if mantissa_bits is not None:
+            self._form["mantissa_bits"] = mantissa_bits
         if n_parts < 1:
             raise ValueError(f"n_parts must be 1 or more, got {n_parts}")
         self.output = Path(output)
         self.n_parts = n_parts
         self.folder = self.output.with_name(self.output.name + ".parts")
         self._note = self.folder / "request.json"
-        self._request = json.dumps(request)
+        self._request = json.dumps({**request, **self._form})
         asked = {**json.loads(self._request), "n_parts": n_parts}
         check_target(self.output)
         self.is_finished = resume and self._is_answered()
@@ -162,7 +177,6 @@ class Parts:
         attributes: Mapping[str, Any],
         *,
         columns: Mapping[str, NDArray[Any]] | None = None,
-        mantissa_bits: int | None = None,
     ) -> Path:
         """Join all parts in order into the output, in a stream, and remove them.
 
@@ -191,7 +205,7 @@ class Parts:
                 geometry,
                 attributes={**attributes, "request": self._request},
                 columns=columns,
-                mantissa_bits=mantissa_bits,
+                **self._form,
             ) as writer:
                 for batch in self._stream():
                     writer.append(batch)

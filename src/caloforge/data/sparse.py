@@ -110,7 +110,7 @@ class SparseWriter(VoxelWriter):
         mantissa_bits: int | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self._mantissa_bits = _checked(mantissa_bits)
+        self._mantissa_bits = check_mantissa(mantissa_bits)
         super().__init__(path, attributes, geometry, dtype=dtype)
         group = self._file.create_group("voxels")
         index_type = np.uint16 if geometry.n_voxels <= 2**16 else np.uint32
@@ -187,7 +187,7 @@ class PointWriter(ShowerWriter[PointShowers]):
         *,
         mantissa_bits: int | None = None,
     ) -> None:
-        self._mantissa_bits = _checked(mantissa_bits)
+        self._mantissa_bits = check_mantissa(mantissa_bits)
         super().__init__(path, attributes, geometry)
         group = self._file.create_group("points")
         self._offset = growing(group, "offset", np.int64, chunk=1 << 12)
@@ -214,7 +214,12 @@ class PointWriter(ShowerWriter[PointShowers]):
         extend(self._file[_DIRECTION], showers.direction)
 
 
-def _checked(mantissa_bits: int | None) -> int | None:
+def check_mantissa(mantissa_bits: int | None) -> int | None:
+    """The same number, if energies can be rounded to so many bits.
+
+    Raises:
+        ValueError: if it does not lie in 1 … 23.
+    """
     if mantissa_bits is not None and not 1 <= mantissa_bits <= 23:
         raise ValueError(f"mantissa_bits must lie in 1 … 23, got {mantissa_bits}")
     return mantissa_bits

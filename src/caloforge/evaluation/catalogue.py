@@ -8,6 +8,7 @@ from caloforge.evaluation.comparison import Metric
 from caloforge.evaluation.observables import is_ild
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
+from caloforge.names import did_you_mean
 
 __all__ = ["DEFAULT_METRICS", "default_metrics", "make_metric", "metric_names"]
 
@@ -66,7 +67,8 @@ def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
     """
     chosen = tuple(dict.fromkeys(names))
     if unknown := [name for name in chosen if name not in metric_names()]:
-        raise ValueError(f"metrics must be among {', '.join(metric_names())}, got {unknown}")
+        meant = did_you_mean(unknown[0], metric_names())
+        raise ValueError(f"metrics must be among {', '.join(metric_names())}, got {unknown}{meant}")
     return chosen
 
 

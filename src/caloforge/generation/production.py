@@ -16,7 +16,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 import caloforge
-from caloforge.data import Parts
+from caloforge.data import Layout, Parts, check_layout
 from caloforge.devices import find_device
 from caloforge.showers import Showers, VoxelShowers, check_units, fingerprint
 from caloforge.systems.arguments import SamplingOptions, incident_energies
@@ -51,6 +51,7 @@ def generate(
     seed: int,
     direction: ArrayLike | None = ...,
     output: None = ...,
+    layout: Layout = ...,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
     device: torch.device | str = ...,
@@ -69,6 +70,7 @@ def generate(
     seed: int,
     direction: ArrayLike | None = ...,
     output: str | Path,
+    layout: Layout = ...,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
     device: torch.device | str = ...,
@@ -86,6 +88,7 @@ def generate(
     seed: int,
     direction: ArrayLike | None = None,
     output: str | Path | None = None,
+    layout: Layout = "sparse",
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
     device: torch.device | str = "auto",
@@ -111,6 +114,7 @@ def generate(
         direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all; by
             default along the depth, (0, 0, 1).
         output: where to write; without it the showers are returned.
+        layout: of the file, see `caloforge.data.create`.
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
         device: where to compute; by default the accelerator if there is one.
@@ -154,7 +158,7 @@ def generate(
     request = {"energies": _hash(energies)}
     if directions is not None:
         request["direction"] = _hash(directions)
-    job = _Job(system, outside, batches, request, seed, batch_size, options)
+    job = _Job(system, outside, batches, request, seed, batch_size, options, layout)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -165,6 +169,7 @@ def upsample(
     *,
     seed: int,
     output: str | Path | None = None,
+    layout: Layout = "sparse",
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
     device: torch.device | str = "auto",
@@ -187,6 +192,7 @@ def upsample(
         energy_inc: incident energies [MeV] for the other system, shape (n,).
         seed: a shower depends on it and on its number alone, up to rounding.
         output: where to write; without it the showers are returned.
+        layout: of the file, see `caloforge.data.create`.
         attributes: written to the root of the file.
         batch_size: coarse showers at once.
         device: where to compute; by default the accelerator if there is one.
@@ -253,7 +259,7 @@ def upsample(
             options=options,
         )
 
-    job = _Job(system, outside, batches, request, seed, batch_size, options)
+    job = _Job(system, outside, batches, request, seed, batch_size, options, layout)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -270,6 +276,7 @@ class _Job:
         seed: of the random numbers.
         batch_size: draws at once.
         options: what the user chose.
+        layout: of the output.
     """
 
     system: System
@@ -279,6 +286,7 @@ class _Job:
     seed: int
     batch_size: int
     options: SamplingOptions | None
+    layout: Layout
 
     @property
     def n(self) -> int:
@@ -286,6 +294,7 @@ class _Job:
         return len(self.outside)
 
     def __post_init__(self) -> None:
+        check_layout(self.system.kind, self.layout)
         if self.n == 0 or self.batch_size < 1:
             raise ValueError(
                 "generate needs one incident energy or more and a batch_size of 1 or more, "
@@ -355,7 +364,9 @@ class _Job:
             "weights": _weights_hash(self.system),
             **self.request,
         }
-        return Parts(output, n_parts, request, resume=resume)
+        return Parts(
+            output, n_parts, request, resume=resume, kind=self.system.kind, layout=self.layout
+        )
 
     def _facts(self) -> dict[str, Any]:
         facts = {

@@ -11,6 +11,7 @@ import numpy as np
 
 from caloforge.geometry.layers import CartesianLayer, Floats, Layer, PolarLayer, SensorLayer
 from caloforge.geometry.readout import Geometry
+from caloforge.names import did_you_mean
 from caloforge.units import GeV, MeV, TeV, keV, mm
 
 
@@ -180,7 +181,10 @@ def geometry_preset(name: str) -> Geometry:
         ValueError: if there is no such preset.
     """
     if name not in _PRESETS:
-        raise ValueError(f"there is no geometry {name!r}: choose one of {', '.join(_PRESETS)}")
+        raise ValueError(
+            f"there is no geometry {name!r}{did_you_mean(name, _PRESETS)}: choose one of "
+            f"{', '.join(_PRESETS)}"
+        )
     return _built(name)
 
 

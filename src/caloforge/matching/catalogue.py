@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from caloforge.matching.adaptive import Adaptive
 from caloforge.matching.rungekutta import EULER, MIDPOINT, RK4, RungeKutta
 from caloforge.matching.solver import Solver
+from caloforge.names import did_you_mean
 
 __all__ = ["make_solver"]
 
@@ -33,8 +34,10 @@ def make_solver(name: str, trained: Mapping[str, Solver] | None = None) -> Solve
     with_steps = re.fullmatch(rf"({'|'.join(TABLEAUS)})-([1-9]\d*)", name)
     if with_steps:
         return RungeKutta(TABLEAUS[with_steps[1]], int(with_steps[2]))
+    meant = did_you_mean(name, ("adaptive", *trained, *(f"{method}-10" for method in TABLEAUS)))
+    methods = ", ".join(f"{method}-N" for method in TABLEAUS)
     raise ValueError(
-        f"there is no solver {name!r}: name {', '.join(f'{method}-N' for method in TABLEAUS)} with "
-        "N steps, adaptive, or a solver trained for this network "
+        f"there is no solver {name!r}{meant}: name {methods} with N steps, adaptive, or a solver "
+        "trained for this network "
         f"({', '.join(trained) or 'there is none'})"
     )

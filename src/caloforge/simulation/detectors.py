@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from caloforge.geometry import Geometry, geometry_preset, ild_silicon_depths
+from caloforge.names import did_you_mean
 from caloforge.units import mm
 
 __all__ = [
@@ -256,7 +257,7 @@ def detector_preset(name: str, *, shape: Literal["planes", "cylinder"] = "planes
     """
     if name not in _PRESETS:
         raise ValueError(
-            f"no detector is known for {name!r}; there are {', '.join(_PRESETS)}: "
-            "describe yours as a caloforge.simulation.Detector"
+            f"no detector is known for {name!r}{did_you_mean(name, _PRESETS)}; there are "
+            f"{', '.join(_PRESETS)}: describe yours as a caloforge.simulation.Detector"
         )
     return dataclasses.replace(_PRESETS[name](), shape=shape)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.data import Parts
+from caloforge.data import Layout, Parts, check_layout
 from caloforge.geometry import Geometry
 from caloforge.processes import worker_pool
 from caloforge.showers import PointShowers, VoxelShowers
@@ -79,6 +79,7 @@ class _Options(TypedDict, total=False):
     physics: str
     cut: float
     mantissa_bits: int | None
+    layout: Layout
     progress: Callable[[Progress], None] | None
 
 
@@ -138,6 +139,7 @@ def simulate(
     physics: str = "standard",
     cut: float = 0.7 * mm,
     mantissa_bits: int | None = None,
+    layout: Layout = "sparse",
     progress: Callable[[Progress], None] | None = None,
 ) -> VoxelShowers | PointShowers | Path:
     """Simulate showers with Geant4.
@@ -176,6 +178,7 @@ def simulate(
             hadronic one, alone or before it ("FTFP_BERT+option4").
         cut: production cut [mm].
         mantissa_bits: round the energies of the file to so many bits to make it smaller.
+        layout: of the file, see `caloforge.data.create`.
         progress: called with a `Progress` after every chunk.
 
     Returns:
@@ -200,6 +203,9 @@ def simulate(
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
     check_physics(physics)
+    kind = PointShowers if points else VoxelShowers
+    form: dict[str, Any] = {"kind": kind, "layout": layout, "mantissa_bits": mantissa_bits}
+    check_layout(**form)
     clustering = _clustering(points, Clustering(pitch, box, random_grid))
     job = Job(detector, gun, int(n), int(seed), int(size), physics, float(cut), clustering)
     attributes = job.attributes()
@@ -213,14 +219,13 @@ def simulate(
         joined: VoxelShowers | PointShowers = type(made[0]).concatenate(made)
         _warn_of_losses(job, np.concatenate([chunks[i].outside for i in range(job.n_chunks)]))
         return joined
-    rounding = {} if mantissa_bits is None else {"mantissa_bits": mantissa_bits}
-    parts = Parts(output, job.n_chunks, {**job.request(), **rounding}, resume=resume)
+    parts = Parts(output, job.n_chunks, job.request(), resume=resume, **form)
     if parts.is_finished:
         return parts.output
     for number, chunk in _run(job, parts.missing(), processes, progress):
         parts.save(number, chunk.showers, {OUTSIDE: chunk.outside})
     columns = {OUTSIDE: parts.column(OUTSIDE)}
-    path = parts.assemble(attributes, columns=columns, mantissa_bits=mantissa_bits)
+    path = parts.assemble(attributes, columns=columns)
     _warn_of_losses(job, columns[OUTSIDE])
     return path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 
 from caloforge.geometry import Geometry, geometry_preset
+from caloforge.names import did_you_mean
 from caloforge.systems.base import System
 
 __all__ = [
@@ -60,7 +61,9 @@ def system_class(name: str) -> type[System]:
         ValueError: for a name that there is not, or an entry point that is no system.
     """
     if name not in _homes():
-        raise ValueError(f"no system {name!r}; there are {', '.join(_homes())}")
+        raise ValueError(
+            f"no system {name!r}{did_you_mean(name, _homes())}; there are {', '.join(_homes())}"
+        )
     home = _homes()[name]
     module, _, attribute = home.partition(":")
     inside = vars(importlib.import_module(module))
@@ -186,12 +189,21 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 def _override(values: dict[str, Any], key: str, value: Any) -> str | None:
     """Set a value by its dotted name; returns what is wrong with the name."""
     *path, last = key.split(".")
+    meant = did_you_mean(key, _dotted(values))
     for depth, part in enumerate(path):
         if not isinstance(values.get(part), dict):
             where = ".".join(path[:depth]) or "the configuration"
-            return f"no setting {key!r}: {where} has {', '.join(values)}"
+            return f"no setting {key!r}: {where} has {', '.join(values)}{meant}"
         values = values[part]
     if last not in values:
-        return f"no setting {key!r}: expected one of {', '.join(values)}"
+        return f"no setting {key!r}: expected one of {', '.join(values)}{meant}"
     values[last] = value
     return None
+
+
+def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of all settings, such as "layers.recipe.epochs"."""
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")

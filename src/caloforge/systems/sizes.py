@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from caloforge.geometry import Geometry, geometry_preset
+from caloforge.names import did_you_mean
 
 __all__ = ["check_preset"]
 
@@ -32,7 +33,9 @@ def check_preset(
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
     if size not in sizes:
-        raise ValueError(f"no preset '{system}/{size}'; there are {', '.join(sizes)}")
+        raise ValueError(
+            f"no preset '{system}/{size}'{did_you_mean(size, sizes)}; there are {', '.join(sizes)}"
+        )
     if (home := homes.get(size)) and geometry.layers != geometry_preset(home).layers:
         raise ValueError(
             f"{system}/{size} is for the voxels of {home}, got {geometry.name}: take "

@@ -19,6 +19,7 @@ import torch
 
 from caloforge.data import open_file
 from caloforge.devices import find_device
+from caloforge.names import did_you_mean
 from caloforge.processes import worker_pool
 from caloforge.showers import Showers, check_units, fingerprint
 from caloforge.systems.base import System
@@ -84,8 +85,10 @@ def train(
         check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
     unknown = [name for name in stages or () if name not in system.stages]
     if unknown:
+        meant = did_you_mean(unknown[0], system.stages)
         raise ValueError(
-            f"{system.name} has no stage {', '.join(unknown)}; it has {', '.join(system.stages)}"
+            f"{system.name} has no stage {', '.join(unknown)}{meant}; it has "
+            f"{', '.join(system.stages)}"
         )
     folder = RunFolder(run)
     source = str(showers) if isinstance(showers, str | Path) else "in memory"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from caloforge.evaluation.leaderboard import DATASETS, DATASETS_23
+from caloforge.names import did_you_mean
 
 __all__ = ["ADJACENT", "PROTOCOLS", "Protocol", "find_protocol"]
 
@@ -293,6 +294,7 @@ def find_protocol(name: str) -> Protocol:
     """
     if name not in PROTOCOLS:
         raise ValueError(
-            f"there is no classifier protocol {name!r}: choose one of {', '.join(PROTOCOLS)}"
+            f"there is no classifier protocol {name!r}{did_you_mean(name, PROTOCOLS)}: "
+            f"choose one of {', '.join(PROTOCOLS)}"
         )
     return PROTOCOLS[name]
