@@ -283,6 +283,9 @@ def write(
 ) -> None:
     """Write showers to a file in their precision, complete or not at all.
 
+    Example:
+        >>> cf.write("first.h5", showers[:10], layout="calochallenge")
+
     Args:
         path: where to write; an existing file is replaced only by a complete one.
         showers: what to write.

@@ -69,6 +69,10 @@ def evaluate(
     Point clouds are projected into a geometry, run by run, and compared as showers in its voxels;
     where all samples are point clouds, their own observables are compared as well.
 
+    Example:
+        >>> scores = cf.evaluate(showers[:25], {"other": showers[25:]}, metrics=["separation"])
+        >>> scores.save_json("scores.json")
+
     Args:
         reference: Geant4 showers, in memory or an open file, which is read in a stream.
         candidates: generated showers of the same geometry by name; lengths may differ.

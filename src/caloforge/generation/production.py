@@ -182,7 +182,7 @@ def upsample(
 
     Example:
         >>> system = cf.load("runs/supercalo")
-        >>> showers = cf.upsample(system, cf.read("coarse.h5"), seed=1)
+        >>> showers = cf.upsample(system, cf.read("showers.h5")[:10], seed=1)
         >>> showers = cf.upsample(system, cf.load("runs/coarse"), [1e4, 5e4], seed=1)
 
     Args:

@@ -169,8 +169,9 @@ def time_generation(
     batches of 1, 1, 10, 100 … showers up to the batch size before the first run.
 
     Example:
-        >>> timing = time_generation("runs/l2l", batch_sizes=(1, 100), devices=("cpu", "cuda"))
-        >>> timing.rows[0].ms_per_shower
+        >>> timing = time_generation("runs/l2l", batch_sizes=[10], runs=2, n_showers=20)
+        >>> timing.rows[0].n_showers  # and ms_per_shower
+        20
 
     A script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
 

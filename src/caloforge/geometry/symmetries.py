@@ -27,7 +27,7 @@ def voxel_images(geometry: Geometry) -> NDArray[np.int32]:
     of the eight symmetries of the square, those that map voxels one to one onto voxels.
 
     Example:
-        >>> voxel_images(geometry_preset("calochallenge-2")).shape
+        >>> voxel_images(cf.geometry_preset("calochallenge-2")).shape
         (32, 6480)
 
     Args:

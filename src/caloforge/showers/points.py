@@ -149,8 +149,10 @@ class PointShowers(RaggedShowers):
         choice, such as `ild-30`.
 
         Example:
+            >>> from caloforge.geometry import ild_ecal
             >>> cells = points.project(ild_ecal((37.5, -36.1)))
             >>> print(f"{points.lost(cells).mean():.1%} of the energy falls into gaps")
+            0.8% of the energy falls into gaps
 
         Args:
             geometry: the voxels.

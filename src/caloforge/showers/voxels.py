@@ -144,8 +144,10 @@ class VoxelShowers(RaggedShowers):
         """The core of the showers, and what is lost with the rest.
 
         Example:
-            >>> core, outside = showers.crop(geometry_preset("ild-core"))
+            >>> cells = points.project(cf.geometry_preset("ild-30"))
+            >>> core, outside = cells.crop(cf.geometry_preset("ild-core"))
             >>> print(f"{outside.mean():.1%} of the energy lies outside")
+            7.9% of the energy lies outside
 
         Args:
             geometry: the core, as `Geometry.crop` makes it.
@@ -177,6 +179,7 @@ class VoxelShowers(RaggedShowers):
         """The same showers in coarse voxels, each with the energy of its fine ones.
 
         Example:
+            >>> from caloforge.geometry import Coarsening
             >>> coarse = showers.coarsen(Coarsening(showers.geometry, (5, 2, 1)))
 
         Raises:

@@ -151,9 +151,8 @@ def simulate(
     resumptions change nothing.
 
     Example:
-        >>> import caloforge as cf
-        >>> showers = cf.simulate("calochallenge-2", particle="e-", energy=cf.Fixed(1e4), n=10)
-        >>> clouds = cf.simulate("ild-ecal", energy="uniform:1e4:1e5", n=10, points=True)
+        >>> showers = cf.simulate("calochallenge-2", particle="e-", energy=cf.Fixed(1e3), n=2)
+        >>> clouds = cf.simulate("ild-ecal", energy="uniform:1e3:2e3", n=2, points=True)
 
     Args:
         geometry: name of a detector preset, a read-out of that name with other voxels, or a

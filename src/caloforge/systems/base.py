@@ -273,7 +273,12 @@ class System(ABC):
 
     def _check_finite(self, quantities: Quantities) -> None:
         # by sums and for all stages at once: an accelerator waits for what Python decides on
-        written = [(name, key) for name, stage in self.stages.items() for key in stage.writes]
+        written = [
+            (name, key)
+            for name, stage in self.stages.items()
+            for key in stage.writes
+            if key in quantities  # stages above given quantities are left out
+        ]
         sums = torch.stack([quantities[key].sum() for _, key in written])
         for (name, _), finite in zip(written, torch.isfinite(sums).tolist(), strict=True):
             if not finite:

@@ -53,8 +53,9 @@ def train(
     """Train the stages of a system, calibrate it, and keep both in a run folder.
 
     Example:
-        >>> system = cf.build("l2lflows/tiny", showers.geometry)
-        >>> cf.train(system, showers, run="runs/l2l")
+        >>> showers = cf.read("showers.h5")[:200]
+        >>> system = cf.build("library", showers.geometry)
+        >>> system = cf.train(system, showers, run="runs/library")
 
     Args:
         system: as `build` made it.

@@ -64,8 +64,9 @@ class SuperCalo(VoxelSystem):
         """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
 
         Example:
-            >>> coarse = other.stream(energies, seed=1)  # a system trained on coarse showers
-            >>> showers = VoxelShowers.concatenate(list(system.upsample(coarse, seed=1)))
+            >>> system, other = cf.load("runs/supercalo"), cf.load("runs/coarse")
+            >>> coarse = other.stream([1e4, 5e4], seed=1)
+            >>> showers = cf.VoxelShowers.concatenate(list(system.upsample(coarse, seed=1)))
 
         Args:
             coarse: batches of showers in the coarse voxels, `system.coarsening.geometry`, or of
