@@ -16,6 +16,7 @@ _HOMES = {
     "Uniform": "caloforge.simulation",
     "VoxelShowers": "caloforge.showers",
     "build": "caloforge.systems",
+    "draw_showers": "caloforge.report",
     "evaluate": "caloforge.evaluation",
     "generate": "caloforge.generation",
     "geometry_preset": "caloforge.geometry",
@@ -38,6 +39,7 @@ __all__ = [
     "VoxelShowers",
     "__version__",
     "build",
+    "draw_showers",
     "evaluate",
     "generate",
     "geometry_preset",
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from caloforge.evaluation import evaluate
     from caloforge.generation import generate, upsample
     from caloforge.geometry import Geometry, geometry_preset, geometry_presets
+    from caloforge.report import draw_showers
     from caloforge.showers import PointShowers, VoxelShowers
     from caloforge.simulation import Fixed, LogUniform, Uniform, simulate
     from caloforge.systems import build

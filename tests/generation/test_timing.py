@@ -16,10 +16,10 @@ import torch
 import caloforge as cf
 from caloforge.generation import Timing, TimingProgress, TimingRow, time_generation
 from caloforge.generation.stopwatch import TooLongError, Worker, elapsed, stopwatch, timed_runs
-from caloforge.generation.timing import preset_of
 from caloforge.processes import WorkerDiedError
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions
+from caloforge.systems.described import preset_of
 from caloforge.training import RunFolder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from caloforge.data.replacing import replacing
-from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.showers import PointShowers, VoxelShowers, hit_columns
 
 __all__ = ["write_root"]
 
@@ -30,7 +30,7 @@ def write_root(path: str | Path, showers: VoxelShowers | PointShowers) -> None:
     uproot, awkward = _uproot()
     with replacing(path) as temporary, uproot.recreate(temporary) as file:
         for number, batch in enumerate(_batches(showers)):
-            columns = awkward.Array(_hits(batch))
+            columns = awkward.Array(hit_columns(batch))
             hits = awkward.unflatten(columns, np.diff(batch.offset))
             entries = {"energy_inc": batch.energy_inc, "hit": hits}
             if number:
@@ -42,20 +42,6 @@ def write_root(path: str | Path, showers: VoxelShowers | PointShowers) -> None:
 def _batches(showers: VoxelShowers | PointShowers) -> Any:
     """Runs of showers, one empty run if there are none, so that the branches are there."""
     return showers.batches(1000) if len(showers) else iter([showers])
-
-
-def _hits(showers: VoxelShowers | PointShowers) -> dict[str, Any]:
-    if isinstance(showers, PointShowers):
-        return {name: getattr(showers, name) for name in showers.columns}
-    geometry, index = showers.geometry, showers.index.astype(np.int32)
-    return {
-        "voxel": index,
-        "x": geometry.voxel_x[index].astype(np.float32),
-        "y": geometry.voxel_y[index].astype(np.float32),
-        "z": geometry.voxel_z[index].astype(np.float32),
-        "layer": geometry.voxel_layer[index].astype(np.int32),
-        "energy": showers.energy,
-    }
 
 
 def _uproot() -> tuple[Any, Any]:

@@ -201,6 +201,9 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
             self._look_at(showers, start, stop)
         return showers
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r}: {len(self)} of {self.geometry.name})"
+
     def batches(self, size: int) -> Iterator[Kind]:
         """Read the file in runs of up to `size` showers.
 

@@ -19,6 +19,7 @@ from caloforge.evaluation.comparison import (
     SharedShowersWarning,
     SmallSampleWarning,
 )
+from caloforge.evaluation.frame import observable_columns, to_dataframe
 from caloforge.evaluation.leaderboard import leaderboard
 from caloforge.evaluation.metrics.correlation import correlation_difference, pearson
 from caloforge.evaluation.metrics.neighbours import prdc, voxel_features
@@ -101,6 +102,7 @@ __all__ = [
     "kpd",
     "leaderboard",
     "metric_names",
+    "observable_columns",
     "pearson",
     "point_features",
     "prdc",
@@ -109,6 +111,7 @@ __all__ = [
     "separation_powers",
     "shower_quantities",
     "shower_weights",
+    "to_dataframe",
     "transverse_groups",
     "voxel_features",
     "wasserstein",

@@ -15,6 +15,7 @@ from typing import Any
 from caloforge.data.replacing import making, replacing, write_files
 from caloforge.evaluation.comparison import Outputs
 from caloforge.evaluation.copies import Shared
+from caloforge.evaluation.htmltable import html_table
 from caloforge.evaluation.leaderboard import PublishedTable, published_table
 from caloforge.evaluation.markdown import markdown
 from caloforge.evaluation.quantities import QUANTITIES
@@ -139,6 +140,16 @@ class Scores:
             published: whether the CaloChallenge's table follows, see `published`.
         """
         return markdown(self, published=published)
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(dict.fromkeys(value.metric for value in self.values))
+        return (
+            f"Scores({', '.join(self.candidates)} beside Geant4 in {self.reference.geometry.name}; "
+            f"{len(self.values)} values of {metrics})"
+        )
+
+    def _repr_html_(self) -> str:
+        return html_table(self)
 
     def __str__(self) -> str:
         return self.to_markdown()

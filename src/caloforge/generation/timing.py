@@ -18,10 +18,9 @@ import caloforge
 from caloforge.devices import find_device
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
-from caloforge.geometry import geometry_preset
 from caloforge.processes import WorkerDiedError
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
+from caloforge.systems.described import preset_of
 from caloforge.systems.solving import CHOICES
 from caloforge.training import RunFolder, load
 
@@ -315,19 +314,6 @@ def _check(batch_sizes: Sequence[int], **numbers: float | None) -> None:
     for name, value in {"batch size": min(batch_sizes), **numbers}.items():
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
-
-
-def preset_of(system: System) -> str | None:
-    """The preset that has the system's configuration."""
-    fitting = [
-        size
-        for size in system.sizes
-        if size not in system.homes
-        or geometry_preset(system.homes[size]).layers == system.geometry.layers
-    ]
-    of_size = {size: system.preset(size, system.geometry) for size in fitting}
-    same = [size for size, config in of_size.items() if config == system.config]
-    return f"{system.name}/{same[0]}" if same else None
 
 
 def hardware(devices: Sequence[str]) -> dict[str, Any]:

@@ -53,6 +53,9 @@ class Geometry:
     particle: str
     layer_ids: tuple[int, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Geometry({self.name!r}: {self.n_voxels:,} voxels in {self.n_layers} layers)"
+
     def __post_init__(self) -> None:
         # Plain values, so that equal geometries compare equal and any of them can be stored.
         numbers = self.layer_ids if len(self.layer_ids) else range(len(self.layers))

@@ -2,6 +2,7 @@
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
 from caloforge.showers.fingerprint import fingerprint
+from caloforge.showers.hits import hit_columns, to_awkward
 from caloforge.showers.plausible import (
     ImpossibleShowerError,
     UnitsWarning,
@@ -25,7 +26,9 @@ __all__ = [
     "clustered",
     "entries_of",
     "fingerprint",
+    "hit_columns",
     "runs",
+    "to_awkward",
     "unit_vectors",
 ]
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
+from io import BytesIO
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+import caloforge
 from caloforge.geometry import Geometry
 from caloforge.showers.plausible import check_incident
 
@@ -81,6 +85,20 @@ class RaggedShowers(_InGeometry):
 
     def __len__(self) -> int:
         return len(self.energy_inc)
+
+    def _repr_html_(self) -> str:
+        """The first showers as a picture; text alone where matplotlib is not installed."""
+        text = f"<p>{escape(repr(self))}</p>"
+        if not len(self):
+            return text
+        try:
+            figure = caloforge.draw_showers(self)  # type: ignore[arg-type]
+        except ModuleNotFoundError:
+            return text
+        picture = BytesIO()
+        figure.savefig(picture, format="png")
+        data = b64encode(picture.getvalue()).decode("ascii")
+        return f'{text}<img src="data:image/png;base64,{data}">'
 
     def __getitem__(self, selection: Selection) -> Self:
         """Select showers by slice, indices or mask."""

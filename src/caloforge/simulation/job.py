@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -105,7 +106,8 @@ class Job:
 
     def request(self) -> dict[str, Any]:
         """What was asked, in JSON's types."""
-        digest = hashlib.sha256(repr(self.detector).encode()).hexdigest()[:12]
+        readout = json.dumps(self.detector.readout.to_dict(), sort_keys=True)
+        digest = hashlib.sha256(f"{self.detector!r} {readout}".encode()).hexdigest()[:12]
         return {
             "geometry": self.detector.name,
             "detector": digest,

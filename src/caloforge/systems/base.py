@@ -18,6 +18,7 @@ from caloforge.geometry import Geometry
 from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
 from caloforge.systems.arguments import SamplingOptions, incident_energies
 from caloforge.systems.calibration import Calibration
+from caloforge.systems.described import described, described_as_html
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
 from caloforge.systems.sample import check_showers
@@ -68,6 +69,12 @@ class System(ABC):
         self.stages: dict[str, Stage] = {}
         self.calibrations: dict[str, Calibration] = {}
         self.n_redrawn = 0
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def _repr_html_(self) -> str:
+        return described_as_html(self)
 
     @classmethod
     @abstractmethod

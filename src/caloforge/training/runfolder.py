@@ -204,6 +204,17 @@ class RunFolder:
         self._files = Enclosed(self.path)
         self._config = self.path / "config.yaml"
 
+    def __repr__(self) -> str:
+        if not self.exists:
+            return f"RunFolder({str(self.path)!r}: no run was begun here)"
+        config = self.config()
+        stages = sorted((self.path / "stages").glob("*"))
+        trained = sum(self.stage(folder.name).is_trained for folder in stages)
+        return (
+            f"RunFolder({str(self.path)!r}: {config['system']} for "
+            f"{config['geometry'].get('name')}, {trained} stages trained)"
+        )
+
     @property
     def exists(self) -> bool:
         """Whether a run was begun here."""
