@@ -172,6 +172,24 @@ def test_seeds_differ(begin: Begin) -> None:
     assert not equal(dict(first.stage.state_dict()), dict(other.stage.state_dict()))
 
 
+def test_every_epoch_has_an_order_of_its_own(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        StageTraining, "_on_device", lambda training, sample, showers: seen.append(showers)
+    )
+    training = begin("run", epochs=3)
+    monkeypatch.setattr(type(training.stage), "batch", lambda stage, *_: {})
+    monkeypatch.setattr(
+        type(training.stage), "loss", lambda stage, *_: sum(p.sum() for p in stage.parameters())
+    )
+    monkeypatch.setattr(StageTraining, "_end_epoch", lambda training, epoch: None)
+    training.run(until=training.steps - 1)
+    n = training.steps_per_epoch
+    epochs = [torch.cat(seen[first : first + n]).tolist() for first in (0, n)]
+    assert all(len(set(order)) == len(order) == n * training.batch_size for order in epochs)
+    assert epochs[0] != epochs[1]
+
+
 def test_training_leaves_the_global_random_state(begin: Begin) -> None:
     before, legacy = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     begin("run").run(until=2)
