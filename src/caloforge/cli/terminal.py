@@ -49,7 +49,8 @@ Solver = Annotated[
 Precision = Annotated[
     Literal["32", "bf16"],
     typer.Option(
-        help="Of the voxels' network: 32 bits, or bf16, faster where the processor has it."
+        help="Of the voxels' network: 32 bits, or bf16, fastest where the processor has matrix "
+        "units for it."
     ),
 ]
 EnergySolver = Annotated[str | None, typer.Option(help="The same for layer energies.")]
