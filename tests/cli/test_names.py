@@ -95,6 +95,8 @@ def test_a_run_keeps_its_name(run: Path, tmp_path: Path, caloforge: Command) -> 
     folder = tmp_path / NAMES[0]
     shutil.copytree(run, folder)
     assert f"{folder} for slab" in caloforge("info", folder).out
+    shutil.copytree(run, not_text := tmp_path / "caf\udce9")
+    assert r"caf\udce9 for slab" in caloforge("info", not_text).out
     result = caloforge("generate", folder, "-n", "3", "-o", folder / "[b]a.h5")
     assert f"{folder}/[b]a.h5: 3 showers" in result.err
 
@@ -111,7 +113,7 @@ def test_candidates_keep_their_names(
 
     monkeypatch.setattr("caloforge.report.save_page", no_page)  # drawing takes long
     cf.write(tmp_path / "test.h5", slab[:100])
-    chosen = ("run[red]7", ":smile:", "$x$ *y* `z` _w_", "step=100", "a|b")
+    chosen = ("run[red]7", ":smile:", "$x$ *y* `z` _w_", "step=100", "a|b", "caf\udce9")
     for number, name in enumerate(chosen):
         cf.write(tmp_path / f"{name}.h5", slab[100 + 50 * number : 150 + 50 * number])
     timing = {"rows": [], "hardware": {}}
@@ -122,7 +124,7 @@ def test_candidates_keep_their_names(
         *("--timing", tmp_path / "a|b.json", "-o", tmp_path / "e[/b]"),
     )
     assert result.code == 0, result.err
-    assert all(name in result.out for name in chosen)
+    assert all(name in result.out for name in (*chosen[:-1], "caf\ufffd"))  # no text, no letter
     assert f"page: {tmp_path}/e[/b]/report.html" in result.err
 
 

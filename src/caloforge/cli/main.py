@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
@@ -207,6 +208,8 @@ def main() -> None:
     Bad input and a full disk are one line and exit code 2, a process that died is one line and exit
     code 1, Ctrl-C one line and 130, SIGTERM one line and 143.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: a path need not be text
     with warnings.catch_warnings(), _stopped_once():
         warnings.showwarning = _one_line
         _run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -88,6 +89,7 @@ def named_paths(texts: Sequence[str]) -> dict[str, Path]:
         is_path = not (name and rest) or "/" in name or Path(text).exists()
         path = Path(text if is_path else rest)
         name = path.stem if is_path else name
+        name = os.fsencode(name).decode(errors="replace")  # no file name has to be text
         if not is_path and not path.exists():
             raise FileNotFoundError(f"there is no {path} to be called {name}, and no {text}")
         if name in found:

@@ -69,7 +69,8 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
     check_target(target)  # before the work
     folder = target.with_name(f"{target.stem}_figures")
     made: dict[Path, str | bytes] = {}
-    made[target] = _render(scores, partial(_keep, made, folder=folder, kinds=figures))
+    html = _render(scores, partial(_keep, made, folder=folder, kinds=figures))
+    made[target] = html.encode(errors="backslashreplace")  # a path need not be text
     write_files(made, parents=True)
 
 
