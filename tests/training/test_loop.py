@@ -20,6 +20,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems import ShowerQuantities, build
 from caloforge.training import StageFolder, TrainingProgress
 from caloforge.training.loop import StageTraining, split
+from caloforge.training.schedule import learning_rate
 
 Begin = Callable[..., StageTraining]
 
@@ -173,21 +174,28 @@ def test_seeds_differ(begin: Begin) -> None:
 
 
 def test_every_epoch_has_an_order_of_its_own(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
-    monkeypatch.setattr(
-        StageTraining, "_on_device", lambda training, sample, showers: seen.append(showers)
-    )
-    training = begin("run", epochs=3)
-    monkeypatch.setattr(type(training.stage), "batch", lambda stage, *_: {})
-    monkeypatch.setattr(
-        type(training.stage), "loss", lambda stage, *_: sum(p.sum() for p in stage.parameters())
-    )
-    monkeypatch.setattr(StageTraining, "_end_epoch", lambda training, epoch: None)
-    training.run(until=training.steps - 1)
+    training, seen = begin("run"), []
+    take = training.training.take
+
+    def watched(showers: Tensor) -> dict[str, Tensor]:
+        seen.append(showers)
+        return take(showers)
+
+    monkeypatch.setattr(training.training, "take", watched)
+    training.run()
     n = training.steps_per_epoch
-    epochs = [torch.cat(seen[first : first + n]).tolist() for first in (0, n)]
-    assert all(len(set(order)) == len(order) == n * training.batch_size for order in epochs)
-    assert epochs[0] != epochs[1]
+    first, second = (torch.cat(seen[begin : begin + n]).tolist() for begin in (0, n))
+    for order in (first, second):
+        assert len(set(order)) == len(order) == n * training.batch_size
+    assert first != second
+
+
+def test_the_log_tells_the_learning_rate_of_an_epoch_s_last_step(begin: Begin) -> None:
+    training = begin("run")
+    training.run()
+    assert [float(row["learning_rate"]) for row in log(training)] == [
+        learning_rate(training.recipe, step - 1, training.steps) for step in (5, 10)
+    ]
 
 
 def test_training_leaves_the_global_random_state(begin: Begin) -> None:
