@@ -66,7 +66,7 @@ def test_names_do_not_break_tables_of_markdown(table, scores):
     rows = re.findall(r"<tr>.*?</tr>", text.split("<table>")[1:][table], re.DOTALL)
     cells = [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row) for row in rows]
     assert len({len(row) for row in cells}) == 1
-    found = cells[0][2:] if table == 0 else list(dict.fromkeys(row[0] for row in cells[1:]))
+    found = cells[0][3:] if table == 0 else list(dict.fromkeys(row[0] for row in cells[1:]))
     assert [cell.replace("&amp;", "&") for cell in found] == list(NAMES)
 
 
@@ -86,6 +86,6 @@ def test_the_page_tells_names_and_commands_to_the_letter(scores):
         "reference": {"file": "test.h5"},
         "candidates": {"run_7": origin, "my_run": origin},
     }
-    ((_, command),) = _command(provenance)
+    ((_, command),) = _command(dataclasses.replace(scores, provenance=provenance))
     assert " step=100/run_7.h5 my_run=step=100/run_7.h5 --threshold" in command
     assert dict(_flat(provenance))["candidates · my_run · file"] == "step=100/run_7.h5"

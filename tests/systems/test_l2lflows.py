@@ -123,6 +123,22 @@ def test_padded_bins_reach_neither_conditions_nor_showers(bundled: VoxelShowers)
 # ---------------------------------------------------------------- conditioning
 
 
+@pytest.mark.parametrize("noise", ["uniform", "gaussian"])
+def test_layer_energies_get_the_noise_of_the_configuration(
+    noise: str, bundled: VoxelShowers, generator: torch.Generator
+) -> None:
+    settings = {"energies.noise": noise, "energies.noise_width": 0.5, "energies.noise_std": 0.01}
+    stage = build("l2lflows/tiny", bundled.geometry, overrides=settings).stages["energies"]
+    energies = torch.ones(200, bundled.geometry.n_layers)
+    added = stage.add_noise({"layer_energies": energies}, generator)["layer_energies"] - energies
+    expected = stage.noise()
+    error = float(expected.stddev) / added.numel() ** 0.5
+    assert float(added.mean()) == pytest.approx(float(expected.mean), abs=5 * error)
+    assert float(added.std()) == pytest.approx(float(expected.stddev), rel=0.05)
+    if noise == "uniform":
+        assert 0 <= added.min() < added.max() < 0.501
+
+
 def test_a_layer_learns_from_what_noise_leaves_of_energies_and_earlier_layers(
     bundled: VoxelShowers,
 ) -> None:
