@@ -22,6 +22,7 @@ Noise = dict[str, Tensor]
 
 WORDS = 3  # of 64 bits that a generator begins with
 GOLDEN = 0x9E3779B97F4A7C15  # increment of SplitMix64
+_GOLDEN, _ONE = np.uint64(GOLDEN), np.uint64(1)
 Keys = NDArray[np.uint64]
 
 
@@ -91,7 +92,7 @@ class Seeds:
     def branch(self, name: str | int) -> Seeds:
         """Other keys of the same showers, independent of these."""
         number = zlib.crc32(name.encode()) if isinstance(name, str) else name
-        return Seeds(_mixed(self.keys, np.uint64(number)), self.device)
+        return Seeds(_mixed(self.keys, number), self.device)
 
     def repeat(self, times: int) -> Seeds:
         """So many showers in place of each, one after the other, with keys of their own."""
@@ -133,7 +134,7 @@ class Seeds:
         bits = np.random.SFC64(0)
         generator, state = np.random.Generator(bits), bits.state
         begins: NDArray[np.uint64] = state["state"]["state"]
-        words = [_mixed(self.keys, np.uint64(word)) for word in range(WORDS)]
+        words = [_mixed(self.keys, word) for word in range(WORDS)]
         state["has_uint32"] = 0
         begin = 0
         for key, end in zip(np.stack(words, 1), ends.tolist(), strict=True):
@@ -152,11 +153,13 @@ def _uniform(generator: np.random.Generator, values: NDArray[np.float32]) -> Non
     generator.random(dtype=np.float32, out=values)
 
 
-def _mixed(key: Keys, number: Keys | np.uint64) -> Keys:
+def _mixed(key: Keys, number: Keys | int) -> Keys:
     """Keys that differ wherever one of both does: SplitMix64 (Steele et al., OOPSLA 2014)."""
-    with np.errstate(over="ignore"):
-        z = _scrambled(key + np.uint64(GOLDEN)) + (number + np.uint64(1)) * np.uint64(GOLDEN)
-        return _scrambled(z)
+    if isinstance(number, int):  # numpy warns of scalars that wrap around, not of arrays
+        step: Keys | np.uint64 = np.uint64((number + 1) * GOLDEN % 2**64)
+    else:
+        step = (number + _ONE) * _GOLDEN
+    return _scrambled(_scrambled(key + _GOLDEN) + step)
 
 
 def _scrambled(z: Keys) -> Keys:
