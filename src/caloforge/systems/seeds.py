@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,17 @@ class Seeds:
     the batch that it is in, nor on the process or device.
 
     Args:
-        keys: of the showers, shape (n,), unsigned integers of 64 bits.
+        source: gives the keys, when they are first asked for: most stages never ask.
         device: where the numbers are wanted.
     """
 
-    keys: Keys
+    source: Callable[[], Keys]
     device: torch.device | str = "cpu"
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of the showers, shape (n,), unsigned integers of 64 bits."""
+        return self.source()
 
     @classmethod
     def of(
@@ -71,12 +77,12 @@ class Seeds:
         """
         sequence = np.random.SeedSequence(seed, spawn_key=(branch,))
         begin: Keys = sequence.generate_state(1, np.uint64).astype(np.uint64)
-        return cls(_mixed(begin, np.asarray(numbers, dtype=np.uint64)), device)
+        return cls(lambda: _mixed(begin, np.asarray(numbers, dtype=np.uint64)), device)
 
     @classmethod
     def of_keys(cls, keys: Tensor, device: torch.device | str = "cpu") -> Seeds:
         """The inverse of `as_tensor`, for numbers that are wanted on a device."""
-        return cls(keys.numpy().view(np.uint64), device)
+        return cls(lambda: keys.numpy().view(np.uint64), device)
 
     def as_tensor(self) -> Tensor:
         """The keys as integers with a sign, which stay in main memory, shape (n,)."""
@@ -87,19 +93,19 @@ class Seeds:
 
     def __getitem__(self, rows: Any) -> Seeds:
         """Those of some of the showers."""
-        return Seeds(self.keys[rows], self.device)
+        return Seeds(lambda: self.keys[rows], self.device)
 
     def branch(self, name: str | int) -> Seeds:
         """Other keys of the same showers, independent of these."""
         number = zlib.crc32(name.encode()) if isinstance(name, str) else name
-        return Seeds(_mixed(self.keys, number), self.device)
+        return Seeds(lambda: _mixed(self.keys, number), self.device)
 
     def repeat(self, times: int) -> Seeds:
         """So many showers in place of each, one after the other, with keys of their own."""
         if times == 1:
             return self
         copies = np.tile(np.arange(times, dtype=np.uint64), len(self))
-        return Seeds(_mixed(self.branch("copies").keys.repeat(times), copies), self.device)
+        return Seeds(lambda: _mixed(self.branch("copies").keys.repeat(times), copies), self.device)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, shape (n, *shape)."""
