@@ -135,6 +135,8 @@ OPTIONS = {"geometry": "--geometry", "batch_size": "--batch-size", "resume": "--
         ("no setting 'batch_size': expected one", "no setting 'batch_size': expected one"),
         ("the geometry needs a layer", "the geometry needs a layer"),
         ("seed must be 0 or more", "seed must be 0 or more"),  # no option of this command
+        ("geometry=200/fake.h5 is no file", "geometry=200/fake.h5 is no file"),
+        ("geometry=2.h5 is no file", "geometry=2.h5 is no file"),
         ("/data/batch_size/a.h5 is no file", "/data/batch_size/a.h5 is no file"),
     ],
 )

@@ -25,7 +25,8 @@ _COMMANDS = {
     "make coarse ones with showers.coarsen(system.coarsening)": "make coarse ones with "
     "`caloforge coarsen`",
 }
-_VALUE = r"""(?: '[^']*' | "[^"]*" | [^\s,;:()'"]+ )"""
+# Quoted, a flag or a number: a file may be called step=200/fake.h5, and is named to the letter.
+_VALUE = r"""(?: '[^']*' | "[^"]*" | (?:True|\d+(?:\.\d+)?)(?![\w/]|\.\w) )"""
 _spoken: dict[str, str] = {}  # the options of the command at work, by Python's name
 
 
