@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,3 +76,42 @@ def test_batches_of_showers_and_of_files(
 def test_points_are_not_upsampled(bundled_points: PointShowers) -> None:
     with pytest.raises(ValueError, match="upsample takes showers in voxels"):
         cf.upsample(built("supercalo/tiny"), bundled_points, seed=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"device": "gpu"}, "device must be"),
+        ({"processes": 0}, "processes must be 1 or more, got 0"),
+        ({"seed": -1}, "seed must be 0 or more, got -1"),
+    ],
+)
+def test_training_is_refused_before_its_folder_is_made(
+    wrong: dict[str, Any], message: str, bundled: VoxelShowers, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cf.train(built("library"), bundled[:20], run=tmp_path / "run", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"resume": True}, "resume needs an output"),
+        ({"layout": "showerdata"}, "layout must be 'sparse' or 'calochallenge', got 'showerdata'"),
+        ({"options": RUNGE}, "no differential equation"),
+        ({"device": "gpu"}, "device must be"),
+    ],
+)
+def test_generation_is_refused_before_anything_is_drawn(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cf.generate(built("l2lflows/tiny"), [1e4], seed=1, **wrong)
+
+
+def test_clouds_are_not_streamed_into_a_file_that_is_written_at_once() -> None:
+    with torch.device("meta"):
+        system = cf.build("caloclouds/tiny", "ild-ecal")
+    with pytest.raises(ValueError, match="'showerdata' is written at once"):
+        cf.generate(system, [1e4], seed=1, layout="showerdata")

@@ -387,7 +387,10 @@ def test_showers_of_another_geometry_are_refused(
 def test_an_unknown_stage_is_refused(
     slab: VoxelShowers, small: dict[str, object], tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match="no stage layer_17, points; it has energies, layer_00"):
+    with pytest.raises(
+        ValueError,
+        match=r"no stage layer_17, points .did you mean 'layer_01'.*; it has energies, layer_00",
+    ):
         cf.train(build(slab, small), slab, run=tmp_path / "run", stages=["layer_17", "points"])
     assert not (tmp_path / "run").exists()
 

@@ -193,8 +193,8 @@ def check_layout(
     known = ("sparse", "showerdata") if is_points else ("sparse", "calochallenge")
     if layout not in known:
         raise ValueError(
-            f"layout must be {known[0]!r} or {known[1]!r} for {'points' if is_points else 'voxels'}"
-            f", got {layout!r}{did_you_mean(layout, known)}"
+            f"layout must be {known[0]!r} or {known[1]!r}, got {layout!r} for "
+            f"{'points' if is_points else 'voxels'}{did_you_mean(layout, known)}"
         )
     check_mantissa(mantissa_bits)
     if mantissa_bits is not None and layout != "sparse":

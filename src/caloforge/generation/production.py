@@ -311,6 +311,8 @@ class _Job:
     ) -> Showers | Path:
         """The showers, or the path of the file that holds them."""
         resample = (self.options or SamplingOptions()).resample
+        if resume and output is None:
+            raise ValueError("resume needs an output: only files keep what a former job made")
         # whole batches, so that a file holds to the last bit what memory would
         size = max(1, PART_SIZE // (self.batch_size * resample)) * self.batch_size
         n_parts = -(-self.n // size)

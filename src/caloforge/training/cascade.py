@@ -74,12 +74,16 @@ def train(
 
     Raises:
         ValueError: for showers that the system or one of its stages cannot learn from, unknown
-            stages, or a run folder that is in use by another run or was begun with other showers;
-            before anything is trained.
+            stages, a device that is not there, numbers that are too small, or a run folder that is
+            in use by another run or was begun with other showers; before anything is trained.
 
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
     """
+    place = find_device(device)
+    for name, value, least in (("processes", processes, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ValueError(f"{name} must be {least} or more, got {value}")
     sample = _read(showers) if isinstance(showers, str | Path) else showers
     check_showers(system, sample)
     if sample is showers:  # a file that is read has been checked
@@ -102,7 +106,6 @@ def train(
     for name in system.stages:
         if folder.stage(name).is_trained:
             folder.stage(name).load_weights(system.stages[name])
-    place = find_device(device)
     seen = system.training_sample(sample) if wanted else sample
     if processes > 1 and len(wanted) > 1:
         _train_in_processes(system, seen, folder, wanted, seed, processes, place, progress)
