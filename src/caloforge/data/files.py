@@ -234,7 +234,7 @@ def write(
         path: where to write; an existing file is replaced only by a complete one.
         showers: what to write.
         layout: for voxels "sparse" or "calochallenge", see `create`; for points "sparse" or
-            "showerdata", which needs the attribute `particle`.
+            "showerdata", which needs the kinds of the particles, as `pdg` or attribute `particle`.
         attributes: written to the root of the file.
         columns: a number for each shower, by name, shape (n,); "showerdata" has no place for them.
 

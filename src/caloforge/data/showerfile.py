@@ -15,6 +15,16 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caloforge.data.columns import (
+    COLUMNS,
+    COMPRESSION,
+    ROWS,
+    code_of,
+    extend,
+    extend_columns,
+    find_columns,
+    growing,
+)
 from caloforge.data.detector import agreed_geometry, unknown_geometry
 from caloforge.data.hdf5 import (
     ShowerFileError,
@@ -29,8 +39,10 @@ from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
 from caloforge.processes import uninterrupted
 from caloforge.showers import (
+    ALONG_DEPTH,
     Floats,
     ImpossibleShowerError,
+    Particles,
     PointShowers,
     VoxelShowers,
     check_incident,
@@ -50,8 +62,6 @@ __all__ = [
 Kind = TypeVar("Kind", VoxelShowers, PointShowers)
 
 FORMAT_VERSION = 1
-COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-
 
 _ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
 _UNLIKELY = 1e-3  # chance below which an end of empty showers is told
@@ -98,6 +108,8 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     geometry: Geometry
     warns: bool = True
 
+    # names of the columns of the particles, which need not be there
+    _optional: ClassVar[Mapping[str, str]] = {"direction": "direction", "pdg": "pdg"}
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV
@@ -116,6 +128,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                     for name, value in self._file.attrs.items()
                 }
                 self._incident = self._find_incident()
+                self._of_particles = find_columns(self._file, len(self), self._optional)
                 self._open(wanted)
         except BaseException:
             self._file.close()
@@ -172,6 +185,14 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         self._check_incident(0, len(self))
         with blaming(self.path, self._incident_name):
             return self._read_incident(0, len(self))
+
+    @property
+    def particles(self) -> Particles:
+        """The incident particles of all showers."""
+        self._check_incident(0, len(self))
+        with blaming(self.path, "its particles"):
+            columns = self._read_particles(0, len(self))
+            return Particles(columns["energy_inc"], columns["direction"], columns["pdg"])
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A number for each shower that was written beside them, shape (n,); None if not there.
@@ -246,6 +267,16 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def _read_incident(self, start: int, stop: int) -> Floats:
         energies = np.asarray(self._incident[start:stop]).reshape(-1) * self._incident_unit
         return energies if energies.dtype == np.float64 else energies.astype(np.float32)
+
+    def _read_particles(self, start: int, stop: int) -> dict[str, Any]:
+        """The columns of the incident particles of showers start … stop - 1.
+
+        What a file does not say is the default: along the depth, and of the kind that its attribute
+        `particle` names, if any.
+        """
+        said = {name: d[start:stop] for name, d in self._of_particles.items()}
+        default = {"direction": ALONG_DEPTH, "pdg": code_of(self.attributes.get("particle"))}
+        return {"energy_inc": self._read_incident(start, stop), **default, **said}
 
     def _check_version(self) -> None:
         version = self._file.attrs.get("format_version", FORMAT_VERSION)
@@ -325,7 +356,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         except BaseException:
             self.close()
             raise
-        self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=1 << 12)
+        self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=ROWS)
 
     def close(self) -> None:
         """Close the file; what was written is complete only then.
@@ -350,6 +381,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
             )
         with self._writing():
             self._append(showers)
+            extend_columns(self._file, showers.particles, self._incident.shape[0])
             extend(self._incident, showers.energy_inc[:, None])
             self._n_written += len(showers)
 
@@ -359,7 +391,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         Raises:
             ValueError: if the numbers are not as many as the showers, or the name is taken.
         """
-        if name in self._file or values.shape != self._incident.shape[:1]:
+        if name in COLUMNS or name in self._file or values.shape != self._incident.shape[:1]:
             raise ValueError(
                 f"column {name!r} needs a name of its own and {self._incident.shape[0]} numbers, "
                 f"got shape {values.shape} beside {', '.join(self._file)}"
@@ -419,19 +451,3 @@ def geometry_attributes(geometry: Geometry) -> dict[str, str]:
     known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
     name = {"geometry": geometry.name}
     return name if known else name | {"geometry_definition": json.dumps(geometry.to_dict())}
-
-
-def growing(
-    group: h5py.Group, name: str, dtype: Any, shape: tuple[int, ...] = (), chunk: int = 1 << 16
-) -> h5py.Dataset:
-    """Create an empty, compressed dataset that grows along its first axis."""
-    return group.create_dataset(
-        name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape), **COMPRESSION
-    )
-
-
-def extend(dataset: h5py.Dataset, values: NDArray[Any]) -> None:
-    """Append values along the first axis."""
-    start = dataset.shape[0]
-    dataset.resize(start + len(values), axis=0)
-    dataset[start:] = values

@@ -3,6 +3,7 @@
 from caloforge.geometry.calochallenge import read_calochallenge_xml
 from caloforge.geometry.coarse import Coarsening
 from caloforge.geometry.layers import CartesianLayer, Layer, PolarLayer, SensorLayer
+from caloforge.geometry.official import OfficialSample, official_sample
 from caloforge.geometry.presets import (
     geometry_preset,
     geometry_presets,
@@ -16,11 +17,13 @@ __all__ = [
     "Coarsening",
     "Geometry",
     "Layer",
+    "OfficialSample",
     "PolarLayer",
     "SensorLayer",
     "geometry_preset",
     "geometry_presets",
     "ild_ecal",
     "ild_silicon_depths",
+    "official_sample",
     "read_calochallenge_xml",
 ]

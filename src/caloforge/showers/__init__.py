@@ -1,20 +1,23 @@
-"""Showers: voxel energies in sparse form, point clouds in ragged form, always validated."""
+"""Showers: voxel energies in sparse form, point clouds in ragged form, and their particles."""
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
+from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles
 from caloforge.showers.plausible import (
     ImpossibleShowerError,
     UnitsWarning,
     check_incident,
     check_units,
 )
-from caloforge.showers.points import PointShowers, unit_vectors
-from caloforge.showers.ragged import Floats, entries_of
+from caloforge.showers.points import PointShowers
+from caloforge.showers.ragged import entries_of
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
+    "ALONG_DEPTH",
     "ClusteredShowers",
     "Floats",
     "ImpossibleShowerError",
+    "Particles",
     "PointShowers",
     "Showers",
     "UnitsWarning",
@@ -23,7 +26,6 @@ __all__ = [
     "check_units",
     "clustered",
     "entries_of",
-    "unit_vectors",
 ]
 
 Showers = VoxelShowers | PointShowers

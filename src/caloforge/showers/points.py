@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
+from caloforge.showers.particles import Floats, floats
 from caloforge.showers.plausible import check_entries
-from caloforge.showers.ragged import (
-    Floats,
-    RaggedShowers,
-    floats,
-    integers,
-    sums,
-)
+from caloforge.showers.ragged import RaggedShowers, integers, sums
 from caloforge.showers.voxels import VoxelShowers
 
-__all__ = ["PointShowers", "unit_vectors"]
+__all__ = ["PointShowers"]
 
 _LAYERS = 256  # that their numbers in a byte can tell apart
-
-
-def _along_depth() -> Floats:
-    return np.array([0.0, 0.0, 1.0], dtype=np.float32)
-
-
-def unit_vectors(name: str, given: ArrayLike, n: int) -> Floats:
-    """Directions, one for all showers or one for each, as shape (n, 3).
-
-    Raises:
-        ValueError: for another shape, or vectors that are not of length 1.
-    """
-    vectors = floats(given)
-    if vectors.shape not in ((3,), (n, 3)):
-        raise ValueError(
-            f"{name} must have shape (3,) for all showers or {(n, 3)} for each, got {vectors.shape}"
-        )
-    length = np.linalg.norm(vectors, axis=-1)
-    if not (np.abs(length - 1) < 1e-4).all():  # false for NaN
-        raise ValueError(
-            f"{name} must hold vectors of length 1, got lengths from {length.min():.6g} to "
-            f"{length.max():.6g}: divide them by their lengths"
-        )
-    return np.broadcast_to(vectors, (n, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +34,14 @@ class PointShowers(RaggedShowers):
         geometry: the detector in whose layers the points lie.
         direction: unit vectors along which the incident particles fly, in the frame of the points
             with z along the depth, shape (n, 3), or (3,) for all; by default along z.
+        pdg: codes of the kinds of the incident particles, see `Particles`, shape (n,), or one for
+            all; by default 0, not known.
 
     Raises:
         ImpossibleShowerError: for incident energies that are not above 0 and finite, positions or
             energies that are not finite, or negative energies; names the first shower and point.
-        ValueError: for shapes that do not fit, layers outside the geometry, or directions that are
-            no unit vectors.
+        ValueError: for shapes that do not fit, layers outside the geometry, or particles that
+            `Particles` refuses.
     """
 
     x: Floats
@@ -76,9 +49,7 @@ class PointShowers(RaggedShowers):
     layer: NDArray[np.uint8]
     energy: Floats
     geometry: Geometry
-    direction: Floats = field(default_factory=_along_depth)
 
-    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc", "direction")
     columns: ClassVar[tuple[str, ...]] = ("x", "y", "layer", "energy")
 
     def __post_init__(self) -> None:
@@ -93,7 +64,6 @@ class PointShowers(RaggedShowers):
         for name in ("x", "y", "energy"):
             object.__setattr__(self, name, floats(getattr(self, name)))
         super().__post_init__()
-        object.__setattr__(self, "direction", unit_vectors("direction", self.direction, len(self)))
         for name, unit in {"x": "mm", "y": "mm", "energy": "MeV"}.items():
             check_entries(
                 name,
@@ -173,7 +143,11 @@ class PointShowers(RaggedShowers):
         inside = voxel >= 0
         counted = np.concatenate([[0], np.cumsum(inside)])
         return VoxelShowers(
-            self.energy_inc, counted[self.offset], voxel[inside], self.energy[inside], geometry
+            offset=counted[self.offset],
+            index=voxel[inside],
+            energy=self.energy[inside],
+            geometry=geometry,
+            **self.of_particles(),
         )
 
     def lost(self, projected: VoxelShowers) -> NDArray[np.float64]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
-from caloforge.showers.plausible import check_incident
+from caloforge.pdg import NOT_KNOWN
+from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles, Selection
 
-__all__ = ["Floats", "RaggedShowers"]
-
-Selection = slice | ArrayLike
-Floats = NDArray[np.floating[Any]]
-"""Energies and positions: float32, or float64 where an array of float64 was given."""
+__all__ = ["RaggedShowers"]
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
@@ -29,15 +26,6 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
     return given.astype(np.int64)
 
 
-def floats(values: ArrayLike) -> Floats:
-    """Double precision where an array has it, else single."""
-    given = np.asarray(values)
-    if given.dtype == np.float64 and isinstance(values, np.ndarray):
-        return given
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
-        return given.astype(np.float32, copy=False)
-
-
 class _InGeometry:
     geometry: Geometry  # a field that each kind of showers has behind its columns
 
@@ -46,6 +34,9 @@ class _InGeometry:
 class RaggedShowers(_InGeometry):
     """What voxels and points share: entries of all showers in one row, cut by `offset`.
 
+    Every shower has its incident particle: `energy_inc`, `direction` and `pdg`, which `particles`
+    holds together.
+
     Attributes:
         of_showers: names of the arrays with one entry for each shower.
         columns: names of those that `offset` cuts.
@@ -53,15 +44,18 @@ class RaggedShowers(_InGeometry):
 
     energy_inc: Floats
     offset: NDArray[np.int64]
+    direction: Floats = field(default=ALONG_DEPTH, kw_only=True)  # type: ignore[assignment]
+    pdg: NDArray[np.int32] = field(default=NOT_KNOWN, kw_only=True)  # type: ignore[assignment]
 
-    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc",)
+    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc", "direction", "pdg")
     columns: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "energy_inc", floats(self.energy_inc))
+        particles = Particles(self.energy_inc, self.direction, self.pdg)
+        object.__setattr__(self, "energy_inc", particles.energy)
+        object.__setattr__(self, "direction", particles.direction)
+        object.__setattr__(self, "pdg", particles.pdg)
         object.__setattr__(self, "offset", integers("offset", self.offset).astype(np.int64))
-        if self.energy_inc.ndim != 1:
-            raise ValueError(f"energy_inc must have shape (n,), got {self.energy_inc.shape}")
         if self.offset.shape != (len(self) + 1,):
             raise ValueError(
                 f"offset must have shape ({len(self) + 1},) for {len(self)} showers, "
@@ -77,7 +71,15 @@ class RaggedShowers(_InGeometry):
                 raise ValueError(
                     f"{name} must have shape ({self.offset[-1]},) as offset says, got {shape}"
                 )
-        check_incident(self.energy_inc)
+
+    @property
+    def particles(self) -> Particles:
+        """The incident particles, one a shower."""
+        return Particles(self.energy_inc, self.direction, self.pdg)
+
+    def of_particles(self) -> dict[str, NDArray[Any]]:
+        """The columns of the incident particles, for other showers of the same ones."""
+        return {name: getattr(self, name) for name in self.of_showers}
 
     def __len__(self) -> int:
         return len(self.energy_inc)

@@ -66,7 +66,15 @@ def score(
     event, index = np.divmod(cells[kept], readout.n_voxels)
     offset = np.zeros(len(energy_inc) + 1, dtype=np.int64)
     np.cumsum(np.bincount(event, minlength=len(energy_inc)), out=offset[1:])
-    return VoxelShowers(energy_inc, offset, index, energy[kept].astype(np.float32), readout)
+    return VoxelShowers(
+        energy_inc,
+        offset,
+        index,
+        energy[kept].astype(np.float32),
+        readout,
+        direction=gun.direction_in(detector.axis),
+        pdg=gun.pdg,
+    )
 
 
 def _find_voxels(
