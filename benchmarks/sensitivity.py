@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 import caloforge as cf
-from caloforge.evaluation import DEFAULT_METRICS, SmallSampleWarning
+from caloforge.evaluation import DEFAULT_METRICS, SharedShowersWarning, SmallSampleWarning
 
 NOISY_LAYER = 10
 SEEN = 3  # spreads above the floor
@@ -129,7 +129,8 @@ def main() -> None:
     }
     begin = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SmallSampleWarning)
+        for kind in (SmallSampleWarning, SharedShowersWarning):  # candidates are of one sample
+            warnings.simplefilter("ignore", kind)
         scores = cf.evaluate(
             reference,
             candidates,

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from caloforge.showers import PointShowers, VoxelShowers
 
 SHARED = Path(__file__).parents[2] / "shared"
-MARKER_OF_FIXTURE = {"geant4_data": "geant4", "chromium": "browser"}
+MARKER_OF_FIXTURE = {"geant4_data": "geant4", "chromium": "browser", "accelerator": "gpu"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where the tests of an accelerator compute: try them without one by `--device cpu`."""
+    parser.addoption("--device", default="cuda", help="of the tests marked gpu (default: cuda)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -120,6 +125,17 @@ def chromium() -> str:
         if path := shutil.which(name):
             return path
     pytest.skip("needs the browser Chromium (Debian, Ubuntu: apt-get install chromium)")
+
+
+@pytest.fixture(scope="session")
+def accelerator(request: pytest.FixtureRequest) -> str:
+    """The device of `--device`, if it is there."""
+    import torch
+
+    device: str = request.config.getoption("--device")
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs an accelerator, or --device cpu to try its tests without one")
+    return device
 
 
 @pytest.fixture

@@ -198,7 +198,13 @@ def test_bench_as_a_table(
     for text in ("1,234 parameters, 4,180 passes in a row", "Abacus, 2 cores, 25 GB; Sundial"):
         assert text in result.out
     timed = next(line for line in result.out.splitlines() if "4 threads" in line)
-    assert [cell.strip() for cell in timed.split("│")[2:-1]] == ["1", "312 ± 5", "3.2", "376", "3"]
+    assert [cell.strip() for cell in timed.split("│")[2:-1]] == [
+        "1",
+        "312.3 ± 4.6",
+        "3.2",
+        "376",
+        "3",
+    ]
     assert "cuda, batches of 10,000: not timed, out of memory" in result.out
     assert "cpu, batches of 100: timed too long, other programs left it 46 % of a core" in (
         result.out

@@ -13,7 +13,10 @@ from caloforge.evaluation import EvaluationWarning, SmallSampleWarning, separati
 from caloforge.evaluation.comparison import draws
 from caloforge.showers import UnitsWarning
 
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning"),
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SharedShowersWarning"),
+]
 DISTANCES = ("separation", "wasserstein")
 
 

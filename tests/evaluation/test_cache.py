@@ -12,7 +12,10 @@ from caloforge.evaluation import Sample, evaluate
 from caloforge.evaluation.cache import Cache, content_hash
 from caloforge.evaluation.sample import pack, unpack
 
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning"),
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SharedShowersWarning"),
+]
 
 
 @pytest.fixture(scope="module")

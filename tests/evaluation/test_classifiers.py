@@ -248,7 +248,7 @@ def test_uncalibrated_outputs_keep_their_margin(rng):
 def test_only_published_tests_of_as_many_showers_are_comparable(name, size, comparable, bundled):
     assert bundled.geometry.name == "calochallenge-2"
     metric = classifier_metric(name, Sample.of(bundled[:20]), 0.015)
-    assert metric.is_comparable(size) is comparable
+    assert metric.is_comparable(size, bundled.geometry) is comparable
 
 
 def test_the_metric_of_a_protocol_has_its_name_and_its_runs(slab):

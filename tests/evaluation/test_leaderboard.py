@@ -8,6 +8,7 @@ import pytest
 
 from caloforge.evaluation import Score, leaderboard
 from caloforge.evaluation.leaderboard import published_table
+from caloforge.geometry import geometry_preset
 
 
 def score(metric, observable, candidate, value, floor=0.0, *, comparable=False):
@@ -41,7 +42,7 @@ def test_candidates_stand_on_top_in_the_units_of_the_table():
         score("prdc", "density", "mine", 0.9, 1.0, comparable=True),
         score("wasserstein", "occupancy", "mine", 0.1),  # not in the table
     ]
-    table = published_table("calochallenge-2", scores, ["mine"])
+    table = published_table(geometry_preset("calochallenge-2"), scores, ["mine"])
     assert table.columns == (("Fréchet physics distance × 1000", False), ("Density", True))
     assert [(row.name, row.kind) for row in table.rows[:3]] == [
         ("mine", "candidate"),
@@ -57,5 +58,5 @@ def test_candidates_stand_on_top_in_the_units_of_the_table():
 def test_other_geometries_have_no_table():
     assert leaderboard("ild-30") == {}
     scores = [score("fpd", "fpd", "mine", 0.02)]
-    assert published_table("ild-30", scores, ["mine"]) is None
-    assert published_table("calochallenge-2", [], ["mine"]) is None
+    assert published_table(geometry_preset("ild-30"), scores, ["mine"]) is None
+    assert published_table(geometry_preset("calochallenge-2"), [], ["mine"]) is None

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from caloforge.evaluation.comparison import Comparison, Outputs
-from caloforge.evaluation.measurement import Measured, Plan, measure
+from caloforge.evaluation.measurement import Measured, Plan, measure, scored
+from caloforge.evaluation.metrics.undetermined import undetermined
 
 
 class MeanDifference:
@@ -93,6 +94,60 @@ def test_what_was_measured_comes_back_from_its_arrays(rng):
         np.testing.assert_array_equal(back.values[name], values)
     for name, column in vars(found.outputs["small-shower"]).items():
         np.testing.assert_array_equal(getattr(back.outputs["small-shower"], name), column)
+
+
+class Undetermined:
+    """A metric that has no value where the candidate is constant, and says so."""
+
+    name = "undetermined"
+    repeats = 4
+    max_size = None
+    is_random = False
+
+    def compare(self, reference, candidate, seed):
+        values = {"width": float(candidate["x"].std()), "mean": float(candidate["x"].mean())}
+        if not values["width"] > 0:
+            values["width"] = undetermined("width", "all showers have one energy")
+        np.log(candidate["x"] - 2)  # of interest to whoever wrote it, not to the reader
+        return Comparison(values)
+
+
+def test_what_a_metric_warns_of_stands_where_its_value_is_missing():
+    metric, ones = Undetermined(), {"x": np.full(20, 3.0)}
+    found = measure(metric, ones, ones, plan(metric, 20, 20), "candidate")
+    assert found.notes == ("width is not determined: all showers have one energy",)
+    assert found.reason("width") == "width is not determined: all showers have one energy"
+    assert found.reason("mean") == ""
+    assert Measured.unpack(found.pack()).notes == found.notes
+
+
+def test_other_warnings_of_a_metric_reach_who_calls_it():
+    metric, numbers = Undetermined(), {"x": np.arange(20) + 0.5}
+    with pytest.warns(RuntimeWarning, match="invalid value encountered in log"):
+        found = measure(metric, numbers, numbers, plan(metric, 20, 20), "candidate")
+    assert found.notes == ()
+
+
+def test_a_value_that_is_missing_without_a_word_is_explained_by_the_draws():
+    found = Measured(
+        {"a": np.array([1.0, np.nan, 2.0]), "b": np.array([np.nan] * 3), "c": np.array([1.0])}
+    )
+    assert found.reason("a") == "only 2 of 3 draws gave a value"
+    assert found.reason("b") == "it cannot be determined from these showers"
+    assert found.reason("c") == "its error is not known, as it was taken once"
+
+
+def test_a_score_says_in_which_layers_value_and_floor_are_not_both_there(bundled):
+    metric, nan = MeanDifference(), np.nan
+    metric.is_comparable = lambda size, geometry: False
+    found = Measured({"x": np.add.outer([0, 1], [1, 1, 1, nan, nan, nan])})
+    floor = Measured({"x": np.add.outer([0, 1], [1, nan, 1, 1, 1, nan])})
+    score = scored(metric, "x", "mine", found, floor, 10, bundled.geometry)
+    assert score.reason == (
+        "no value in layers 3 to 4, which its mean leaves out; "
+        "no floor in layer 1, which its mean leaves out"
+    )
+    assert scored(metric, "x", "mine", found, found, 10, bundled.geometry).reason == ""
 
 
 class Reading:

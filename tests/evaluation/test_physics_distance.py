@@ -240,8 +240,8 @@ def test_the_discrepancy_of_equal_distributions_is_0_in_the_mean(rng):
 def test_large_samples_are_compared_as_published(bundled, monkeypatch, metric, published):
     sample = Sample.of(bundled[:60])
     distance = metric(sample, sample.threshold)
-    assert distance.is_comparable(50_000)
-    assert not distance.is_comparable(49_999)
+    assert distance.is_comparable(50_000, bundled.geometry)
+    assert not distance.is_comparable(49_999, bundled.geometry)
     monkeypatch.setattr("caloforge.evaluation.metrics.high_level.PUBLISHED_SIZE", 30)
     columns = distance.columns(sample)["features"][:, ::20]
     sides = [{"features": columns[start::2]} for start in (0, 1)]

@@ -16,7 +16,10 @@ from caloforge.evaluation.metrics.caloclouds import PointDistance
 from caloforge.evaluation.sample import pack, unpack
 from caloforge.geometry import Geometry, SensorLayer, geometry_preset
 
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning"),
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SharedShowersWarning"),
+]
 
 # Two layers of two cells of 10 mm with a gap of 2 mm between, around the axis.
 GAP = SensorLayer((-11.0, 1.0), (-5.0,), 1, 10.0)

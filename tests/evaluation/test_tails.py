@@ -22,13 +22,13 @@ N = 200
 
 @pytest.fixture(scope="module")
 def electrons(shared_data):
-    return cf.read(shared_data / "electrons-1-100GeV_calochallenge-2_test.h5")[: 2 * N]
+    return cf.read(shared_data / "electrons-1-100GeV_calochallenge-2_test.h5")[: 3 * N]
 
 
 @pytest.fixture(scope="module")
 def halves(electrons):
     reference = Sample.of(electrons[:N])
-    return reference, Sample.of(electrons[N:], edges=reference.spectrum.edges)
+    return reference, Sample.of(electrons[N : 2 * N], edges=reference.spectrum.edges)
 
 
 def outputs_of(reference, candidate):
@@ -145,10 +145,10 @@ def test_empty_showers_have_their_tail(halves):
 def test_an_evaluation_finds_the_showers_that_a_generator_spoiled(electrons, tmp_path):
     """Every tenth generated shower has three times the energy: those are the tail."""
     spoiled = np.arange(N) % 10 == 0
-    generated = electrons[N:]
+    generated = electrons[N : 2 * N]
     factor = np.where(spoiled, np.float32(3), np.float32(1))[generated.event()]
     generated = dataclasses.replace(generated, energy=generated.energy * factor)
-    ask = {"metrics": ["small-shower"], "other": electrons[:N], "cache": tmp_path}
+    ask = {"metrics": ["small-shower"], "other": electrons[2 * N :], "cache": tmp_path}
     first, again = (evaluate(electrons[:N], {"mine": generated}, **ask) for _ in range(2))
     tail = first.tails["mine"].candidate
     assert first.tails["mine"].protocol == "small-shower"

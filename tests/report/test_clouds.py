@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import caloforge as cf
 from caloforge.evaluation import point_features
+from caloforge.geometry import ild_ecal
 from caloforge.report.histograms import content, count_edges
 from caloforge.report.page import _command, _summary
 from caloforge.report.panels import sections
 from caloforge.report.tables import groups
 
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning"),
+    pytest.mark.filterwarnings("ignore::caloforge.evaluation.SharedShowersWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +88,16 @@ def test_the_page_says_what_was_lost_and_has_tables_of_cells_and_of_points(score
 @pytest.mark.parametrize(
     ("cells", "options"),
     [
-        ("ild-30", "--geometry ild-30 "),
-        ("ild-ecal at (37.5, -36.1)", "--geometry ild-ecal --impact 37.5,-36.1 "),
+        (cf.geometry_preset("ild-30"), "--geometry ild-30 "),
+        (ild_ecal((37.5, -36.1)), "--impact 37.5,-36.1 "),
+        (dataclasses.replace(ild_ecal((37.5, -36.1)), name="mine"), "--impact 37.5,-36.1 "),
     ],
 )
 def test_the_command_of_the_page_names_the_cells(scores, cells, options):
-    origin = {"file": "points.h5", "projected_into": cells}
+    origin = {"file": "points.h5", "projected_into": cells.name}
     provenance = {**scores.provenance, "reference": origin, "candidates": {"fake": origin}}
-    ((_, command),) = _command({**provenance, "geometry": cells})
+    source = dataclasses.replace(scores.reference.source, geometry=cells)
+    reference = dataclasses.replace(scores.reference, source=source)
+    found = dataclasses.replace(scores, provenance=provenance, reference=reference)
+    ((_, command),) = _command(found)
     assert options in command

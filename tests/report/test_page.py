@@ -10,6 +10,7 @@ from base64 import b64decode
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
@@ -77,7 +78,7 @@ PROBE = """
   turn("feature", "3");
   turn("layer", "20");
   const names = () =>
-    [...document.querySelectorAll("#overview tr.candidate th")].map((th) => th.textContent.trim());
+    [...document.querySelectorAll("#overview tr.candidate .name")].map((name) => name.textContent);
   const order = [names()];
   document.querySelector('button[data-column="1"]').click();
   order.push(names());
@@ -125,6 +126,15 @@ def test_the_page_shows_every_score(text, scores):
     for _, _, row in scores.rows():
         assert row[0].title in table
     assert text.count("<tr>") >= len(scores.rows())
+
+
+def test_the_page_says_what_is_shared_which_way_is_worse_and_why_a_value_is_missing(text, scores):
+    (shared,) = scores.shared
+    assert str(escape(shared.text)) in text
+    assert str(escape(f"{scores.values[0].title}: {scores.values[0].reason}")) in text
+    assert "<small>holds 7 Geant4 showers</small>" in text
+    for words in ("lower is better", ">better</th>", ">lower</td>", "farthest off"):
+        assert words in text
 
 
 def test_the_page_tells_where_everything_came_from(text, scores):

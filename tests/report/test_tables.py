@@ -23,21 +23,30 @@ def make(scores, **rows):
 
 
 def cells(scores):
-    return {title: row for group in groups(scores) for title, _, row in group.rows}
+    return {title: row for group in groups(scores) for title, *_, row in group.rows}
 
 
 def test_of_distances_the_lowest_is_best(scores):
     row = cells(make(scores, wasserstein__occupancy=[(2, 0.1), (1.2, 0.1), (9, 0.1)]))["Occupancy"]
     assert [cell.best for cell in row] == [False, True, False]
     assert [cell.mark for cell in row] == ["far", "floor", "far"]
-    assert [cell.note for cell in row] == ["× 2", "× 1.2", "× 9"]
+    assert [cell.note for cell in row] == ["far above, × 2", "× 1.2", "far above, × 9"]
 
 
 def test_of_what_has_no_direction_the_nearest_to_the_floor_is_best(scores):
     row = cells(make(scores, prdc__density=[(0.5, 0.1), (1.1, 0.1), (1.4, 0.1)]))["Density"]
     assert [cell.best for cell in row] == [False, True, False]
     assert [cell.mark for cell in row] == ["seen", "floor", "seen"]
+    assert [cell.note for cell in row] == ["below", "", "above"]
     assert [cell.key for cell in row] == pytest.approx([0.5, 0.1, 0.4])
+
+
+def test_a_candidate_with_a_floor_of_its_own_has_it_beside_its_value(scores):
+    table = make(scores, prdc__density=[(1, 0.1)] * 3)
+    shorter = dataclasses.replace(table.values[2], floor=1.2, n_showers=200)
+    table = dataclasses.replace(table, values=(*table.values[:2], shorter))
+    assert [cell.note for cell in cells(table)["Density"]] == ["", "", "floor 1.20 ± 0.10"]
+    assert "1.00 ± 0.10 (floor 1.20 ± 0.10)" in table.to_markdown()
 
 
 def test_none_is_best_where_all_are_at_the_floor(scores):
@@ -45,14 +54,65 @@ def test_none_is_best_where_all_are_at_the_floor(scores):
     assert not any(cell.best for cell in row)
 
 
-def test_a_candidate_without_a_value_is_far_and_never_best(scores):
+def test_a_candidate_without_a_value_is_never_best_and_the_page_says_why(scores):
     pairs = [(math.nan, math.nan), (2, 0.1), (3, 0.1)]
     table = make(scores, wasserstein__occupancy=pairs)
+    first = dataclasses.replace(table.values[0], reason="no voxel has energy")
+    table = dataclasses.replace(table, values=(first, *table.values[1:]))
     row = cells(table)["Occupancy"]
-    assert [cell.mark for cell in row] == ["far", "far", "far"]
+    assert [cell.mark for cell in row] == ["unknown", "far", "far"]
     assert [cell.best for cell in row] == [False, True, False]
-    assert row[0].text == "nothing in range"
-    assert overview(table).rows[0][2] == "Occupancy (Wasserstein)"
+    assert row[0].text == "no value"
+    assert "no voxel has energy" in row[0].hint
+    assert [group.reasons for group in groups(table)] == [["a, Occupancy: no voxel has energy"]]
+    assert overview(table).rows[0][1:3] == ("0 of 1", "1 without a value")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "mark", "verdict"),
+    [
+        ("prdc__precision", 0.5, "far", "far below"),
+        ("prdc__precision", 1.5, "far", "far above"),
+        ("wasserstein__occupancy", 0.5, "floor", "below"),
+        ("wasserstein__occupancy", 1.3, "seen", "above"),
+        ("small-shower__jsd", 0.5, "floor", "below"),
+        ("wasserstein__occupancy", 1.1, "floor", "at the floor"),
+    ],
+)
+def test_a_verdict_names_the_side_of_the_floor_and_counts_the_bad_one(
+    scores, key, value, mark, verdict
+):
+    """The floor is 1.00 ± 0.05: two spreads are 0.14."""
+    found = make(scores, **{key: [(value, 0.05)] * 3})
+    score = dataclasses.replace(found.values[0], floor_error=0.05)
+    assert (score.mark, score.verdict) == (mark, verdict)
+
+
+def test_an_auc_below_one_half_is_as_bad_as_one_above():
+    for value in (0.35, 0.65):
+        score = Score("small-shower", "auc", "a", value, 0.01, 0.5, 0.01, 500)
+        assert score.mark == "far"
+        assert score.excess == pytest.approx(0.15 / math.hypot(0.01, 0.01))
+    assert score.quantity.better == "near 0.5"
+
+
+def test_draws_that_all_agree_make_any_difference_a_gross_one():
+    same = Score("prdc", "precision", "a", 1.0, 0.0, 1.0, 0.0, 500)
+    assert (same.mark, same.verdict) == ("floor", "at the floor")
+    lower = dataclasses.replace(same, value=0.9)
+    assert (lower.mark, lower.verdict) == ("far", "far below")
+
+
+def test_scores_without_an_error_are_not_judged(scores):
+    score = Score("pearson", "mean", "a", 1.0, math.nan, 1.0, math.nan, 500)
+    assert (score.mark, score.verdict) == ("unknown", "not known")
+
+
+def test_the_jsd_is_not_said_to_be_an_auc(scores):
+    found = make(scores, **{"small-shower__jsd": [(-0.02, 0.01)] * 3})
+    (group,) = groups(found)
+    assert "another measure" in group.text
+    assert group.rows[0][1] == "lower"
 
 
 def test_scores_are_shown_with_their_scale(scores):
@@ -82,7 +142,7 @@ def test_the_overview_shows_the_mean_and_the_worst_mark_of_a_metric(scores):
     assert [cell.note for cell in (first, second, third)] == ["2/2", "1/2", "1/2"]
     assert first.best
     assert [row[1] for row in found.rows] == ["2 of 2", "1 of 2", "1 of 2"]
-    assert found.rows[1][2] == "Voxel energy spectrum (Separation)"
+    assert found.rows[1][2] == "Voxel energy spectrum (Separation), far above"
 
 
 def test_every_candidate_has_a_row_and_every_cell_its_column(twenty):
@@ -94,7 +154,7 @@ def test_every_candidate_has_a_row_and_every_cell_its_column(twenty):
 def test_a_candidate_that_a_metric_was_not_taken_of_has_an_empty_cell(scores):
     whole = make(scores, fpd__fpd=[(1, 0.1)] * 3)
     part = dataclasses.replace(whole, values=whole.values[:2])
-    assert [row[3][0].text != "–" for row in overview(part).rows] == [True, True, False]
+    assert [row[3][0].text != "not taken" for row in overview(part).rows] == [True, True, False]
 
 
 def test_times_stand_by_device_and_batch_size_and_say_why_one_is_missing(timing):
@@ -102,6 +162,10 @@ def test_times_stand_by_device_and_batch_size_and_say_why_one_is_missing(timing)
     assert table.batch_sizes == [1, 10000]
     cpu, gpu = table.rows
     assert cpu[:4] == ("mine", "cpu, threads: 1", "1,234,567", "812 MB")
-    assert cpu[4] == [("812.4 ± 3.1", "10 runs of 1,000 showers"), ("–", "would take an hour")]
-    assert gpu[4][1] == ("–", "not measured")
+    assert cpu[4] == [
+        ("812.4 ± 3.1", "10 runs of 1,000 showers"),
+        ("not timed", "would take an hour"),
+    ]
+    assert gpu[4][1] == ("not timed", "not timed")
+    assert table.notes.pop(0) == "mine, cpu, 10,000 at once: would take an hour."
     assert table.notes == ["Some CPU, 8 cores, 32 GB; Some GPU.", "Mean and spread of ten runs."]

@@ -89,7 +89,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _print_table(timing: Timing) -> None:
-    from caloforge.evaluation.scores import format_value
+    from caloforge.evaluation.digits import format_number, format_value
 
     machine = timing.hardware
     table = Table(
@@ -110,8 +110,8 @@ def _print_table(timing: Timing) -> None:
         values = ["–"] * 4
         if row.ms_per_shower is not None:
             values = [
-                format_value(row.ms_per_shower, row.ms_per_shower_std or 0),
-                f"{1e3 / row.ms_per_shower:,.3g}",
+                format_value(row.ms_per_shower, row.ms_per_shower_std),
+                format_number(1e3 / row.ms_per_shower),
                 f"{row.peak_memory_MB:,.0f}",
                 f"{row.n_showers:,}",
             ]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from caloforge.upload import upload
+
 __all__ = ["MarkovChain", "NoisePrediction", "quadratic_schedule"]
 
 NoisePrediction = Callable[[Tensor, Tensor], Tensor]
@@ -62,7 +64,7 @@ class MarkovChain:
             step: t - 1, from 0 to T - 1, shape (n,).
             noise: standard normal, the shape of x.
         """
-        kept = self.alpha_bar.to(x)[step].reshape(-1, *[1] * (x.ndim - 1))
+        kept = upload(self.alpha_bar, x.device, x.dtype)[step].reshape(-1, *[1] * (x.ndim - 1))
         return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
     def back(self, epsilon: NoisePrediction, noise: Tensor, *, rng: torch.Generator) -> Tensor:
@@ -78,15 +80,15 @@ class MarkovChain:
             noise: x^(T), standard normal, shape (n, ...).
             rng: source of z.
         """
-        beta = self.beta
-        alpha_bar = self.alpha_bar
+        beta, alpha_bar = self.beta, self.alpha_bar
         before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
         pull = (beta / (1 - alpha_bar).sqrt()).tolist()
         shrink = (1 - beta).sqrt().tolist()
         spread = (beta * (1 - before) / (1 - alpha_bar)).sqrt().tolist()
+        betas = beta.tolist()
         x = noise
         for i in reversed(range(self.steps)):
-            x = (x - pull[i] * epsilon(x, beta[i].to(x))) / shrink[i]
+            x = (x - pull[i] * epsilon(x, x.new_full((), betas[i]))) / shrink[i]
             if spread[i]:
                 z = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
                 x = x.add(z, alpha=spread[i])

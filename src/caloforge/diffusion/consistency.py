@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from caloforge.diffusion.continuous import Denoiser, NoiseLevels
+from caloforge.upload import upload
 
 __all__ = ["Consistency", "Neighbours", "consistency_loss", "neighbours"]
 
@@ -94,7 +95,7 @@ def neighbours(
         intervals: between the levels of the grid, of which each point has one.
         rng: source of intervals and noise.
     """
-    grid = levels.grid(intervals + 1)[:-1].to(x)
+    grid = upload(levels.grid(intervals + 1)[:-1], x.device, x.dtype)
     number = torch.randint(intervals, (len(x),), generator=rng, device=x.device)
     noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
     high, low = grid[number], grid[number + 1]

@@ -13,7 +13,12 @@ from caloforge.evaluation.catalogue import (
     metric_names,
 )
 from caloforge.evaluation.clouds import Clouds
-from caloforge.evaluation.comparison import EvaluationWarning, Outputs, SmallSampleWarning
+from caloforge.evaluation.comparison import (
+    EvaluationWarning,
+    Outputs,
+    SharedShowersWarning,
+    SmallSampleWarning,
+)
 from caloforge.evaluation.leaderboard import leaderboard
 from caloforge.evaluation.metrics.correlation import correlation_difference, pearson
 from caloforge.evaluation.metrics.neighbours import prdc, voxel_features
@@ -73,6 +78,7 @@ __all__ = [
     "Sample",
     "Score",
     "Scores",
+    "SharedShowersWarning",
     "SmallSampleWarning",
     "Tail",
     "Tails",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,16 @@ import numpy as np
 from caloforge import __version__
 from caloforge.evaluation.cache import LIBRARIES, Cache, content_hash
 from caloforge.evaluation.catalogue import chosen_metrics, default_metrics, make_metric
-from caloforge.evaluation.compared import REFERENCE, Compared
+from caloforge.evaluation.compared import OTHER, REFERENCE, Compared
 from caloforge.evaluation.comparison import Columns, Metric, Outputs
-from caloforge.evaluation.measurement import Measured, Plan, Side, measure
-from caloforge.evaluation.observables import ShowerSource
+from caloforge.evaluation.copies import fingerprints
+from caloforge.evaluation.measurement import Measured, Plan, Side, measure, noting, scored
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
+from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample, pack, unpack
-from caloforge.evaluation.scores import Score, Scores
+from caloforge.evaluation.score import Score
+from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.tails import Tails, find_tails
 from caloforge.geometry import Geometry
 
@@ -84,39 +89,41 @@ def evaluate(
 
     Raises:
         ValueError: without candidates, for an unknown metric, for different geometries, or for
-            samples of less than 20 showers.
+            samples of less than 20 showers, copies not counted.
 
     Warns:
+        SharedShowersWarning: if samples have showers in common or more than once, see
+            `fingerprints`. The floor is taken without them; what a candidate has is counted.
         SmallSampleWarning: if n is below 1,000.
         EvaluationWarning: if a candidate's incident energies are not distributed as the
             reference's.
+        UndeterminedWarning: where the samples do not determine a value, which then is NaN.
         UnitsWarning: if the energies of a sample look as if they were not in MeV.
     """
-    compared = Compared.of(reference, candidates, other, geometry)
-    if metrics is None:
-        metrics = default_metrics(compared.reference.geometry, of_points=compared.are_points)
-    chosen = chosen_metrics(metrics)
     if unknown := set(timing or {}) - set(candidates):
         raise ValueError(f"timing is of {sorted(unknown)}, candidates are {sorted(candidates)}")
-    work = _Assessment(
-        Cache(None if cache is None else Path(cache)),
-        seed,
-        _Steps(1 + (other is not None) + len(candidates) * (1 + len(chosen)), progress),
+    chosen = None if metrics is None else chosen_metrics(metrics)
+    work = _Assessment(Cache(None if cache is None else Path(cache)), seed, _Steps(progress))
+    compared = Compared.of(
+        reference, candidates, other, geometry, partial(work.fingerprints, threshold=threshold)
     )
+    if chosen is None:
+        chosen = default_metrics(compared.reference.geometry, of_points=compared.are_points)
+    work.steps.total = 1 + (other is not None) + len(candidates) * (1 + len(chosen))
     sample = work.sample(compared.reference, REFERENCE, threshold)
     # All at once, so that what does not fit the geometry is refused before hours of work.
-    made = [make_metric(name, sample, work.steps.train) for name in chosen]
+    made = [_Columns.make(name, sample, work.steps.train) for name in chosen]
     second = None
     if compared.other is not None:
-        second = work.sample(compared.other, "other Geant4", sample.threshold, sample)
+        second = work.sample(compared.other, OTHER, sample.threshold, sample)
     samples = {
         name: work.sample(showers, name, sample.threshold, sample)
         for name, showers in compared.candidates.items()
     }
     scores: list[Score] = []
     outputs: dict[tuple[str, str], Outputs] = {}
-    for metric in made:
-        for value, protocols in work.scores(metric, sample, second, samples):
+    for columns in made:
+        for value, protocols in work.scores(columns, sample, second, samples):
             scores += value
             outputs.update(protocols)
     origins = {
@@ -127,7 +134,16 @@ def evaluate(
     settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}
     provenance = {**origins, "geometry": sample.geometry.name, **settings, **_software()}
     tails = _tails(outputs, sample, samples)
-    return Scores(tuple(scores), sample, samples, provenance, outputs, dict(timing or {}), tails)
+    return Scores(
+        tuple(scores),
+        sample,
+        samples,
+        provenance,
+        outputs,
+        dict(timing or {}),
+        tails,
+        compared.shared,
+    )
 
 
 def _tails(
@@ -144,8 +160,8 @@ def _tails(
 class _Steps:
     """Steps of the work, each announced when it begins."""
 
-    total: int
     progress: Callable[[EvaluationProgress], None] | None
+    total: int = 0
     begun: int = 0
     task: str = ""
     run: int = 0
@@ -174,15 +190,27 @@ class _Assessment:
     cache: Cache
     seed: int
     steps: _Steps
-    hashes: dict[int, str] = field(default_factory=dict)
+    # With the source, so that no other one takes its place in memory and its number with it.
+    hashes: dict[int, tuple[ShowerSource, str]] = field(default_factory=dict)
 
     def _hash(self, showers: ShowerSource) -> str:
         """Content hash, taken once for each source and only if something is kept."""
         if self.cache.folder is None:
             return ""
         if id(showers) not in self.hashes:
-            self.hashes[id(showers)] = content_hash(showers)
-        return self.hashes[id(showers)]
+            self.hashes[id(showers)] = showers, content_hash(showers)
+        return self.hashes[id(showers)][1]
+
+    def fingerprints(self, showers: ShowerSource, threshold: float | None) -> Floats:
+        """What copies of showers are found by."""
+        limit = showers.geometry.threshold if threshold is None else threshold
+        key = {"result": "fingerprints", "showers": self._hash(showers), "threshold": limit}
+        return self.cache.fetch(
+            key,
+            lambda: fingerprints(showers, limit),
+            lambda found: {"fingerprints": found},
+            lambda arrays: arrays["fingerprints"],
+        )
 
     def sample(
         self,
@@ -217,13 +245,13 @@ class _Assessment:
 
     def scores(
         self,
-        metric: Metric,
+        columns: _Columns,
         reference: Sample,
         other: Sample | None,
         candidates: Mapping[str, Sample],
-    ) -> Iterable[tuple[list[Score], dict[tuple[str, str], Outputs]]]:
+    ) -> Iterator[tuple[list[Score], dict[tuple[str, str], Outputs]]]:
         """Scores of one metric, candidate by candidate; a floor is taken once for each size."""
-        columns = _Columns(metric)
+        metric = columns.metric
         floors: dict[tuple[Any, ...], Measured] = {}
         for candidate, sample in candidates.items():
             self.steps.begin(f"{metric.name} of {candidate}")
@@ -240,10 +268,12 @@ class _Assessment:
                 floors[draws] = self._measured(
                     columns, plan, reference, other or reference, "other"
                 )
+                _warn_of(f"the floor of {metric.name}", floors[draws].notes)
             floor = floors[draws]
             found = self._measured(columns, plan, reference, sample, "candidate")
+            _warn_of(f"{metric.name} of {candidate}", found.notes)
             scores = [
-                _score(metric, observable, candidate, found, floor, plan.size)
+                scored(metric, observable, candidate, found, floor, plan.size, reference.geometry)
                 for observable in found.values
             ]
             yield scores, {(key, candidate): out for key, out in found.outputs.items()}
@@ -264,19 +294,14 @@ class _Assessment:
             **plan.settings(side),
         }
 
+        def compute(number: int | None) -> Measured:
+            (first, said), (second, also) = columns.of(reference), columns.of(against)
+            found = measure(columns.metric, first, second, plan, side, number=number)
+            return replace(found, notes=tuple(dict.fromkeys((*said, *also, *found.notes))))
+
         def take(number: int | None) -> Measured:
             return self.cache.fetch(
-                {**key, "draw": number},
-                lambda: measure(
-                    columns.metric,
-                    columns.of(reference),
-                    columns.of(against),
-                    plan,
-                    side,
-                    number=number,
-                ),
-                Measured.pack,
-                Measured.unpack,
+                {**key, "draw": number}, partial(compute, number), Measured.pack, Measured.unpack
             )
 
         if not columns.metric.is_random:
@@ -291,40 +316,40 @@ class _Assessment:
 
 
 class _Columns:
-    """What one metric needs of each sample: taken when it is first asked for, the last two kept."""
+    """What one metric needs of each sample: taken when it is first asked for, the last two kept.
 
-    def __init__(self, metric: Metric) -> None:
+    Args:
+        metric: the metric.
+        notes: what is not determined since it was fitted to this reference.
+    """
+
+    def __init__(self, metric: Metric, notes: Sequence[str]) -> None:
         self.metric = metric
-        self._taken: dict[int, Columns] = {}
+        self._notes = notes
+        self._taken: dict[int, tuple[Columns, tuple[str, ...]]] = {}
 
-    def of(self, sample: Sample) -> Columns:
-        """Columns of a sample; those of the first one, the reference, are kept to the end."""
+    @classmethod
+    def make(cls, name: str, reference: Sample, progress: Callable[[int, int], None]) -> _Columns:
+        """Those of a metric by name, fitted to a reference."""
+        notes: list[str] = []
+        with noting(notes):
+            metric = make_metric(name, reference, progress)
+        return cls(metric, notes)
+
+    def of(self, sample: Sample) -> tuple[Columns, tuple[str, ...]]:
+        """Columns of a sample, and why some are not determined; the reference's are kept."""
         if id(sample) not in self._taken:
             first = dict(list(self._taken.items())[:1])
-            self._taken = {**first, id(sample): self.metric.columns(sample)}
+            notes = list(self._notes)
+            with noting(notes):
+                columns = self.metric.columns(sample)
+            self._taken = {**first, id(sample): (columns, tuple(notes))}
         return self._taken[id(sample)]
 
 
-def _score(
-    metric: Metric, observable: str, candidate: str, found: Measured, floor: Measured, size: int
-) -> Score:
-    value, error, layers = found.summary(observable)
-    floor_value, floor_error, floor_layers = floor.summary(observable)
-    return Score(
-        metric=metric.name,
-        observable=observable,
-        candidate=candidate,
-        value=value,
-        error=error,
-        floor=floor_value,
-        floor_error=floor_error,
-        n_showers=size,
-        comparable=metric.is_comparable(size),
-        layers=layers,
-        floor_layers=floor_layers,
-        layer_errors=found.layer_errors(observable),
-        floor_layer_errors=floor.layer_errors(observable),
-    )
+def _warn_of(what: str, notes: Iterable[str]) -> None:
+    for note in notes:
+        warnings.warn(f"{what}: {note}", UndeterminedWarning, stacklevel=4)
 
 
 def _origin(sample: Sample) -> dict[str, Any]:

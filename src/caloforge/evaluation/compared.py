@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
-from caloforge.evaluation.comparison import EvaluationWarning, SmallSampleWarning
-from caloforge.evaluation.observables import ShowerSource
+from caloforge.evaluation.comparison import (
+    EvaluationWarning,
+    SharedShowersWarning,
+    SmallSampleWarning,
+)
+from caloforge.evaluation.copies import Chosen, Shared, find_shared, same_showers
+from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource, Projected, in_voxels
 from caloforge.geometry import Geometry
 from caloforge.showers import check_units
 
-__all__ = ["REFERENCE", "Compared"]
+__all__ = ["OTHER", "REFERENCE", "Compared"]
 
-REFERENCE = "Geant4"
+REFERENCE, OTHER = "Geant4", "other Geant4"
 FEW_SHOWERS = 1000
 LOOKED_AT = 1000  # showers whose energies are compared with their incident ones
+FEWEST_SHOWERS = 20
+
+Source = ShowerSource | PointSource
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,22 +36,25 @@ class Compared:
     """Showers in the voxels of one geometry.
 
     Args:
-        reference: Geant4 showers.
+        reference: Geant4 showers, each once.
         candidates: generated showers by name.
-        other: a second sample of Geant4 showers.
+        other: a second sample of Geant4 showers, none of which is in the first.
+        shared: showers that the samples had in common when they were given.
     """
 
     reference: ShowerSource
     candidates: Mapping[str, ShowerSource]
     other: ShowerSource | None
+    shared: tuple[Shared, ...] = ()
 
     @classmethod
     def of(
         cls,
-        reference: ShowerSource | PointSource,
-        candidates: Mapping[str, ShowerSource | PointSource],
-        other: ShowerSource | PointSource | None,
+        reference: Source,
+        candidates: Mapping[str, Source],
+        other: Source | None,
         geometry: Geometry | None,
+        fingerprints: Callable[[ShowerSource], Floats],
     ) -> Compared:
         """Point clouds are projected into the geometry, or the reference's; then all are checked.
 
@@ -52,13 +64,29 @@ class Compared:
         Warns:
             EvaluationWarning: see `evaluate`.
         """
+        if not candidates:
+            raise ValueError("evaluate needs at least one candidate: candidates={'name': showers}")
+        if taken := {REFERENCE, OTHER} & set(candidates):
+            raise ValueError(
+                f"{min(taken)!r} names the reference: give the candidate another name"
+                if REFERENCE in taken
+                else f"{OTHER!r} names the showers of the floor: give the candidate another name"
+            )
         goal = reference.geometry if geometry is None else geometry
+        given = {REFERENCE: reference, **({} if other is None else {OTHER: other}), **candidates}
+        voxels = {name: in_voxels(showers, goal) for name, showers in given.items()}
+        for name, showers in voxels.items():
+            _check(name, showers, goal)
+        shared, chosen = _without_copies(voxels, fingerprints)
+        for name, rows in chosen.items():
+            voxels[name] = in_voxels(Chosen(given[name], rows), goal)
         made = cls(
-            in_voxels(reference, goal),
-            {name: in_voxels(showers, goal) for name, showers in candidates.items()},
-            None if other is None else in_voxels(other, goal),
+            voxels[REFERENCE],
+            {name: voxels[name] for name in candidates},
+            voxels.get(OTHER),
+            shared,
         )
-        made._check(goal)
+        made._warn_of_what_it_means()
         return made
 
     @property
@@ -68,27 +96,14 @@ class Compared:
         every = (self.reference, *others, *self.candidates.values())
         return all(isinstance(showers, Projected) for showers in every)
 
-    def _check(self, geometry: Geometry) -> None:
-        if not self.candidates:
-            raise ValueError("evaluate needs at least one candidate: candidates={'name': showers}")
-        if REFERENCE in self.candidates:
-            raise ValueError(f"{REFERENCE!r} names the reference: give the candidate another name")
+    def _warn_of_what_it_means(self) -> None:
+        """Warn of all that makes scores mean less than they seem to."""
+        for copies in self.shared:
+            _warn(copies.text, SharedShowersWarning)
         incident = np.asarray(self.reference.energy_inc)
-        others = {} if self.other is None else {"other Geant4": self.other}
-        for name, showers in {REFERENCE: self.reference, **others, **self.candidates}.items():
-            if len(showers) < 20:
-                raise ValueError(
-                    f"{name} has {len(showers)} showers, a comparison needs 20 or more"
-                )
-            if showers.geometry != geometry:
-                raise ValueError(
-                    f"{name} has showers of {showers.geometry.name}, they are to be compared in "
-                    f"{geometry.name}: compare samples of the same voxels"
-                )
+        others = {} if self.other is None else {OTHER: self.other}
+        for name, showers in {**others, **self.candidates}.items():
             found = np.asarray(showers.energy_inc)
-            if getattr(showers, "path", None) is None:  # a file that is read checks itself
-                few = showers[:LOOKED_AT]
-                check_units(name, geometry, few.energy_inc, few.total_energy())
             if name in self.candidates and others and np.array_equal(incident, found):
                 _warn(
                     f"{name} has the incident energies of the reference, shower by shower: its "
@@ -112,6 +127,71 @@ class Compared:
                 "ones see more",
                 SmallSampleWarning,
             )
+
+
+def _check(name: str, showers: ShowerSource, geometry: Geometry) -> None:
+    if len(showers) < FEWEST_SHOWERS:
+        raise ValueError(
+            f"{name} has {len(showers)} showers, a comparison needs {FEWEST_SHOWERS} or more"
+        )
+    if showers.geometry != geometry:
+        raise ValueError(
+            f"{name} has showers of {showers.geometry.name}, they are to be compared in "
+            f"{geometry.name}: compare samples of the same voxels"
+        )
+    if getattr(showers, "path", None) is None:  # a file that is read checks itself
+        few = showers[:LOOKED_AT]
+        check_units(name, geometry, few.energy_inc, few.total_energy())
+
+
+def _without_copies(
+    samples: Mapping[str, ShowerSource], fingerprints: Callable[[ShowerSource], Floats]
+) -> tuple[tuple[Shared, ...], dict[str, NDArray[np.int64]]]:
+    """What is shared, and which showers of the Geant4 samples that have copies are to be kept.
+
+    The reference keeps the first of its copies, the other Geant4 showers the first of those that
+    the reference has not: a floor between a shower and itself would be too low.
+
+    Raises:
+        ValueError: if too few are left.
+    """
+    numbers = same_showers({name: fingerprints(showers) for name, showers in samples.items()})
+    shared = tuple(find_shared(numbers, _consequence))
+    chosen: dict[str, NDArray[np.int64]] = {}
+    known = np.empty(0, np.int64)
+    for name in (REFERENCE, OTHER):
+        if name not in numbers:
+            break
+        distinct, first = np.unique(numbers[name], return_index=True)
+        rows = np.sort(first[~np.isin(distinct, known)])
+        known = distinct
+        if len(rows) < FEWEST_SHOWERS:
+            reasons = "; ".join(found.text for found in shared if found.sample == name)
+            remedy = "give an independent sample" + (
+                ", or leave it out and let halves of the reference make the floor"
+                if name == OTHER
+                else ""
+            )
+            raise ValueError(
+                f"of {name} {len(rows)} showers remain, a comparison needs {FEWEST_SHOWERS} or "
+                f"more; {reasons}. Here {remedy}"
+            )
+        if len(rows) < len(numbers[name]):
+            chosen[name] = rows
+    return shared, chosen
+
+
+def _consequence(sample: str, origin: str) -> str:
+    """What follows where a sample holds showers of another one, or copies of its own."""
+    if sample == OTHER and origin == REFERENCE:
+        return "they are left out, as a floor between a shower and itself is too low"
+    if sample in (REFERENCE, OTHER):
+        return "each is counted once"
+    if origin == sample:
+        return "it has fewer independent showers than its errors assume"
+    if origin in (REFERENCE, OTHER):
+        return "they make its scores too good"
+    return "their scores are not independent of each other"
 
 
 def _warn(text: str, kind: type[EvaluationWarning] = EvaluationWarning) -> None:

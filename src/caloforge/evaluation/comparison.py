@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.evaluation.sample import Sample
+from caloforge.geometry import Geometry, preset_of
 
 __all__ = [
     "Columns",
@@ -19,6 +21,7 @@ __all__ = [
     "EvaluationWarning",
     "Metric",
     "Outputs",
+    "SharedShowersWarning",
     "SmallSampleWarning",
     "Value",
     "draws",
@@ -33,6 +36,10 @@ Value = NDArray[np.float64] | float
 
 class EvaluationWarning(UserWarning):
     """A comparison that means less than it seems to."""
+
+
+class SharedShowersWarning(EvaluationWarning):
+    """Showers that samples share, or that one holds more than once."""
 
 
 class SmallSampleWarning(EvaluationWarning):
@@ -91,6 +98,8 @@ class Metric(ABC):
     repeats: int  # how many draws it is taken on
     max_size: int | None = None  # largest number of showers of a draw, None: no limit
     is_random: ClassVar[bool] = False  # whether the same showers give another value another time
+    published_for: tuple[str, ...] = ()  # geometry presets that values were published for
+    published_size: float = math.inf  # showers of each sample, at the least, that those are of
 
     @abstractmethod
     def __init__(self, reference: Sample, threshold: float) -> None: ...
@@ -103,9 +112,9 @@ class Metric(ABC):
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
         """Compare equally many showers of the two."""
 
-    def is_comparable(self, size: int) -> bool:
+    def is_comparable(self, size: int, geometry: Geometry) -> bool:
         """Whether values of so many showers of each sample may stand beside published ones."""
-        return False
+        return size >= self.published_size and preset_of(geometry) in self.published_for
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,19 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
 
 from caloforge.evaluation.quantities import quantity
+from caloforge.geometry import Geometry, preset_of
 
 if TYPE_CHECKING:
     from caloforge.evaluation.scores import Score
 
-__all__ = ["PublishedRow", "PublishedTable", "leaderboard", "published_table"]
+__all__ = [
+    "DATASETS",
+    "DATASETS_23",
+    "PublishedRow",
+    "PublishedTable",
+    "leaderboard",
+    "published_table",
+]
 
 # Column of the table, its factor, and the metric and observable that it holds.
 COLUMNS: tuple[tuple[str, float, str, str], ...] = (
@@ -45,6 +53,9 @@ SHORT = {
     "calochallenge-high": "AUC high",
     "calochallenge-resnet": "AUC ResNet",
 }
+
+DATASETS_23 = ("calochallenge-2", "calochallenge-3")
+DATASETS = ("calochallenge-1-photons", "calochallenge-1-pions", *DATASETS_23)
 
 Kind = Literal["candidate", "floor", "published"]
 
@@ -79,13 +90,13 @@ def leaderboard(geometry: str) -> dict[str, dict[str, float]]:
     factor; ``auc_low_std`` and the like are standard deviations over ten runs.
 
     Args:
-        geometry: name of a CaloChallenge geometry, such as "calochallenge-2".
+        geometry: name of a geometry preset, such as "calochallenge-2".
 
     Source: CaloChallenge (Krause et al., arXiv:2410.21611), final result tables.
     """
-    table = files("caloforge.evaluation") / "published" / f"{geometry}.csv"
-    if not table.is_file():
+    if geometry not in DATASETS:
         return {}
+    table = files("caloforge.evaluation") / "published" / f"{geometry}.csv"
     lines = table.read_text(encoding="utf-8").splitlines()
     return {
         row.pop("submission"): {name: float(text) for name, text in row.items() if text}
@@ -94,16 +105,16 @@ def leaderboard(geometry: str) -> dict[str, dict[str, float]]:
 
 
 def published_table(
-    geometry: str, scores: Sequence[Score], candidates: Sequence[str]
+    geometry: Geometry, scores: Sequence[Score], candidates: Sequence[str]
 ) -> PublishedTable | None:
     """Candidates beside the published table, in the columns that they were scored in.
 
     Args:
-        geometry: name of the geometry.
+        geometry: the voxels; only those of a CaloChallenge dataset have a table.
         scores: scores of all candidates.
         candidates: their names, in order.
     """
-    published = leaderboard(geometry)
+    published = leaderboard(preset_of(geometry) or "")
     found = {(s.metric, s.observable, s.candidate): s for s in scores}
     columns = [c for c in COLUMNS if any((c[2], c[3], name) in found for name in candidates)]
     if not published or not columns:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -11,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.evaluation.comparison import Columns, Comparison, Draw, Metric, Outputs, draws
+from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.observables import Floats
+from caloforge.evaluation.score import Score
+from caloforge.geometry import Geometry
 
-__all__ = ["Measured", "Plan", "Side", "measure"]
+__all__ = ["Measured", "Plan", "Side", "measure", "noting", "scored"]
 
 Side = Literal["other", "candidate"]
 OUTPUTS = tuple(column.name for column in fields(Outputs))
@@ -91,11 +97,13 @@ class Measured:
         values: by observable, the value of every draw, shape (draws,) or (draws, layers).
         errors: by observable, where it is not the spread between the draws.
         outputs: a classifier's outputs of all draws, by protocol.
+        notes: why values are not determined, each once.
     """
 
     values: Mapping[str, Floats]
     errors: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, Outputs] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def summary(self, observable: str) -> tuple[float, float, tuple[float, ...]]:
         """Mean over draws and layers, its error, and the mean of each layer.
@@ -111,6 +119,27 @@ class Measured:
                 warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
                 layers = tuple(np.nanmean(found, axis=0).tolist())
         return float(means.mean()), error, layers
+
+    def reason(self, observable: str) -> str:
+        """Why its value or error is missing, empty if neither is.
+
+        Notes that name the observable are its own, those that name none are of all.
+        """
+        value, error, _ = self.summary(observable)
+        if not (math.isnan(value) or math.isnan(error)):
+            return ""
+        named = {other: re.compile(rf"\b{re.escape(other)}\b") for other in self.values}
+        own = [note for note in self.notes if named[observable].search(note)]
+        general = [n for n in self.notes if not any(name.search(n) for name in named.values())]
+        if known := own or general:
+            return "; ".join(known)
+        if not math.isnan(value):
+            return "its error is not known, as it was taken once"
+        means = _mean_over_layers(self.values[observable])
+        missing = np.isnan(means)
+        if missing.all():
+            return "it cannot be determined from these showers"
+        return f"only {np.sum(~missing)} of {len(means)} draws gave a value"
 
     def layer_errors(self, observable: str) -> tuple[float, ...]:
         """Standard deviation of each layer over the draws, empty for a single one."""
@@ -135,6 +164,7 @@ class Measured:
                 )
                 for name in first.outputs
             },
+            tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         )
 
     def pack(self) -> dict[str, NDArray[Any]]:
@@ -143,12 +173,15 @@ class Measured:
         arrays |= {f"errors/{k}": np.asarray(v, np.float64) for k, v in self.errors.items()}
         for protocol, outputs in self.outputs.items():
             arrays |= {f"outputs/{protocol}/{k}": v for k, v in vars(outputs).items()}
+        for number, note in enumerate(self.notes):
+            arrays[f"notes/{number}"] = np.frombuffer(note.encode(), np.uint8)
         return arrays
 
     @classmethod
     def unpack(cls, arrays: Mapping[str, NDArray[Any]]) -> Measured:
         """What `pack` was called on."""
-        groups: dict[str, dict[str, NDArray[Any]]] = {"values": {}, "errors": {}, "outputs": {}}
+        kinds = ("values", "errors", "outputs", "notes")
+        groups: dict[str, dict[str, NDArray[Any]]] = {kind: {} for kind in kinds}
         for name, array in arrays.items():
             group, _, key = name.partition("/")
             groups[group][key] = array
@@ -162,7 +195,26 @@ class Measured:
                 )
                 for protocol in protocols
             },
+            tuple(note.tobytes().decode() for note in groups["notes"].values()),
         )
+
+
+@contextmanager
+def noting(notes: list[str]) -> Iterator[None]:
+    """Keep why values are not determined within a block; other warnings go where they would.
+
+    Args:
+        notes: where the sentences are kept, each once.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for found in caught:
+        if issubclass(found.category, UndeterminedWarning):
+            if (text := str(found.message)) not in notes:
+                notes.append(text)
+        else:
+            warnings.warn_explicit(found.message, found.category, found.filename, found.lineno)
 
 
 def measure(
@@ -188,20 +240,75 @@ def measure(
     if number is not None:
         rows = rows[number : number + 1]
 
+    notes: list[str] = []
+
     def compare(first: NDArray[np.int64], second: NDArray[np.int64], seed: int) -> Comparison:
-        found = metric.compare(_take(reference, first), _take(against, second), seed)
+        with noting(notes):
+            found = metric.compare(_take(reference, first), _take(against, second), seed)
         outputs = {name: out.within(first, second) for name, out in found.outputs.items()}
         return replace(found, outputs=outputs)
 
     if not plan.is_whole:
-        return _joined([compare(*draw) for draw in rows])
+        return replace(_joined([compare(*draw) for draw in rows]), notes=tuple(notes))
     # Draws that exhaust both samples differ in their order alone: one is enough.
     available = plan.n_candidate if side == "candidate" else plan.n_other
     whole = _joined([compare(*draw) for draw in (rows if available != plan.size else rows[:1])])
     half = plan.size // 2
     halves = _joined([compare(first[:half], second[:half], seed) for first, second, seed in rows])
     errors = {name: _spread(_mean_over_layers(found)) for name, found in halves.values.items()}
-    return Measured(whole.values, {**errors, **whole.errors}, whole.outputs)
+    return Measured(whole.values, {**errors, **whole.errors}, whole.outputs, tuple(notes))
+
+
+def scored(
+    metric: Metric,
+    observable: str,
+    candidate: str,
+    found: Measured,
+    floor: Measured,
+    size: int,
+    geometry: Geometry,
+) -> Score:
+    """A candidate's score on one observable, beside the floor."""
+    value, error, layers = found.summary(observable)
+    floor_value, floor_error, floor_layers = floor.summary(observable)
+    return Score(
+        metric=metric.name,
+        observable=observable,
+        candidate=candidate,
+        value=value,
+        error=error,
+        floor=floor_value,
+        floor_error=floor_error,
+        n_showers=size,
+        comparable=metric.is_comparable(size, geometry),
+        layers=layers,
+        floor_layers=floor_layers,
+        layer_errors=found.layer_errors(observable),
+        floor_layer_errors=floor.layer_errors(observable),
+        reason=_reason(observable, found, floor),
+    )
+
+
+def _reason(observable: str, found: Measured, floor: Measured) -> str:
+    """Why value, floor or error is missing, and in which layers one of the two is."""
+    value, of_floor = found.reason(observable), floor.reason(observable)
+    parts = [value, "" if of_floor == value else f"floor: {of_floor}" if of_floor else ""]
+    sides = (np.isnan(side.summary(observable)[2]) for side in (found, floor))
+    lacking, without_floor = sides
+    for word, layers in (
+        ("no value", np.flatnonzero(lacking & ~without_floor)),
+        ("no floor", np.flatnonzero(without_floor & ~lacking)),
+    ):
+        if len(layers) and not (lacking.all() or without_floor.all()):
+            parts.append(f"{word} in {_layers(layers)}, which its mean leaves out")
+    return "; ".join(filter(None, parts))
+
+
+def _layers(numbers: NDArray[np.int64]) -> str:
+    """Rising numbers of layers in words: layers 3, 5 to 8."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    words = (f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+    return f"layer{'s' * (len(numbers) > 1)} {', '.join(words)}"
 
 
 def _take(columns: Columns, rows: NDArray[np.int64]) -> Columns:

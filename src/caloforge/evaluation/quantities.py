@@ -8,9 +8,11 @@ from typing import Literal
 from caloforge.evaluation.observables import FIXED_ENERGIES
 from caloforge.units import GeV
 
-__all__ = ["QUANTITIES", "Quantity", "quantity"]
+__all__ = ["NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
 
-Toward = Literal["low", "floor"]
+Toward = Literal["low", "floor"] | float
+
+NO_DIFFERENCE = 0.5  # AUC of a classifier that cannot distinguish two samples
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Quantity:
     Args:
         title: what a person calls it.
         scale: factor that it is shown with.
-        toward: what is better: a low value, or one like the floor, from which both ways are bad.
+        toward: what is better: a low value, or one near the floor or a number, from which both
+            ways are bad.
     """
 
     title: str
@@ -32,13 +35,28 @@ class Quantity:
         """The title with the scale."""
         return self.title if self.scale == 1 else f"{self.title} × {self.scale:g}"
 
+    @property
+    def better(self) -> str:
+        """Which way is better, in a word or two."""
+        if self.toward == "low":
+            return "lower"
+        return "near the floor" if self.toward == "floor" else f"near {self.toward:g}"
+
+    def badness(self, value: float, floor: float) -> float:
+        """How much worse a value is than its floor, negative where it is better."""
+        if self.toward == "low":
+            return value - floor
+        if self.toward == "floor":
+            return abs(value - floor)
+        return abs(value - self.toward) - abs(floor - self.toward)
+
 
 _CLASSIFIER = {
-    "auc": Quantity("AUC"),
+    "auc": Quantity("AUC", toward=NO_DIFFERENCE),
     "jsd": Quantity("JSD"),
-    "auc_1": Quantity("AUC of one layer"),
-    "auc_2": Quantity("AUC of two adjacent layers"),
-    "auc_3": Quantity("AUC of three adjacent layers"),
+    "auc_1": Quantity("AUC of one layer", toward=NO_DIFFERENCE),
+    "auc_2": Quantity("AUC of two adjacent layers", toward=NO_DIFFERENCE),
+    "auc_3": Quantity("AUC of three adjacent layers", toward=NO_DIFFERENCE),
 }
 
 _CALOCLOUDS = {
@@ -79,7 +97,7 @@ _POINTS = {
 # By metric and observable, in the order of the tables; classifier tests come first.
 QUANTITIES: dict[tuple[str, str], Quantity] = {
     ("fpd", "fpd"): Quantity("Fréchet physics distance", 1e3),
-    ("kpd", "kpd"): Quantity("Kernel physics distance", 1e3),
+    ("kpd", "kpd"): Quantity("Kernel physics distance", 1e3, toward=0.0),
     ("prdc", "precision"): Quantity("Precision", toward="floor"),
     ("prdc", "recall"): Quantity("Recall", toward="floor"),
     ("prdc", "density"): Quantity("Density", toward="floor"),

@@ -14,90 +14,21 @@ from typing import Any
 
 from caloforge.data.replacing import making, replacing, write_files
 from caloforge.evaluation.comparison import Outputs
+from caloforge.evaluation.copies import Shared
 from caloforge.evaluation.leaderboard import PublishedTable, published_table
-from caloforge.evaluation.quantities import QUANTITIES, Quantity, Toward, quantity
+from caloforge.evaluation.markdown import markdown
+from caloforge.evaluation.quantities import QUANTITIES
 from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.score import Score
 from caloforge.evaluation.tails import Tails
 
-__all__ = ["Score", "Scores", "format_value"]
+__all__ = ["Score", "Scores"]
 
 
 CSV_FIELDS = (
     *("metric", "observable", "layer", "candidate", "value", "error"),
-    *("floor", "floor_error", "n_showers", "comparable"),
+    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason"),
 )
-
-
-@dataclass(frozen=True)
-class Score:
-    """One value of one candidate, and the floor to read it against.
-
-    Args:
-        metric: name of the metric.
-        observable: what is compared; for layers the mean over them.
-        candidate: name of the generated sample.
-        value: mean over the draws.
-        error: standard deviation over the draws.
-        floor: the same between the reference and as many other Geant4 showers.
-        floor_error: its standard deviation over the draws.
-        n_showers: showers of each set that was compared.
-        comparable: whether it may stand beside published values of this metric.
-        layers: value of each layer, empty if the observable has no layers.
-        floor_layers: floor of each layer.
-        layer_errors: standard deviation of each layer over the draws, empty for a single one.
-        floor_layer_errors: the same of the floor.
-    """
-
-    metric: str
-    observable: str
-    candidate: str
-    value: float
-    error: float
-    floor: float
-    floor_error: float
-    n_showers: int
-    comparable: bool = False
-    layers: tuple[float, ...] = ()
-    floor_layers: tuple[float, ...] = ()
-    layer_errors: tuple[float, ...] = ()
-    floor_layer_errors: tuple[float, ...] = ()
-
-    @property
-    def quantity(self) -> Quantity:
-        """What the value is."""
-        return quantity(self.metric, self.observable)
-
-    @property
-    def title(self) -> str:
-        """What a person calls the value."""
-        return self.quantity.label
-
-    @property
-    def scale(self) -> float:
-        """Factor that the value is shown with."""
-        return self.quantity.scale
-
-    @property
-    def toward(self) -> Toward:
-        """What is better: a low value, or one like the floor."""
-        return self.quantity.toward
-
-    @property
-    def excess(self) -> float:
-        """Distance from the floor on the bad side in units of both spreads; NaN if there is none.
-
-        Where a value on either side is bad, both count as above.
-        """
-        spread = math.hypot(self.error, self.floor_error)
-        distance = self.value - self.floor
-        if self.toward == "floor":
-            distance = abs(distance)
-        return distance / spread if spread > 0 else float("nan")
-
-    def text(self, *, of_floor: bool = False) -> str:
-        """The value, or its floor, with the error, as it is shown."""
-        value, error = (self.floor, self.floor_error) if of_floor else (self.value, self.error)
-        return format_value(value * self.scale, error * self.scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +43,7 @@ class Scores:
         outputs: calibrated outputs of the classifiers, by protocol and candidate.
         timing: results of `caloforge bench`, by candidate.
         tails: showers in the tails of the weights of the sharpest classifier, by candidate.
+        shared: showers that the samples had in common when they were given.
     """
 
     values: tuple[Score, ...]
@@ -121,6 +53,7 @@ class Scores:
     outputs: Mapping[tuple[str, str], Outputs] = field(default_factory=dict, repr=False)
     timing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Tails] = field(default_factory=dict, repr=False)
+    shared: tuple[Shared, ...] = ()
 
     def __getitem__(self, key: tuple[str, str, str]) -> Score:
         """The score of (metric, observable, candidate)."""
@@ -143,14 +76,11 @@ class Scores:
 
     def to_json(self) -> str:
         """Everything but the observables, as JSON; a value that could not be taken is null."""
-        table = [
-            {name: _json_number(value) for name, value in vars(score).items() if value != ()}
-            for score in self.values
-        ]
         record = {
-            "format_version": 2,
+            "format_version": 3,
             "provenance": self.provenance,
-            "scores": table,
+            "shared": [{**vars(found), "text": found.text} for found in self.shared],
+            "scores": [_json_score(score) for score in self.values],
             "timing": self.timing,
         }
         return json.dumps(record, indent=1, allow_nan=False, default=str)
@@ -165,7 +95,7 @@ class Scores:
         table = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n", extrasaction="ignore")
         table.writeheader()
         for score in self.values:
-            table.writerow({**vars(score), "layer": ""})
+            table.writerow({**vars(score), "layer": "", "verdict": score.verdict})
             unknown = ("",) * len(score.layers)
             columns = {
                 "value": score.layers,
@@ -175,7 +105,7 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                table.writerow({**vars(score), **found, "layer": layer})
+                table.writerow({**vars(score), **found, "layer": layer, "reason": ""})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:
@@ -200,7 +130,7 @@ class Scores:
 
     def published(self) -> PublishedTable | None:
         """The candidates beside the CaloChallenge's table; None for other geometries."""
-        return published_table(self.reference.geometry.name, self.values, list(self.candidates))
+        return published_table(self.reference.geometry, self.values, list(self.candidates))
 
     def to_markdown(self, *, published: bool = False) -> str:
         """The table of scores beside the floor, for reading.
@@ -208,21 +138,7 @@ class Scores:
         Args:
             published: whether the CaloChallenge's table follows, see `published`.
         """
-        names = list(self.candidates)
-        blocks = []
-        for metric in dict.fromkeys(metric for metric, _, _ in self.rows()):
-            header = [metric, "floor", *names]
-            lines = [header, ["---", *["---:"] * (len(names) + 1)]]
-            for _, _, scores in (row for row in self.rows() if row[0] == metric):
-                floor = scores[0].text(of_floor=True)
-                values = [score.text() for score in scores]
-                lines.append([scores[0].title, floor, *values])
-            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if self.timing:
-            blocks.append(_timing_table(self.timing))
-        if published and (table := self.published()):
-            blocks.append(_published_markdown(table))
-        return "\n\n".join(blocks) + "\n"
+        return markdown(self, published=published)
 
     def __str__(self) -> str:
         return self.to_markdown()
@@ -248,48 +164,10 @@ class Scores:
         save_page(self, path, figures=figures)
 
 
-def format_value(value: float, error: float) -> str:
-    """A value with its error, rounded where the Particle Data Group rounds.
-
-    Two digits of the error if they are 10 to 35, else one.
-    """
-    if not math.isfinite(value):
-        return "–"
-    if not math.isfinite(error) or error <= 0:
-        return f"{value:.3g}"
-    exponent = math.floor(math.log10(error))
-    digits = min(max(0, (1 if error / 10**exponent < 3.55 else 0) - exponent), 6)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
-
-
-def _timing_table(timing: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [["ms per shower", "device", "batch size", "time", "hardware"], ["---"] * 5]
-    for name, record in timing.items():
-        for row in record["rows"]:
-            device = row["device"] + (f", {row['threads']} threads" if row.get("threads") else "")
-            found = row["ms_per_shower"]
-            time = "–" if found is None else format_value(found, row["ms_per_shower_std"])
-            hardware = record["hardware"]["gpu" if row["device"] != "cpu" else "cpu"]
-            lines.append([name, device, str(row["batch_size"]), time, str(hardware)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _published_markdown(table: PublishedTable) -> str:
-    """The published table; values that may not be compared with it stand in brackets."""
-    lines = [["", *(title for title, _ in table.columns)]]
-    lines.append(["---", *["---:"] * len(table.columns)])
-    for row in table.rows:
-        own = row.kind != "published"
-        cells = [
-            "" if value is None else f"({value:.3g})" if own and not comparable else f"{value:.3g}"
-            for value, (_, comparable) in zip(row.values, table.columns, strict=True)
-        ]
-        lines.append([f"**{row.name}**" if own else row.name, *cells])
-    note = (
-        "CaloChallenge, published: other data, 100,000 showers and more. Values in brackets were "
-        "taken with another number of showers and may not be compared."
-    )
-    return note + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _json_score(score: Score) -> dict[str, Any]:
+    known = {name: _json_number(value) for name, value in vars(score).items() if value != ()}
+    words = {"better": score.quantity.better, "verdict": score.verdict}
+    return {**known, **words, "reason": score.reason or None}
 
 
 def _json_number(value: Any) -> Any:

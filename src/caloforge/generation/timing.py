@@ -17,6 +17,7 @@ import torch
 import caloforge
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
+from caloforge.geometry import geometry_preset
 from caloforge.processes import WorkerDiedError
 from caloforge.systems.arguments import SamplingOptions, check_device
 from caloforge.systems.base import System
@@ -312,7 +313,8 @@ def preset_of(system: System) -> str | None:
     fitting = [
         size
         for size in system.sizes
-        if system.homes.get(size, system.geometry.name) == system.geometry.name
+        if size not in system.homes
+        or geometry_preset(system.homes[size]).layers == system.geometry.layers
     ]
     of_size = {size: system.preset(size, system.geometry) for size in fitting}
     same = [size for size, config in of_size.items() if config == system.config]

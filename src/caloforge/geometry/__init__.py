@@ -9,6 +9,8 @@ from caloforge.geometry.presets import (
     geometry_presets,
     ild_ecal,
     ild_silicon_depths,
+    impact_of,
+    preset_of,
 )
 from caloforge.geometry.readout import Geometry
 
@@ -24,6 +26,8 @@ __all__ = [
     "geometry_presets",
     "ild_ecal",
     "ild_silicon_depths",
+    "impact_of",
     "official_sample",
+    "preset_of",
     "read_calochallenge_xml",
 ]

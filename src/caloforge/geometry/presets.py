@@ -135,6 +135,17 @@ def ild_ecal(impact: tuple[float, float] = _ILD_IMPACT) -> Geometry:
     return _ild(name, layers)
 
 
+def impact_of(geometry: Geometry) -> tuple[float, float] | None:
+    """The impact point [mm] whose cells `ild_ecal` gives, to a nanometre; None for other cells."""
+    here, there = _built("ild-ecal").layers[0], geometry.layers[0]
+    if not (isinstance(here, SensorLayer) and isinstance(there, SensorLayer)):
+        return None
+    x = _ILD_IMPACT[0] + here.x_sensors[0] - there.x_sensors[0]
+    z = _ILD_IMPACT[1] + here.y_sensors[0] - there.y_sensors[0]
+    impact = round(x, 6), round(z, 6)
+    return impact if ild_ecal(impact).layers == geometry.layers else None
+
+
 _PRESETS: dict[str, Callable[[], Geometry]] = {
     "calochallenge-1-photons": lambda: _calochallenge_1("gamma"),
     "calochallenge-1-pions": lambda: _calochallenge_1("pi+"),
@@ -165,3 +176,17 @@ def geometry_preset(name: str) -> Geometry:
     if name not in _PRESETS:
         raise ValueError(f"there is no geometry {name!r}: choose one of {', '.join(_PRESETS)}")
     return _built(name)
+
+
+def preset_of(geometry: Geometry) -> str | None:
+    """Name of the preset whose detector a geometry is, whatever it calls itself.
+
+    Equal are the bins of every layer, and the layers' depths and numbers; the threshold may differ.
+    None if there is no such preset.
+    """
+
+    def detector(of: Geometry) -> tuple[object, ...]:
+        return of.z, of.layer_ids, of.layers
+
+    mine = detector(geometry)
+    return next((name for name in _PRESETS if detector(_built(name)) == mine), None)

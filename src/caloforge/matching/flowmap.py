@@ -132,7 +132,7 @@ class FlowMap(Solver):
     def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
         x = noise
         for number in range(self.steps):
-            times = x.new_tensor([number, number + 1]) / self.steps
+            times = torch.arange(number, number + 2, dtype=x.dtype, device=x.device) / self.steps
             u = self.mean_velocity(x, times.expand(len(x), 2), context)
             x = x.add(u, alpha=1 / self.steps)
         return x

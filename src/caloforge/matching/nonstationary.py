@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caloforge.matching.path import Velocity
 from caloforge.matching.solver import Solver
+from caloforge.upload import upload
 
 __all__ = ["NonStationary"]
 
@@ -51,7 +52,9 @@ class NonStationary(Solver):
         return len(self.times)
 
     def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
-        times, a, b = (table.to(noise) for table in (self.times, self.a, self.b))
+        times, a, b = (
+            upload(table, noise.device, noise.dtype) for table in (self.times, self.a, self.b)
+        )
         x, velocities = noise, noise.new_empty(0, *noise.shape)
         for i in range(len(times)):
             u = velocity(x, times[i].expand(len(x)), context)

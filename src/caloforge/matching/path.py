@@ -4,14 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["LinearPath", "Velocity", "matching_loss"]
+__all__ = ["LinearPath", "TimedVelocity", "Velocity", "at_time", "matching_loss"]
 
 Velocity = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """v(x, t, context) of the shape of x (n, ...), with times t (n,) and a context of n entries."""
+
+
+class TimedVelocity(Protocol):
+    """A velocity that wants the time as a number: an accelerator waits where it is asked for it."""
+
+    def __call__(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
+        """See `Velocity`."""
+
+    def at(self, x: Tensor, t: float, context: Tensor | None) -> Tensor:
+        """v(x, t, context) with one time for the whole batch."""
+
+
+def at_time(
+    velocity: Velocity | TimedVelocity, x: Tensor, t: float, context: Tensor | None
+) -> Tensor:
+    """v(x, t, context) at one time, which solvers with a grid of their own know beforehand.
+
+    Args:
+        velocity: v; one with a method `at` is told the number.
+        x: shape (n, ...).
+        t: the time.
+        context: first dimension n.
+    """
+    at = getattr(velocity, "at", None)
+    found: Tensor = (
+        velocity(x, x.new_full((len(x),), t), context) if at is None else at(x, t, context)
+    )
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from caloforge.matching.path import Velocity
+from caloforge.matching.path import Velocity, at_time
 from caloforge.matching.solver import Solver
 
 __all__ = ["EULER", "MIDPOINT", "RK4", "RungeKutta", "Tableau"]
@@ -107,8 +107,8 @@ class RungeKutta(Solver):
         """
         stages: list[Tensor] = []
         for row, c in zip(self.tableau.a, self.tableau.c, strict=True):
-            t = x.new_full((len(x),), (number + c) / self.steps)
-            stages.append(velocity(self._moved(x, stages, row), t, context))
+            t = (number + c) / self.steps
+            stages.append(at_time(velocity, self._moved(x, stages, row), t, context))
         return self._moved(x, stages, self.tableau.b), stages[0]
 
     def _moved(self, x: Tensor, stages: list[Tensor], weights: tuple[float, ...]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from caloforge.nets.attention import Attention
 from caloforge.nets.autoencoder import Autoencoder3d, DownSampling, divergence
-from caloforge.nets.epic import EPiCEncoder, EPiCLayer
+from caloforge.nets.epic import EPiCEncoder, EPiCLayer, counted
 from caloforge.nets.folded import fold, is_foldable
 from caloforge.nets.made import MADE
 from caloforge.nets.mlp import MLP
@@ -31,6 +31,7 @@ __all__ = [
     "UNet",
     "ViT",
     "Waves",
+    "counted",
     "divergence",
     "fold",
     "is_foldable",

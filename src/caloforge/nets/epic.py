@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu_, linear
 from torch.nn.utils.parametrizations import weight_norm
 
-__all__ = ["EPiCEncoder", "EPiCLayer"]
+__all__ = ["EPiCEncoder", "EPiCLayer", "counted"]
 
 SLOPE = 0.01
 SUM_SCALE = 1e-3  # of the sum over the points of a cloud, of which there are thousands
@@ -136,9 +136,19 @@ def _linear(features_in: int, features_out: int) -> nn.Linear:
     return layer
 
 
+def counted(cloud: Tensor, n: int) -> Tensor:
+    """Points of each of n clouds, shape (n,), for which an accelerator is not waited for.
+
+    Args:
+        cloud: which cloud each point belongs to, shape (points,).
+        n: number of clouds.
+    """
+    return cloud.new_zeros(n).index_add_(0, cloud, torch.ones_like(cloud))
+
+
 def _pooled(x: Tensor, cloud: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Mean and scaled sum over the points of each of n clouds, shape (n, features) each."""
     exact = torch.promote_types(x.dtype, torch.float32)  # a half has no room for thousands
     total = x.new_zeros(n, x.shape[1], dtype=exact).index_add(0, cloud, x.to(exact))
-    n_points = torch.bincount(cloud, minlength=n).clamp_min(1)
+    n_points = counted(cloud, n).clamp_min(1)
     return total / n_points[:, None], SUM_SCALE * total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -129,24 +131,37 @@ class ScalarVelocity(Preparable):
         @lru_cache(TIMES)
         @torch.no_grad()
         def time_part(t: float) -> Tensor:
-            embedded: Tensor = self.time(of_time.new_tensor(t))
+            embedded: Tensor = self.time(of_time.new_full((), t))
             part: Tensor = embedded @ of_time
             return part
 
         def given(condition: Tensor) -> Velocity:
             start = torch.addmm(bias, condition, of_condition)
 
-            def velocity(x: Tensor, t: Tensor, _: Tensor | None = None) -> Tensor:
-                h = torch.addmm(start, x, of_x).add_(time_part(float(t[0])))
+            def at(x: Tensor, t: float) -> Tensor:
+                h = torch.addmm(start, x, of_x).add_(time_part(t))
                 for shift, weight, norms in steps:
                     h = torch.addmm(shift, functional.silu(h, inplace=True), weight)
                     for norm in norms:
                         h = norm(h)
                 return torch.addmm(last_bias, functional.silu(h, inplace=True), last)
 
-            return velocity
+            return _AtOneTime(at)
 
         self._prepared = given
+
+
+@dataclass(frozen=True)
+class _AtOneTime:
+    """A `TimedVelocity` whose condition is known."""
+
+    velocity: Callable[[Tensor, float], Tensor]
+
+    def __call__(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.velocity(x, float(t[0]))
+
+    def at(self, x: Tensor, t: float, context: Tensor | None = None) -> Tensor:
+        return self.velocity(x, t)
 
 
 class Transfusion(nn.Module):

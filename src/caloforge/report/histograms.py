@@ -131,7 +131,7 @@ def variance_of_std(values: Floats) -> Floats:
     distance = values - values.mean(axis=0)
     square, fourth = (distance**2).mean(axis=0), (distance**4).mean(axis=0)
     positive = np.where(square > 0, square, np.nan)
-    return np.asarray(np.nan_to_num((fourth - square**2) / (4 * len(values) * positive)))
+    return np.asarray(np.nan_to_num((fourth - square**2).clip(0) / (4 * len(values) * positive)))
 
 
 def range_of(reference: Floats, bins: int = 40) -> Floats:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -18,9 +18,11 @@ from matplotlib.figure import Figure
 
 from caloforge.data.replacing import check_target, write_files
 from caloforge.evaluation.assessment import REFERENCE
+from caloforge.evaluation.digits import format_number
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.tails import Tails
+from caloforge.geometry import Geometry, impact_of, preset_of
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of
@@ -90,6 +92,8 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         overview=overview(scores),
         groups=list(groups(scores)),
         published=scores.published(),
+        shared=scores.shared,
+        format_number=format_number,
         sections=[
             (section, [keep(draw(panel), panel.name, panel.title) for panel in section.panels])
             for section in sections(samples)
@@ -107,7 +111,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         timing=timing_table(scores.timing) if scores.timing else None,
         explorer=_script_json(explorer(samples)),
         display=_script_json(event_display(samples)),
-        provenance=[*_command(scores.provenance), *_flat(scores.provenance)],
+        provenance=[*_command(scores), *_flat(scores.provenance)],
         css=_static("page.css"),
         scripts=[_static(name) for name in ("tables.js", "explorer.js", "display.js")],
         plotly=_static("plotly-gl3d.min.js"),
@@ -192,8 +196,9 @@ def _summary(scores: Scores) -> str:
     )
 
 
-def _command(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _command(scores: Scores) -> Iterator[tuple[str, str]]:
     """The command line that takes these scores again, if every sample came from a file."""
+    provenance = scores.provenance
     origins = {"reference": provenance["reference"], **provenance["candidates"]}
     if not all("file" in origin for origin in origins.values()):
         return
@@ -202,20 +207,20 @@ def _command(provenance: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         words += ["--other", provenance["other"]["file"]]
     words += [f"{name}={origin['file']}" for name, origin in provenance["candidates"].items()]
     if any("projected_into" in origin for origin in origins.values()):
-        words += _cells(provenance["geometry"])
+        words += _cells(scores.reference.geometry)
     words += ["--threshold", f"{provenance['threshold_MeV']:.10g}"]
     words += [word for metric in provenance["metrics"] for word in ("--metric", metric)]
     words += ["--seed", str(provenance["seed"]), "-o", "evaluation"]
     yield "command", shlex.join(map(str, words))
 
 
-def _cells(geometry: str) -> list[str]:
+def _cells(geometry: Geometry) -> list[str]:
     """The options that name the cells, those of the ILD around an impact point among them."""
-    name, _, impact = geometry.partition(" at ")
-    options = ["--geometry", name]
-    if impact:
-        options += ["--impact", impact.strip("()").replace(" ", "")]
-    return options
+    if (preset := preset_of(geometry)) is not None:
+        return ["--geometry", preset]
+    if (impact := impact_of(geometry)) is not None:
+        return ["--impact", ",".join(f"{place:.10g}" for place in impact)]
+    return []
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

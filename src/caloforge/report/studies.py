@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from caloforge.evaluation.observables import Floats
+from caloforge.evaluation.quantities import NO_DIFFERENCE
 from caloforge.report.figures import (
     GEANT4,
     LIGHT,
@@ -25,7 +26,6 @@ from caloforge.report.rings import RingPanel
 __all__ = ["draw_adjacent", "draw_rings"]
 
 MANY_RINGS = 12  # from here on only every third border has its radius written below it
-NO_DIFFERENCE = 0.5  # AUC of a classifier that cannot tell
 NUMBERED = (0, 2, 4)  # colours of one, two and three layers, as in SuperCalo's figure 4
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caloforge.evaluation.scores import Score, Scores, format_value
+from caloforge.evaluation.digits import format_value
+from caloforge.evaluation.score import AT_FLOOR, Mark, Score
+from caloforge.evaluation.scores import Scores
 
 __all__ = ["Cell", "Group", "Overview", "TimingTable", "groups", "overview", "timing_table"]
 
-AT_FLOOR, FAR = 2.0, 5.0  # spreads above the floor at which a score counts as seen, as gross
 # One column of the overview each.
 AVERAGED = {
     "wasserstein": "Wasserstein",
@@ -23,11 +24,15 @@ AVERAGED = {
 }
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
 CLASSIFIER = "classifier"
+NOT_TIMED = "not timed"
 GROUPS = {
     CLASSIFIER: (
         "Classifiers",
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
-        "if it cannot tell, 1 if always. JSD is the same on a scale from 0 to 1.",
+        "if it cannot tell, 1 if always, below 0.5 if it is wrong more often than right. JSD is "
+        "another measure: the Jensen-Shannon divergence that the network's calibrated outputs "
+        "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
+        "fall a little below 0.",
     ),
     "fpd": (
         "Fréchet physics distance",
@@ -37,12 +42,14 @@ GROUPS = {
     "kpd": (
         "Kernel physics distance",
         "Maximum mean discrepancy of the shower features; it fluctuates around zero for equal "
-        "samples.",
+        "samples, and may be negative.",
     ),
     "prdc": (
         "Precision, recall, density, coverage",
-        "Overlap of the two samples by nearest neighbours, all voxels taken. No direction is "
-        "better: the floor is what more Geant4 showers give.",
+        "Overlap of the two samples by nearest neighbours, all voxels taken. What more Geant4 "
+        "showers give is the floor, and both ways off it are bad: lower precision is of showers "
+        "that Geant4 does not make, lower recall of showers that the generator does not make, and "
+        "higher ones are of a generator that keeps to the middle, or that repeats showers.",
     ),
     "pearson": (
         "Correlation of layer energies",
@@ -77,15 +84,15 @@ class Cell:
     Args:
         text: value and error.
         note: a few words in small print.
-        mark: "floor", "seen", "far" or "unknown".
+        mark: how far off its floor it is.
         best: whether it is the best of its row or column.
-        hint: its own floor, in words.
+        hint: verdict and floor, or why there is none.
         key: what columns are sorted by: the lower, the better.
     """
 
     text: str
     note: str
-    mark: str
+    mark: Mark
     best: bool
     hint: str
     key: float
@@ -93,12 +100,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """Scores of one kind: a row for each, with its floor and a cell for every candidate."""
+    """Scores of one kind: a row for each, with its floor and a cell for every candidate.
+
+    Args:
+        title: what they are.
+        text: how to read them.
+        compared: on how many showers.
+        rows: title, which way is better, floor, and the cells.
+        reasons: of values that are missing, in sentences.
+    """
 
     title: str
     text: str
     compared: str
-    rows: list[tuple[str, str, list[Cell]]]
+    rows: list[tuple[str, str, str, list[Cell]]]
+    reasons: list[str]
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ class Overview:
 
     Args:
         columns: two lines of heading and the floor.
-        rows: name, scores at their floor, the score farthest above, and a cell for each column.
+        rows: name, scores at their floor, the score farthest off, and a cell for each column.
     """
 
     columns: list[tuple[str, str, str]]
@@ -124,7 +140,7 @@ def overview(scores: Scores) -> Overview:
         columns.append((first, second, floor))
         row = list(whole.values())
         cells.append({name: _cell(score, row, parts[name]) for name, score in whole.items()})
-    none = Cell("–", "", "unknown", False, "not taken", math.inf)
+    none = Cell("not taken", "", "unknown", False, "this metric was not taken", math.inf)
     rows = [
         (name, *_verdict(scores, name), [column.get(name, none) for column in cells])
         for name in names
@@ -157,7 +173,7 @@ def _heading(score: Score) -> tuple[str, str]:
 
 def _mean(parts: Sequence[Score]) -> Score:
     """Mean of scores that have a floor; its error is at most the mean of theirs."""
-    known = [part for part in parts if math.isfinite(part.floor)] or parts
+    known = [part for part in parts if not math.isnan(part.floor)] or parts
 
     def mean(name: str) -> float:
         return statistics.fmean(getattr(part, name) for part in known)
@@ -186,8 +202,19 @@ def groups(scores: Scores) -> Iterator[Group]:
             text,
             f"{' or '.join(f'{n:,}' for n in sizes)} showers of each",
             [
-                (_row_title(row[0]), row[0].text(of_floor=True), [_cell(s, row, [s]) for s in row])
+                (
+                    _row_title(row[0]),
+                    row[0].quantity.better,
+                    row[0].text(of_floor=True),
+                    [_cell(score, row, [score]) for score in row],
+                )
                 for row in mine
+            ],
+            [
+                f"{score.candidate}, {_row_title(score)}: {score.reason}"
+                for row in mine
+                for score in row
+                if score.reason
             ],
         )
 
@@ -213,51 +240,75 @@ def _protocols(found: Mapping[str, Score]) -> str:
 
 
 def _verdict(scores: Scores, name: str) -> tuple[str, str]:
-    """In words: how many scores are at their floor, and which is farthest above."""
+    """In words: how many scores are at their floor, and which is farthest off it."""
     mine = [value for value in scores.values if value.candidate == name]
-    known = [value for value in mine if mark(value) != "unknown"]
-    at_floor = f"{sum(mark(value) == 'floor' for value in known)} of {len(known)}"
-    missing = [value for value in known if math.isnan(value.excess)]
-    worst = max(missing or known, key=lambda value: value.excess, default=None)
-    if worst is None or worst.excess < AT_FLOOR:
-        return at_floor, "–"
-    kind = AVERAGED.get(worst.metric)
-    return at_floor, f"{worst.title} ({kind})" if kind else _row_title(worst)
+    with_floor = [value for value in mine if not math.isnan(value.floor)]
+    at_floor = f"{sum(value.mark == 'floor' for value in mine)} of {len(with_floor)}"
+    known = [value for value in mine if value.mark != "unknown"]
+    worst = max(known, key=lambda value: value.excess, default=None)
+    missing = [value for value in with_floor if math.isnan(value.value)]
+    words = []
+    if worst is not None and worst.mark != "floor":
+        words.append(f"{_full_title(worst)}, {worst.verdict}")
+    if missing:
+        words.append(f"{len(missing)} without a value")
+    return at_floor, "; ".join(words) or "none"
 
 
-def mark(score: Score) -> str:
-    """How far above its floor a score is, in a word; a candidate that has no score is far."""
-    if math.isfinite(score.excess):
-        return "floor" if score.excess < AT_FLOOR else "seen" if score.excess < FAR else "far"
-    return "far" if math.isfinite(score.floor) and math.isnan(score.value) else "unknown"
+def _full_title(score: Score) -> str:
+    kind = AVERAGED.get(score.metric)
+    return f"{score.title} ({kind})" if kind else _row_title(score)
 
 
 def _distance(score: Score) -> float:
     """What is better the lower it is."""
-    distance = abs(score.value - score.floor) if score.toward == "floor" else score.value
+    to_bad = score.quantity.badness(score.value, score.floor)
+    distance = score.value if score.quantity.toward == "low" else to_bad
     return math.inf if math.isnan(distance) else distance
 
 
 def _cell(score: Score, row: Sequence[Score], parts: Sequence[Score]) -> Cell:
     """A score among those of all candidates; of several parts, the worst one marks it."""
-    marks = [mark(part) for part in parts]
+    marks = [part.mark for part in parts]
     worst = max(marks, key=("unknown", "floor", "seen", "far").index)
-    missing = worst == "far" and math.isnan(score.value)
     lowest = min(_distance(other) for other in row)
-    above = any(other.excess >= AT_FLOOR for other in row)
+    off = any(other.excess >= AT_FLOOR for other in row)
     return Cell(
-        text="nothing in range" if missing else score.text(),
-        note=f"{marks.count('floor')}/{len(marks)}" if len(marks) > 1 else _times_floor(score),
+        text="no value" if math.isnan(score.value) else score.text(),
+        note=_note(score, parts, row[0].text(of_floor=True)),
         mark=worst,
-        best=len(row) > 1 and above and _distance(score) == lowest < math.inf,
-        hint=f"floor {score.text(of_floor=True)}, {score.n_showers:,} showers of each",
+        best=len(row) > 1 and off and _distance(score) == lowest < math.inf,
+        hint=_hint(score, parts),
         key=_distance(score),
     )
 
 
+def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
+    """In small print: how many parts are at their floor; or verdict, size in floors, other floor.
+
+    The floor is that of the row, which is the first candidate's.
+    """
+    if len(parts) > 1:
+        return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
+    verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
+    own = score.text(of_floor=True)
+    return ", ".join(
+        filter(None, (verdict, _times_floor(score), "" if own == floor else f"floor {own}"))
+    )
+
+
+def _hint(score: Score, parts: Sequence[Score]) -> str:
+    reasons = list(dict.fromkeys(part.reason for part in parts if part.reason))
+    taken = f"floor {score.text(of_floor=True)}, {score.n_showers:,} showers of each"
+    verdict = [] if len(parts) > 1 else [score.verdict]
+    if verdict and math.isfinite(score.excess):
+        verdict = [f"{score.verdict}: {abs(score.excess):.1f} spreads"]
+    return "; ".join((*verdict, taken, *reasons))
+
+
 def _times_floor(score: Score) -> str:
     """The score in floors, where it is a distance whose floor is well above zero."""
-    is_distance = score.metric in GROUPS and score.toward == "low"
+    is_distance = score.metric in GROUPS and score.quantity.toward == "low"
     if not (is_distance and score.floor > 2 * score.floor_error and math.isfinite(score.value)):
         return ""
     times = score.value / score.floor
@@ -271,7 +322,7 @@ class TimingTable:
     Args:
         batch_sizes: a column for each.
         rows: candidate, device, parameters, peak memory, and (time, hint) for each batch size.
-        notes: hardware and protocol, each once.
+        notes: why a time is missing, hardware and protocol, each once.
     """
 
     batch_sizes: list[int]
@@ -291,18 +342,23 @@ def timing_table(timing: Mapping[str, Mapping[str, Any]]) -> TimingTable:
             by_device.setdefault(device, {})[row["batch_size"]] = row
         for device, found in by_device.items():
             peaks = [row["peak_memory_MB"] for row in found.values() if row["peak_memory_MB"]]
-            peak = f"{max(peaks):,.0f} MB" if peaks else "–"
+            peak = f"{max(peaks):,.0f} MB" if peaks else "not measured"
             times = [_time(found.get(size)) for size in sizes]
             rows.append((name, device, f"{record['parameters']['total']:,}", peak, times))
+        notes += [
+            f"{name}, {row['device']}, {row['batch_size']:,} at once: {row['reason']}."
+            for row in record["rows"]
+            if row["ms_per_shower"] is None and row.get("reason")
+        ]
         notes += [_hardware(record["hardware"]), record["protocol"]]
     return TimingTable(sizes, rows, list(dict.fromkeys(notes)))
 
 
 def _time(row: Mapping[str, Any] | None) -> tuple[str, str]:
     if row is None:
-        return "–", "not measured"
+        return NOT_TIMED, NOT_TIMED
     if row["ms_per_shower"] is None:
-        return "–", row.get("reason") or "not measured"
+        return NOT_TIMED, row.get("reason") or NOT_TIMED
     text = format_value(row["ms_per_shower"], row["ms_per_shower_std"])
     return text, f"{row['runs']} runs of {row['n_showers']:,} showers"
 

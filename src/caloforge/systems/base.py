@@ -25,6 +25,7 @@ from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
+from caloforge.upload import upload
 
 __all__ = ["System"]
 
@@ -233,7 +234,7 @@ class System(ABC):
         if self.is_directed:
             quantities["direction"] = torch.tensor([0.0, 0.0, 1.0]).expand(len(energies), 3)
         quantities |= given or {}
-        quantities = {name: values.to(device) for name, values in quantities.items()}
+        quantities = {name: upload(values, device) for name, values in quantities.items()}
         known = [
             i
             for i, s in enumerate(self.stages.values())

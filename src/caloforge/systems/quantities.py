@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import PointShowers, Showers, VoxelShowers, entries_of
+from caloforge.upload import upload
 
 __all__ = ["Quantities", "ShowerQuantities", "coarse_name", "layer_name"]
 
@@ -23,6 +25,7 @@ vectors, `n_points` (n,), `visible_energy` [MeV] (n,), `layer_counts` and `layer
 x [mm], y [mm], layer (0, 1, …) and energy [MeV], those of one shower behind those of the one
 before, as `n_points` says."""
 
+SHARE = 0.25  # of an accelerator's free memory that the quantities of a sample may take
 _LAYER = "layer_"
 _COARSE = "coarse_"
 _POINTS = "points"
@@ -55,6 +58,7 @@ class ShowerQuantities:
     def __init__(self, showers: Showers, names: Sequence[str], *, budget: int = 4 << 30) -> None:
         self.showers = showers
         self.names = tuple(names)
+        self.device = torch.device("cpu")
         sizes = [_size(name, showers) for name in self.names]
         fits = 4 * len(showers) * sum(sizes) <= budget
         self._kept: Quantities | None = _quantities(showers, self.names) if fits else None
@@ -62,25 +66,48 @@ class ShowerQuantities:
     def __len__(self) -> int:
         return len(self.showers)
 
+    def to(self, device: torch.device | str) -> ShowerQuantities:
+        """The same quantities, given out on a device.
+
+        Where they fit into a quarter of an accelerator's free memory, all of them lie there from
+        now on; else every batch is sent, and nobody waits for it.
+        """
+        there = copy(self)
+        there.device = torch.device(device)
+        kept = self._kept
+        if kept is not None and (there.device.type != "cuda" or self._fits(kept, there.device)):
+            there._kept = {name: upload(values, there.device) for name, values in kept.items()}
+        return there
+
+    @staticmethod
+    def _fits(kept: Quantities, device: torch.device) -> bool:
+        free, _ = torch.cuda.mem_get_info(device)
+        return sum(values.nbytes for values in kept.values()) <= SHARE * free
+
     def all(self) -> Quantities:
         """Quantities of all showers."""
         return self.take(torch.arange(len(self)))
 
     def take(self, showers: Tensor) -> Quantities:
-        """Quantities of the showers with these numbers, in this order."""
+        """Quantities of the showers with these numbers, in this order.
+
+        Args:
+            showers: their numbers, in the host's memory, shape (n,).
+        """
         if self._kept is None:
-            return _quantities(self.showers[showers.numpy()], self.names)
-        rows = dict.fromkeys(self._kept, showers)
-        if _POINTS in rows:
-            _, points = entries_of(self.showers.offset, showers.numpy())
-            rows[_POINTS] = torch.from_numpy(points)
-        # many times faster than an index in brackets where rows are short
-        return {name: values.index_select(0, rows[name]) for name, values in self._kept.items()}
+            found = _quantities(self.showers[showers.numpy()], self.names)
+        else:
+            rows = dict.fromkeys(self._kept, showers)
+            if _POINTS in rows:
+                _, points = entries_of(self.showers.offset, showers.numpy())
+                rows[_POINTS] = torch.from_numpy(points)
+            found = {name: _rows(values, rows[name]) for name, values in self._kept.items()}
+        return {name: upload(values, self.device) for name, values in found.items()}
 
     def split(self, showers: Tensor) -> ShowerQuantities:
         """The same quantities of some of the showers."""
-        part = ShowerQuantities.__new__(ShowerQuantities)
-        part.showers, part.names = self.showers[showers.numpy()], self.names
+        part = copy(self)
+        part.showers = self.showers[showers.numpy()]
         part._kept = None if self._kept is None else self.take(showers)
         return part
 
@@ -88,6 +115,11 @@ class ShowerQuantities:
         """All quantities in runs of up to `size` showers, in order."""
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self))))
+
+
+def _rows(values: Tensor, numbers: Tensor) -> Tensor:
+    # many times faster than an index in brackets where rows are short
+    return values.index_select(0, upload(numbers, values.device))
 
 
 def _layer_number(name: str, geometry: Geometry) -> int | None:

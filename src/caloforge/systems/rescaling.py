@@ -42,7 +42,8 @@ def rescale(
     rescaled = flat * factor[..., None]
     # most groups keep all their hits, and need no order of them; NaN is not above
     masked = ~((total > 0) & (smallest * factor >= threshold))
-    rescaled[masked] = _share_of_largest(flat[masked], energies[masked], threshold)
+    some = masked.nonzero(as_tuple=True)  # once: an accelerator is waited for
+    rescaled[some] = _share_of_largest(flat[some], energies[some], threshold)
     return rescaled.reshape(voxels.shape)
 
 

@@ -25,6 +25,7 @@ __all__ = ["StageTraining"]
 
 SAVE_EVERY = 30.0  # seconds between two saved states
 REPORT_EVERY = 0.5  # seconds between two reports
+LOOK_EVERY = 50  # steps of an accelerator between two looks at what it found
 
 
 class StageTraining:
@@ -60,7 +61,8 @@ class StageTraining:
         self.recipe = stage.recipe
         self.upstream, self.report = upstream, report
         self.device = torch.device(device)
-        self.training, self.validation = split(sample, self.recipe.validation, seed)
+        parts = split(sample, self.recipe.validation, seed)
+        self.training, self.validation = (part.to(self.device) for part in parts)
         self.batch_size = min(self.recipe.batch_size, len(self.training))
         self.steps_per_epoch = len(self.training) // self.batch_size
         self.steps = self.recipe.epochs * self.steps_per_epoch
@@ -76,6 +78,7 @@ class StageTraining:
         self.step, self.best, self.stale, self.seconds = 0, math.inf, 0, 0.0
         self.rows: list[dict[str, Any]] = []
         self.epoch_loss = torch.zeros((), device=self.device)
+        self.unseen: list[tuple[int, Tensor]] = []  # steps, each with its loss and gradient norm
         saved = folder.load_state()
         if saved is None:
             self._seed(-1)
@@ -97,7 +100,9 @@ class StageTraining:
         """Train to the end, or until a step, where the state is saved.
 
         Raises:
-            FloatingPointError: if the loss is not finite; the state before it is kept.
+            FloatingPointError: if a loss is not finite; the state before it is kept. An accelerator
+                is asked for losses now and then, and before anything is saved; a step whose loss is
+                not finite changes no weight.
         """
         last = self.steps if until is None else min(until, self.steps)
         begin, saved_at, reported_at = time.monotonic(), time.monotonic(), 0.0
@@ -112,12 +117,15 @@ class StageTraining:
             self._train_step(order[start : start + self.batch_size])
             now = time.monotonic()
             self.seconds = before + now - begin
+            if self.device.type == "cpu" or len(self.unseen) == LOOK_EVERY:
+                self._look()
             if number == self.steps_per_epoch - 1:
                 self._end_epoch(epoch)
             if now - saved_at > SAVE_EVERY:
                 self._save()
                 saved_at = now
             if self.report is not None and now - reported_at > REPORT_EVERY:
+                self._look()
                 rate = (self.step - first) * self.batch_size / max(1e-9, now - begin)
                 self.report(self._progress(rate))
                 reported_at = now
@@ -130,9 +138,8 @@ class StageTraining:
 
     def _train_step(self, showers: Tensor) -> None:
         self._seed(self.step)
-        quantities = self._on_device(self.training, showers)
         with self.fabric.autocast():
-            batch = self.stage.batch(quantities, self.upstream, self.rng)
+            batch = self.stage.batch(self.training.take(showers), self.upstream, self.rng)
             loss = self.stage.loss(batch, self.rng)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -143,11 +150,11 @@ class StageTraining:
         )
         # in half precision the gradient's scale is found by overflows, whose steps are left out
         overflow = self.recipe.precision == "16-mixed" and self.device.type == "cuda"
-        if not torch.isfinite(loss if overflow else norm):
-            raise FloatingPointError(
-                f"{self.name}: loss {loss.item()} with gradient norm {norm.item()} at step "
-                f"{self.step}; begin anew with a lower learning rate or gradient_clip"
-            )
+        decisive = loss if overflow else norm
+        self.unseen.append((self.step, torch.stack([decisive, loss, norm]).detach()))
+        if not overflow:
+            # what the optimizer asks before it changes weights, without the host's knowing
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.step, self.steps)
         precision.optimizer_step(self.optimizer)
@@ -156,8 +163,16 @@ class StageTraining:
         if self.average is not None:
             self.average.update(self.stage, self.step)
 
-    def _on_device(self, sample: ShowerQuantities, showers: Tensor) -> dict[str, Tensor]:
-        return {name: q.to(self.device) for name, q in sample.take(showers).items()}
+    def _look(self) -> None:
+        """Look at the steps since the last look, which an accelerator is waited for."""
+        steps, self.unseen = self.unseen, []
+        found = torch.stack([values for _, values in steps]).tolist() if steps else []
+        for (step, _), (decisive, loss, norm) in zip(steps, found, strict=True):
+            if not math.isfinite(decisive):
+                raise FloatingPointError(
+                    f"{self.name}: loss {loss} with gradient norm {norm} at step {step}; begin "
+                    "anew with a lower learning rate or gradient_clip"
+                )
 
     def _seed(self, *key: int | str) -> None:
         """Restart the generator from (seed, stage, key)."""
@@ -172,6 +187,7 @@ class StageTraining:
     # ------------------------------------------------------------ one epoch
 
     def _end_epoch(self, epoch: int) -> None:
+        self._look()
         if self.average is not None:
             self.average.swap(self.stage)
         validation = self._validate()
@@ -197,13 +213,16 @@ class StageTraining:
     def _validate(self) -> float:
         self.stage.eval()
         self._seed("validation")  # the same noise every time, so that epochs compare
-        total = 0.0
+        losses, sizes = [], []
         for start in range(0, len(self.validation), self.batch_size):
             showers = torch.arange(start, min(start + self.batch_size, len(self.validation)))
-            quantities = self._on_device(self.validation, showers)
-            batch = self.stage.batch(quantities, self.upstream, self.rng)
-            total += self.stage.loss(batch, self.rng).item() * len(showers)
+            batch = self.stage.batch(self.validation.take(showers), self.upstream, self.rng)
+            losses.append(self.stage.loss(batch, self.rng))
+            sizes.append(len(showers))
         self.stage.train()
+        total = 0.0
+        for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True):
+            total += loss * size
         return total / len(self.validation)
 
     def _is_stale(self) -> bool:
@@ -242,6 +261,7 @@ class StageTraining:
         )
 
     def _save(self) -> None:
+        self._look()
         tensors = {f"stage.{name}": value for name, value in self.stage.state_dict().items()}
         tensors["epoch_loss"] = self.epoch_loss
         for name, weights in self.stage.named_parameters():

@@ -152,9 +152,6 @@ class AdjacentLayers(ClassifierTest):
         """All voxels."""
         return {"voxels": sample.voxels()}
 
-    def is_comparable(self, size: int) -> bool:
-        return False
-
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
         """For each number of layers an AUC for every layer that they begin with, NaN for others."""
         n_layers = reference["voxels"].geometry.n_layers

@@ -45,7 +45,8 @@ class ClassifierTest(Metric):
         self.name = protocol.name
         self.repeats = protocol.runs
         self.max_size = protocol.max_showers
-        self._geometry = reference.geometry.name
+        if protocol.comparable:
+            self.published_for, self.published_size = protocol.geometries, protocol.n_showers
         self._device = device
         self._progress = progress
 
@@ -64,15 +65,6 @@ class ClassifierTest(Metric):
             progress=self._progress,
         )
         return Comparison({"auc": found.auc, "jsd": found.jsd}, outputs={self.name: found.outputs})
-
-    def is_comparable(self, size: int) -> bool:
-        """Whether scores were published for this geometry, from no more showers than these."""
-        published = self.protocol
-        return (
-            published.comparable
-            and self._geometry in published.geometries
-            and size >= published.n_showers
-        )
 
 
 def classifier_metric(

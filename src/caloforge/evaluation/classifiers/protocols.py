@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from caloforge.evaluation.leaderboard import DATASETS, DATASETS_23
+
 __all__ = ["ADJACENT", "PROTOCOLS", "Protocol", "find_protocol"]
 
 InputName = Literal[
@@ -41,7 +43,7 @@ class Protocol:
         inputs: list of inputs, see `take_columns`.
         network: kind of network, see `build_network`.
         comparable: whether scores may stand beside published ones.
-        geometries: names of the geometries that there are published scores for.
+        geometries: geometry presets that there are published scores for.
         n_showers: showers of each sample in the published tests.
         hidden: widths of the hidden dense layers.
         slope: negative slope of the LeakyReLU.
@@ -99,10 +101,6 @@ class Protocol:
         return round(training), round(training + selection)
 
 
-_DATASETS_1 = ("calochallenge-1-photons", "calochallenge-1-pions")
-_DATASETS_23 = ("calochallenge-2", "calochallenge-3")
-
-
 def _calochallenge(name: str, title: str, inputs: InputName) -> Protocol:
     """The CaloChallenge's fully connected network, which most papers use."""
     return Protocol(
@@ -110,7 +108,7 @@ def _calochallenge(name: str, title: str, inputs: InputName) -> Protocol:
         title=title,
         source="CaloChallenge (arXiv:2410.21611), evaluate.py",
         inputs=inputs,
-        geometries=(*_DATASETS_1, *_DATASETS_23),
+        geometries=DATASETS,
         hidden=(2048, 2048, 2048),  # --cls_n_layer 2 counts the layers behind the first
         # Photons and pions of dataset 1; 100,000 showers give 60,000, 20,000 and 20,000.
         counts=((121_000, (80_000, 20_000)), (120_800, (80_000, 20_000))),
@@ -142,7 +140,7 @@ def _calodream(
         title=title,
         source="CaloDREAM (arXiv:2405.09629), table 3",
         inputs=inputs,
-        geometries=_DATASETS_23,
+        geometries=DATASETS_23,
         hidden=(512, 512, 512),
         dropout=dropout,
         standardise=standardise,
@@ -253,7 +251,7 @@ PROTOCOLS: dict[str, Protocol] = {
             source="CaloChallenge (arXiv:2410.21611), resnet.py",
             inputs="voxels",
             network="resnet",
-            geometries=_DATASETS_23,
+            geometries=DATASETS_23,
         ),
         _l2lflows_high(),
         _l2lflows_low(),

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caloforge.evaluation.comparison import Columns, Comparison, Metric
+from caloforge.evaluation.leaderboard import DATASETS
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.rounding import is_rounding
 
 __all__ = ["CorrelationDifference", "LayerCorrelation", "correlation_difference", "pearson"]
-
-PUBLISHED_SIZE = 100_000  # showers of each sample
 
 
 class CorrelationDifference(NamedTuple):
@@ -85,6 +84,8 @@ class LayerCorrelation(Metric):
 
     name = "pearson"
     repeats = 10
+    published_for = DATASETS
+    published_size = 100_000  # noise falls as 1/sqrt(n)
 
     def __init__(self, reference: Sample, threshold: float) -> None:
         """Nothing is fitted to the whole reference."""
@@ -97,7 +98,3 @@ class LayerCorrelation(Metric):
         """Mean and largest difference."""
         found = correlation_difference(reference["E_layer"], candidate["E_layer"])
         return Comparison(found._asdict())
-
-    def is_comparable(self, size: int) -> bool:
-        """The published differences are between 100,000 showers each; noise falls as 1/sqrt(n)."""
-        return size >= PUBLISHED_SIZE

@@ -9,17 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.evaluation.comparison import Columns, Comparison, Metric, Value
+from caloforge.evaluation.leaderboard import DATASETS, DATASETS_23
 from caloforge.evaluation.metrics.undetermined import undetermined
 from caloforge.evaluation.observables import Floats, ShowerSource, alpha_layers, resolved
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.spectrum import find_bins
-from caloforge.geometry import Geometry
+from caloforge.geometry import Geometry, preset_of
 from caloforge.rounding import is_rounding
 
 __all__ = ["Separation", "bin_edges", "separation_power", "separation_powers"]
 
 EMPTY_BIN = 1e-16
-PUBLISHED_SIZE = 100_000
+OF_ALL_LAYERS = ("EC_r", "width_r")  # the others need bins in alpha
 
 
 def separation_power(first: ArrayLike, second: ArrayLike) -> Floats:
@@ -80,6 +81,16 @@ _RANGES_1_BACK = {
 _BACK_LAYERS = (12, 13, 14)
 
 
+def _official_ranges(geometry: Geometry) -> list[Mapping[str, tuple[float, float]]] | None:
+    """The CaloChallenge's ranges of each layer of its datasets, None for any other detector."""
+    dataset = preset_of(geometry)
+    if dataset not in DATASETS:
+        return None
+    if dataset in DATASETS_23:
+        return [_RANGES_23] * geometry.n_layers
+    return [_RANGES_1_BACK if i in _BACK_LAYERS else _RANGES_1 for i in geometry.layer_ids]
+
+
 def bin_edges(
     geometry: Geometry,
     energy_inc: NDArray[Any],
@@ -103,28 +114,24 @@ def bin_edges(
         Lists of borders, one a layer: E_layer [MeV], centres and widths [mm]; one list for E_tot,
         the borders of E_tot / E_inc.
     """
-    official = geometry.name.startswith("calochallenge-")
+    official = _official_ranges(geometry)
     features = resolved(features)
     ratio = features["E_tot"] / energy_inc
     edges = {
-        "E_tot": [np.linspace(0.5, 1.5, 101) if official else _around(ratio)],
+        "E_tot": [np.linspace(0.5, 1.5, 101) if official is not None else _around(ratio)],
         "E_layer": _of_energies(features["E_layer"], threshold),
         "sparsity": (
             [np.linspace(0, 1, 21)] * geometry.n_layers
-            if official
+            if official is not None
             else [_around(column, bins=20) for column in features["sparsity"].T]
         ),
     }
-    layer_ids = np.asarray(geometry.layer_ids)
-    for name, around in _RANGES_23.items():
-        ids = layer_ids if name.endswith("_r") else layer_ids[alpha_layers(geometry)]
-        if not official:
+    for name in _RANGES_23:
+        if official is None:
             edges[name] = [_around(column) for column in features[name].T]
-        elif geometry.name.startswith("calochallenge-1"):
-            ranges = [_RANGES_1_BACK if i in _BACK_LAYERS else _RANGES_1 for i in ids]
-            edges[name] = [np.linspace(*chosen[name], 101) for chosen in ranges]
-        else:
-            edges[name] = [np.linspace(*around, 101)] * len(ids)
+            continue
+        layers = range(geometry.n_layers) if name in OF_ALL_LAYERS else alpha_layers(geometry)
+        edges[name] = [np.linspace(*official[i][name], 101) for i in layers]
     return edges
 
 
@@ -149,12 +156,13 @@ class Separation(Metric):
 
     name = "separation"
     repeats = 10
+    published_for = DATASETS
+    published_size = 100_000  # the CaloChallenge's table is of as many showers and more
 
     def __init__(self, reference: Sample, threshold: float) -> None:
         self.edges = bin_edges(
             reference.geometry, reference.energy_inc, reference.features, threshold
         )
-        self.is_official = reference.geometry.name.startswith("calochallenge-")
 
     def columns(self, sample: Sample) -> Columns:
         """Bin of each feature in the joined histograms of all layers, -1 outside."""
@@ -187,10 +195,6 @@ class Separation(Metric):
                     "no shower of the reference or the candidate has a value inside its bins",
                 )
         return Comparison(values)
-
-    def is_comparable(self, size: int) -> bool:
-        """The CaloChallenge's table is of samples of 100,000 showers and more."""
-        return size >= PUBLISHED_SIZE and self.is_official
 
 
 def _fill(bins: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int64]:

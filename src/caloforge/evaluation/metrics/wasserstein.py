@@ -198,6 +198,8 @@ class Wasserstein(Metric):
     name = "wasserstein"
     repeats = 10
     max_size = PUBLISHED_SIZE
+    published_for = ("ild-core", "ild-30", "calochallenge-3")
+    published_size = PUBLISHED_SIZE
 
     def __init__(self, reference: Sample, threshold: float) -> None:
         self.scales = {name: mean_std(values) for name, values in reference.moments.items()}
@@ -227,10 +229,6 @@ class Wasserstein(Metric):
                 values[name] = _of_profile(name, place, *pair, mean, std)
         values["spectrum"] = self.spectrum(reference, candidate)
         return Comparison(values)
-
-    def is_comparable(self, size: int) -> bool:
-        """L2LFlows' batches have 10,000 showers."""
-        return size >= PUBLISHED_SIZE
 
 
 class SpectrumDistance:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.evaluation.observables.source import Floats, sum_by
-from caloforge.geometry import Geometry
+from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.units import GeV
 
@@ -28,8 +28,8 @@ ILD_RADII = (
 
 
 def is_ild(geometry: Geometry) -> bool:
-    """Whether the layers are those of the ILD's calorimeter, wherever the cells lie."""
-    return geometry.name.startswith("ild-")
+    """Whether the layers lie at the depths of the ILD's, wherever the cells lie in them."""
+    return geometry.z == geometry_preset("ild-ecal").z
 
 
 def at_energy(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.nets import EPiCEncoder, divergence
+from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
 from caloforge.showers import ClusteredShowers
 from caloforge.systems.arguments import SamplingOptions
@@ -130,7 +130,7 @@ class PointsStage(Stage):
         points, n_points = quantities["points"], quantities["n_points"]
         most = self.config.max_points
         if most is None:
-            return self.scaled(points, rng), clouds(n_points)
+            return self.scaled(points, rng), clouds(n_points, len(points))
         return self.scaled(some_points(points, n_points, most, rng), rng), None
 
     def _filled(self, quantities: Quantities) -> Tensor:
@@ -138,7 +138,7 @@ class PointsStage(Stage):
         conditions = self.conditions.both(quantities)
         if self.config.max_points is None:
             return conditions
-        return conditions[quantities["n_points"] > 0]
+        return conditions[quantities["n_points"].nonzero()[:, 0]]
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """w max(D_KL, m) + <|error|^2> (equation 3.7), the divergence that of a shower's latent.
@@ -162,7 +162,7 @@ class PointsStage(Stage):
             cloud: which shower each point of the one tensor belongs to; None where side by side.
         """
         if cloud is None:
-            cloud = clouds(torch.full((len(x),), x.shape[1], device=x.device))
+            cloud = torch.arange(len(x), device=x.device).repeat_interleave(x.shape[1])
         mean, log_variance = self.encoder(x.reshape(-1, POINT), conditions, cloud)
         return mean.float(), log_variance.float()
 
@@ -179,7 +179,7 @@ class PointsStage(Stage):
         if cloud is None:
             return error.mean()
         of_clouds = error.new_zeros(len(context)).index_add(0, cloud, error.mean(1))
-        return (of_clouds / torch.bincount(cloud, minlength=len(context)).clamp_min(1)).mean()
+        return (of_clouds / counted(cloud, len(context)).clamp_min(1)).mean()
 
     @torch.no_grad()
     def encode(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
@@ -268,7 +268,7 @@ class PointsStage(Stage):
         else:
             points = uncalibrated(points, self.frame.n_layers)
         if self.members is not None:
-            cloud = clouds(n_points)
+            cloud = clouds(n_points, len(points))
             points, sizes = self.members.draw(points, rng)
             n_points = torch.zeros_like(n_points).index_add_(0, cloud, sizes)
         # few points are drawn outside the box, some of them beyond what is known of the cells
@@ -277,13 +277,14 @@ class PointsStage(Stage):
         return {**quantities, "points": torch.cat([place, others], 1), "n_points": n_points}
 
 
-def clouds(n_points: Tensor) -> Tensor:
+def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
     """Which cloud each point belongs to, shape (sum of n_points,).
 
     Args:
         n_points: points of each cloud, integers, shape (n,).
+        total: their sum, where it is known: else an accelerator is asked for it and waited for.
     """
-    return torch.repeat_interleave(n_points)
+    return torch.repeat_interleave(n_points, output_size=total)
 
 
 def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generator) -> Tensor:
@@ -295,8 +296,9 @@ def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generato
         most: points to draw of each.
         rng: source of randomness.
     """
-    first = (n_points.cumsum(0) - n_points)[n_points > 0, None]
-    n_points = n_points[n_points > 0, None]
+    filled = n_points.nonzero()  # once: an accelerator is waited for
+    first = (n_points.cumsum(0) - n_points)[filled]
+    n_points = n_points[filled]
     u = torch.rand(len(n_points), most, generator=rng, device=points.device)
     # u is below 1, but its product with an integer may be rounded up to it
     return points[first + torch.minimum((u * n_points).long(), n_points - 1)]
@@ -310,7 +312,7 @@ def _pieces(
     On a CPU a piece is of one cloud, whose points all have the same gates: they go into the
     weights. An accelerator wants many points at once instead.
     """
-    cloud = clouds(n_points)
+    cloud = clouds(n_points, len(x))
     if x.device.type != "cpu":
         for points, whose in zip(x.split(most), cloud.split(most), strict=True):
             yield points, context, whose

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -40,11 +42,13 @@ def calibrated(
     counts = layer_counts.long()
     surplus = n_points - counts.sum(1)
     numbers = torch.arange(n_layers + 1, device=points.device).repeat(n)
-    layer = numbers.repeat_interleave(torch.cat([counts, surplus[:, None]], 1).flatten())
-    cloud = torch.arange(n, device=points.device).repeat_interleave(n_points)
+    # an accelerator would have to be asked how many points there are in all
+    each = partial(torch.repeat_interleave, output_size=len(points))
+    layer = each(numbers, torch.cat([counts, surplus[:, None]], 1).flatten())
+    cloud = each(torch.arange(n, device=points.device), n_points)
     by_depth = points[:, 2].argsort()
     order = by_depth[cloud[by_depth].argsort(stable=True)]
-    kept = layer < n_layers
+    kept = (layer < n_layers).nonzero()[:, 0]
     order, layer, cloud = order[kept], layer[kept], cloud[kept]
     x, y, _, energy = points[order].unbind(1)
     energy = energy.double().clamp_min(0)

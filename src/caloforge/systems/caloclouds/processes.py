@@ -23,6 +23,7 @@ from caloforge.diffusion import (
 )
 from caloforge.systems.caloclouds.config import PointsConfig
 from caloforge.systems.caloclouds.networks import PointNetwork
+from caloforge.upload import upload
 
 __all__ = ["Chain", "Edm", "LeveledNetwork", "Process", "Sampler", "make_process", "spread"]
 
@@ -106,7 +107,7 @@ class Chain(Process):
         step = torch.randint(self.chain.steps, (n,), generator=rng, device=x.device)
         noise = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
         noised = self.chain.noised(x, step if cloud is None else step[cloud], noise)
-        return (network(noised, self.chain.beta.to(x)[step]) - noise).square()
+        return (network(noised, upload(self.chain.beta, x.device, x.dtype)[step]) - noise).square()
 
     def sampler(self, name: str) -> Sampler | None:
         if name != self.solvers:

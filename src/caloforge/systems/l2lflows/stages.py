@@ -96,8 +96,7 @@ class LayerStage(Stage):
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))
         showers = torch.randperm(len(sample), generator=rng, device=rng.device)[:FIRST_BATCH]
-        quantities = {name: q.to(rng.device) for name, q in sample.take(showers.cpu()).items()}
-        batch = self.batch(quantities, upstream, rng)
+        batch = self.batch(sample.take(showers.cpu()), upstream, rng)
         self.flow.initialise(batch["x"], batch["context"])
         for neighbour in upstream.values():
             assert isinstance(neighbour, LayerStage)

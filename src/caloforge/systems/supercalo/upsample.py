@@ -96,7 +96,7 @@ class UpsampleStage(Stage):
             Shape (hits, 31) for choice A, (hits, 57) for choice B of `calochallenge-2`.
         """
         coarse = quantities[self.own]
-        shower, voxel = coarse.nonzero(as_tuple=True)
+        shower, voxel = self._hit(quantities)
         behind = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], 1)  # what -1 points at
         beside = behind[shower[:, None], self.neighbours[voxel]]
         in_layer = self.coarsening.n_coarse // self.coarsening.shape[0]
@@ -107,8 +107,8 @@ class UpsampleStage(Stage):
         return torch.cat([*columns, self.place[voxel]], 1)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        hit = quantities[self.own] > 0
-        fine = quantities["showers"].flatten(1)[:, self.fine_index][hit]
+        quantities = self._with_hit(quantities)
+        fine = quantities["showers"].flatten(1)[:, self.fine_index][self._hit(quantities)]
         noise = self.shares.noise(len(fine), fine, rng)
         if noise is not None:
             fine = fine + noise
@@ -120,8 +120,18 @@ class UpsampleStage(Stage):
         coarse = quantities[self.own]
         if noise is None:
             return {**quantities, "noised": coarse}
-        hit = coarse.nonzero(as_tuple=True)
-        return {**quantities, "noised": coarse.index_put(hit, noise.sum(1), accumulate=True)}
+        noised = coarse.index_put(self._hit(quantities), noise.sum(1), accumulate=True)
+        return {**quantities, "noised": noised}
+
+    def _with_hit(self, quantities: Quantities) -> Quantities:
+        """With the numbers of the coarse voxels that hold energy, which an accelerator looks up."""
+        return {**quantities, "hit": quantities[self.own].nonzero()}
+
+    def _hit(self, quantities: Quantities) -> tuple[Tensor, Tensor]:
+        """Shower and voxel of each of them."""
+        known = quantities if "hit" in quantities else self._with_hit(quantities)
+        shower, voxel = known["hit"].unbind(1)
+        return shower, voxel
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         return self.shares.loss(batch)
@@ -133,9 +143,9 @@ class UpsampleStage(Stage):
         rng: torch.Generator,
         options: SamplingOptions,
     ) -> Quantities:
-        coarse = quantities[self.own]
-        shower, voxel = coarse.nonzero(as_tuple=True)
-        seen = self._noised(quantities, self.shares.noise(len(voxel), coarse, rng))
+        coarse, known = quantities[self.own], self._with_hit(quantities)
+        shower, voxel = self._hit(known)
+        seen = self._noised(known, self.shares.noise(len(voxel), coarse, rng))
         shares = self._decode(self.context(seen), rng, options)
         energies = shares * seen["noised"][shower, voxel][:, None]
         if options.postprocess and self.config.rescale != "none":

@@ -1,0 +1,111 @@
+"""Scores as tables in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from caloforge.evaluation.digits import MISSING, format_number, format_value
+from caloforge.evaluation.leaderboard import PublishedTable
+from caloforge.evaluation.score import Score
+
+if TYPE_CHECKING:
+    from caloforge.evaluation.scores import Scores
+
+__all__ = ["markdown"]
+
+
+def markdown(scores: Scores, *, published: bool) -> str:
+    """The table of scores beside the floor, see `Scores.to_markdown`."""
+    rows = scores.rows()
+    blocks = ["\n".join(f"- {found.text}." for found in scores.shared)] if scores.shared else []
+    blocks += [
+        block
+        for metric in dict.fromkeys(metric for metric, _, _ in rows)
+        for block in _of_metric(metric, [row for name, _, row in rows if name == metric], scores)
+    ]
+    if scores.timing:
+        blocks.append(_timing(scores.timing))
+    if published and (table := scores.published()):
+        blocks.append(_published(table))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
+    """The table of one metric, and why values are missing in it."""
+    names = list(scores.candidates)
+    lines = [[metric, "better", "floor", *names], ["---", "---", *["---:"] * (len(names) + 1)]]
+    for row in rows:
+        found = {score.candidate: score for score in row}
+        floor = row[0].text(of_floor=True)
+        cells = [_cell(found[name], floor) if name in found else MISSING for name in names]
+        lines.append([row[0].title, row[0].quantity.better, floor, *cells])
+    yield _table(lines)
+    if reasons := [
+        f"- {score.candidate}, {score.title}: {score.reason}"
+        for row in rows
+        for score in row
+        if score.reason
+    ]:
+        yield "\n".join(reasons)
+
+
+def _cell(score: Score, floor: str) -> str:
+    """Value and verdict, and the floor where it is another one than that of the first candidate."""
+    text = score.text()
+    if score.mark != "floor" or score.verdict != "at the floor":
+        text = score.verdict if text == MISSING else f"{text}, {score.verdict}"
+    own = score.text(of_floor=True)
+    return text if own == floor else f"{text} (floor {own})"
+
+
+def _timing(timing: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [["ms per shower", "device", "batch size", "time", "hardware"], ["---"] * 5]
+    for name, record in timing.items():
+        for row in record["rows"]:
+            device = row["device"] + (f", {row['threads']} threads" if row.get("threads") else "")
+            found = row["ms_per_shower"]
+            time = (
+                row.get("reason") or "not timed"
+                if found is None
+                else format_value(found, row["ms_per_shower_std"])
+            )
+            hardware = record["hardware"]["gpu" if row["device"] != "cpu" else "cpu"]
+            lines.append([name, device, str(row["batch_size"]), time, str(hardware)])
+    return _table(lines)
+
+
+def _published(table: PublishedTable) -> str:
+    """The published table; values that may not be compared with it stand in brackets."""
+    lines = [["", *(title for title, _ in table.columns)]]
+    lines.append(["---", *["---:"] * len(table.columns)])
+    for row in table.rows:
+        own = row.kind != "published"
+        cells = [
+            _published_cell(value, in_brackets=own and not comparable)
+            for value, (_, comparable) in zip(row.values, table.columns, strict=True)
+        ]
+        lines.append([f"**{row.name}**" if own else row.name, *cells])
+    note = (
+        "CaloChallenge, published: other data, 100,000 showers and more. Values in brackets were "
+        "taken with another number of showers and may not be compared."
+    )
+    return note + "\n\n" + _table(lines)
+
+
+def _published_cell(value: float | None, *, in_brackets: bool) -> str:
+    if value is None:
+        return ""
+    if math.isnan(value):
+        return "no value"
+    return f"({format_number(value)})" if in_brackets else format_number(value)
+
+
+def _table(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that stays in its cell."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,102 @@
+"""One value of one candidate beside its floor, and what it says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from caloforge.evaluation.digits import format_value
+from caloforge.evaluation.quantities import Quantity, quantity
+
+__all__ = ["AT_FLOOR", "FAR", "Mark", "Score"]
+
+AT_FLOOR, FAR = 2.0, 5.0  # spreads off the floor at which a difference counts as seen, as gross
+
+Mark = Literal["floor", "seen", "far", "unknown"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value of one candidate, and the floor to read it against.
+
+    Args:
+        metric: name of the metric.
+        observable: what is compared; for layers the mean over them.
+        candidate: name of the generated sample.
+        value: mean over the draws.
+        error: standard deviation over the draws.
+        floor: the same between the reference and as many other Geant4 showers.
+        floor_error: its standard deviation over the draws.
+        n_showers: showers of each set that was compared.
+        comparable: whether it may stand beside published values of this metric.
+        layers: value of each layer, empty if the observable has no layers.
+        floor_layers: floor of each layer.
+        layer_errors: standard deviation of each layer over the draws, empty for a single one.
+        floor_layer_errors: the same of the floor.
+        reason: why a value, a floor or an error is missing, and in which layers.
+    """
+
+    metric: str
+    observable: str
+    candidate: str
+    value: float
+    error: float
+    floor: float
+    floor_error: float
+    n_showers: int
+    comparable: bool = False
+    layers: tuple[float, ...] = ()
+    floor_layers: tuple[float, ...] = ()
+    layer_errors: tuple[float, ...] = ()
+    floor_layer_errors: tuple[float, ...] = ()
+    reason: str = ""
+
+    @property
+    def quantity(self) -> Quantity:
+        """What the value is."""
+        return quantity(self.metric, self.observable)
+
+    @property
+    def title(self) -> str:
+        """What a person calls the value."""
+        return self.quantity.label
+
+    @property
+    def scale(self) -> float:
+        """Factor that the value is shown with."""
+        return self.quantity.scale
+
+    @property
+    def excess(self) -> float:
+        """Distance from the floor on the bad side in units of both spreads, NaN where unknown.
+
+        Negative on the good side; where a value on either side is bad, both count as bad.
+        """
+        distance = self.quantity.badness(self.value, self.floor)
+        spread = math.hypot(self.error, self.floor_error)
+        if spread == 0 and not math.isnan(distance):  # all draws agree: any difference is one
+            return math.copysign(math.inf, distance) if distance else 0.0
+        return distance / spread
+
+    @property
+    def mark(self) -> Mark:
+        """How far off its floor the score is, in a word."""
+        if math.isnan(self.excess):
+            return "unknown"
+        return "floor" if self.excess < AT_FLOOR else "seen" if self.excess < FAR else "far"
+
+    @property
+    def verdict(self) -> str:
+        """How far off its floor the score is and on which side, in a few words."""
+        if math.isnan(self.excess):
+            return "no value" if math.isnan(self.value) else "not known"
+        if abs(self.excess) < AT_FLOOR:
+            return "at the floor"
+        side = "above" if self.value > self.floor else "below"
+        return f"far {side}" if self.mark == "far" else side
+
+    def text(self, *, of_floor: bool = False) -> str:
+        """The value, or its floor, with the error, as it is shown."""
+        value, error = (self.floor, self.floor_error) if of_floor else (self.value, self.error)
+        return format_value(value * self.scale, error * self.scale)
