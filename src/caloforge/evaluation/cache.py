@@ -82,7 +82,7 @@ def _load(path: Path) -> Arrays:
 
 
 def content_hash(showers: ShowerSource) -> str:
-    """Hash of incident energies, voxels or points, and geometry, wherever the showers are kept.
+    """Hash of incident particles, voxels or points, and geometry, wherever the showers are kept.
 
     The same showers have the same hash in memory, in a file of either layout, under any name.
     Projected points have that of the points and of the geometry that they are projected into.
@@ -91,8 +91,9 @@ def content_hash(showers: ShowerSource) -> str:
     kept = showers.points if isinstance(showers, Projected) else showers
     for start in range(0, len(kept), RUN):
         batch = kept[start : start + RUN]
-        columns = [getattr(batch, name) for name in batch.columns]
-        for values in (batch.energy_inc, np.diff(batch.offset), *columns):
+        columns = [getattr(batch, name) for name in ("pdg", *batch.columns)]
+        direction = batch.direction.astype(np.float32)  # as files keep it
+        for values in (batch.energy_inc, direction, np.diff(batch.offset), *columns):
             digest.update(np.ascontiguousarray(values).data)
     return digest.hexdigest()
 

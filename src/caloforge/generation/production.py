@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
-from caloforge.showers import Showers, VoxelShowers, check_units
-from caloforge.systems.arguments import SamplingOptions, incident_energies
+from caloforge.pdg import particle_name
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units
+from caloforge.systems.arguments import SamplingOptions, incident_particles
 from caloforge.systems.base import System
 
 __all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
@@ -43,10 +44,9 @@ class GenerationProgress:
 @overload
 def generate(
     system: System,
-    energy_inc: ArrayLike,
+    particles: Particles | ArrayLike,
     *,
     seed: int,
-    direction: ArrayLike | None = ...,
     output: None = ...,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
@@ -60,10 +60,9 @@ def generate(
 @overload
 def generate(
     system: System,
-    energy_inc: ArrayLike,
+    particles: Particles | ArrayLike,
     *,
     seed: int,
-    direction: ArrayLike | None = ...,
     output: str | Path,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
@@ -76,10 +75,9 @@ def generate(
 
 def generate(
     system: System,
-    energy_inc: ArrayLike,
+    particles: Particles | ArrayLike,
     *,
     seed: int,
-    direction: ArrayLike | None = None,
     output: str | Path | None = None,
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
@@ -88,7 +86,7 @@ def generate(
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
-    """Generate showers, one (or `options.resample`) for each incident energy.
+    """Generate showers, one (or `options.resample`) for each incident particle.
 
     With an output the showers are written in parts as they are made: memory stays flat, and an
     interrupted job can be resumed with the same result. Showers resampled from one coarse shower
@@ -97,13 +95,15 @@ def generate(
     Example:
         >>> system = cf.load("runs/l2l")
         >>> showers = cf.generate(system, [1e4, 5e4], seed=1)
+        >>> aslant = cf.Particles([1e4, 5e4], direction=[0.6, 0.0, 0.8], pdg="gamma")
+        >>> showers = cf.generate(cf.load("runs/directed"), aslant, seed=1)
 
     Args:
         system: a trained system.
-        energy_inc: incident energies [MeV], shape (n,).
+        particles: n incident particles, such as those of showers or of an open file; or their
+            energies [MeV], shape (n,), for particles of the direction and kind of the training
+            sample.
         seed: the same seed, device and batch size give the same showers.
-        direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all; by
-            default along the depth, (0, 0, 1).
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
@@ -116,40 +116,35 @@ def generate(
         The showers, or the path of the file that holds them.
 
     Raises:
-        ValueError: for energies that are not positive numbers in one dimension, directions that
-            are no unit vectors or that the system does not know of, or parts of another job at the
-            output.
+        ValueError: for particles that `Particles` refuses, or of directions that the system does
+            not know of, or parts of another job at the output.
         NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
     """
-    energies = incident_energies(energy_inc)
-    check_units("energies to generate for", system.geometry, energies)
-    directions = system.directions(direction, len(energies))
+    asked = system.asked(particles)
+    check_units("energies to generate for", system.geometry, asked.energy)
 
     def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
         return system.stream(
-            energies[start:stop],
+            asked[start:stop],
             seed=seed,
-            direction=None if directions is None else directions[start:stop],
             batch_size=batch_size,
             first=first,
             device=device,
             options=options,
         )
 
-    request = {"energies": _hash(energies)}
-    if directions is not None:
-        request["direction"] = _hash(directions)
-    job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
+    request = _hashes(asked)
+    job = _Job(system, asked, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
 def upsample(
     system: System,
     coarse: VoxelShowers | System,
-    energy_inc: ArrayLike | None = None,
+    particles: Particles | ArrayLike | None = None,
     *,
     seed: int,
     output: str | Path | None = None,
@@ -171,7 +166,7 @@ def upsample(
         system: a trained system that upsamples, such as SuperCalo.
         coarse: showers in its coarse voxels, or in its fine ones, which are made coarse first; or
             another trained system, which draws coarse ones.
-        energy_inc: incident energies [MeV] for the other system, shape (n,).
+        particles: incident particles for the other system, or their energies [MeV], shape (n,).
         seed: the same seed, device and batch size give the same showers.
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
@@ -188,20 +183,20 @@ def upsample(
         ValueError: for a system that upsamples nothing, showers that do not fit it, energies that
             are missing or too many, or parts of another job at the output.
     """
-    if isinstance(coarse, System) != (energy_inc is not None):
+    if isinstance(coarse, System) != (particles is not None):
         raise ValueError(
-            "upsample takes coarse showers, which have their energy_inc, or a system that draws "
-            "them and energy_inc for it"
+            "upsample takes coarse showers, which have their particles, or a system that draws "
+            "them and particles for it"
         )
     if isinstance(coarse, System):
-        energies = incident_energies(energy_inc if energy_inc is not None else [])
-        check_units("energies to generate for", coarse.geometry, energies)
+        asked = coarse.asked(particles if particles is not None else [])
+        check_units("energies to generate for", coarse.geometry, asked.energy)
         request = {"coarse": _weights_hash(coarse)}
     else:
-        energies = incident_energies(coarse.energy_inc)
-        check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
+        asked = incident_particles(coarse.particles)
+        check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
         request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
-    request["energies"] = _hash(energies)
+    request |= _hashes(asked)
 
     def coarse_batches(start: int, stop: int, first: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
@@ -209,7 +204,7 @@ def upsample(
         # it resamples nothing: that is for the fine voxels
         options_there = dataclasses.replace(options or SamplingOptions(), resample=1)
         return coarse.stream(
-            energies[start:stop],
+            asked[start:stop],
             seed=seed,
             batch_size=batch_size,
             first=first,
@@ -226,7 +221,7 @@ def upsample(
             options=options,
         )
 
-    job = _Job(system, len(energies), batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, asked, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -236,7 +231,7 @@ class _Job:
 
     Args:
         system: the system that draws.
-        n: draws of its first stages; each gives `options.resample` showers.
+        particles: one for each draw of its first stages, which gives `options.resample` showers.
         batches: showers of the draws from a start to a stop, whose first batch has a number.
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
@@ -246,7 +241,7 @@ class _Job:
     """
 
     system: System
-    n: int
+    particles: Particles
     batches: Callable[[int, int, int], Iterator[Showers]]
     request: dict[str, Any]
     seed: int
@@ -254,10 +249,15 @@ class _Job:
     device: str
     options: SamplingOptions | None
 
+    @property
+    def n(self) -> int:
+        """Draws of the first stages."""
+        return len(self.particles)
+
     def __post_init__(self) -> None:
         if self.n == 0 or self.batch_size < 1:
             raise ValueError(
-                "generate needs one incident energy or more and a batch_size of 1 or more, "
+                "generate needs one incident particle or more and a batch_size of 1 or more, "
                 f"got {self.n} and {self.batch_size}"
             )
 
@@ -329,10 +329,11 @@ class _Job:
     def _facts(self) -> dict[str, Any]:
         facts = {
             "generator": f"caloforge {caloforge.__version__}, {self.system.name}",
-            "particle": self.system.geometry.particle,
             "seed": self.seed,
             "batch_size": self.batch_size,
         }
+        if len(self.particles.kinds) == 1:
+            facts["particle"] = particle_name(*self.particles.kinds)
         chosen = dataclasses.asdict(self.options or SamplingOptions())
         usual = dataclasses.asdict(SamplingOptions())
         told = ("resample", "solver", "energy_solver", "precision")
@@ -373,6 +374,12 @@ def _weights_hash(system: System) -> str:
     for calibration in system.calibrations.values():
         digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _hashes(particles: Particles) -> dict[str, str]:
+    """What a request says of its particles."""
+    columns = {"energies": particles.energy, "direction": particles.direction, "pdg": particles.pdg}
+    return {name: _hash(values) for name, values in columns.items()}
 
 
 def _hash(*arrays: NDArray[Any]) -> str:

@@ -141,4 +141,4 @@ class Particles:
     @property
     def are_along_depth(self) -> bool:
         """Whether all fly along the depth of the detector."""
-        return bool((self.direction == np.float32(ALONG_DEPTH)).all())
+        return bool((self.direction == np.array(ALONG_DEPTH, np.float32)).all())

@@ -44,8 +44,8 @@ class RaggedShowers(_InGeometry):
 
     energy_inc: Floats
     offset: NDArray[np.int64]
-    direction: Floats = field(default=ALONG_DEPTH, kw_only=True)  # type: ignore[assignment]
-    pdg: NDArray[np.int32] = field(default=NOT_KNOWN, kw_only=True)  # type: ignore[assignment]
+    direction: Floats = field(default=ALONG_DEPTH, kw_only=True)  # type: ignore[arg-type]
+    pdg: NDArray[np.int32] = field(default=NOT_KNOWN, kw_only=True)  # type: ignore[arg-type]
 
     of_showers: ClassVar[tuple[str, ...]] = ("energy_inc", "direction", "pdg")
     columns: ClassVar[tuple[str, ...]]

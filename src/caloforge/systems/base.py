@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
+from caloforge.pdg import NOT_KNOWN
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units
 from caloforge.systems.arguments import (
     SamplingOptions,
     batch_rng,
     check_device,
-    incident_energies,
+    incident_particles,
 )
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
-from caloforge.systems.quantities import Quantities
+from caloforge.systems.quantities import Quantities, of_particles
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
+from caloforge.systems.usual import PARALLEL, UsualParticle
 from caloforge.upload import upload
 
 __all__ = ["System"]
@@ -46,6 +49,7 @@ class System(ABC):
         config: the configuration.
         geometry: the voxels, or the detector in whose layers points lie.
         seed: of its initial weights.
+        usual: direction and kind of the particles that it was trained on.
         stages: the stages, in sampling order.
         calibrations: what is fitted after training, in the order in which it is applied.
         n_redrawn: draws that a stage rejected since the system was built or loaded.
@@ -59,6 +63,7 @@ class System(ABC):
     home: ClassVar[str] = "calochallenge-2"
     resampled: ClassVar[str | None] = None
     seed: int = 0
+    usual: UsualParticle = UsualParticle()
 
     def __init__(self, config: Any, geometry: Geometry) -> None:
         self.config = config
@@ -173,17 +178,17 @@ class System(ABC):
     @torch.inference_mode()
     def draw(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         rng: torch.Generator,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> Showers:
-        """Draw one batch of showers, `resample` for each incident energy.
+        """Draw one batch of showers, `resample` for each incident particle.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: n incident particles, or their energies [MeV], shape (n,).
             rng: source of randomness, on `device`.
             device: where the stages are.
             options: what a user chooses at generation.
@@ -196,9 +201,7 @@ class System(ABC):
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
-        quantities = self.quantities(
-            energy_inc, rng=rng, device=device, options=chosen, given=given
-        )
+        quantities = self.quantities(particles, rng=rng, device=device, options=chosen, given=given)
         self._check_finite(quantities)
         if "redrawn" in quantities:
             self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
@@ -206,7 +209,7 @@ class System(ABC):
 
     def quantities(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         rng: torch.Generator,
         device: torch.device | str = "cpu",
@@ -217,7 +220,7 @@ class System(ABC):
         """Draw the quantities that the stages write, of one batch.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: as for `draw`.
             rng: source of randomness, on `device`.
             device: where the stages are.
             options: what a user chooses at generation.
@@ -229,11 +232,7 @@ class System(ABC):
         """
         chosen = options or SamplingOptions()
         self.check(chosen)
-        energies = torch.as_tensor(np.asarray(energy_inc, dtype=np.float32))
-        quantities: Quantities = {"energy_inc": energies}
-        if self.is_directed:
-            quantities["direction"] = torch.tensor([0.0, 0.0, 1.0]).expand(len(energies), 3)
-        quantities |= given or {}
+        quantities = of_particles(Particles.of(particles)) | dict(given or {})
         quantities = {name: upload(values, device) for name, values in quantities.items()}
         known = [
             i
@@ -269,10 +268,9 @@ class System(ABC):
 
     def stream(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         seed: int,
-        direction: ArrayLike | None = None,
         batch_size: int = 100,
         first: int = 0,
         device: torch.device | str = "cpu",
@@ -286,52 +284,49 @@ class System(ABC):
         Raises:
             ValueError: as for `generate`.
         """
-        energies = incident_energies(energy_inc)
-        directions = self.directions(direction, len(energies))
+        asked = self.asked(particles)
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
-        for number, start in enumerate(range(0, len(energies), batch_size), first):
+        for number, start in enumerate(range(0, len(asked), batch_size), first):
             rng = batch_rng(seed, number, device)
-            part = slice(start, start + batch_size)
-            given = None if directions is None else {"direction": torch.tensor(directions[part])}
-            yield self.draw(energies[part], rng=rng, device=device, options=options, given=given)
+            yield self.draw(
+                asked[start : start + batch_size], rng=rng, device=device, options=options
+            )
 
     def generate(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         seed: int,
-        direction: ArrayLike | None = None,
         batch_size: int = 100,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
     ) -> Showers:
-        """Generate showers, one (or `options.resample`) for each incident energy.
+        """Generate showers, one (or `options.resample`) for each incident particle.
 
         The same seed, device and batch size give the same showers.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: n incident particles, or their energies [MeV], shape (n,), for particles
+                along the depth.
             seed: every batch draws from its own generator, derived from the seed and its number.
-            direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all;
-                by default along the depth, (0, 0, 1).
             batch_size: showers drawn at once.
             device: where to compute.
             options: what a user chooses at generation.
 
         Raises:
-            ValueError: if energies are not positive numbers in one dimension, or there are none,
-                and for directions that are no unit vectors or that the system does not know of.
+            ValueError: for particles that `Particles` refuses, or of directions that the system
+                does not know of, or if there are none.
 
         Warns:
             UnitsWarning: if the energies look as if they were not in MeV.
         """
-        check_units("energies to generate for", self.geometry, incident_energies(energy_inc))
+        asked = self.asked(particles)
+        check_units("energies to generate for", self.geometry, asked.energy)
         batches = self.stream(
-            energy_inc,
+            asked,
             seed=seed,
-            direction=direction,
             batch_size=batch_size,
             device=device,
             options=options,
@@ -339,16 +334,26 @@ class System(ABC):
         showers: Showers = self.kind.concatenate(list(batches))
         return showers
 
-    def directions(self, direction: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
-        """The given directions of n particles, shape (n, 3); raises as `generate` does."""
-        if direction is None:
-            return None
-        if not self.is_directed:
+    def asked(self, particles: Particles | ArrayLike) -> Particles:
+        """Particles to generate for, in single precision.
+
+        Energies alone are those of particles like the ones that it was trained on, `usual`, and
+        particles of no known kind are of the kind of these.
+
+        Raises:
+            ValueError: as `generate` does.
+        """
+        asked = incident_particles(particles)
+        if not isinstance(particles, Particles):
+            along = np.array(self.usual.direction, np.float32)
+            asked = replace(asked, direction=along)
+        if not self.is_directed and (angle := self.usual.angle_to(asked)) > PARALLEL:
             raise ValueError(
-                f"{self.name} draws showers of one direction and reads none: leave it out, or "
-                "train one that is conditioned on it"
+                f"{self.name} draws showers of the direction {self.usual.direction} and reads "
+                f"none, got particles up to {angle:.3g} rad from it: leave the directions out, or "
+                "train a system that is conditioned on them"
             )
-        return unit_vectors("direction", direction, n).astype(np.float32)
+        return replace(asked, pdg=np.where(asked.pdg == NOT_KNOWN, self.usual.pdg, asked.pdg))
 
     def upsample(
         self,

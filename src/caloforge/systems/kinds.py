@@ -12,7 +12,7 @@ from torch import Tensor
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
-from caloforge.systems.quantities import Quantities
+from caloforge.systems.quantities import Quantities, columns_of_particles
 
 __all__ = ["PointSystem", "VoxelSystem"]
 
@@ -30,8 +30,9 @@ class VoxelSystem(System):
         """The showers of drawn quantities, without what lies below the read-out threshold."""
         dense = self.assemble(quantities, options).flatten(1)
         dense = torch.where(dense < self.geometry.threshold, 0.0, dense)
-        energies = quantities["energy_inc"].cpu().numpy()
-        return VoxelShowers.from_dense(energies, dense.cpu().numpy(), self.geometry)
+        return VoxelShowers.from_dense(
+            dense=dense.cpu().numpy(), geometry=self.geometry, **columns_of_particles(quantities)
+        )
 
 
 class PointSystem(System):
@@ -46,15 +47,12 @@ class PointSystem(System):
         """The showers of drawn quantities."""
         x, y, layer, energy = quantities["points"].T.contiguous().cpu().numpy()
         n_points = quantities["n_points"].cpu().numpy()
-        direction = quantities.get("direction")
-        along = {} if direction is None else {"direction": direction.cpu().numpy()}
         return PointShowers(
-            quantities["energy_inc"].cpu().numpy(),
-            np.concatenate([[0], np.cumsum(n_points)]),
-            x,
-            y,
-            layer.astype(np.int64),
-            energy,
-            self.geometry,
-            **along,
+            offset=np.concatenate([[0], np.cumsum(n_points)]),
+            x=x,
+            y=y,
+            layer=layer.astype(np.int64),
+            energy=energy,
+            geometry=self.geometry,
+            **columns_of_particles(quantities),
         )

@@ -77,7 +77,7 @@ class SpectrumMap(Calibration):
         sample = showers[np.sort(chosen)]
         drawn: list[NDArray[Any]] = []
         done = 0
-        for batch in system.stream(sample.energy_inc, seed=seed, device=device):
+        for batch in system.stream(sample.particles, seed=seed, device=device):
             drawn.append(batch.energy)
             done += len(batch)
             if progress is not None:

@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 from caloforge.data import open_file
+from caloforge.geometry import Geometry
 from caloforge.processes import worker_pool
 from caloforge.showers import PointShowers, Showers, check_units
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
+from caloforge.systems.usual import PARALLEL, UsualParticle
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
 
@@ -87,6 +89,13 @@ def train(
             f"the showers are of {sample.geometry.name}, the system is built for "
             f"{system.geometry.name}: build it with geometry=showers.geometry"
         )
+    usual = UsualParticle.of(sample.particles)
+    if not system.is_directed and (angle := usual.angle_to(sample.particles)) > PARALLEL:
+        raise ValueError(
+            f"the particles of the training sample fly up to {angle:.3g} rad from "
+            f"{usual.direction}, and this {system.name} reads no direction: choose showers of one "
+            "direction, or a system that is conditioned on it (caloclouds with directed=true)"
+        )
     if sample is showers:  # a file that is read has been checked
         check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
     unknown = [name for name in stages or () if name not in system.stages]
@@ -97,6 +106,7 @@ def train(
     folder = RunFolder(run)
     source = str(showers) if isinstance(showers, str | Path) else "in memory"
     _begin(folder, system, resume, seed, {"showers": source, **_facts(sample)})
+    system.usual = usual
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     for name in system.stages:
         if folder.stage(name).is_trained:
@@ -124,6 +134,7 @@ def _facts(sample: Showers) -> dict[str, Any]:
     return {
         "n_showers": len(sample),
         "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
+        "usual_particle": UsualParticle.of(sample.particles).to_dict(),
     }
 
 
@@ -145,7 +156,7 @@ def _begin(
     same = {
         "system": (before["system"], system.name),
         "config": (before["config"], config_to_dict(system.config)),
-        "geometry": (before["geometry"], system.geometry.to_dict()),
+        "geometry": (Geometry.from_dict(before["geometry"]), system.geometry),
         "initial seed": (before.get("initial_seed"), system.seed),
         "seed": (before.get("seed"), seed),
         "n_showers": (before.get("data", {}).get("n_showers"), data["n_showers"]),

@@ -23,6 +23,7 @@ from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.registry import build_from_config, config_to_dict
 from caloforge.systems.stage import Stage
+from caloforge.systems.usual import UsualParticle
 
 __all__ = ["RunFolder", "StageFolder", "load"]
 
@@ -206,9 +207,13 @@ class RunFolder:
         """The system with its initial weights, as the run began."""
         config = self.config()
         geometry = Geometry.from_dict(config["geometry"])
-        return build_from_config(
+        system = build_from_config(
             config["system"], config["config"], geometry, seed=int(config.get("initial_seed", 0))
         )
+        data = config.get("data")
+        if isinstance(data, dict) and "usual_particle" in data:  # which older runs do not know
+            system.usual = UsualParticle.from_dict(data["usual_particle"])
+        return system
 
 
 def load(run: str | Path) -> System:

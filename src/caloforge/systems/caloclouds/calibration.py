@@ -208,8 +208,7 @@ def _drawn(
     system: System, like: PointShowers, rng: torch.Generator
 ) -> tuple[PointShowers, Integers]:
     """Clouds of such particles, and how many points or clusters the network drew for each."""
-    given = {"direction": torch.tensor(like.direction)} if system.is_directed else None
-    quantities = system.quantities(like.energy_inc, rng=rng, device=rng.device, given=given)
+    quantities = system.quantities(like.particles, rng=rng, device=rng.device)
     clouds = system.showers(quantities, SamplingOptions())
     assert isinstance(clouds, PointShowers)
     return clouds, quantities["layer_counts"].sum(1).round().long().cpu().numpy()

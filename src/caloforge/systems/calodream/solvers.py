@@ -19,7 +19,7 @@ from caloforge.matching import (
     train_bespoke,
 )
 from caloforge.showers import Showers
-from caloforge.systems.arguments import batch_rng, incident_energies
+from caloforge.systems.arguments import batch_rng, incident_particles
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.config import BespokeFit
@@ -178,7 +178,7 @@ def followed(
     """
     shape = shape_stage(system)
     system.prepare(device)
-    energies = np.resize(incident_energies(energy_inc), fit.showers)
+    energies = np.resize(incident_particles(energy_inc).energy, fit.showers)
     starts = range(0, len(energies), fit.batch_size)
 
     def batches() -> Iterator[Batch]:

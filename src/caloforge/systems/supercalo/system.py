@@ -81,9 +81,7 @@ class SuperCalo(VoxelSystem):
             # another branch than that of a generator that drew the coarse showers with this seed
             rng = batch_rng(seed, number, device, branch=1)
             given = self._known(showers)
-            yield self.draw(
-                showers.energy_inc, rng=rng, device=device, options=options, given=given
-            )
+            yield self.draw(showers.particles, rng=rng, device=device, options=options, given=given)
 
     def _known(self, showers: Showers) -> Quantities:
         """What showers in fine or in coarse voxels say of themselves."""

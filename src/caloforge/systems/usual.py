@@ -1,0 +1,65 @@
+"""The direction and kind that the particles of a training sample have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caloforge.pdg import NOT_KNOWN
+from caloforge.showers import ALONG_DEPTH, Particles
+
+__all__ = ["PARALLEL", "UsualParticle"]
+
+PARALLEL = 1e-3  # angle between directions that are the same [radian]
+
+
+@dataclass(frozen=True)
+class UsualParticle:
+    """What particles of a sample are alike in.
+
+    Args:
+        direction: unit vector along which all fly, with z along the depth; along z where they have
+            no common direction.
+        pdg: code of their kind, 0 where it is not known or where there are several.
+    """
+
+    direction: tuple[float, float, float] = ALONG_DEPTH
+    pdg: int = NOT_KNOWN
+
+    @classmethod
+    def of(cls, particles: Particles) -> UsualParticle:
+        """What these particles are alike in."""
+        kinds = np.unique(particles.pdg).tolist()
+        pdg = kinds[0] if len(kinds) == 1 else NOT_KNOWN
+        if len(particles):
+            x, y, z = (float(component) for component in particles.direction[0])
+            first = cls((x, y, z), pdg)
+            if first.angle_to(particles) <= PARALLEL:
+                return first
+        return cls(pdg=pdg)
+
+    def angle_to(self, particles: Particles) -> float:
+        """Largest angle between the direction and those of particles [radian]."""
+        chord = particles.direction.astype(np.float64) - np.asarray(self.direction)
+        length = np.linalg.norm(chord, axis=1).max(initial=0.0)
+        return float(2 * np.arcsin(min(1.0, length / 2)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML, read back by `from_dict`."""
+        return {"direction": list(self.direction), "pdg": self.pdg}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> UsualParticle:
+        """Inverse of `to_dict`.
+
+        Raises:
+            ValueError: for missing values or ones of another kind.
+        """
+        try:
+            x, y, z = map(float, values["direction"])
+            return cls((x, y, z), int(values["pdg"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a direction and a kind: {values!r} ({error})") from error
