@@ -17,7 +17,7 @@ SQUARE = CartesianLayer((-10.0, 0.0, 10.0), (-20.0, -10.0, 0.0))
 
 
 def detector(layer: PolarLayer | CartesianLayer = POLAR, **options: object) -> Detector:
-    geometry = Geometry("test", (layer,) * 3, (1.0, 2.0, 3.0), 0.5, (1.0, 1e5), "e-")
+    geometry = Geometry("test", (layer,) * 3, (1.0, 2.0, 3.0), 0.5)
     plates = tuple(Plate("Si", 1.0, layer=i) for i in range(3))
     return Detector(plates, geometry, **options)  # type: ignore[arg-type]
 
