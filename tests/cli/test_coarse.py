@@ -34,6 +34,16 @@ def test_coarse_showers_from_a_file_of_fine_ones(
         assert np.array_equal(file[:].dense(), expected.dense())
 
 
+def test_coarse_showers_keep_what_the_fine_ones_lack(
+    slab: VoxelShowers, tmp_path: Path, caloforge: Command
+) -> None:
+    fine, coarse, outside = tmp_path / "fine.h5", tmp_path / "coarse.h5", np.linspace(0, 0.1, 3)
+    cf.write(fine, slab[:3], columns={"outside": outside})
+    assert caloforge("coarsen", fine, "--factors", "2,4,3", "-o", coarse).code == 0
+    with cf.open_showers(coarse) as file:
+        assert np.array_equal(file.column("outside"), outside)
+
+
 def test_coarsening_takes_the_geometry_where_the_file_does_not_say(
     bundled: VoxelShowers, tmp_path: Path, caloforge: Command
 ) -> None:
@@ -91,6 +101,13 @@ def test_upsampling_showers_from_anywhere(
     assert result.code == 0, result.err
     expected = cf.upsample(system, cf.load(generator), [2e4] * 5, seed=7)
     assert np.array_equal(cf.read(tmp_path / "b.h5").energy, expected.energy)
+    # of a file only the energies are wanted, whatever its voxels
+    for name, n in (("b", 3), ("few", 4)):
+        cf.write(tmp_path / "like.h5", cf.read(tmp_path / f"{name}.h5")[:n])
+        made = tmp_path / "like-made.h5"
+        result = caloforge("generate", generator, "--like", tmp_path / "like.h5", "-o", made)
+        assert result.code == 0, result.err
+        assert np.array_equal(cf.read(made).energy_inc, cf.read(tmp_path / "like.h5").energy_inc)
     result = caloforge("generate", run, "-n", 3, "-o", tmp_path / "c.h5")
     assert result.code == 2
     assert "the stage upsample needs coarse_2x4x3" in result.err

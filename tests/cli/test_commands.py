@@ -18,6 +18,7 @@ from caloforge.cli import app
 from caloforge.evaluation import SmallSampleWarning
 from caloforge.generation import Timing, TimingRow
 from caloforge.showers import VoxelShowers
+from caloforge.systems import ExtrapolationWarning
 from caloforge.training import RunFolder
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed
@@ -211,3 +212,27 @@ def test_bench_as_a_table(
     )
     assert result.out.count("timed too long") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_lies_outside_the_training_is_said_or_refused(
+    run: Path, slab: VoxelShowers, tmp_path: Path, caloforge: Command
+) -> None:
+    trained = cf.load(run).trained
+    assert trained is not None
+    result = caloforge("info", run)
+    low, high = (f"{energy:.6g}" for energy in trained.energy_inc)
+    assert f"trained on 360 showers, incident energies of {low} to {high} MeV" in result.out
+    job = ["generate", run, "-n", 3, "--energy", "fixed:1e6", "-o", tmp_path / "far.h5"]
+    result = caloforge(*job, "--strict")
+    assert result.code == 2
+    assert "3 of 3 showers lie outside what l2lflows was trained on" in result.err
+    assert list(tmp_path.iterdir()) == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ExtrapolationWarning)
+        result = caloforge(*job)
+    assert result.code == 0, result.err
+    assert result.err.count("3 of 3 showers lie outside") == 1
+    facts = json.loads(caloforge("info", tmp_path / "far.h5", "--json").out)
+    assert (facts["showers"], facts["geometry"]) == (3, slab.geometry.name)
+    assert facts["attributes"]["n_outside_trained"] == 3
+    assert "trained_energy_inc_MeV" in caloforge("info", tmp_path / "far.h5").out

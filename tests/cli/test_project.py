@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import caloforge as cf
+from caloforge.data import open_points
 from caloforge.geometry import ild_ecal
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed
@@ -79,6 +80,7 @@ def test_points_are_projected_into_their_own_detector_if_none_is_named(
         (["--shift", "1"], "expected 2 numbers such as 1,2, got '1'"),
         (["--impact", "1,2,3"], "expected 2 numbers"),
         (["--geometry", "ild-30", "--impact", "0,40"], "move the showers with --shift"),
+        (["--geometry", "calochallenge-1-pions"], "30 layers against 7"),
         (["--geometry", "cms"], "there is no geometry 'cms'"),
         (["--angle", "nan"], "angle must be finite"),
     ],
@@ -113,6 +115,22 @@ def test_points_are_simulated(geant4_data: Path, tmp_path: Path, caloforge: Comm
     per_shower = f"{len(made.energy) / 3:,.0f} points a shower"
     assert per_shower in result.err
     assert re.search(r"[\d.]+% of the energy outside the box of 50 mm, at most", result.err)
+    caloforge("project", output, "--geometry", "ild-30", "-o", tmp_path / "cells.h5")
+    with open_points(output) as points, cf.open_showers(tmp_path / "cells.h5") as cells:
+        np.testing.assert_array_equal(cells.column("outside"), points.column("outside"))
+
+
+def test_a_simulation_says_what_its_voxels_lack(
+    geant4_data: Path, tmp_path: Path, caloforge: Command
+) -> None:
+    options = ["--geometry", "calochallenge-2", "--energy", "fixed:300", "-n", "3"]
+    result = caloforge("simulate", *options, "-o", tmp_path / "voxels.h5")
+    assert result.code == 0
+    with cf.open_showers(tmp_path / "voxels.h5") as file:
+        outside = file.column("outside")
+    assert outside is not None
+    told = f"{outside.mean():.2%} of the energy outside its voxels, at most {outside.max():.2%}"
+    assert told in result.err
 
 
 def test_a_pitch_without_points_is_a_mistake(tmp_path: Path, caloforge: Command) -> None:

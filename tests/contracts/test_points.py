@@ -27,6 +27,9 @@ from caloforge.systems import (
 from caloforge.systems.quantities import Quantities
 from caloforge.systems.stage import Batch, Upstream
 
+# particles of any energy are asked for
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+
 
 class CloudStage(Stage):
     """As many points per energy as it learnt, in a beam along the direction of the particle."""

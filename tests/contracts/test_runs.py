@@ -13,6 +13,9 @@ from caloforge.showers import Showers, VoxelShowers
 from caloforge.systems import system_names
 from caloforge.training import RunFolder
 
+# particles of any energy are asked for
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+
 # the fixtures of a run folder, of the settings that it was trained with, and of the showers
 RUNS = {
     "l2lflows": ("run", "small", "slab"),

@@ -159,6 +159,21 @@ def test_showerdata_reads_what_was_written_for_it(photons, tmp_path):
     _assert_same(data.read_points(path), photons)
 
 
+def test_incident_particles_are_read_without_their_showers(inclined, photons, tmp_path):
+    cells = photons.project(geometry_preset("ild-30"))
+    data.write(tmp_path / "inclined.h5", inclined)
+    data.write(tmp_path / "straight.h5", photons)
+    data.write(tmp_path / "cells.h5", cells, layout="calochallenge")
+    for name, showers in {"inclined": inclined, "straight": photons, "cells": cells}.items():
+        path = tmp_path / f"{name}.h5"
+        with h5py.File(path, "r+") as file:  # as other houses write: no geometry that is known here
+            file.attrs["geometry"] = "another"
+        particles = data.read_particles(path)
+        for column in ("direction", "pdg"):
+            assert np.array_equal(getattr(particles, column), getattr(showers, column))
+        assert np.array_equal(particles.energy, showers.energy_inc)
+
+
 def test_showerdata_keeps_directions_and_detectors(inclined, tmp_path):
     showerdata = pytest.importorskip("showerdata")
     path = tmp_path / "showers.h5"
@@ -189,8 +204,11 @@ def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
 def test_points_are_written_as_points(photons, tmp_path):
     with pytest.raises(ValueError, match="must be 'sparse' or 'showerdata', got 'calochallenge'"):
         data.write(tmp_path / "wrong.h5", photons, layout="calochallenge")
-    with pytest.raises(ValueError, match="kind of the particle, got None: give attributes"):
-        data.write(tmp_path / "wrong.h5", photons, layout="showerdata")
+    with pytest.raises(
+        ValueError, match="kind of every particle, and those of 8 of 8 .*give the showers"
+    ):
+        unknown = dataclasses.replace(photons, pdg=0)
+        data.write(tmp_path / "wrong.h5", unknown, layout="showerdata")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -18,8 +18,9 @@ from caloforge.evaluation.classifiers.inputs import INPUTS, Table, join_columns,
 def in_dataset_1_bins(shared_data):
     """Photon showers in irregular layers, six detector layers to one."""
     points = cf.read_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5")[:20]
-    points = dataclasses.replace(points, layer=points.layer // 6)
-    return points.project(cf.geometry_preset("calochallenge-1-photons"))
+    target = cf.geometry_preset("calochallenge-1-photons")
+    points = dataclasses.replace(points, layer=points.layer // 6, geometry=target)
+    return points.project(target)
 
 
 @pytest.fixture(scope="module")

@@ -50,8 +50,9 @@ def photons(shared_data):
 def in_dataset_1_bins(shared_data):
     """Photon showers in the irregular layers of dataset 1, six detector layers to one."""
     points = cf.read_points(shared_data / "photons-10-100GeV_ild-ecal_points_test.h5")[:20]
-    points = dataclasses.replace(points, layer=points.layer // 6)
-    return points.project(cf.geometry_preset("calochallenge-1-photons"))
+    target = cf.geometry_preset("calochallenge-1-photons")
+    points = dataclasses.replace(points, layer=points.layer // 6, geometry=target)
+    return points.project(target)
 
 
 @pytest.fixture(scope="module", params=["electrons", "photons", "in_dataset_1_bins"])

@@ -114,7 +114,7 @@ def test_points_are_projected_a_few_showers_at_a_time(bundled_points, monkeypatc
 
 
 def test_points_of_other_layers_are_refused(two):
-    with pytest.raises(ValueError, match=r"the 2 layers of gapped, ild-30 has 30"):
+    with pytest.raises(ValueError, match=r"those of ild-30, 2 layers against 30"):
         Projected(two, geometry_preset("ild-30"))
 
 

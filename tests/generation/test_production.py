@@ -15,6 +15,9 @@ from caloforge.showers import UnitsWarning, VoxelShowers
 from caloforge.systems import SamplingOptions, System
 from caloforge.training import RunFolder, load
 
+# particles of any energy are asked for
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+
 ENERGIES = np.geomspace(1e3, 1e5, 43).astype(np.float32)
 
 

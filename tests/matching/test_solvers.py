@@ -142,6 +142,21 @@ def test_adaptive_solver_keeps_its_tolerance_with_as_many_evaluations_as_that_ta
     assert needed[0] < needed[1] < needed[2]
 
 
+@pytest.mark.parametrize(
+    "velocity",
+    [
+        lambda x, t, context: x**2,  # x(t) = x(0) / (1 - x(0) t) has a pole at t = 1/2
+        lambda x, t, context: x * torch.nan,
+        lambda x, t, context: torch.full_like(x, torch.inf),
+        lambda x, t, context: 1e7 * torch.cos(1e7 * t)[:, None],
+    ],
+    ids=["pole", "NaN", "infinite", "wild"],
+)
+def test_a_velocity_that_cannot_be_followed_is_said_to_be_diverged(velocity) -> None:
+    with pytest.raises(FloatingPointError, match=r"the training diverged, or .* rk4-20"):
+        Adaptive()(velocity, torch.full((2, 1), 2.0))
+
+
 @pytest.mark.parametrize("name", [*FIXED, "rk4-20", "adaptive"])
 def test_single_precision_gives_what_double_precision_gives(name: str) -> None:
     x, context = Riccati.start()

@@ -32,7 +32,7 @@ def photons(bundled_points) -> PointShowers:
     return bundled_points[:20]
 
 
-@pytest.mark.parametrize("name", ["ild-30", "calochallenge-1-pions"])
+@pytest.mark.parametrize("name", ["ild-30", "ild-ecal"])
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (1.7, -0.4)])
 def test_projected_points_are_summed_in_the_voxel_that_holds_them(photons, name, shift):
     geometry, few = geometry_preset(name), photons[np.argsort(photons.energy_inc)[:2]]
@@ -45,6 +45,27 @@ def test_projected_points_are_summed_in_the_voxel_that_holds_them(photons, name,
     projected = few.project(geometry, shift=shift)
     assert projected.dense().reshape(expected.shape) == pytest.approx(expected, rel=1e-6)
     assert np.array_equal(projected.energy_inc, few.energy_inc)
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("calochallenge-1-pions", "30 layers against 7"),
+        ("calochallenge-2", "30 layers against 45"),
+    ],
+)
+def test_points_are_not_projected_into_the_layers_of_another_detector(photons, name, how):
+    with pytest.raises(ValueError, match=how):
+        photons.project(geometry_preset(name))
+
+
+def test_layers_are_the_same_where_they_lie_at_the_same_depths(photons):
+    cells = geometry_preset("ild-30")
+    rounded = dataclasses.replace(cells, name="rounded", z=np.round(cells.z, 1))
+    assert np.array_equal(photons.project(rounded).energy, photons.project(cells).energy)
+    deeper = dataclasses.replace(cells, name="deeper", z=(*cells.z[:-1], cells.z[-1] + 1))
+    with pytest.raises(ValueError, match=r"layer 29 lies at a depth of 201\.3 mm against 202\.3"):
+        photons.project(deeper)
 
 
 def test_projection_keeps_the_energy_of_all_points_inside(photons):

@@ -13,6 +13,9 @@ from scipy import stats
 import caloforge as cf
 from caloforge.simulation import Detector, detector_preset
 
+# read-outs of the field are narrower than showers
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
+
 Floats = NDArray[np.float64]
 
 

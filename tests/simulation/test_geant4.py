@@ -25,6 +25,9 @@ from caloforge.simulation import (
 from caloforge.simulation.geant4 import Geant4, check_physics, read_steps
 from caloforge.simulation.geant4 import geant4_data as geant4_data_folder
 
+# read-outs of the field are narrower than showers
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
+
 WHOLE = CartesianLayer((-2000.0, 2000.0), (-2000.0, 2000.0))
 
 

@@ -12,6 +12,9 @@ import caloforge as cf
 from caloforge.data import open_points
 from caloforge.simulation import LogUniform, Progress, cluster
 
+# read-outs of the field are narrower than showers
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
+
 REQUEST: dict[str, Any] = {"energy": LogUniform(1200, 3000), "n": 7, "chunk_size": 3, "seed": 5}
 COLUMNS = ("energy_inc", "offset", "direction", *cf.PointShowers.columns)
 

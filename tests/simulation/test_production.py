@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ import numpy as np
 import pytest
 
 import caloforge as cf
-from caloforge.simulation import Fixed, LogUniform, Progress, detector_preset
+from caloforge.simulation import Fixed, LogUniform, LossWarning, Progress, detector_preset
+
+# read-outs of the field are narrower than showers
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
 
 REQUEST: dict[str, Any] = {
     "particle": "e-",
@@ -175,6 +179,42 @@ def test_the_same_showers_in_finer_voxels_have_the_same_energy(geant4_data: Path
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+@pytest.mark.filterwarnings("default::caloforge.simulation.LossWarning")
+def test_what_lies_outside_the_voxels_is_what_wider_ones_hold(
+    geant4_data: Path, tmp_path: Path
+) -> None:
+    tilted: dict[str, Any] = {"direction": (3**0.5, 0.0, 1.0), "energy": Fixed(1000.0), "n": 8}
+    detector = replace(detector_preset("calochallenge-2"), threshold=0.0)
+    bins = detector.readout.layers[0]
+    narrow, wide = (
+        replace(
+            detector, readout=replace(detector.readout, layers=(replace(bins, r_edges=r),) * 45)
+        )
+        for r in (bins.r_edges[:4], (*bins.r_edges, 1000.0))
+    )
+    with pytest.warns(
+        LossWarning, match=r"[\d.]+% of the deposited energy lies outside the voxels"
+    ):
+        path = cf.simulate(narrow, output=tmp_path / "narrow.h5", seed=2, **tilted)
+    whole = cf.simulate(wide, seed=2, **tilted).total_energy()
+    with cf.open_showers(path) as file:
+        outside, kept = file.column("outside"), file[:].total_energy()
+    assert outside is not None
+    assert outside.mean() > 0.02
+    np.testing.assert_allclose(kept, (1 - outside) * whole, rtol=1e-5)  # energies are in float32
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.simulation.LossWarning")
+def test_a_particle_that_leaves_the_plates_at_a_side_is_said(geant4_data: Path) -> None:
+    few = {"energy": Fixed(200.0), "n": 1}
+    with pytest.warns(LossWarning, match=r"1000 mm wide, at a side: .* back at 616 mm"):
+        make(direction=(4.0, 0.0, 1.0), **few)  # 4 * (153 + 1) mm
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LossWarning)
+        make(direction=(3.0, 0.0, 1.0), **few)
+    assert not [one for one in caught if "at a side" in str(one.message)]
 
 
 def test_another_read_out_of_a_known_detector(geant4_data: Path) -> None:

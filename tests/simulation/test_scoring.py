@@ -7,16 +7,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from caloforge.geometry import CartesianLayer, Geometry, PolarLayer
+from caloforge.geometry import CartesianLayer, Geometry, PolarLayer, SensorLayer
 from caloforge.showers import VoxelShowers
-from caloforge.simulation import Detector, Fixed, Gun, Plate, Steps, score
+from caloforge.simulation import Detector, Fixed, Gun, Plate, Steps, score, share_outside
 
 GUN = Gun("e-", Fixed(1e3))
 POLAR = PolarLayer((0.0, 10.0, 20.0), 4)
+Layer = PolarLayer | CartesianLayer | SensorLayer
 SQUARE = CartesianLayer((-10.0, 0.0, 10.0), (-20.0, -10.0, 0.0))
 
 
-def detector(layer: PolarLayer | CartesianLayer = POLAR, **options: object) -> Detector:
+def detector(layer: Layer = POLAR, **options: object) -> Detector:
     geometry = Geometry("test", (layer,) * 3, (1.0, 2.0, 3.0), 0.5)
     plates = tuple(Plate("Si", 1.0, layer=i) for i in range(3))
     return Detector(plates, geometry, **options)  # type: ignore[arg-type]
@@ -68,6 +69,16 @@ def test_the_threshold_applies_to_the_sum_of_a_voxel() -> None:
 def test_what_lies_outside_all_voxels_is_lost() -> None:
     hits = steps((0, 0, 20.0, 0.0, 1.0), (0, 0, 19.999, 0.0, 1.0), (0, 0, 300.0, 0.0, 1.0))
     assert score(hits, inc(1), detector(), GUN).total_energy().tolist() == [1.0]
+    assert share_outside(hits, 2, detector(), GUN).tolist() == [2 / 3, 0.0]
+
+
+def test_a_gap_between_sensors_lies_inside_the_volume_and_what_is_below_threshold_too() -> None:
+    sensors = SensorLayer((-3.0, 1.0), (-2.0,), 2, 1.0)  # a gap from -1 to 1
+    in_gap, soft, beside = (0, 0, 0, -1, 1.0), (0, 1, 1.5, -1, 0.1), (0, 2, 3.5, -1, 0.9)
+    hits = steps(in_gap, soft, beside)
+    gapped = detector(sensors, axis="detector")
+    assert len(score(hits, inc(1), gapped, GUN).energy) == 0
+    assert share_outside(hits, 1, gapped, GUN).tolist() == pytest.approx([0.45])
 
 
 def test_no_steps_make_empty_showers() -> None:

@@ -19,6 +19,9 @@ from caloforge.systems import Quantities, ShowerQuantities, Stage, System, build
 from caloforge.systems.energies import EnergyStage
 from caloforge.systems.l2lflows.stages import LayerStage
 
+# particles of any energy are asked for
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+
 LAYERS = slice(16, 19)
 
 

@@ -22,6 +22,9 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems import System
 from caloforge.training import RunFolder, StageFolder, TrainingProgress, load
 
+# particles of any energy are asked for
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+
 ENERGIES = np.geomspace(1e3, 1e5, 30)
 
 

@@ -36,6 +36,9 @@ Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")
 Resample = Annotated[
     int, typer.Option(min=1, help="Showers upsampled from each coarse one (supercalo).")
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Refuse energies outside the range of the training.")
+]
 Memory = Annotated[int, typer.Option("--memory", min=1, help="For temporaries [MB].")]
 
 
@@ -55,6 +58,7 @@ def generate(
     solver: Solver = None,
     energy_solver: EnergySolver = None,
     precision: Precision = "32",
+    strict: Strict = False,
     resume: Resume = False,
 ) -> None:
     """Generate showers from a trained generator.
@@ -64,7 +68,7 @@ def generate(
     from caloforge.cli.progress import GenerationDisplay
 
     system = cf.load(run)
-    particles = _particles(run, system, system.geometry, n, energy, like, seed, direction)
+    particles = _particles(run, system, n, energy, like, seed, direction)
     display = GenerationDisplay(console, "showers", len(particles) * resample)
     with display.live():
         cf.generate(
@@ -76,6 +80,7 @@ def generate(
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory, solver, energy_solver, precision),
+            strict=strict,
             resume=resume,
             progress=display,
         )
@@ -95,12 +100,16 @@ def upsample(
     n: Number = None,
     energy: Energy = None,
     like: Like = None,
+    geometry: Annotated[
+        str | None, typer.Option(help="Of the coarse showers, where their file does not say.")
+    ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,
     device: Device = "cpu",
     postprocess: Postprocess = True,
     resample: Resample = 1,
     memory: Memory = 1000,
+    strict: Strict = False,
     resume: Resume = False,
 ) -> None:
     """Draw the fine voxels of coarse showers from anywhere.
@@ -113,7 +122,7 @@ def upsample(
     source: System | cf.VoxelShowers
     if coarse.is_dir():
         source = cf.load(coarse)
-        particles = _particles(coarse, source, None, n, energy, like, seed)
+        particles = _particles(coarse, source, n, energy, like, seed)
         n_coarse = len(particles)
     elif (n, energy, like) != (None, None, None):
         raise ValueError(
@@ -122,7 +131,7 @@ def upsample(
         )
     else:
         particles = None
-        source = cf.read(coarse)
+        source = cf.read(coarse, geometry)
         n_coarse = len(source)
     display = GenerationDisplay(console, "showers", n_coarse * resample)
     with display.live():
@@ -136,6 +145,7 @@ def upsample(
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory),
+            strict=strict,
             resume=resume,
             progress=display,
         )
@@ -145,7 +155,6 @@ def upsample(
 def _particles(
     run: Path,
     system: System,
-    geometry: cf.Geometry | None,
     n: int | None,
     energy: str | None,
     like: Path | None,
@@ -158,7 +167,7 @@ def _particles(
     """
     import numpy as np
 
-    from caloforge.data import open_file
+    from caloforge.data import read_particles
     from caloforge.generation import training_energies
     from caloforge.simulation import EnergySpectrum
     from caloforge.training import RunFolder
@@ -166,8 +175,7 @@ def _particles(
     if (like is None) == (n is None):
         raise ValueError("give either -n, a number of showers, or --like, a file of particles")
     if like is not None:
-        with open_file(like, geometry) as file:
-            asked = file.particles
+        asked = read_particles(like)
         along = asked.direction if system.is_directed else system.usual.direction
     else:
         if energy is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import warnings
@@ -19,9 +18,10 @@ import caloforge as cf
 from caloforge.cli.bench import bench
 from caloforge.cli.evaluate import evaluate
 from caloforge.cli.generate import generate, upsample
+from caloforge.cli.info import info
 from caloforge.cli.project import project
 from caloforge.cli.simulate import simulate
-from caloforge.cli.terminal import Processes, Quiet, Resume, Seed, console, out
+from caloforge.cli.terminal import Processes, Resume, Seed, console, out
 from caloforge.processes import WorkerDiedError
 
 __all__ = ["app", "main"]
@@ -65,8 +65,13 @@ def coarsen(
 
     with cf.open_showers(showers, geometry) as file:
         coarsening = Coarsening(file.geometry, _factors(factors))
+        outside = file.column("outside")  # is the same in coarse voxels
         with create(
-            output, coarsening.geometry, attributes=file.attributes, n_expected=len(file)
+            output,
+            coarsening.geometry,
+            attributes=file.attributes,
+            columns={} if outside is None else {"outside": outside},
+            n_expected=len(file),
         ) as writer:
             for batch in file.batches(1000):
                 writer.append(batch.coarsen(coarsening))
@@ -160,6 +165,13 @@ def _training_summary(run: Path, stages: list[str]) -> None:
     console.print(table)
     seconds = sum(summary["seconds"] for summary in trained.values())
     console.print(f"{seconds:.0f} s of training, all processes together")
+    for name, summary in trained.items():
+        for what, share in summary.get("changed", {}).items():
+            console.print(
+                f"{name}: {what} moves {share:.2g} of what the training sample holds",
+                soft_wrap=True,
+                markup=False,
+            )
     if len(trained) < len(stages):
         console.print(
             f"{len(stages) - len(trained)} of {len(stages)} stages are still to be trained"
@@ -171,50 +183,7 @@ app.command()(upsample)
 app.command()(project)
 app.command()(evaluate)
 app.command()(bench)
-
-
-@app.command()
-def info(
-    preset: Annotated[str, typer.Argument(help="System and preset, or a run folder.")],
-    geometry: Annotated[
-        str | None,
-        typer.Option(help="By default the preset's own, or calochallenge-2."),
-    ] = None,
-    as_json: Quiet = False,
-) -> None:
-    """Show a preset or a trained run: geometry, stages, parameters, and how many network passes
-    have to follow each other to draw a shower.
-
-    Example: caloforge info l2lflows/small --json
-    """
-    from caloforge.systems.registry import config_to_dict, default_geometry
-    from caloforge.training import RunFolder
-
-    folder = RunFolder(preset)
-    system = (
-        folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
-    )
-    counts, passes = system.n_parameters, system.sequential_passes
-    facts = {
-        "preset": preset,
-        "system": system.name,
-        "geometry": system.geometry.name,
-        "parameters": {"total": sum(counts.values()), "stages": counts},
-        "sequential_passes": {"total": sum(passes.values()), "stages": passes},
-        "config": config_to_dict(system.config),
-    }
-    if as_json:
-        out.print_json(json.dumps(facts))
-        return
-    table = Table("stage", title=f"{preset} for {system.geometry.name}")
-    for heading in ("parameters", "passes"):
-        table.add_column(heading, justify="right")
-    table.add_column("reads")
-    for name, stage in system.stages.items():
-        table.add_row(name, f"{counts[name]:,}", f"{passes[name]:,}", ", ".join(stage.reads))
-    table.add_section()
-    table.add_row("total", f"{sum(counts.values()):,}", f"{sum(passes.values()):,}", "")
-    out.print(table)
+app.command()(info)
 
 
 @app.command()

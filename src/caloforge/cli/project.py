@@ -50,12 +50,13 @@ def project(
     from caloforge.data import create, open_points
 
     moved, turn = numbers(shift, 2), angle or None
-    columns: dict[str, Floats] = {}
     n_hits, lost = 0, [np.zeros(0)]
     with open_points(points) as file:
         cells = cf.geometry_preset(geometry) if geometry else file.geometry
         if impact is not None:
             cells = cells_around(impact, cells)
+        outside = file.column("outside")  # what the points lack
+        columns: dict[str, Floats] = {} if outside is None else {"outside": outside}
         made_by = {"points": points.name, "shift_mm": moved, "angle": angle, "threshold_MeV": 0.0}
         attributes = {**file.attributes, **made_by}
         with create(

@@ -108,11 +108,13 @@ def _summary(path: Path) -> str:
             f"{path.stat().st_size / 1e6:.1f} MB",
             f"deposited / incident energy {ratio:.3g}",
         ]
+        volume = "its voxels"
+        if (box := file.attributes.get("box_mm")) is not None:
+            volume = f"the box of {box:g} mm"
+            words.append(f"{entries / len(file):,.0f} points a shower")
         outside = file.column("outside")
-        if outside is not None:
-            words += [
-                f"{entries / len(file):,.0f} points a shower",
-                f"{outside.mean():.2%} of the energy outside the box of "
-                f"{file.attributes['box_mm']:g} mm, at most {outside.max():.2%}",
-            ]
+        if outside is not None:  # files that were finished by an older version lack it
+            words.append(
+                f"{outside.mean():.2%} of the energy outside {volume}, at most {outside.max():.2%}"
+            )
     return ", ".join(words)

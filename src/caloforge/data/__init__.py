@@ -8,6 +8,7 @@ from caloforge.data.files import (
     open_points,
     open_showers,
     read,
+    read_particles,
     read_points,
     write,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
+    "read_particles",
     "read_points",
     "replacing",
     "write",

@@ -19,7 +19,7 @@ from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.processes import uninterrupted
-from caloforge.showers import PointShowers, Showers, VoxelShowers
+from caloforge.showers import Particles, PointShowers, Showers, VoxelShowers
 
 __all__ = [
     "create",
@@ -29,6 +29,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
+    "read_particles",
     "read_points",
     "write",
 ]
@@ -131,6 +132,17 @@ def holds_points(path: str | Path) -> bool:
         ShowerFileError: if the file is missing, truncated, or no file of showers.
     """
     return _contents(path) in _POINTS
+
+
+def read_particles(path: str | Path) -> Particles:
+    """The incident particles of a file, whatever its layout and geometry.
+
+    Raises:
+        ShowerFileError: if the file is missing, truncated, or no file of showers.
+    """
+    contents = _contents(path)
+    voxels = SparseFile if contents == "voxels" else CaloChallengeFile
+    return _POINTS.get(contents, voxels).read_particles(path)
 
 
 def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowers:

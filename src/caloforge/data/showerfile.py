@@ -116,9 +116,19 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     _usual_geometry: ClassVar[str] = "calochallenge-2"  # to name where the file does not say
 
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
-        self.path: Path = Path(path)
         wanted = geometry_preset(geometry) if isinstance(geometry, str) else geometry
         self._units_are_checked: bool = False
+        self._open_head(Path(path))
+        try:
+            with blaming(self.path, "its head"):
+                self._open(wanted)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open_head(self, path: Path) -> None:
+        """Open the file and read what it says of itself and of the incident particles."""
+        self.path: Path = path
         self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
             with blaming(self.path, "its head"):
@@ -129,10 +139,23 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                 }
                 self._incident = self._find_incident()
                 self._of_particles = find_columns(self._file, len(self), self._optional)
-                self._open(wanted)
         except BaseException:
             self._file.close()
             raise
+
+    @classmethod
+    def read_particles(cls, path: str | Path) -> Particles:
+        """The incident particles of all showers, whatever geometry these are in.
+
+        Raises:
+            ShowerFileError: if the file is missing, truncated, or holds no incident energies.
+        """
+        head = cls.__new__(cls)  # without the showers, which might not fit anything
+        head._open_head(Path(path))
+        try:
+            return head.particles
+        finally:
+            head._file.close()
 
     @abstractmethod
     def _open(self, geometry: Geometry | None) -> None:

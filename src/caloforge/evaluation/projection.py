@@ -50,20 +50,14 @@ class Projected:
         geometry: the voxels.
 
     Raises:
-        ValueError: if the voxels lie in another number of layers than the points.
+        ValueError: if the voxels do not lie in the layers of the points.
     """
 
     points: PointSource
     geometry: Geometry
 
     def __post_init__(self) -> None:
-        layers = self.points.geometry.n_layers
-        if layers != self.geometry.n_layers:
-            raise ValueError(
-                f"the points lie in the {layers} layers of {self.points.geometry.name}, "
-                f"{self.geometry.name} has {self.geometry.n_layers}: project them into voxels of "
-                "the same layers"
-            )
+        self.points.geometry.check_same_layers(self.geometry)
 
     def __len__(self) -> int:
         return len(self.points)

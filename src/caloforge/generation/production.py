@@ -52,6 +52,7 @@ def generate(
     batch_size: int = ...,
     device: str = ...,
     options: SamplingOptions | None = ...,
+    strict: bool = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
 ) -> Showers: ...
@@ -68,6 +69,7 @@ def generate(
     batch_size: int = ...,
     device: str = ...,
     options: SamplingOptions | None = ...,
+    strict: bool = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
 ) -> Path: ...
@@ -83,6 +85,7 @@ def generate(
     batch_size: int = 100,
     device: str = "cpu",
     options: SamplingOptions | None = None,
+    strict: bool = False,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
@@ -109,6 +112,7 @@ def generate(
         batch_size: showers drawn at once.
         device: where to compute.
         options: what a user chooses at generation.
+        strict: refuse particles unlike those that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -117,17 +121,20 @@ def generate(
 
     Raises:
         ValueError: for particles that `Particles` refuses, or of directions that the system does
-            not know of, or parts of another job at the output.
+            not know of, parts of another job at the output, and see `strict`.
         NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
+        ExtrapolationWarning: for particles outside the trained range. A file has the range and
+            their number in its attributes `trained_energy_inc_MeV` and `n_outside_trained`.
     """
     asked = system.asked(particles)
     check_units("energies to generate for", system.geometry, asked.energy)
+    outside = system.outside(asked, strict=strict)
 
     def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
-        return system.stream(
+        return system.batches(
             asked[start:stop],
             seed=seed,
             batch_size=batch_size,
@@ -137,7 +144,7 @@ def generate(
         )
 
     request = _hashes(asked)
-    job = _Job(system, asked, batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, asked, outside, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -152,6 +159,7 @@ def upsample(
     batch_size: int = 100,
     device: str = "cpu",
     options: SamplingOptions | None = None,
+    strict: bool = False,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
@@ -173,6 +181,7 @@ def upsample(
         batch_size: coarse showers at once.
         device: where to compute.
         options: what a user chooses at generation.
+        strict: refuse particles unlike those that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -181,7 +190,10 @@ def upsample(
 
     Raises:
         ValueError: for a system that upsamples nothing, showers that do not fit it, energies that
-            are missing or too many, or parts of another job at the output.
+            are missing or too many, parts of another job at the output, and see `strict`.
+
+    Warns:
+        ExtrapolationWarning: as for `generate`, of the system and of the other one.
     """
     if isinstance(coarse, System) != (particles is not None):
         raise ValueError(
@@ -197,13 +209,16 @@ def upsample(
         check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
         request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
     request |= _hashes(asked)
+    outside = system.outside(asked, strict=strict)
+    if isinstance(coarse, System):
+        outside = outside | coarse.outside(asked, strict=strict)
 
     def coarse_batches(start: int, stop: int, first: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
             return coarse[start:stop].batches(batch_size)
         # it resamples nothing: that is for the fine voxels
         options_there = dataclasses.replace(options or SamplingOptions(), resample=1)
-        return coarse.stream(
+        return coarse.batches(
             asked[start:stop],
             seed=seed,
             batch_size=batch_size,
@@ -221,7 +236,7 @@ def upsample(
             options=options,
         )
 
-    job = _Job(system, asked, batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, asked, outside, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -232,6 +247,7 @@ class _Job:
     Args:
         system: the system that draws.
         particles: one for each draw of its first stages, which gives `options.resample` showers.
+        outside: which of them lie outside the trained range, shape (n,).
         batches: showers of the draws from a start to a stop, whose first batch has a number.
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
@@ -242,6 +258,7 @@ class _Job:
 
     system: System
     particles: Particles
+    outside: NDArray[np.bool_]
     batches: Callable[[int, int, int], Iterator[Showers]]
     request: dict[str, Any]
     seed: int
@@ -289,7 +306,7 @@ class _Job:
                 for batch in self.batches(start, min(self.n, start + size), part * batches_a_part):
                     made.append(batch)
                     report(len(batch))
-            except ValueError:  # what is refused is not resumed
+            except (ValueError, FloatingPointError):  # what is refused is not resumed
                 if parts is not None:
                     parts.abandon()
                 raise
@@ -335,13 +352,16 @@ class _Job:
         if len(self.particles.kinds) == 1:
             facts["particle"] = particle_name(*self.particles.kinds)
         chosen = dataclasses.asdict(self.options or SamplingOptions())
+        if self.system.trained is not None:
+            facts["trained_energy_inc_MeV"] = list(self.system.trained.energy_inc)
+            facts["n_outside_trained"] = int(self.outside.sum()) * chosen["resample"]
         usual = dataclasses.asdict(SamplingOptions())
         told = ("resample", "solver", "energy_solver", "precision")
         return facts | {name: chosen[name] for name in told if chosen[name] != usual[name]}
 
 
 def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.float32]:
-    """Draw incident energies as the training sample has them.
+    """Draw incident energies as the training sample has them, within the trained range.
 
     Args:
         config: of the run folder, which keeps the quantiles of the training sample's energies.
@@ -358,6 +378,9 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     if not quantiles:
         raise ValueError("the run folder does not say its training energies: give the energies")
     share = np.random.default_rng(seed).random(n)
+    trained = config["data"].get("trained")
+    if trained is not None:  # the ends may be of showers that were kept for validation
+        quantiles = np.clip(quantiles, *trained["energy_inc"])
     known = np.log(np.asarray(quantiles))
     drawn = np.exp(np.interp(share, np.linspace(0, 1, len(known)), known))
     energies: NDArray[np.float32] = drawn.astype(np.float32)

@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caloforge.geometry.layers import LAYER_KINDS, Floats, Integers, Layer, PolarLayer
+from caloforge.units import mm
+
+DEPTH_TOLERANCE = 0.1 * mm  # of layers that are the same, as tables of depths are rounded
 
 _MOST_LAYERS = 10_000
 _MOST_VOXELS = 2**32  # that their numbers in four bytes can distinguish
@@ -187,6 +190,30 @@ class Geometry:
             here = order[first:last]
             found[here] = bins.find(x.reshape(-1)[here], y.reshape(-1)[here])
         return found.reshape(layer.shape)
+
+    def check_same_layers(self, other: Geometry) -> None:
+        """Refuse another geometry unless its layers lie at the same depths; cells may differ.
+
+        Depths are the same within `DEPTH_TOLERANCE`, which is less than a sensor is thick.
+
+        Raises:
+            ValueError: saying how the layers differ.
+        """
+        if self.n_layers != other.n_layers:
+            how = f"{self.n_layers} layers against {other.n_layers}"
+        else:
+            apart = np.abs(np.subtract(self.z, other.z))
+            layer = int(apart.argmax())
+            if apart[layer] <= DEPTH_TOLERANCE:
+                return
+            how = (
+                f"layer {layer} lies at a depth of {self.z[layer]:.1f} mm against "
+                f"{other.z[layer]:.1f} mm"
+            )
+        raise ValueError(
+            f"the layers of {self.name} are not those of {other.name}, {how}: choose cells in "
+            "layers of the same number and depths"
+        )
 
     def crop(self, n_x: int, n_y: int, *, name: str | None = None) -> Geometry:
         """The core of the showers: the middle n_x x n_y cells of every layer.

@@ -12,6 +12,8 @@ from caloforge.matching.solver import Solver
 
 __all__ = ["Adaptive"]
 
+MOST_STEPS = 1000  # a trained velocity takes some tens
+
 
 @dataclass(frozen=True)
 class Adaptive(Solver):
@@ -25,6 +27,8 @@ class Adaptive(Solver):
 
     Raises:
         ValueError: if the tolerance is not positive.
+        FloatingPointError: when called, if no step is small enough, or more than `MOST_STEPS` are
+            needed.
     """
 
     tolerance: float = 1e-5
@@ -48,7 +52,21 @@ class Adaptive(Solver):
             return velocity(x, t.expand(len(x)), context).to(x.dtype)
 
         ends = torch.tensor([0.0, 1.0], dtype=noise.dtype, device=noise.device)
-        path: Tensor = odeint(
-            derivative, noise, ends, rtol=self.tolerance, atol=self.tolerance, method="dopri5"
-        )
+        try:
+            path: Tensor = odeint(
+                derivative,
+                noise,
+                ends,
+                rtol=self.tolerance,
+                atol=self.tolerance,
+                method="dopri5",
+                options={"max_num_steps": MOST_STEPS},
+            )
+        except AssertionError as error:  # the library's word for steps that shrink to nothing
+            raise FloatingPointError(
+                f"the adaptive solver cannot follow the velocity to a tolerance of "
+                f"{self.tolerance:g} ({error}): the training diverged, or the incident energies "
+                "lie far outside those it was trained on; a solver of fixed steps, such as "
+                "rk4-20, shows what is drawn"
+            ) from error
         return path[-1]

@@ -39,6 +39,17 @@ class Transform(nn.Module, ABC):
     def log_slope(self, x: Tensor) -> Tensor:
         """log |dz/dx| element by element, the shape of x."""
 
+    def loses(self, x: Tensor) -> Tensor:
+        """Which entries do not come back through `inverse`, rounding aside; the shape of x.
+
+        So a clamp shows itself, be it in `forward` or in `inverse`.
+        """
+        exact = x.double()
+        back = self.inverse(self.forward(exact))
+        largest = exact.abs().amax() if exact.numel() else 0.0
+        lost: Tensor = ~((back - exact).abs() <= 1e-6 * exact.abs() + 1e-9 * largest)
+        return lost
+
     def state(self) -> dict[str, Any]:
         """What was fitted, in JSON's types."""
         return {}

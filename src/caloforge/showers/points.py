@@ -114,6 +114,7 @@ class PointShowers(RaggedShowers):
     ) -> VoxelShowers:
         """Sum the points into the voxels of a geometry; `lost` says what none of them holds.
 
+        The voxels lie in the layers of the points, at the same depths; their cells may be any.
         Points in a gap between sensors are lost, and so are those beside a geometry that ends by
         choice, such as `ild-30`.
 
@@ -129,9 +130,10 @@ class PointShowers(RaggedShowers):
                 [radian], a number or shape (n,).
 
         Raises:
-            ValueError: for a shift or an angle of another shape or not finite, or a point beyond
-                the sensors that are known.
+            ValueError: for a geometry of other layers, a shift or an angle of another shape or not
+                finite, or a point beyond the sensors that are known.
         """
+        self.geometry.check_same_layers(geometry)
         # sums in double keep points off the borders
         x, y = self.x.astype(np.float64), self.y.astype(np.float64)
         if angle is not None:

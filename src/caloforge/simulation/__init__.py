@@ -17,8 +17,8 @@ from caloforge.simulation.gun import (
     LogUniform,
     Uniform,
 )
-from caloforge.simulation.production import Progress, simulate
-from caloforge.simulation.scoring import Steps, score
+from caloforge.simulation.production import LossWarning, Progress, simulate
+from caloforge.simulation.scoring import Steps, score, share_outside
 
 __all__ = [
     "Clustering",
@@ -27,6 +27,7 @@ __all__ = [
     "Fixed",
     "Gun",
     "LogUniform",
+    "LossWarning",
     "Material",
     "Plate",
     "Progress",
@@ -38,5 +39,6 @@ __all__ = [
     "place_plates",
     "sandwich",
     "score",
+    "share_outside",
     "simulate",
 ]

@@ -14,7 +14,7 @@ from caloforge.simulation.clustering import Clustering, points_of
 from caloforge.simulation.detectors import Detector, detector_preset, detector_presets
 from caloforge.simulation.geant4 import geant4_for, geant4_version
 from caloforge.simulation.gun import Gun
-from caloforge.simulation.scoring import score
+from caloforge.simulation.scoring import Steps, score, share_outside
 
 __all__ = ["Chunk", "Job"]
 
@@ -24,11 +24,12 @@ class Chunk(NamedTuple):
 
     Args:
         showers: voxels or points, as the job asks.
-        columns: a number for each shower, by name, shape (n,), to be kept beside them.
+        outside: share of each shower's deposited energy outside the read-out volume, or the box
+            around points, shape (n,).
     """
 
     showers: VoxelShowers | PointShowers
-    columns: dict[str, NDArray[np.float64]]
+    outside: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ class Job:
         return min(self.chunk_size, self.n - chunk * self.chunk_size)
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns that every chunk has."""
-        return ("outside",) if self.clustering else ()
+    def volume(self) -> str:
+        """What the share of energy in the column `outside` lies outside of."""
+        if self.clustering is not None:
+            return f"the box of {self.clustering.box:g} mm"
+        return f"the voxels of {self.detector.name}"
 
     def make(self, chunk: int) -> Chunk:
         """Simulate one chunk; its random numbers follow from (seed, chunk) alone."""
@@ -78,20 +81,27 @@ class Job:
         high, low = for_geant4.generate_state(2, np.uint64).tolist()
         geant4 = geant4_for(self.detector, self.physics, self.cut)
         bunches = geant4.run(energy_inc, self.gun, seed=(high << 64) | low)
+        made: list[tuple[Any, NDArray[np.float64]]]
         if self.clustering is None:
-            voxels = [
-                score(steps, energy_inc[bunch], self.detector, self.gun) for bunch, steps in bunches
+            made = [self._voxels(steps, energy_inc[bunch]) for bunch, steps in bunches]
+        else:
+            rng = np.random.default_rng(for_grid)
+            corners = self.clustering.corners(len(energy_inc), rng)
+            made = [
+                self.clustering.apply(
+                    points_of(steps, energy_inc[bunch], self.detector, self.gun), corners[bunch]
+                )
+                for bunch, steps in bunches
             ]
-            return Chunk(VoxelShowers.concatenate(voxels), {})
-        corners = self.clustering.corners(len(energy_inc), np.random.default_rng(for_grid))
-        clouds = [
-            self.clustering.apply(
-                points_of(steps, energy_inc[bunch], self.detector, self.gun), corners[bunch]
-            )
-            for bunch, steps in bunches
-        ]
-        points, outside = zip(*clouds, strict=True)
-        return Chunk(PointShowers.concatenate(points), {"outside": np.concatenate(outside)})
+        showers, outside = zip(*made, strict=True)
+        return Chunk(type(showers[0]).concatenate(showers), np.concatenate(outside))
+
+    def _voxels(
+        self, steps: Steps, energy_inc: NDArray[np.float32]
+    ) -> tuple[VoxelShowers, NDArray[np.float64]]:
+        """The showers of one bunch, and the share of energy outside all voxels."""
+        outside = share_outside(steps, len(energy_inc), self.detector, self.gun)
+        return score(steps, energy_inc, self.detector, self.gun), outside
 
     def request(self) -> dict[str, Any]:
         """What was asked, in JSON's types."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from caloforge.data import Parts
 from caloforge.geometry import Geometry, official_sample
@@ -22,10 +24,16 @@ from caloforge.simulation.gun import PARTICLES, EnergySpectrum, Fixed, Gun, Vect
 from caloforge.simulation.job import Chunk, Job
 from caloforge.units import GeV, mm
 
-__all__ = ["Progress", "simulate"]
+__all__ = ["LossWarning", "Progress", "simulate"]
 
 CHUNK_ENERGY = 500 * GeV  # some ten seconds
 MAX_CHUNK_SIZE = 1000
+OUTSIDE = "outside"  # the column of a file
+LARGEST_LOSS = 0.01  # mean share of energy outside that needs no word
+
+
+class LossWarning(UserWarning):
+    """Simulated showers lack energy that the particles deposit beside the read-out volume."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,9 @@ def simulate(
 ) -> VoxelShowers | PointShowers | Path:
     """Simulate showers with Geant4.
 
+    The file's column `outside` says which share of each shower's deposited energy lies outside the
+    voxels, or outside the box around points.
+
     The showers follow from the seed and the chunk size; the number of processes, interruptions and
     resumptions change nothing.
 
@@ -158,7 +169,6 @@ def simulate(
         points: keep the steps, clustered on a fine grid, in place of the energies of voxels.
         pitch: of the grid of points [mm], see `Clustering`; None keeps every step.
         box: half the width of the box around the impact point [mm]; points outside are discarded.
-            The file's column `outside` says their share of each shower's energy.
         random_grid: move the grid by a random part of its pitch, shower by shower.
         position: of the gun (x, y, z) [mm], z <= 0; the front face lies at z = 0.
         direction: of the gun (x, y, z).
@@ -175,6 +185,10 @@ def simulate(
         ValueError: for a request that makes no sense, or another than the one that is resumed.
         ModuleNotFoundError: if calzone is not installed.
         FileNotFoundError: if Geant4's data are not there.
+
+    Warns:
+        LossWarning: if on average more than 1 % of the energy lies outside, or the line of flight
+            leaves the plates at a side.
     """
     detector = _detector(geometry)
     spectrum = _spectrum(energy)
@@ -190,20 +204,52 @@ def simulate(
     job = Job(detector, gun, int(n), int(seed), int(size), physics, float(cut), clustering)
     attributes = job.attributes()
     geant4_data()
+    _warn_of_sides(detector, gun)
     if output is None:
         if resume:
             raise ValueError("resume needs an output: only files keep the chunks of a former run")
         chunks = dict(_run(job, list(range(job.n_chunks)), processes, progress))
         made: list[Any] = [chunks[i].showers for i in range(job.n_chunks)]
         joined: VoxelShowers | PointShowers = type(made[0]).concatenate(made)
+        _warn_of_losses(job, np.concatenate([chunks[i].outside for i in range(job.n_chunks)]))
         return joined
     parts = Parts(output, job.n_chunks, job.request(), resume=resume)
     if parts.is_finished:
         return parts.output
     for number, chunk in _run(job, parts.missing(), processes, progress):
-        parts.save(number, chunk.showers, chunk.columns)
-    columns = {name: parts.column(name) for name in job.columns}
-    return parts.assemble(attributes, columns=columns, mantissa_bits=mantissa_bits)
+        parts.save(number, chunk.showers, {OUTSIDE: chunk.outside})
+    columns = {OUTSIDE: parts.column(OUTSIDE)}
+    path = parts.assemble(attributes, columns=columns, mantissa_bits=mantissa_bits)
+    _warn_of_losses(job, columns[OUTSIDE])
+    return path
+
+
+def _warn_of_sides(detector: Detector, gun: Gun) -> None:
+    """Say where particles leave the plates at a side: nothing is deposited there, nor counted."""
+    if detector.shape != "planes":
+        return
+    slope = np.divide(gun.direction[:2], gun.direction[2])
+    back = np.abs(gun.impact + slope * detector.depth).max()
+    if back > detector.width / 2:
+        warnings.warn(
+            f"the line of flight leaves the plates, {detector.width:g} mm wide, at a side: it "
+            f"would reach the back at {back:.0f} mm from the middle; widen the detector or aim at "
+            "it",
+            LossWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_of_losses(job: Job, outside: NDArray[np.float64]) -> None:
+    """Say what share of the deposited energy showers hold nothing of."""
+    if outside.mean() > LARGEST_LOSS:
+        warnings.warn(
+            f"{outside.mean():.2%} of the deposited energy lies outside {job.volume}, at most "
+            f"{outside.max():.2%} of a shower's: these showers hold nothing of it. Widen the "
+            "read-out or the box, choose another geometry, or aim the gun at its middle",
+            LossWarning,
+            stacklevel=3,
+        )
 
 
 def _clustering(points: bool, asked: Clustering) -> Clustering | None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.geometry import Geometry, Layer, SensorLayer
+from caloforge.geometry import Layer, SensorLayer
 from caloforge.showers import VoxelShowers
 from caloforge.simulation.detectors import Detector
 from caloforge.simulation.gun import Gun
 
-__all__ = ["Steps", "score"]
+__all__ = ["Steps", "score", "share_outside"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ def score(
 ) -> VoxelShowers:
     """Sum steps in voxels, divide by the sampling fraction and drop voxels below the threshold.
 
-    Steps outside all voxels are lost.
+    Steps outside all voxels are lost, see `share_outside`.
 
     Args:
         steps: the steps of all events.
@@ -52,11 +52,7 @@ def score(
         gun: position and direction of the particles.
     """
     readout = detector.readout
-    if detector.axis == "detector":
-        x, y = steps.position[:, 0], steps.position[:, 1]
-    else:
-        x, y = steps.around(gun)
-    voxel = _find_voxels(readout, steps.layer, x, y)
+    voxel, _ = _find_voxels(steps, detector, gun)
     inside = voxel >= 0
     key = steps.event[inside] * readout.n_voxels + voxel[inside]
     cells, cell_of_step = np.unique(key, return_inverse=True)
@@ -77,21 +73,42 @@ def score(
     )
 
 
+def share_outside(steps: Steps, n: int, detector: Detector, gun: Gun) -> NDArray[np.float64]:
+    """Share of each event's deposited energy beside its read-out volume, shape (n,).
+
+    Beside the outermost voxels of its layer, that is; a gap between sensors belongs to the volume.
+    An event that deposits nothing has 0.
+
+    Args:
+        steps: the steps of all events.
+        n: number of events.
+        detector: the read-out.
+        gun: position and direction of the particles.
+    """
+    _, outside = _find_voxels(steps, detector, gun)
+    whole = np.bincount(steps.event, steps.energy, n)
+    beside = np.bincount(steps.event[outside], steps.energy[outside], n)
+    return np.divide(beside, whole, out=np.zeros(n), where=whole > 0)
+
+
 def _find_voxels(
-    readout: Geometry,
-    layer: NDArray[np.int64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-) -> NDArray[np.int64]:
-    """As `Geometry.find_voxels`, but -1 for steps beyond the sensors that are known as well.
+    steps: Steps, detector: Detector, gun: Gun
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The voxel of each step, -1 for none, and whether it lies beside the read-out volume.
 
     The silicon of a simulation reaches farther than any map of its sensors.
     """
+    readout, layer = detector.readout, steps.layer
+    if detector.axis == "detector":
+        x, y = steps.position[:, 0], steps.position[:, 1]
+    else:
+        x, y = steps.around(gun)
     x_low, x_high, y_low, y_high = np.array([_borders(bins) for bins in readout.layers])[layer].T
     known = (x_low <= x) & (x < x_high) & (y_low <= y) & (y < y_high)
     voxel = np.full(len(x), -1, dtype=np.int64)
     voxel[known] = readout.find_voxels(layer[known], x[known], y[known])
-    return voxel
+    has_gaps = np.array([isinstance(bins, SensorLayer) for bins in readout.layers])[layer]
+    return voxel, ~known | ((voxel < 0) & ~has_gaps)
 
 
 def _borders(bins: Layer) -> tuple[float, float, float, float]:

@@ -8,8 +8,10 @@ from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_nam
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.registry import build, presets, system_names
 from caloforge.systems.stage import Stage
+from caloforge.systems.trained import ExtrapolationWarning, TrainedRange
 
 __all__ = [
+    "ExtrapolationWarning",
     "LogDensity",
     "PointSystem",
     "Quantities",
@@ -18,6 +20,7 @@ __all__ = [
     "ShowerQuantities",
     "Stage",
     "System",
+    "TrainedRange",
     "VoxelSystem",
     "build",
     "layer_name",

@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry
 from caloforge.pdg import NOT_KNOWN
-from caloforge.showers import Particles, Showers, VoxelShowers, check_units
+from caloforge.showers import Particles, PointShowers, Showers, VoxelShowers, check_units
 from caloforge.systems.arguments import (
     SamplingOptions,
     batch_rng,
@@ -27,6 +27,7 @@ from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities, of_particles
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
+from caloforge.systems.trained import TrainedRange
 from caloforge.systems.usual import PARALLEL, UsualParticle
 from caloforge.upload import upload
 
@@ -52,6 +53,7 @@ class System(ABC):
         usual: direction and kind of the particles that it was trained on.
         stages: the stages, in sampling order.
         calibrations: what is fitted after training, in the order in which it is applied.
+        trained: what it was trained on; None where that is not known.
         n_redrawn: draws that a stage rejected since the system was built or loaded.
     """
 
@@ -64,6 +66,7 @@ class System(ABC):
     resampled: ClassVar[str | None] = None
     seed: int = 0
     usual: UsualParticle = UsualParticle()
+    trained: TrainedRange | None = None
 
     def __init__(self, config: Any, geometry: Geometry) -> None:
         self.config = config
@@ -92,6 +95,33 @@ class System(ABC):
             showers: the training sample.
         """
         return showers
+
+    def check_sample(self, showers: Showers) -> None:
+        """Refuse showers that the system cannot learn from.
+
+        Raises:
+            ValueError: for showers of another kind or geometry, or of several directions where no
+                stage reads them.
+        """
+        if not isinstance(showers, self.kind):
+            points, voxels = "point clouds", "showers in voxels"
+            is_points = isinstance(showers, PointShowers)
+            fitting, given = (voxels, points) if is_points else (points, voxels)
+            raise ValueError(
+                f"{self.name} learns from {fitting}, got {given}: train another system"
+            )
+        if showers.geometry != self.geometry:
+            raise ValueError(
+                f"the showers are of {showers.geometry.name}, the system is built for "
+                f"{self.geometry.name}: build it with geometry=showers.geometry"
+            )
+        usual = UsualParticle.of(showers.particles)
+        if not self.is_directed and (angle := usual.angle_to(showers.particles)) > PARALLEL:
+            raise ValueError(
+                f"the showers' particles fly up to {angle:.3g} rad from {usual.direction}, and "
+                f"this {self.name} reads no direction: choose showers of one direction, or a "
+                "system that is conditioned on it, such as caloclouds with directed=true"
+            )
 
     @property
     def is_directed(self) -> bool:
@@ -137,7 +167,11 @@ class System(ABC):
             seed: of what is drawn.
             device: where to compute.
             progress: called with the name of a calibration, showers done and showers wanted.
+
+        Raises:
+            ValueError: see `check_sample`.
         """
+        self.check_sample(showers)
         for name, calibration in self.calibrations.items():
             if not calibration.is_fitted:
                 counted = None if progress is None else partial(progress, name)
@@ -275,6 +309,7 @@ class System(ABC):
         first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        strict: bool = False,
     ) -> Iterator[Showers]:
         """Draw showers batch by batch: `generate` says what is not said here.
 
@@ -285,6 +320,31 @@ class System(ABC):
             ValueError: as for `generate`.
         """
         asked = self.asked(particles)
+        self.outside(asked, strict=strict)
+        yield from self.batches(
+            asked,
+            seed=seed,
+            batch_size=batch_size,
+            first=first,
+            device=device,
+            options=options,
+        )
+
+    def batches(
+        self,
+        asked: Particles,
+        *,
+        seed: int,
+        batch_size: int = 100,
+        first: int = 0,
+        device: torch.device | str = "cpu",
+        options: SamplingOptions | None = None,
+    ) -> Iterator[Showers]:
+        """Draw showers as `stream` does, of particles that were checked before.
+
+        Args:
+            asked: what `asked` gave.
+        """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
@@ -302,25 +362,28 @@ class System(ABC):
         batch_size: int = 100,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        strict: bool = False,
     ) -> Showers:
         """Generate showers, one (or `options.resample`) for each incident particle.
 
         The same seed, device and batch size give the same showers.
 
         Args:
-            particles: n incident particles, or their energies [MeV], shape (n,), for particles
-                along the depth.
+            particles: n incident particles, or their energies [MeV], shape (n,), for particles of
+                the direction and kind of the training sample.
             seed: every batch draws from its own generator, derived from the seed and its number.
             batch_size: showers drawn at once.
             device: where to compute.
             options: what a user chooses at generation.
+            strict: refuse particles outside the trained range, or of another kind.
 
         Raises:
             ValueError: for particles that `Particles` refuses, or of directions that the system
-                does not know of, or if there are none.
+                does not know of, or if there are none, and see `strict`.
 
         Warns:
             UnitsWarning: if the energies look as if they were not in MeV.
+            ExtrapolationWarning: for particles outside the trained range, or of another kind.
         """
         asked = self.asked(particles)
         check_units("energies to generate for", self.geometry, asked.energy)
@@ -330,6 +393,7 @@ class System(ABC):
             batch_size=batch_size,
             device=device,
             options=options,
+            strict=strict,
         )
         showers: Showers = self.kind.concatenate(list(batches))
         return showers
@@ -354,6 +418,29 @@ class System(ABC):
                 "train a system that is conditioned on them"
             )
         return replace(asked, pdg=np.where(asked.pdg == NOT_KNOWN, self.usual.pdg, asked.pdg))
+
+    def outside(self, asked: Particles, *, strict: bool = False) -> NDArray[np.bool_]:
+        """Which particles are unlike all that it was trained on, as far as that is known.
+
+        Args:
+            asked: the particles.
+            strict: refuse those that are.
+
+        Returns:
+            Which are of another kind or lie outside the trained range, shape (n,).
+
+        Raises:
+            ValueError: see `strict`.
+
+        Warns:
+            ExtrapolationWarning: if there are some.
+        """
+        found = self.usual.check(self.name, asked, strict=strict)
+        if self.trained is not None:
+            found = found | self.trained.check(
+                self.name, asked.energy, asked.direction, strict=strict
+            )
+        return found
 
     def upsample(
         self,
@@ -407,11 +494,16 @@ class System(ABC):
             ValueError: for showers of another geometry or none at all, and for systems with stages
                 that have no density.
             FloatingPointError: if a stage gives densities that are no numbers.
+
+        Warns:
+            ExtrapolationWarning: for particles outside the trained range.
         """
         stages = self.stages.items()
         without = [name for name, stage in stages if type(stage).log_prob is Stage.log_prob]
         if without:
             raise ValueError(f"{self.name} has no density: {', '.join(without)} give none")
-        return log_density(
+        density = log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )
+        self.outside(showers.particles)
+        return density

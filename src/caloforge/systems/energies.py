@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -119,6 +120,13 @@ class EnergyStage(Stage):
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.layer_energies.fit(lambda: (q["layer_energies"] for q in sample.batches()))
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        ratio = self.config.largest_ratio
+        if ratio is None:
+            return {}
+        above = quantities["layer_energies"].sum(1) > ratio * quantities["energy_inc"]
+        return {"energies.largest_ratio": above}
 
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, 1)."""

@@ -34,6 +34,8 @@ class Stage(Preparable, ABC):
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
         recipe: how it is trained.
+        settings: what to change where a kind of transform moves too much of a training sample, by
+            the name of its class.
         is_fitted: whether `fit` was called or a checkpoint loaded.
     """
 
@@ -42,6 +44,7 @@ class Stage(Preparable, ABC):
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
     recipe: Recipe
+    settings: Mapping[str, str] = {}
     is_fitted: bool = False
 
     @abstractmethod
@@ -69,6 +72,16 @@ class Stage(Preparable, ABC):
         options: SamplingOptions,
     ) -> Quantities:
         """Draw: the given quantities and the stage's own `writes`."""
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        """What of training showers lies beyond a limit that drawn ones keep; by default nothing.
+
+        Limits of transforms need no word here: they are found by what does not come back.
+
+        Returns:
+            By the name of the setting, a truth value for each shower, hit or point, shape (m,).
+        """
+        return {}
 
     def prepare(self) -> None:
         """Into eval mode, with what sampling needs of the weights computed, see `Preparable`."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from caloforge.pdg import NOT_KNOWN
+from caloforge.pdg import NOT_KNOWN, kinds_of
 from caloforge.showers import ALONG_DEPTH, Particles
+from caloforge.systems.trained import ExtrapolationWarning
 
 __all__ = ["PARALLEL", "UsualParticle"]
 
@@ -46,6 +49,34 @@ class UsualParticle:
         chord = particles.direction.astype(np.float64) - np.asarray(self.direction)
         length = np.linalg.norm(chord, axis=1).max(initial=0.0)
         return float(2 * np.arcsin(min(1.0, length / 2)))
+
+    def check(self, name: str, asked: Particles, *, strict: bool = False) -> NDArray[np.bool_]:
+        """Which particles are of another kind, said in one warning, shape (n,).
+
+        Args:
+            name: of the system.
+            asked: the particles.
+            strict: refuse them.
+
+        Raises:
+            ValueError: if some are and `strict` is set.
+
+        Warns:
+            ExtrapolationWarning: if some are.
+        """
+        others = (asked.pdg != self.pdg) & (asked.pdg != NOT_KNOWN) & (self.pdg != NOT_KNOWN)
+        if others.any():
+            kinds = kinds_of(asked[others].kinds)
+            text = (
+                f"{others.sum()} of {len(asked)} showers are asked of {kinds}, "
+                f"and {name} was trained on {kinds_of([self.pdg])}"
+            )
+            if strict:
+                raise ValueError(f"{text}; ask for others, or train on a sample that has such")
+            warnings.warn(
+                f"{text}, of which it draws showers still", ExtrapolationWarning, stacklevel=3
+            )
+        return np.asarray(others)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML, read back by `from_dict`."""

@@ -20,14 +20,16 @@ import torch
 from caloforge.data import open_file
 from caloforge.geometry import Geometry
 from caloforge.processes import worker_pool
-from caloforge.showers import PointShowers, Showers, check_units
+from caloforge.showers import Showers, check_units
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
-from caloforge.systems.usual import PARALLEL, UsualParticle
+from caloforge.systems.trained import TrainedRange
+from caloforge.systems.usual import UsualParticle
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
+from caloforge.training.split import split_numbers
 
 __all__ = ["default_device", "train"]
 
@@ -80,22 +82,7 @@ def train(
         UnitsWarning: if the energies look as if they were not in MeV.
     """
     sample = _read(showers) if isinstance(showers, str | Path) else showers
-    if not isinstance(sample, system.kind):
-        points, voxels = "point clouds", "showers in voxels"
-        fitting, given = (voxels, points) if isinstance(sample, PointShowers) else (points, voxels)
-        raise ValueError(f"{system.name} learns from {fitting}, got {given}: train another system")
-    if sample.geometry != system.geometry:
-        raise ValueError(
-            f"the showers are of {sample.geometry.name}, the system is built for "
-            f"{system.geometry.name}: build it with geometry=showers.geometry"
-        )
-    usual = UsualParticle.of(sample.particles)
-    if not system.is_directed and (angle := usual.angle_to(sample.particles)) > PARALLEL:
-        raise ValueError(
-            f"the particles of the training sample fly up to {angle:.3g} rad from "
-            f"{usual.direction}, and this {system.name} reads no direction: choose showers of one "
-            "direction, or a system that is conditioned on it (caloclouds with directed=true)"
-        )
+    system.check_sample(sample)
     if sample is showers:  # a file that is read has been checked
         check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
     unknown = [name for name in stages or () if name not in system.stages]
@@ -105,8 +92,8 @@ def train(
         )
     folder = RunFolder(run)
     source = str(showers) if isinstance(showers, str | Path) else "in memory"
-    _begin(folder, system, resume, seed, {"showers": source, **_facts(sample)})
-    system.usual = usual
+    _begin(folder, system, resume, seed, {"showers": source, **_facts(system, sample, seed)})
+    system.usual = UsualParticle.of(sample.particles)
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     for name in system.stages:
         if folder.stage(name).is_trained:
@@ -120,6 +107,7 @@ def train(
             _train_stage(system, seen, folder, name, seed, place, progress)
     if all(folder.stage(name).is_trained for name in system.stages):
         _calibrate(system, sample, folder, seed, place, progress)
+    system.trained = folder.trained_range()
     return system
 
 
@@ -128,13 +116,20 @@ def _read(path: str | Path) -> Showers:
         return file[:]
 
 
-def _facts(sample: Showers) -> dict[str, Any]:
-    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles."""
+def _facts(system: System, sample: Showers, seed: int) -> dict[str, Any]:
+    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles.
+
+    The trained range is that of the showers that all stages learn from.
+    """
+    validation = max(stage.recipe.validation for stage in system.stages.values())
+    numbers, _ = split_numbers(len(sample), validation, seed)
+    learned = sample[np.sort(numbers)]
     quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
     return {
         "n_showers": len(sample),
         "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
         "usual_particle": UsualParticle.of(sample.particles).to_dict(),
+        "trained": TrainedRange.of(learned, directed=system.is_directed).to_dict(),
     }
 
 

@@ -13,13 +13,15 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from caloforge.systems.limits import changed_shares
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.recipe import Recipe
-from caloforge.systems.stage import Stage
+from caloforge.systems.stage import Batch, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import StageFolder
 from caloforge.training.schedule import learning_rate
+from caloforge.training.split import split_numbers
 
 __all__ = ["StageTraining"]
 
@@ -77,6 +79,7 @@ class StageTraining:
             needed.to(self.device).eval().requires_grad_(False)
         self.step, self.best, self.stale, self.seconds = 0, math.inf, 0, 0.0
         self.rows: list[dict[str, Any]] = []
+        self.changed: dict[str, float] = {}
         self.epoch_loss = torch.zeros((), device=self.device)
         self.unseen: list[tuple[int, Tensor]] = []  # steps, each with its loss and gradient norm
         saved = folder.load_state()
@@ -89,6 +92,7 @@ class StageTraining:
                 )
             stage.fit(self.training, upstream, self.rng)
             stage.is_fitted = True
+            self.changed = changed_shares(name, stage, self.training, upstream, self.rng)
         self.optimizer = torch.optim.AdamW(
             stage.parameters(), lr=1.0, weight_decay=self.recipe.weight_decay, fused=True
         )
@@ -140,6 +144,9 @@ class StageTraining:
         self._seed(self.step)
         with self.fabric.autocast():
             batch = self.stage.batch(self.training.take(showers), self.upstream, self.rng)
+            if _is_empty(batch):
+                self.step += 1
+                return
             loss = self.stage.loss(batch, self.rng)
         self.optimizer.zero_grad()
         self.fabric.backward(loss)
@@ -217,13 +224,16 @@ class StageTraining:
         for start in range(0, len(self.validation), self.batch_size):
             showers = torch.arange(start, min(start + self.batch_size, len(self.validation)))
             batch = self.stage.batch(self.validation.take(showers), self.upstream, self.rng)
-            losses.append(self.stage.loss(batch, self.rng))
-            sizes.append(len(showers))
+            if not _is_empty(batch):
+                losses.append(self.stage.loss(batch, self.rng))
+                sizes.append(len(showers))
         self.stage.train()
+        if not losses:
+            return math.nan
         total = 0.0
         for loss, size in zip(torch.stack(losses).tolist(), sizes, strict=True):
             total += loss * size
-        return total / len(self.validation)
+        return total / sum(sizes)
 
     def _is_stale(self) -> bool:
         return self.recipe.patience is not None and self.stale >= self.recipe.patience
@@ -242,6 +252,7 @@ class StageTraining:
             "steps": self.step,
             "validation": self.best,
             "seconds": round(self.seconds, 2),
+            "changed": self.changed,
         }
         self.folder.finish(summary)
         if self.report is not None:
@@ -275,6 +286,7 @@ class StageTraining:
             "stale": self.stale,
             "seconds": self.seconds,
             "rows": self.rows,
+            "changed": self.changed,
             "transforms": self.stage.transforms(),
             "precision": self.fabric._precision.state_dict(),
         }
@@ -298,6 +310,12 @@ class StageTraining:
         self.step, self.stale, self.rows = values["step"], values["stale"], values["rows"]
         self.best = math.inf if values["best"] is None else values["best"]
         self.seconds = values["seconds"]
+        self.changed = values.get("changed", {})  # older states do not know
+
+
+def _is_empty(batch: Batch) -> bool:
+    """Whether there is nothing to learn from, as in a batch of showers without energy."""
+    return min(map(len, batch.values())) == 0
 
 
 def _precision(
@@ -322,11 +340,5 @@ def split(
     Raises:
         ValueError: if the sample is too small for both.
     """
-    n_validation = round(validation * len(sample))
-    if not 0 < n_validation < len(sample):
-        raise ValueError(
-            f"{len(sample)} showers cannot be split with a share of {validation} for validation: "
-            "give more showers"
-        )
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(sample)))
-    return sample.split(order[n_validation:]), sample.split(order[:n_validation])
+    training, kept = map(torch.from_numpy, split_numbers(len(sample), validation, seed))
+    return sample.split(training), sample.split(kept)

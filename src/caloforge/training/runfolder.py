@@ -23,6 +23,7 @@ from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.registry import build_from_config, config_to_dict
 from caloforge.systems.stage import Stage
+from caloforge.systems.trained import TrainedRange
 from caloforge.systems.usual import UsualParticle
 
 __all__ = ["RunFolder", "StageFolder", "load"]
@@ -203,6 +204,16 @@ class RunFolder:
         found: dict[str, Any] = values
         return found
 
+    def trained_range(self) -> TrainedRange | None:
+        """What the system was trained on, None for runs that are older than this record.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        data = self.config().get("data")
+        values = data.get("trained") if isinstance(data, dict) else None
+        return None if values is None else TrainedRange.from_dict(values)
+
     def build(self) -> System:
         """The system with its initial weights, as the run began."""
         config = self.config()
@@ -234,6 +245,7 @@ def load(run: str | Path) -> System:
     for name, stage in system.stages.items():
         folder.stage(name).load_weights(stage)
         stage.eval()
+    system.trained = folder.trained_range()
     for name, calibration in system.calibrations.items():
         if not folder.load_calibration(name, calibration):
             raise ValueError(

@@ -81,6 +81,21 @@ def test_empty_layers_have_the_mean_energy_of_all_points_with_noise(
     assert float(away.std()) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("totals", [RelativeTotals(30), LayerTotals(30)])
+def test_a_shower_without_energy_is_seen_as_the_others_are(
+    totals: Totals, generator: torch.Generator
+) -> None:
+    quantities = scaled(generator)
+    energies = quantities["layer_energies"]
+    energies[3], quantities["visible_energy"] = 0, energies.sum(1)
+    quantities["visible_energy"][3] = 0
+    numbers = totals.forward(quantities, generator)
+    assert numbers.isfinite().all()
+    numbers = numbers[:, -25:]  # layers with many points
+    others = numbers[torch.arange(40) != 3]
+    assert ((numbers[3] - others.mean(0)).abs() < 8 * others.std(0)).all()
+
+
 def test_the_published_flow_draws_number_energy_and_counts() -> None:
     counts = torch.arange(60.0).reshape(2, 30)
     n, visible = counts.sum(1), torch.tensor([3.0, 4.0])

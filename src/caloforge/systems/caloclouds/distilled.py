@@ -93,7 +93,8 @@ class DistilledStage(Stage):
         latent = teacher.encode(quantities, rng)
         context = self.context({**quantities, "latent": latent})[n_points > 0]
         x = some_points(quantities["points"], n_points, self.config.max_points, rng)
-        x = teacher.scaled(x, rng).reshape(len(x) * self.config.draws, -1, POINT)
+        share = self.config.max_points // self.config.draws
+        x = teacher.scaled(x, rng).reshape(-1, share, POINT)
         context = context.repeat_interleave(self.config.draws, 0)
         denoiser = Preconditioned(partial(teacher.network.at, context=context), 1.0)
         pairs = neighbours(denoiser, x, self.levels, intervals=self.config.intervals, rng=rng)

@@ -50,6 +50,7 @@ class PointsStage(Stage):
     reads = ("energy_inc", "layer_counts", "visible_energy", "latent")
     writes = ("points", "n_points")
     trained_solvers: Mapping[str, Sampler] = {}
+    settings = {"PointFrame": "half_width"}  # noqa: RUF012 (read only)
 
     def __init__(
         self,
@@ -98,6 +99,10 @@ class PointsStage(Stage):
                     "on system.training_sample(showers)"
                 )
             self.members.fit(sample.showers, rng)
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        place = quantities["points"][:, :2]
+        return {"half_width": (place.abs() > self.half_width).any(1)}
 
     def scaled(self, points: Tensor, rng: torch.Generator) -> Tensor:
         """Points as the networks see them, at random depths of their layers, shape (..., 4)."""

@@ -60,6 +60,7 @@ class CaloClouds(PointSystem):
 
     def training_sample(self, showers: Showers) -> Showers:
         """The same showers as clusters, where the configuration asks for them, see `clustered`."""
+        self.check_sample(showers)
         assert isinstance(showers, PointShowers)
         clusters = self.config.clusters
         if clusters is None:

@@ -70,7 +70,7 @@ class RelativeTotals(Totals):
     """log(E_sum / N) and the root of N_z,i / E for each layer i.
 
     The root of a count fluctuates as much where there are few points as where there are many, and
-    N, which the counts fix, is left out.
+    N, which the counts fix, is left out. A shower without energy has the mean of the others.
     """
 
     @property
@@ -79,7 +79,7 @@ class RelativeTotals(Totals):
 
     def forward(self, scaled: Quantities, rng: torch.Generator) -> Tensor:
         counts = scaled["layer_counts"]
-        mean = (scaled["visible_energy"] / counts.sum(1)).log()
+        mean = _log_means(scaled["visible_energy"], counts.sum(1))
         return torch.cat([mean[:, None], _roots(counts, scaled["energy_inc"])], 1)
 
     def inverse(self, totals: Tensor, incident: Tensor) -> Quantities:
@@ -92,7 +92,8 @@ class LayerTotals(Totals):
 
     The points of a layer, drawn each on its own, have a mean energy that fluctuates less, or more,
     than Geant4's, and never together with that of the next layer. Layers without energy have the
-    mean of all points of the shower, with Gaussian noise.
+    mean of all points of the shower, with Gaussian noise; a shower without energy has the mean of
+    the others.
     """
 
     writes = ("layer_counts", "visible_energy", "layer_energies")
@@ -106,7 +107,7 @@ class LayerTotals(Totals):
         noise = torch.randn(
             energies.shape, generator=rng, device=energies.device, dtype=energies.dtype
         )
-        mean = (energies.sum(1) / counts.sum(1)).log()[:, None]
+        mean = _log_means(energies.sum(1), counts.sum(1))[:, None]
         means = torch.where(energies > 0, (energies / counts).log(), mean + noise)
         return torch.cat([_roots(counts, scaled["energy_inc"]), means], 1)
 
@@ -116,6 +117,18 @@ class LayerTotals(Totals):
         energies = means.exp() * counts
         found = {"layer_counts": counts, "visible_energy": energies.sum(1)}
         return {**found, "layer_energies": energies}
+
+
+def _log_means(energies: Tensor, counts: Tensor) -> Tensor:
+    """Logarithm of the mean energy of a point, shape (n,).
+
+    Showers without energy have the mean of the others: no points are drawn for theirs, so that it
+    only has to be a number like all.
+    """
+    full = energies > 0
+    means = torch.where(full, (energies / counts).log(), 0.0)
+    others = means.sum() / full.sum().clamp_min(1)
+    return torch.where(full, means, others)
 
 
 def _roots(counts: Tensor, incident: Tensor) -> Tensor:

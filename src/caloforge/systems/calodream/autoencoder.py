@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from caloforge.preprocessing import Symmetry
 from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calibration import Calibration, Counted
-from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
@@ -51,6 +52,7 @@ class AutoencoderStage(Stage):
     reads = ("energy_inc", "layer_energies", "latent")
     writes = ("showers",)
     learns = ("energy_inc", "layer_energies", "showers")
+    settings = SETTINGS
 
     def __init__(self, config: Autoencoder, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__()
@@ -84,6 +86,10 @@ class AutoencoderStage(Stage):
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        shares = to_shares(quantities["showers"])
+        return {"autoencoder.cut": shares[shares > 0] < self.config.cut}
 
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, 1 + L)."""

@@ -8,7 +8,10 @@ from torch import Tensor
 from caloforge.preprocessing import Chain, EnergyRatios, Logit, LogRange, Snap, Standardise
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 
-__all__ = ["Conditions"]
+__all__ = ["SETTINGS", "Conditions"]
+
+SETTINGS = {"Logit": "factor", "Snap": "energies.snap"}
+"""What to change where a transform of the ratios moves too much of a training sample."""
 
 
 class Conditions:

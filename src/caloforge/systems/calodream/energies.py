@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from caloforge.geometry import Geometry
 from caloforge.nets import Transfusion
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import EnergyNetwork
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.solving import SolvedStage
@@ -34,6 +36,7 @@ class EnergyRatioStage(SolvedStage):
     reads = ("energy_inc",)
     writes = ("layer_energies",)
     choice = "energy_solver"
+    settings = SETTINGS
 
     def __init__(self, config: EnergyNetwork, geometry: Geometry, conditions: Conditions) -> None:
         super().__init__()
@@ -59,6 +62,11 @@ class EnergyRatioStage(SolvedStage):
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.conditions.fit(sample)
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        visible = quantities["layer_energies"].sum(1)
+        most = self.conditions.energy_ratios.factor * quantities["energy_inc"]
+        return {"factor": visible > most}
 
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, 1)."""

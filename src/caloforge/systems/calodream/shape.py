@@ -13,7 +13,7 @@ from caloforge.nets import ViT
 from caloforge.preprocessing import Standardise, Symmetry
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
-from caloforge.systems.calodream.conditions import Conditions
+from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import ShapeNetwork
 from caloforge.systems.calodream.pixels import Pixels, voxel_pixels
 from caloforge.systems.calodream.shares import normalised
@@ -81,6 +81,7 @@ class ShapeStage(SolvedStage):
     """
 
     choice = "solver"
+    settings = SETTINGS
 
     def __init__(
         self,

@@ -1,0 +1,115 @@
+"""The command `info`: what a preset, a trained run or a file of showers is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+import caloforge as cf
+from caloforge.cli.terminal import Quiet, out
+
+if TYPE_CHECKING:
+    from caloforge.systems import System, TrainedRange
+
+__all__ = ["info"]
+
+
+def info(
+    preset: Annotated[
+        str, typer.Argument(help="System and preset, a run folder, or a file of showers.")
+    ],
+    geometry: Annotated[
+        str | None,
+        typer.Option(help="By default the preset's own, or calochallenge-2."),
+    ] = None,
+    as_json: Quiet = False,
+) -> None:
+    """Show a preset or a trained run: geometry, stages, parameters, how many network passes
+    have to follow each other to draw a shower, and the incident particles of the training; or what
+    a file of showers says of itself.
+
+    Example: caloforge info l2lflows/small --json
+    """
+    from caloforge.systems.registry import config_to_dict, default_geometry
+    from caloforge.training import RunFolder
+
+    if Path(preset).is_file():
+        _show_file(Path(preset), geometry, as_json=as_json)
+        return
+    folder = RunFolder(preset)
+    system = (
+        folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
+    )
+    trained = folder.trained_range() if folder.exists else None
+    if not as_json:
+        _show_system(preset, system)
+        if folder.exists:
+            out.print(_trained_on(trained), soft_wrap=True)
+        return
+    counts, passes = system.n_parameters, system.sequential_passes
+    facts = {
+        "preset": preset,
+        "system": system.name,
+        "geometry": system.geometry.name,
+        "parameters": {"total": sum(counts.values()), "stages": counts},
+        "sequential_passes": {"total": sum(passes.values()), "stages": passes},
+        "trained": None if trained is None else trained.to_dict(),
+        "config": config_to_dict(system.config),
+    }
+    out.print_json(json.dumps(facts))
+
+
+def _show_system(name: str, system: System) -> None:
+    counts, passes = system.n_parameters, system.sequential_passes
+    table = Table("stage", title=f"{name} for {system.geometry.name}")
+    for heading in ("parameters", "passes"):
+        table.add_column(heading, justify="right")
+    table.add_column("reads")
+    for stage_name, stage in system.stages.items():
+        numbers = (f"{counts[stage_name]:,}", f"{passes[stage_name]:,}")
+        table.add_row(stage_name, *numbers, ", ".join(stage.reads))
+    table.add_section()
+    table.add_row("total", f"{sum(counts.values()):,}", f"{sum(passes.values()):,}", "")
+    out.print(table)
+
+
+def _trained_on(trained: TrainedRange | None) -> str:
+    if trained is None:
+        return "trained range: unknown, the run is older than this record"
+    return f"trained on {trained.n_showers:,} showers, {trained}"
+
+
+def _show_file(path: Path, geometry: str | None, *, as_json: bool) -> None:
+    from caloforge.data import open_file
+
+    with open_file(path, geometry) as file:
+        energies = file.energy_inc
+        facts: dict[str, Any] = {
+            "file": str(path),
+            "geometry": file.geometry.name,
+            "showers": len(file),
+            "energy_inc_MeV": [float(energies.min()), float(energies.max())]
+            if len(energies)
+            else None,
+            "attributes": {name: _plain(value) for name, value in file.attributes.items()},
+        }
+    if as_json:
+        out.print_json(json.dumps(facts))
+        return
+    table = Table(show_header=False)
+    attributes = facts.pop("attributes")
+    for name, value in (facts | attributes).items():
+        table.add_row(name, Text(str(value)))
+    out.print(table)
+
+
+def _plain(value: Any) -> Any:
+    """An attribute in JSON's types."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool) else str(value)

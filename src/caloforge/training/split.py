@@ -1,0 +1,34 @@
+"""Which showers of a sample are learned from, and which are kept for validation."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["split_numbers"]
+
+
+def split_numbers(
+    n: int, validation: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the showers of the training and of the validation part.
+
+    They hang on nothing but the arguments; those of a larger share for validation are learned from
+    with a smaller one as well.
+
+    Args:
+        n: showers of the sample.
+        validation: share that is kept for validation.
+        seed: of the split.
+
+    Raises:
+        ValueError: if the sample is too small for both.
+    """
+    n_validation = round(validation * n)
+    if not 0 < n_validation < n:
+        raise ValueError(
+            f"{n} showers cannot be split with a share of {validation} for validation: "
+            "give more showers"
+        )
+    order = np.random.default_rng(seed).permutation(n)
+    return order[n_validation:], order[:n_validation]
