@@ -204,10 +204,10 @@ def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
 def test_points_are_written_as_points(photons, tmp_path):
     with pytest.raises(ValueError, match="must be 'sparse' or 'showerdata', got 'calochallenge'"):
         data.write(tmp_path / "wrong.h5", photons, layout="calochallenge")
+    unknown = dataclasses.replace(photons, pdg=0)
     with pytest.raises(
-        ValueError, match="kind of every particle, and those of 8 of 8 .*give the showers"
+        ValueError, match=r"kind of every particle, and those of 8 of 8 .*not known"
     ):
-        unknown = dataclasses.replace(photons, pdg=0)
         data.write(tmp_path / "wrong.h5", unknown, layout="showerdata")
     assert list(tmp_path.iterdir()) == []
 

@@ -274,7 +274,7 @@ class _Job:
     def __post_init__(self) -> None:
         if self.n == 0 or self.batch_size < 1:
             raise ValueError(
-                "generate needs one incident particle or more and a batch_size of 1 or more, "
+                "generate needs one incident energy or more and a batch_size of 1 or more, "
                 f"got {self.n} and {self.batch_size}"
             )
 

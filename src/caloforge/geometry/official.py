@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caloforge.geometry.presets import geometry_preset
+from caloforge.geometry.presets import geometry_preset, geometry_presets
 from caloforge.geometry.readout import Geometry
 from caloforge.units import GeV, MeV, TeV
 
@@ -40,13 +40,29 @@ def official_sample(geometry: Geometry) -> OfficialSample | None:
 
     A detector is known by the depths of its layers, each alone or as many at a time taken together.
     So its name does not matter, nor how a layer is cut into voxels, as in a core, in coarse voxels,
-    or around another impact point.
+    or around another impact point. Some of its layers are known where they are in the voxels of a
+    preset.
     """
     for name, sample in _SAMPLES.items():
-        depths = np.asarray(geometry_preset(name).z)
-        together, left = divmod(len(depths), geometry.n_layers)
-        if together and not left:
-            means = depths.reshape(-1, together).mean(1)
-            if np.allclose(means, geometry.z, rtol=0, atol=1e-6):
-                return sample
+        if _is_whole(geometry, geometry_preset(name)):
+            return sample
+    for name in geometry_presets():
+        if _is_part(geometry, geometry_preset(name)):
+            return official_sample(geometry_preset(name))
     return None
+
+
+def _is_whole(geometry: Geometry, preset: Geometry) -> bool:
+    together, left = divmod(preset.n_layers, geometry.n_layers)
+    if left or not together:
+        return False
+    means = np.reshape(preset.z, (-1, together)).mean(1)
+    return np.allclose(means, geometry.z, rtol=0, atol=1e-6)
+
+
+def _is_part(geometry: Geometry, preset: Geometry) -> bool:
+    if geometry.z[0] not in preset.z:
+        return False
+    first = preset.z.index(geometry.z[0])
+    run = slice(first, first + geometry.n_layers)
+    return (preset.z[run], preset.layers[run]) == (geometry.z, geometry.layers)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
 from caloforge.showers.plausible import check_incident
 
-__all__ = ["ALONG_DEPTH", "Floats", "Particles", "Selection", "floats"]
+__all__ = ["ALONG_DEPTH", "Floats", "Particles", "Selection", "floats", "row_numbers"]
 
 Selection = slice | ArrayLike
 Floats = NDArray[np.floating[Any]]
@@ -31,6 +31,22 @@ def floats(values: ArrayLike) -> Floats:
         return given
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
         return given.astype(np.float32, copy=False)
+
+
+def row_numbers(n: int, selection: Selection) -> NDArray[np.int64]:
+    """The numbers of rows, of n, that a slice, indices or a mask select.
+
+    Raises:
+        IndexError: for a mask of another length, or a number that is not there.
+    """
+    numbers = np.arange(n)
+    if isinstance(selection, slice):
+        return numbers[selection]
+    wanted = np.atleast_1d(np.asarray(selection))
+    if wanted.dtype == bool and wanted.shape != numbers.shape:
+        raise IndexError(f"a mask must have shape {numbers.shape}, got {wanted.shape}")
+    chosen: NDArray[np.int64] = numbers[wanted if wanted.size else slice(0)]
+    return chosen
 
 
 def _unit_vectors(given: ArrayLike, n: int) -> Floats:
@@ -114,7 +130,9 @@ class Particles:
 
     def __getitem__(self, selection: Selection) -> Particles:
         """Select particles by slice, indices or mask."""
-        chosen = selection if isinstance(selection, slice) else np.asarray(selection)
+        chosen = (
+            selection if isinstance(selection, slice) else row_numbers(len(self), selection)
+        )  # a slice copies nothing
         return Particles(self.energy[chosen], self.direction[chosen], self.pdg[chosen])
 
     @classmethod

@@ -88,7 +88,7 @@ class RaggedShowers(_InGeometry):
         """Select showers by slice, indices or mask."""
         if isinstance(selection, slice) and selection.step in (None, 1):
             return self._run(*selection.indices(len(self))[:2])
-        showers = self._numbers(selection)
+        showers = row_numbers(len(self), selection)
         offset, entries = entries_of(self.offset, showers)
         return dataclasses.replace(
             self,
@@ -107,16 +107,6 @@ class RaggedShowers(_InGeometry):
             **{name: getattr(self, name)[start:stop] for name in self.of_showers},
             **{name: getattr(self, name)[first:last] for name in self.columns},
         )
-
-    def _numbers(self, selection: Selection) -> NDArray[np.int64]:
-        numbers = np.arange(len(self))
-        if isinstance(selection, slice):
-            return numbers[selection]
-        wanted = np.atleast_1d(np.asarray(selection))
-        if wanted.dtype == bool and wanted.shape != numbers.shape:
-            raise IndexError(f"a mask must have shape {numbers.shape}, got {wanted.shape}")
-        chosen: NDArray[np.int64] = numbers[wanted if wanted.size else slice(0)]
-        return chosen
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
