@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
 from caloforge.pdg import NOT_KNOWN
-from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles, Selection
+from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles, Selection, row_numbers
 
 __all__ = ["RaggedShowers"]
 
