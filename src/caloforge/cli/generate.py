@@ -26,7 +26,8 @@ Like = Annotated[Path | None, typer.Option(help="Take the incident particles of 
 Direction = Annotated[
     str | None,
     typer.Option(
-        help="Of the particles, x,y,z with z along the depth; by default that of --like, or 0,0,1.",
+        help="Of the particles, x,y,z with z along the depth; by default that of --like or of the "
+        "training.",
         metavar="X,Y,Z",
     ),
 ]

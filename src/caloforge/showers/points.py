@@ -126,8 +126,8 @@ class PointShowers(RaggedShowers):
             geometry: the voxels.
             shift: added to x and y of every point [mm], shape (2,), or (n, 2) for one of each
                 shower.
-            angle: by which the showers are turned around their axis before the shift, from x to y
-                [radian], a number or shape (n,).
+            angle: by which the showers, and the directions of their particles, are turned around
+                the z axis before the shift, from x to y [radian], a number or shape (n,).
 
         Raises:
             ValueError: for a geometry of other layers, a shift or an angle of another shape or not
@@ -136,10 +136,11 @@ class PointShowers(RaggedShowers):
         self.geometry.check_same_layers(geometry)
         # sums in double keep points off the borders
         x, y = self.x.astype(np.float64), self.y.astype(np.float64)
+        particles = self.of_particles()
         if angle is not None:
-            turn = self._of_points("angle", angle, ())
-            cos, sin = np.cos(turn), np.sin(turn)
-            x, y = x * cos - y * sin, x * sin + y * cos
+            x, y = _turned(x, y, self._of_points("angle", angle, ()))
+            u_x, u_y, u_z = self.direction.astype(np.float64).T
+            particles["direction"] = np.stack([*_turned(u_x, u_y, np.asarray(angle)), u_z], axis=1)
         dx, dy = self._of_points("shift", shift, (2,)).T
         voxel = geometry.find_voxels(self.layer, x + dx, y + dy)
         inside = voxel >= 0
@@ -149,7 +150,7 @@ class PointShowers(RaggedShowers):
             index=voxel[inside],
             energy=self.energy[inside],
             geometry=geometry,
-            **self.of_particles(),
+            **particles,
         )
 
     def lost(self, projected: VoxelShowers) -> NDArray[np.float64]:
@@ -180,3 +181,9 @@ class PointShowers(RaggedShowers):
                 f"each, got shape {values.shape}"
             )
         return values if values.shape == shape else np.repeat(values, np.diff(self.offset), axis=0)
+
+
+def _turned(x: Floats, y: Floats, angle: Floats) -> tuple[Floats, Floats]:
+    """Components after a turn by an angle [radian] from x to y."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return x * cos - y * sin, x * sin + y * cos
