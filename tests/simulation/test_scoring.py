@@ -116,6 +116,9 @@ def test_voxels_of_the_detector_stay_where_they_are() -> None:
     np.testing.assert_array_equal(made.dense()[0, 1], [[1.0, 0.0], [0.0, 2.0]])
     moved = score(hits, inc(1), dataclasses.replace(fixed, axis="particle"), gun)
     assert not np.array_equal(moved.dense(), made.dense())
+    for showers, direction in ((made, gun.direction), (moved, (0.0, 0.0, 1.0))):
+        assert showers.direction == pytest.approx(np.array([direction]))
+        assert showers.pdg.tolist() == [11]
 
 
 def test_a_batch_scores_like_its_events_one_by_one(rng: np.random.Generator) -> None:

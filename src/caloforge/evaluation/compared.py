@@ -142,7 +142,8 @@ def _differences(particles: Particles, reference: Particles) -> Iterator[str]:
     """What differs in kind or direction, in words; kinds that are not known may be the same."""
     if particles.kinds and reference.kinds and particles.kinds != reference.kinds:
         yield f"{kinds_of(particles.kinds)} in place of {kinds_of(reference.kinds)}"
-    axes = (particles.direction.T.round(_DIGITS), reference.direction.T.round(_DIGITS))
+    both = (particles.direction, reference.direction)
+    axes = [direction.T.astype(np.float64).round(_DIGITS) for direction in both]
     if any(ks_2samp(*axis).pvalue < _UNLIKELY for axis in zip(*axes, strict=True)):
         means = (f"({', '.join(f'{x:.3g}' for x in axis.mean(axis=1))})" for axis in axes)
         yield "they fly along {} on average in place of {}".format(*means)
