@@ -58,7 +58,7 @@ def main() -> None:
     least = stage_of(system).least_hit
     result = {
         "run": arguments.run.name,
-        "latent_shape": stage_of(system).latent_shape,
+        "latent_shape": stage_of(system).grid_shape,
         "least_hit": None if least is None else round(least.energy, 4),  # [MeV]
         "n_showers": len(known),
         "hits": hits(known, again),

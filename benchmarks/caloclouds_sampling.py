@@ -35,6 +35,7 @@ from caloforge.generation.stopwatch import elapsed
 from caloforge.generation.timing import hardware, software
 from caloforge.systems import SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds import CaloClouds
+from caloforge.systems.seeds import Seeds
 
 RUNS = 3
 PRODUCT = 1024
@@ -93,7 +94,7 @@ def task(options: SamplingOptions, n_points: int, size: int, device: str) -> Cal
     """Draw a batch of showers of so many points."""
     system = untrained("chain" if options.solver == CHAIN else "edm", device)
     n_layers = system.geometry.n_layers
-    rng = torch.Generator(device).manual_seed(size)
+    seeds = Seeds.of(size, np.arange(size), device)
     counts = torch.full((size, n_layers), n_points // n_layers, dtype=torch.float32)
     counts[:, 0] += n_points - counts.sum(1)
     latent = torch.randn(
@@ -101,7 +102,7 @@ def task(options: SamplingOptions, n_points: int, size: int, device: str) -> Cal
     )
     given = {"layer_counts": counts, "visible_energy": torch.full((size,), 1e3), "latent": latent}
     energies = np.full(size, 5e4)
-    return partial(system.draw, energies, rng=rng, device=device, options=options, given=given)
+    return partial(system.draw, energies, seeds=seeds, options=options, given=given)
 
 
 def timed(

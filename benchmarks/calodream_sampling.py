@@ -41,6 +41,7 @@ from caloforge.systems import SamplingOptions, ShowerQuantities, System
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.energies import EnergyRatioStage
 from caloforge.systems.calodream.solvers import shape_stage
+from caloforge.systems.seeds import Seeds
 
 N_FITTED = 200  # showers that transforms are fitted to
 RUNS = 3
@@ -172,7 +173,8 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
     )
     if work.part == "shower":
         energy_inc = np.geomspace(1e3, 1e5, size)
-        return lambda: system.draw(energy_inc, rng=rng, device=device, options=options)
+        seeds = Seeds.of(size, np.arange(size), device)
+        return lambda: system.draw(energy_inc, seeds=seeds, options=options)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(size, *shape, generator=rng, device=device)
@@ -188,7 +190,7 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
     if work.part == "decoder":
         autoencoder = system.stages["autoencoder"]
         assert isinstance(autoencoder, AutoencoderStage)
-        decode, latent = autoencoder.net.decode, normal(*autoencoder.latent_shape)
+        decode, latent = autoencoder.net.decode, normal(*autoencoder.grid_shape)
         return lambda: decode(latent, context)
     shape = shape_stage(system)
     x, t = normal(*shape.shape), torch.full((size,), 0.5, device=device)

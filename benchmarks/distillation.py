@@ -24,6 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -45,9 +46,9 @@ from caloforge.matching import (
 )
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
-from caloforge.systems.arguments import batch_rng
 from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.systems.calodream.solvers import shape_stage
+from caloforge.systems.seeds import Seeds
 from caloforge.training import RunFolder
 from caloforge.training.average import MovingAverage
 from caloforge.training.loop import split
@@ -299,15 +300,15 @@ def showers(
     shape.trained_solvers = solvers
     energies = training_energies(RunFolder(teacher.run).config(), n, seed)
     parts: dict[str, list[VoxelShowers]] = {name: [] for name in solvers}
-    for number, start in enumerate(range(0, n, BATCH)):
+    for start in range(0, n, BATCH):
         batch = energies[start : start + BATCH]
+        seeds = Seeds.of(seed, np.arange(start, start + len(batch)))
         with torch.no_grad():
-            rng = batch_rng(seed, number, "cpu")
-            given = system.quantities(batch, rng=rng, before="shape")
+            given = system.quantities(batch, seeds=seeds, before="shape")
         for name in solvers:
             made = system.draw(
                 batch,
-                rng=batch_rng(seed, number, "cpu", branch=1),
+                seeds=seeds,
                 options=SamplingOptions(solver=name, precision="bf16"),
                 given={"layer_energies": given["layer_energies"]},
             )

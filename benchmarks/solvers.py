@@ -44,9 +44,9 @@ from caloforge.matching import (
 )
 from caloforge.report.figures import GEANT4, LIGHT, encode, line_of, style
 from caloforge.systems import SamplingOptions, System
-from caloforge.systems.arguments import batch_rng
 from caloforge.systems.calodream.config import BespokeFit
 from caloforge.systems.calodream.solvers import BespokeSolvers, followed, shape_stage
+from caloforge.systems.seeds import Seeds
 from caloforge.training import RunFolder
 
 FAMILIES = {
@@ -64,7 +64,7 @@ SOLVERS = (
     *(f"{family}-{n}" for family in ("bns-global", "bns") for n in (4, 8, 16, 32)),
 )
 METRICS = ("small-shower", "small-voxels")  # high and low level
-SHAPE = 2  # branch of the random numbers, for the energies are drawn with the same seed
+SHAPE = "shape"  # branch of the random numbers: the energies have the same seed
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,11 @@ class Study:
             yield number, slice(start, start + self.batch_size)
 
     @cached_property
+    @property
+    def seeds(self) -> Seeds:
+        """Of all showers."""
+        return Seeds.of(self.seed, np.arange(len(self.energies)), self.device)
+
     @torch.no_grad()
     def layer_energies(self) -> torch.Tensor:
         """Layer energies [MeV] of all solvers' showers, shape (n, layers)."""
@@ -151,11 +156,10 @@ class Study:
             options = SamplingOptions(energy_solver=self.energy_solver)
             drawn = []
             with counted("layer energies", len(self.energies)) as count:
-                for number, batch in self.batches():
+                for _, batch in self.batches():
                     quantities = self.system.quantities(
                         self.energies[batch],
-                        rng=batch_rng(self.seed, number, self.device),
-                        device=self.device,
+                        seeds=self.seeds[batch],
                         options=options,
                         before="shape",
                     )
@@ -180,8 +184,7 @@ class Study:
                 batch = batches[number]
                 made = self.system.draw(
                     self.energies[batch],
-                    rng=batch_rng(self.seed, number, self.device, branch=SHAPE),
-                    device=self.device,
+                    seeds=self.seeds[batch].branch(SHAPE),
                     options=SamplingOptions(solver=solver, precision=self.precision),
                     given={"layer_energies": self.layer_energies[batch]},
                 )

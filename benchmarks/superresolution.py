@@ -27,6 +27,7 @@ import torch
 import caloforge as cf
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
+from caloforge.systems.seeds import Seeds
 from caloforge.systems.supercalo import SuperCalo
 
 METRICS = ("l2lflows-high", "small-shower", "small-layers", "small-voxels")
@@ -95,8 +96,8 @@ def conservation(system: SuperCalo, showers: VoxelShowers) -> dict[str, Any]:
     hit = coarse > 0
     result = {}
     for postprocess in (False, True):
-        rng = torch.Generator().manual_seed(0)
-        fine = stage.sample(known, {}, rng, SamplingOptions(postprocess))["showers"].numpy()
+        seeds = Seeds.of(0, np.arange(len(coarse)))
+        fine = stage.sample(known, {}, seeds, SamplingOptions(postprocess))["showers"].numpy()
         fine = fine.reshape(len(fine), -1)[:, coarsening.fine_index]
         above = np.where(fine < system.geometry.threshold, 0, fine)
         for name, energies in (("before", fine), ("after", above)):

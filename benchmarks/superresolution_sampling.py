@@ -27,6 +27,7 @@ import torch
 import caloforge as cf
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
+from caloforge.systems.seeds import Seeds
 
 N_FITTED = 200  # showers that transforms are fitted to
 RESAMPLING = (5, 10)
@@ -89,7 +90,7 @@ def timed(preset: str, showers: VoxelShowers, size: int, runs: int) -> dict[str,
         times = []
         for _ in range(runs):
             begin = time.perf_counter()
-            stage.sample(quantities, {}, torch.Generator().manual_seed(1), SamplingOptions())
+            stage.sample(quantities, {}, Seeds.of(1, np.arange(size)), SamplingOptions())
             times.append(time.perf_counter() - begin)
         ms[name] = 1000 * min(times) / size
     coarse = sum(ms.values()) - ms["upsample"]

@@ -52,7 +52,7 @@ def dealt(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> Poin
     total = np.bincount(event, energy, len(clusters))
     energy *= (clusters.total_energy() / total)[event]
     rows = torch.from_numpy(np.stack([r * np.cos(phi), r * np.sin(phi), layer, energy], 1)).float()
-    members, sizes = library.draw(rows, torch.Generator().manual_seed(seed))
+    members, sizes = library.draw(rows, torch.from_numpy(rng.random(len(rows))))
     x, y, _, shared = members.numpy().T
     n_points = np.bincount(event, sizes.numpy(), len(clusters)).astype(np.int64)
     offset = np.concatenate([[0], np.cumsum(n_points)])

@@ -312,3 +312,19 @@ def caloclouds_run(
     system = cf.build("caloclouds/tiny", geometry, seed=4, overrides=small_caloclouds)
     cf.train(system, bundled_points, run=folder, seed=4)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_library() -> dict[str, object]:
+    """The settings of a library, which needs none to be quick."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def library_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a library of 200 bundled showers; copy it to change it."""
+    import caloforge as cf
+
+    folder = tmp_path_factory.mktemp("runs") / "library"
+    cf.train(cf.build("library", bundled.geometry, seed=4), bundled[:200], run=folder, seed=4)
+    return folder

@@ -11,16 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_runs import ENERGIES, RUNS, same
+from test_runs import ENERGIES, LEARNED, RUNS, same
 
 import caloforge as cf
 from caloforge.showers import Showers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
-from caloforge.systems.arguments import batch_rng
+from caloforge.systems.seeds import batch_rng
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import StageTraining
 
-SYSTEMS = pytest.mark.parametrize("name", RUNS)
+SYSTEMS = pytest.mark.parametrize("name", LEARNED)
 
 
 def untrained(
@@ -66,7 +66,7 @@ def test_losses_and_gradients_of_every_stage_are_finite(
 def test_a_run_folder_draws_on_the_accelerator_what_it_was_trained_for(
     name: str, accelerator: str, request: pytest.FixtureRequest
 ) -> None:
-    """One seed, one sample; and the energies of the CPU's, whose random numbers are others."""
+    """One seed, one sample; and another seed of the CPU has the same energies on average."""
     system = cf.load(request.getfixturevalue(RUNS[name][0]))
     energies = np.repeat(ENERGIES, 20)
     first, again = (

@@ -21,17 +21,17 @@ from caloforge.systems import (
     Recipe,
     SamplingOptions,
     ShowerQuantities,
-    Stage,
     registry,
 )
 from caloforge.systems.quantities import Quantities
-from caloforge.systems.stage import Batch, Upstream
+from caloforge.systems.seeds import Noise, Seeds
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 # particles of any energy are asked for
 pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
 
 
-class CloudStage(Stage):
+class CloudStage(Learned):
     """As many points per energy as it learnt, in a beam along the direction of the particle."""
 
     reads = ("energy_inc", "direction")
@@ -60,22 +60,24 @@ class CloudStage(Stage):
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         return (batch["n_points"] / batch["context"] - self.points_per_gev).square().mean()
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        mean = self.points_per_gev * self.context(given)
+        n_points = (mean + mean.sqrt() * seeds.branch("n").normal()).round().clamp_min(0).long()
+        return {
+            "n_points": n_points,
+            "normal": seeds.normal_rows(n_points, 2),
+            "uniform": seeds.branch("u").uniform_rows(n_points, 2),
+        }
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        mean = self.points_per_gev * self.context(quantities)
-        n_points = torch.poisson(mean, generator=rng).long()
-        n = int(n_points.sum())
-        layer = torch.randint(self.n_layers, (n, 1), generator=rng)
-        along = quantities["direction"].repeat_interleave(n_points, 0)
-        position = torch.randn(n, 2, generator=rng) + layer * along[:, :2] / along[:, 2:]
-        energy = torch.rand(n, 1, generator=rng)
-        points = torch.cat([position, layer, energy], 1)
-        return {**quantities, "n_points": n_points, "points": points}
+        n_points, uniform = noise["n_points"], noise["uniform"]
+        layer = (self.n_layers * uniform[:, :1]).floor()
+        along = given["direction"].repeat_interleave(n_points, 0)
+        position = noise["normal"] + layer * along[:, :2] / along[:, 2:]
+        points = torch.cat([position, layer, uniform[:, 1:]], 1)
+        return {"n_points": n_points, "points": points}
 
 
 class UndirectedStage(CloudStage):
@@ -83,10 +85,9 @@ class UndirectedStage(CloudStage):
 
     reads = ("energy_inc",)
 
-    def sample(self, quantities: Quantities, *rest: Any) -> Quantities:
-        along = torch.tensor([0.0, 0.0, 1.0]).expand(len(quantities["energy_inc"]), 3)
-        drawn = super().sample({**quantities, "direction": along}, *rest)
-        return {name: values for name, values in drawn.items() if name != "direction"}
+    def decode(self, noise: Noise, given: Quantities, *rest: Any) -> Quantities:
+        along = torch.tensor([0.0, 0.0, 1.0]).expand(len(given["energy_inc"]), 3)
+        return super().decode(noise, {**given, "direction": along}, *rest)
 
 
 @dataclass(frozen=True)
@@ -142,11 +143,11 @@ def test_a_system_of_points_learns_and_draws_points(
     assert isinstance(drawn, PointShowers)
     assert drawn.geometry == bundled_points.geometry
     assert np.array_equal(drawn.energy_inc, ENERGIES)
-    wanted = len(bundled_points.energy) / bundled_points.energy_inc.sum()
+    wanted = (np.diff(bundled_points.offset) / bundled_points.energy_inc).mean()  # what it learns
     assert len(drawn.energy) / ENERGIES.sum() == pytest.approx(wanted, rel=0.1)
     assert same(drawn, cf.load(run).generate(ENERGIES, seed=1, batch_size=10))
     # a batch knows nothing of the others
-    middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=1)
+    middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=10)
     assert same(next(middle), drawn[10:20])
 
 
@@ -234,7 +235,7 @@ def test_showers_follow_the_direction_of_the_particle(run: Path) -> None:
 def test_directions_that_a_system_does_not_know_are_refused() -> None:
     undirected = cf.build("cloud/tiny", "ild-ecal", overrides={"directed": False})
     assert len(undirected.generate(ENERGIES[:2], seed=1).direction) == 2
-    with pytest.raises(ValueError, match=r"cloud draws showers of the direction .* reads none"):
+    with pytest.raises(ValueError, match=r"cloud samples showers of the direction .* reads none"):
         undirected.generate(cf.Particles(ENERGIES, [0.6, 0.0, 0.8]), seed=1)
 
 

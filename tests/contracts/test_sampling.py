@@ -12,7 +12,7 @@ import caloforge as cf
 from caloforge.nets import Preparable
 from caloforge.showers import PointShowers, Showers
 from caloforge.systems import System
-from caloforge.systems.arguments import batch_rng
+from caloforge.systems.seeds import Seeds
 
 ENERGIES = np.full(6, 2e4, dtype=np.float32)
 
@@ -48,8 +48,7 @@ def test_the_first_generation_prepares_every_stage(system: System) -> None:
 
 
 def test_prepared_or_not_a_seed_gives_the_same_showers(system: System) -> None:
-    rng = batch_rng(1, 0)
-    plain = voxels(system.draw(ENERGIES[:4], rng=rng))
+    plain = voxels(system.draw(ENERGIES[:4], seeds=Seeds.of(1, range(4))))
     assert not any(stage.is_prepared for stage in system.stages.values())
     prepared = showers(system)[:4]
     both = (plain > 0) & (prepared > 0)  # rounding may lift a voxel above the threshold

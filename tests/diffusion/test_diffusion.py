@@ -87,12 +87,16 @@ def test_the_way_back_gives_the_data_of_an_ideal_network(generator: torch.Genera
         return x * math.sqrt(1 - a) / (a * S**2 + 1 - a)
 
     noise = torch.randn(20_000, 2, generator=generator, dtype=torch.float64)
-    x = chain.back(epsilon, noise, rng=generator)
+
+    def fresh(step: int) -> Tensor:
+        return torch.randn(noise.shape, generator=generator, dtype=noise.dtype)
+
+    x = chain.back(epsilon, noise, fresh)
     assert float(x.std()) == pytest.approx(S, rel=0.03)
     assert abs(float(x.mean())) < 0.02
     # the last step adds no noise
     one = MarkovChain(torch.tensor([0.5], dtype=torch.float64))
-    still = one.back(lambda x, beta: torch.zeros_like(x), noise, rng=generator)
+    still = one.back(lambda x, beta: torch.zeros_like(x), noise, lambda step: noise)
     torch.testing.assert_close(still, noise / math.sqrt(0.5))
 
 
@@ -231,6 +235,7 @@ def test_two_jumps_of_an_exact_model_keep_the_spread_of_the_data(
 ) -> None:
     model = Consistency(exact_network, LEVELS, S)
     noise = torch.randn(100_000, 1, generator=generator, dtype=torch.float64)
-    found = model.sample(noise, 2, rng=generator)
+    between = torch.randn(noise.shape, generator=generator, dtype=noise.dtype)
+    found = model.sample(noise, 2, fresh=lambda jump: between)
     assert float(found.std()) == pytest.approx(S, rel=0.01)
     assert float(torch.corrcoef(torch.cat([found, noise], 1).T)[0, 1]) < 0.9

@@ -59,7 +59,7 @@ def test_another_kind_than_that_of_the_training_is_said(system: System, tmp_path
 
 
 def test_a_direction_that_the_system_does_not_read_is_refused(system: System) -> None:
-    with pytest.raises(ValueError, match=r"l2lflows draws showers of the direction .*, got"):
+    with pytest.raises(ValueError, match=r"l2lflows samples showers of the direction .*, got"):
         cf.generate(system, Particles(ENERGIES, INCLINED), seed=1)
 
 
@@ -85,7 +85,7 @@ def test_a_sample_of_one_direction_is_learned_and_drawn_along_it(
         assert asked.pdg.tolist() == [22] * 3
         assert asked.direction == pytest.approx(np.tile(INCLINED, (3, 1)))
     mixed = dataclasses.replace(slab, direction=np.float32([INCLINED, (0, 0, 1)] * 200))
-    with pytest.raises(ValueError, match=r"fly up to 0\.64. rad .* reads no direction"):
+    with pytest.raises(ValueError, match=r"200 of 400 particles .* reads no direction"):
         cf.train(system, mixed, run=tmp_path / "other")
 
 

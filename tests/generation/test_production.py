@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 
@@ -74,7 +75,9 @@ def test_an_interrupted_job_gives_what_an_uninterrupted_one_gives(
     assert all(progress.showers_per_second > 0 for progress in seen)
 
 
-@pytest.mark.parametrize("other", ["energies", "seed", "batch_size", "options", "weights"])
+@pytest.mark.parametrize(
+    "other", ["energies", "seed", "batch_size", "options", "weights", "settings"]
+)
 def test_resuming_another_job_is_refused(
     other: str, system: System, run: Path, small_parts: None, tmp_path: Path
 ) -> None:
@@ -90,6 +93,9 @@ def test_resuming_another_job_is_refused(
     elif other == "weights":
         changed = load(run)
         next(changed.stages["layer_02"].parameters()).data += 0.1
+    elif other == "settings":
+        changed = load(run)
+        changed.config = dataclasses.replace(changed.config, rescale="none")
     elif other == "options":
         job["options"] = SamplingOptions(postprocess=False)
     else:
@@ -108,7 +114,7 @@ def test_the_file_says_where_it_comes_from(system: System, tmp_path: Path) -> No
         facts = file.attributes
         assert file.geometry == system.geometry
         assert facts["generator"] == f"caloforge {cf.__version__}, l2lflows"
-        assert (facts["seed"], facts["batch_size"], facts["run"]) == (3, 100, "slab")
+        assert (facts["seed"], facts["run"]) == (3, "slab")
         assert facts["particle"] == "e-"
 
 

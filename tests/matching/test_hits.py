@@ -23,12 +23,16 @@ def still(x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
     raise AssertionError("nothing follows the velocity")
 
 
+def fresh(*shape: int) -> Tensor:
+    return torch.randn(500, *shape, generator=torch.Generator().manual_seed(7))
+
+
 @pytest.mark.parametrize("probability", [0.002, 0.1, 0.5, 0.97])
 def test_hits_are_drawn_as_often_as_they_are_likely(
     probability: float, generator: torch.Generator
 ) -> None:
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    bit, energy = drawn(probability, 0.3, 0.5)(still, noise).unbind(1)
+    bit, energy = drawn(probability, 0.3, 0.5)(still, noise, None, fresh).unbind(1)
     hit = bit > 0
     n = hit.numel()
     spread = math.sqrt(n * probability * (1 - probability))
@@ -43,7 +47,7 @@ def test_hits_are_drawn_as_often_as_they_are_likely(
 def test_draws_do_not_follow_the_size_of_the_noise(generator: torch.Generator) -> None:
     """A network that knows the noise cannot know what is drawn."""
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    image = drawn(0.5, 0.0, 1.0)(still, noise)
+    image = drawn(0.5, 0.0, 1.0)(still, noise, None, fresh)
     hit = image[:, 0] > 0
     seen = [noise[:, 0].flatten(), noise[:, 0].abs().flatten(), noise[:, 1].flatten()]
     bits = torch.stack([hit.float().flatten(), *seen])
@@ -53,22 +57,24 @@ def test_draws_do_not_follow_the_size_of_the_noise(generator: torch.Generator) -
 
 
 def test_the_same_noise_gives_the_same_image(generator: torch.Generator) -> None:
-    noise = torch.randn(3, 2, *SHAPE, generator=generator)
+    noise = torch.randn(500, 2, *SHAPE, generator=generator)
     solver = drawn(0.3, 0.0, 1.0)
-    assert solver(still, noise).equal(solver(still, noise))
+    assert solver(still, noise, None, fresh).equal(solver(still, noise, None, fresh))
     assert solver.n_evaluations == 1
+    with pytest.raises(ValueError, match="at random"):
+        solver(still, noise)
 
 
 def test_the_largest_bit_of_an_empty_image_is_unique(generator: torch.Generator) -> None:
-    noise = torch.randn(20, 2, *SHAPE, generator=generator)
-    bit = drawn(0.0, 0.0, 1.0)(still, noise)[:, 0].flatten(1)
+    noise = torch.randn(500, 2, *SHAPE, generator=generator)
+    bit = drawn(0.0, 0.0, 1.0)(still, noise, None, fresh)[:, 0].flatten(1)
     assert (bit < 0).all()
     assert ((bit == bit.amax(1, keepdim=True)).sum(1) < 3).all()
 
 
 def test_the_spread_of_what_was_drawn_is_found_again(generator: torch.Generator) -> None:
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    image = drawn(0.2, 0.4, 0.7)(still, noise)
+    image = drawn(0.2, 0.4, 0.7)(still, noise, None, fresh)
     mean = torch.tensor([2 * 0.2 - 1, 0.2 * 0.4])[:, None, None, None].expand_as(image)
     error = 0.7 / math.sqrt(2 * int((image[:, 0] > 0).sum()))
     assert hit_spread(mean, image).item() == pytest.approx(0.7, abs=4 * error)

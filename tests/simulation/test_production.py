@@ -232,6 +232,15 @@ def test_rounded_energies_are_close(geant4_data: Path, tmp_path: Path) -> None:
     assert not np.array_equal(rounded.energy, exact.energy)
 
 
+def test_a_finished_file_of_another_rounding_is_made_anew(
+    geant4_data: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "made.h5", n=3)
+    exact = cf.read(tmp_path / "made.h5")
+    rounded = cf.read(write(tmp_path / "made.h5", n=3, mantissa_bits=9, resume=True))
+    assert not np.array_equal(rounded.energy, exact.energy)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -22,6 +22,7 @@ from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.pixels import HitPixels, voxel_pixels
 from caloforge.systems.calodream.presets import HOMES, SIZES, preset
 from caloforge.systems.calodream.shape import ShapeStage
+from caloforge.systems.seeds import Seeds
 
 DATASET_2 = geometry_preset("calochallenge-2")
 ENERGIES, LEADERBOARD = 1_692_225, 2_384_705
@@ -261,7 +262,7 @@ def test_layers_have_the_energies_that_were_drawn(rescale: str, bundled: VoxelSh
     stage.fit(quantities, {}, torch.Generator().manual_seed(1))
     known = quantities.all()
     with torch.inference_mode():
-        drawn = stage.sample(known, {}, torch.Generator().manual_seed(1), SamplingOptions())
+        drawn = stage.sample(known, {}, Seeds.of(1, range(40)), SamplingOptions())
     layers = drawn["showers"].sum((2, 3))
     threshold = bundled.geometry.threshold
     expected = torch.where(known["layer_energies"] < threshold, 0.0, known["layer_energies"])
@@ -309,7 +310,7 @@ def test_the_latent_variant_trains_and_draws(bundled: VoxelShowers, tmp_path: Pa
     loaded = cf.load(tmp_path / "run")
     showers = loaded.generate([2e4, 5e4], seed=1)
     assert (showers.energy > 0).all()
-    assert shape_stage(loaded).shape == loaded.stages["autoencoder"].latent_shape
+    assert shape_stage(loaded).shape == loaded.stages["autoencoder"].grid_shape
     assert showers.geometry == bundled.geometry
 
 

@@ -62,7 +62,7 @@ def stage(slab: VoxelShowers, sample: ShowerQuantities, generator) -> Autoencode
 def test_latent_grids_are_those_of_table_4(name, kernel, stride, padding, latent) -> None:
     geometry = geometry_preset(name)
     stage = build(geometry, kernel=kernel, stride=stride, padding=padding)
-    assert stage.latent_shape == latent
+    assert stage.grid_shape == latent
 
 
 def test_loss_without_knowledge_is_that_of_even_odds(stage, sample, generator) -> None:
@@ -73,7 +73,7 @@ def test_loss_without_knowledge_is_that_of_even_odds(stage, sample, generator) -
             layer.bias.zero_()
         stage.net.to_latent.bias[:2] = 1
     batch = stage.batch(sample.all(), {}, generator)
-    pixels, voxels = math.prod(stage.latent_shape), math.prod(batch["x"].shape[1:])
+    pixels, voxels = math.prod(stage.grid_shape), math.prod(batch["x"].shape[1:])
     for beta in (0.0, 0.5):
         stage.config = dataclasses.replace(stage.config, beta=beta)
         loss = stage.loss(batch, generator).item()
@@ -103,7 +103,7 @@ def test_latent_pixels_follow_the_encoder(stage, sample, generator) -> None:
         mean, log_variance = stage.net.encode(
             to_shares(quantities["showers"]), stage.context(quantities)
         )
-    assert drawn.shape == (300, *stage.latent_shape)
+    assert drawn.shape == (300, *stage.grid_shape)
     error = (log_variance / 2).exp() / 300**0.5
     assert ((drawn.mean(0) - mean).abs() < 6 * error).all()
     torch.testing.assert_close(drawn.var(0)[None], log_variance.exp(), rtol=0.6, atol=0)
@@ -112,9 +112,9 @@ def test_latent_pixels_follow_the_encoder(stage, sample, generator) -> None:
 def test_decoding_draws_nothing_and_hangs_on_no_budget(stage, sample, generator) -> None:
     quantities = sample.all()
     quantities["latent"] = stage.encode(quantities, generator)
-    first = stage.sample(quantities, {}, generator, SamplingOptions())["showers"]
+    first = stage.decode({}, quantities, {}, SamplingOptions())["showers"]
     in_pieces = SamplingOptions(memory_budget=5 * 4 * stage.image_size)
-    again = stage.sample(quantities, {}, torch.Generator(), in_pieces)["showers"]
+    again = stage.decode({}, quantities, {}, in_pieces)["showers"]
     torch.testing.assert_close(first, again, rtol=1e-3, atol=1e-3)
 
 
@@ -155,7 +155,7 @@ def test_latent_pixels_of_turned_showers(stage, slab, sample, generator) -> None
     config = ShapeNetwork(
         CONFIG.recipe, patch=(1, 1, 1), dim=12, hidden=12, blocks=1, rotation=True
     )
-    shape = LatentShapeStage(config, stage.latent_shape, slab.geometry, stage.conditions)
+    shape = LatentShapeStage(config, stage.grid_shape, slab.geometry, stage.conditions)
     with torch.no_grad():
         stage.net.to_latent.weight[2:] = 0
         stage.net.to_latent.bias[2:] = -100  # the encoder's mean, no noise

@@ -15,6 +15,7 @@ from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.config import EnergyNetwork
 from caloforge.systems.calodream.energies import EnergyRatioStage
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.seeds import Seeds
 
 EPS = torch.finfo(torch.float32).eps
 RECIPE = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)
@@ -44,9 +45,9 @@ def quantities(showers: VoxelShowers) -> ShowerQuantities:
 
 
 def draw(stage: EnergyRatioStage, energy_inc: Tensor, solver: str | None = None) -> Tensor:
-    rng, options = torch.Generator().manual_seed(1), SamplingOptions(energy_solver=solver)
+    seeds, options = Seeds.of(1, range(len(energy_inc))), SamplingOptions(energy_solver=solver)
     with torch.inference_mode():
-        return stage.sample({"energy_inc": energy_inc}, {}, rng, options)["layer_energies"]
+        return stage.sample({"energy_inc": energy_inc}, {}, seeds, options)["layer_energies"]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from caloforge.systems.calodream.config import (
     ShapeNetwork,
 )
 from caloforge.systems.calodream.solvers import BespokeSolvers, followed, shape_stage
+from caloforge.systems.seeds import Seeds
 
 QUICK = BespokeTraining(learning_rate=5e-3, iterations=60)
 FITS = tuple(
@@ -80,8 +81,8 @@ def test_a_bespoke_solver_leads_closer_to_the_end_than_euler(
     name: str, system: CaloDREAM, untouched: tuple[Tensor, Tensor]
 ) -> None:
     shape, (noise, energy_inc) = shape_stage(system), untouched
-    rng = torch.Generator().manual_seed(12)
-    context = shape.context(system.quantities(energy_inc, rng=rng, before="shape"))
+    seeds = Seeds.of(12, range(len(energy_inc)))
+    context = shape.context(system.quantities(energy_inc, seeds=seeds, before="shape"))
     end = make_solver("rk4-40")(shape.velocity, noise, context)
     errors = [
         (make_solver(solver, shape.trained_solvers)(shape.velocity, noise, context) - end)
@@ -163,9 +164,9 @@ def test_solvers_of_voxels_and_layer_energies_are_chosen_apart(
     system: CaloDREAM, slab: VoxelShowers
 ) -> None:
     def layer_energies(options: SamplingOptions) -> Tensor:
-        rng = torch.Generator().manual_seed(1)
+        seeds = Seeds.of(1, range(5))
         with torch.no_grad():
-            drawn = system.quantities(slab.energy_inc[:5], rng=rng, options=options)
+            drawn = system.quantities(slab.energy_inc[:5], seeds=seeds, options=options)
         return drawn["layer_energies"]
 
     usual = layer_energies(SamplingOptions())

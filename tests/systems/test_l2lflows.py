@@ -18,6 +18,7 @@ from caloforge.systems.l2lflows.config import ConvolutionalFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.l2lflows.presets import HOMES, preset
 from caloforge.systems.l2lflows.stages import LayerStage
+from caloforge.systems.seeds import Seeds
 from caloforge.training import load
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
@@ -115,7 +116,7 @@ def test_padded_bins_reach_neither_conditions_nor_showers(bundled: VoxelShowers)
     empty = stage.previous_voxels(torch.zeros(1, 5, 16, 12))[0, :, 0, 0]
     for images in (context, batch["context"]):
         assert torch.equal(images[:, :5, :, 9:], empty[:, None, None].expand(20, 5, 16, 3))
-    drawn = stage.sample(quantities, {}, rng, SamplingOptions())
+    drawn = stage.sample(quantities, {}, Seeds.of(1, range(20)), SamplingOptions())
     assert drawn["layer_11"].shape == (20, 16, 9)
 
 
@@ -173,13 +174,11 @@ def test_training_and_sampling_build_one_context(
     in sampling."""
     stage = system.stages[name]
     seen: list[Tensor | None] = []
-    sample = type(stage.flow).sample
+    decode = type(stage.flow).decode
     monkeypatch.setattr(
         type(stage.flow),
-        "sample",
-        lambda flow, n, context=None, *, rng=None: (
-            seen.append(context) or sample(flow, n, context, rng=rng)
-        ),
+        "decode",
+        lambda flow, z, context=None: seen.append(context) or decode(flow, z, context),
     )
     quiet = {"fill_median": 0.0, "noise_width": 0.0}
     if name == "energies":
@@ -190,7 +189,8 @@ def test_training_and_sampling_build_one_context(
     monkeypatch.setattr(stage, "config", dataclasses.replace(stage.config, **quiet))
     rng = torch.Generator().manual_seed(0)
     batch = stage.batch(quantities, {}, rng)
-    stage.sample({k: quantities[k] for k in stage.reads}, {}, rng, None)
+    n = len(quantities["energy_inc"])
+    stage.sample({k: quantities[k] for k in stage.reads}, {}, Seeds.of(1, range(n)), None)
     torch.testing.assert_close(batch["context"], seen[0], rtol=1e-5, atol=1e-5)
 
 
@@ -293,7 +293,7 @@ def test_a_stage_that_draws_nan_is_named(run: Path) -> None:
     system = load(run)
     next(system.stages["energies"].parameters()).data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="the stage energies drew values"):
-        system.draw([2e4], rng=torch.Generator())
+        system.draw([2e4], seeds=Seeds.of(1, [0]))
 
 
 # ---------------------------------------------------------------- starts

@@ -23,6 +23,7 @@ from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.l2lflows.presets import preset
 from caloforge.systems.l2lflows.stages import LayerStage
 from caloforge.systems.registry import build_from_config, config_to_dict
+from caloforge.systems.seeds import Seeds
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
 TINY = {
@@ -158,9 +159,8 @@ def test_draws_depend_on_all_that_a_stage_reads(layer: int, bundled: VoxelShower
     read = {name: sample.take(torch.arange(20))[name] for name in stage.reads}
 
     def drawn(quantities: dict[str, Tensor]) -> Tensor:
-        rng = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            return stage.eval().sample(quantities, {}, rng, None)[stage.own]
+            return stage.eval().sample(quantities, {}, Seeds.of(1, range(20)), None)[stage.own]
 
     first = drawn(read)
     assert torch.equal(drawn(read), first)
@@ -273,7 +273,6 @@ def test_a_trained_system_is_reloaded_and_draws_the_same(
 
 def test_a_layer_has_the_energy_that_was_drawn_for_it(trained: Path, rings: VoxelShowers) -> None:
     system = cf.load(trained)
-    rng = torch.Generator().manual_seed(3)
     stage = system.stages["energies"]
     drawn: list[Tensor] = []
     sample = stage.sample
@@ -284,7 +283,7 @@ def test_a_layer_has_the_energy_that_was_drawn_for_it(trained: Path, rings: Voxe
         return quantities
 
     stage.sample = watched
-    showers = system.draw(rings.energy_inc[:20], rng=rng)
+    showers = system.draw(rings.energy_inc[:20], seeds=Seeds.of(1, range(20)))
     energies = showers.layer_energies()
     hit = energies > 0
     assert hit.mean() > 0.9

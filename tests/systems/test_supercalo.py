@@ -13,6 +13,7 @@ from caloforge.flows import Flow, Permutation, SplineMADE
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, Stage, System, build
+from caloforge.systems.seeds import Seeds
 from caloforge.systems.supercalo.coarse import CoarseStage, blocks
 from caloforge.systems.supercalo.presets import HOMES, preset
 from caloforge.systems.supercalo.upsample import UpsampleStage
@@ -365,7 +366,7 @@ def test_coarse_voxels_get_the_energy_of_their_layers_if_asked(
     exact = {}
     for postprocess in (True, False):
         options = SamplingOptions(postprocess=postprocess)
-        drawn = stage.sample(quantities, {}, generator, options)[COARSE]
+        drawn = stage.sample(quantities, {}, Seeds.of(1, range(60)), options)[COARSE]
         assert not ((drawn > 0) & (drawn < stage.threshold * (1 - 1e-6))).any()
         layers, wanted = drawn.reshape(-1, 9, 72).sum(2), stage.layers(quantities)
         hit = layers > 0

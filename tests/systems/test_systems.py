@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import caloforge as cf
 from caloforge.geometry import geometry_preset
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 from caloforge.systems import ShowerQuantities, System, build, presets, system_names
-from caloforge.systems.arguments import batch_rng
 from caloforge.systems.registry import build_from_config, config_to_dict
+from caloforge.systems.seeds import Branch, Seeds, batch_rng
 
 TINY = [name for name in presets() if name.endswith("/tiny")]
 EACH = pytest.mark.parametrize("preset", TINY)
@@ -37,8 +38,8 @@ def empty(system: System) -> Showers:
     return VoxelShowers.from_dense([], np.zeros((0, system.geometry.n_voxels)), system.geometry)
 
 
-def test_every_system_has_a_tiny_preset() -> None:
-    assert {name.partition("/")[0] for name in TINY} == set(system_names())
+def test_every_system_that_learns_has_a_tiny_preset() -> None:
+    assert {name.partition("/")[0] for name in TINY} == set(system_names()) - {"library"}
 
 
 @EACH
@@ -146,12 +147,15 @@ def test_a_stage_keeps_its_transforms_through_json(
 
 
 def test_an_unknown_system_or_preset_is_refused() -> None:
-    with pytest.raises(ValueError, match="no system 'l3lflows'; there are l2lflows"):
+    with pytest.raises(ValueError, match="no system 'l3lflows'; there are caloclouds, "):
         build("l3lflows/tiny", "ild-30")
     with pytest.raises(ValueError, match="no preset 'l2lflows/huge'; there are"):
         build("l2lflows/huge", "ild-30")
-    with pytest.raises(ValueError, match="l2lflows"):
-        build("l2lflows", "ild-30")
+
+
+def test_a_system_without_a_size_is_its_first_preset() -> None:
+    first = build("l2lflows/small", "ild-30")
+    assert build("l2lflows", "ild-30").config == first.config
 
 
 def test_overrides_reach_the_configuration() -> None:
@@ -242,3 +246,45 @@ def test_batch_generators_are_independent() -> None:
 
 def test_the_package_builds_by_name() -> None:
     assert cf.build("l2lflows/tiny", "ild-30").name == "l2lflows"
+
+
+# ---------------------------------------------------------------- streams of random numbers
+
+
+def test_no_two_purposes_share_a_stream() -> None:
+    seeds = [
+        batch_rng(seed, number, branch=branch).initial_seed()
+        for seed in range(3)
+        for number in range(20)
+        for branch in Branch
+    ]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+@pytest.mark.parametrize(
+    ("name", "showers"), [("calodream_run", "bundled"), ("caloclouds_run", "bundled_points")]
+)
+def test_what_is_fitted_on_drawn_showers_sees_none_that_are_generated(
+    name: str, showers: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same seed; appendix C of Convolutional L2LFlows wants other samples."""
+    system, sample = cf.load(request.getfixturevalue(name)), request.getfixturevalue(showers)
+    used: set[int] = set()
+    draw = System.quantities
+
+    def watched(self: System, *args: Any, seeds: Seeds, **options: Any) -> Any:
+        used.update(seeds.keys.tolist())
+        return draw(self, *args, seeds=seeds, **options)
+
+    monkeypatch.setattr(System, "quantities", watched)
+    streams: dict[str, set[int]] = {}
+    for fitted, calibration in system.calibrations.items():
+        used.clear()
+        calibration.fit(system, sample[:40], seed=0)
+        streams[fitted] = set(used)
+        assert used
+    used.clear()
+    system.generate(sample.energy_inc[:40], seed=0)
+    streams["generated"] = set(used)
+    assert len(set().union(*streams.values())) == sum(map(len, streams.values()))

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_generated_showers_follow_seed_and_batches(run: Path) -> None:
     assert same(first, system.generate(ENERGIES, seed=1, batch_size=10))
     assert not same(first, system.generate(ENERGIES, seed=2, batch_size=10))
     # a batch knows nothing of the others
-    middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=1)
+    middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=10)
     assert same(next(middle), first[10:20])
     torch.manual_seed(0)
     before = torch.get_rng_state()
@@ -292,6 +293,77 @@ def test_resuming_something_else_is_refused(
     with pytest.raises(ValueError, match=f"begun with another {other}"):
         cf.train(system, showers, run=copy, seed=seed, resume=True)
     assert (copy / "config.yaml").read_bytes() == before
+
+
+OTHER: dict[str, tuple[Callable[[VoxelShowers], VoxelShowers], str]] = {
+    "one more": (lambda s: s[np.arange(len(s) + 1) % len(s)], r"n_showers \(400 then, 401 now\)"),
+    "energies doubled": (
+        lambda s: dataclasses.replace(s, energy_inc=2 * s.energy_inc),
+        "sample: its incident energies differ",
+    ),
+    "deposits divided": (
+        lambda s: dataclasses.replace(s, energy=s.energy / 10),
+        "sample: the same incident energies, but other deposits",
+    ),
+    "one deposit": (
+        lambda s: dataclasses.replace(s, energy=s.energy * (1 + (np.arange(len(s.energy)) == 9))),
+        "sample: the same incident energies, but other deposits",
+    ),
+    "moved": (
+        lambda s: dataclasses.replace(s, index=s.index[::-1]),
+        "sample: the same incident energies, but other deposits",
+    ),
+    "another order": (lambda s: s[::-1], "sample: .* or another order"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_resuming_with_other_showers_is_refused(
+    name: str, slab: VoxelShowers, small: dict[str, object], copy: Path
+) -> None:
+    """Also where all is trained and nothing is left to do."""
+    change, said = OTHER[name]
+    with pytest.raises(ValueError, match=f"begun with another {said}"):
+        cf.train(build(slab, small), change(slab), run=copy, seed=4, resume=True)
+
+
+def test_the_same_showers_are_known_in_any_precision_and_file(
+    slab: VoxelShowers, small: dict[str, object], copy: Path, tmp_path: Path
+) -> None:
+    double = dataclasses.replace(slab, energy=slab.energy.astype(np.float64))
+    cf.write(tmp_path / "slab.h5", slab, layout="calochallenge")
+    for showers in (double, tmp_path / "slab.h5"):
+        cf.train(build(slab, small), showers, run=copy, seed=4, resume=True)
+
+
+def test_calibrations_are_kept_one_by_one(
+    calodream_run: Path, bundled: VoxelShowers, small_calodream: dict[str, object], tmp_path: Path
+) -> None:
+    """Stopped at the second one, a run has the first, and ends as if it had not been stopped."""
+
+    class StopError(Exception):
+        pass
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.stage == "spectrum":
+            raise StopError
+
+    def resumed(**options: Any) -> None:
+        system = cf.build("calodream/tiny", bundled.geometry, seed=4, overrides=small_calodream)
+        cf.train(system, bundled[:200], run=folder, seed=4, resume=True, **options)
+
+    folder = tmp_path / "run"
+    shutil.copytree(calodream_run, folder)
+    shutil.rmtree(folder / "calibration")
+    with pytest.raises(StopError):
+        resumed(progress=stop)
+    assert [path.name for path in (folder / "calibration").iterdir()] == ["solvers.json"]
+    resumed()
+    for name in ("solvers", "spectrum"):
+        mine, theirs = (
+            (run / "calibration" / f"{name}.json").read_bytes() for run in (folder, calodream_run)
+        )
+        assert mine == theirs
 
 
 # ---------------------------------------------------------------- wrong input

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
@@ -315,6 +317,48 @@ def test_a_damaged_state_says_so(begin: Begin) -> None:
     training.run(until=2)
     path = training.folder.path / "state.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*begin this stage anew"):
+        begin("run")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("epoch_loss", (2,)), ("stage.more", (1,)), ("optimizer.step.more", ())]
+)
+def test_a_state_of_other_tensors_is_refused(
+    name: str, shape: tuple[int, ...], begin: Begin
+) -> None:
+    training = begin("run")
+    training.run(until=2)
+    path = training.folder.path / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file({**load_file(path), name: torch.zeros(shape)}, path, metadata)
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*begin this stage anew"):
+        begin("run")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": -1},
+        {"step": 10**6},
+        {"rows": 3},
+        {"rows": [{}]},
+        {"best": "low"},
+        {"stale": []},
+        {"transforms": {}},
+        {"transforms": None},
+        {"seconds": None},
+    ],
+    ids=str,
+)
+def test_a_state_of_other_values_is_refused(change: dict[str, object], begin: Begin) -> None:
+    training = begin("run")
+    training.run(until=2)
+    path = training.folder.path / "state.safetensors"
+    with safe_open(path, "pt") as file:
+        values = json.loads(file.metadata()["values"])
+    save_file(load_file(path), path, {"values": json.dumps({**values, **change})})
     with pytest.raises(ValueError, match=r"state.safetensors is damaged .*begin this stage anew"):
         begin("run")
 

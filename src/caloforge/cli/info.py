@@ -45,13 +45,15 @@ def info(
         return
     folder = RunFolder(preset)
     system = (
-        folder.build() if folder.exists else cf.build(preset, geometry or default_geometry(preset))
+        folder.outline()
+        if folder.exists
+        else cf.build(preset, geometry or default_geometry(preset))
     )
     trained = folder.trained_range() if folder.exists else None
     if not as_json:
         _show_system(preset, system)
         if folder.exists:
-            out.print(_trained_on(trained, system.usual), soft_wrap=True)
+            out.print(_trained_on(trained, folder.usual_particle()), soft_wrap=True)
         return
     counts, passes = system.n_parameters, system.sequential_passes
     facts = {
@@ -61,7 +63,7 @@ def info(
         "parameters": {"total": sum(counts.values()), "stages": counts},
         "sequential_passes": {"total": sum(passes.values()), "stages": passes},
         "trained": None if trained is None else trained.to_dict(),
-        "usual_particle": system.usual.to_dict(),
+        "usual_particle": folder.usual_particle().to_dict() if folder.exists else None,
         "config": config_to_dict(system.config),
     }
     out.print_json(json.dumps(facts))

@@ -156,11 +156,12 @@ def _settings(path: Path | None, values: Any = None, prefix: str = "") -> dict[s
 def _training_summary(run: Path, stages: list[str]) -> None:
     from caloforge.training import RunFolder
 
-    table = Table("stage", "epochs", "validation loss", "time [s]", title=f"{run}")
+    table = Table("stage", "epochs", "held-out loss", "time [s]", title=f"{run}")
     folders = {name: RunFolder(run).stage(name) for name in stages}
     trained = {name: f.summary() for name, f in folders.items() if f.is_trained}
     for name, summary in trained.items():
-        values = (str(summary["epochs"]), f"{summary['validation']:.4f}")
+        learned = "validation" in summary  # others are fitted alone
+        values = (str(summary["epochs"]), f"{summary['validation']:.4f}") if learned else ("–", "–")
         table.add_row(name, *values, f"{summary['seconds']:.0f}")
     console.print(table)
     seconds = sum(summary["seconds"] for summary in trained.values())

@@ -67,7 +67,9 @@ class MarkovChain:
         kept = upload(self.alpha_bar, x.device, x.dtype)[step].reshape(-1, *[1] * (x.ndim - 1))
         return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
-    def back(self, epsilon: NoisePrediction, noise: Tensor, *, rng: torch.Generator) -> Tensor:
+    def back(
+        self, epsilon: NoisePrediction, noise: Tensor, fresh: Callable[[int], Tensor]
+    ) -> Tensor:
         """From noise to data, through all T steps (equations 3.2 and 3.4).
 
             x^(t-1) = (x^(t) - beta_t / sqrt(1 - alpha_bar_t) epsilon) / sqrt(1 - beta_t) + s_t z
@@ -78,7 +80,7 @@ class MarkovChain:
         Args:
             epsilon: predicts the noise.
             noise: x^(T), standard normal, shape (n, ...).
-            rng: source of z.
+            fresh: z of the step to x^(t), the shape of the noise.
         """
         beta, alpha_bar = self.beta, self.alpha_bar
         before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
@@ -90,6 +92,5 @@ class MarkovChain:
         for i in reversed(range(self.steps)):
             x = (x - pull[i] * epsilon(x, x.new_full((), betas[i]))) / shrink[i]
             if spread[i]:
-                z = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
-                x = x.add(z, alpha=spread[i])
+                x = x.add(fresh(i), alpha=spread[i])
         return x

@@ -47,21 +47,22 @@ class Consistency:
         return skip * x + self.data_std * above / total * found
 
     def sample(
-        self, noise: Tensor, jumps: int = 1, *, rng: torch.Generator | None = None
+        self, noise: Tensor, jumps: int = 1, *, fresh: Callable[[int], Tensor] | None = None
     ) -> Tensor:
         """Data from standard normal noise, shape (n, ...) (algorithm 1).
 
         Args:
             noise: at the highest level.
             jumps: evaluations; between two, noise of a lower level is added.
-            rng: source of that noise, which a single jump does without.
+            fresh: that noise, standard normal, by the number of the jump; one alone needs none.
         """
         sigmas = self.levels.grid(jumps + 1).tolist()[:jumps]
         x = self.levels.highest * noise
         for number, sigma in enumerate(sigmas):
             if number:
-                z = torch.randn(x.shape, generator=rng, device=x.device, dtype=x.dtype)
-                x = x.add(z, alpha=math.sqrt(sigma**2 - self.levels.lowest**2))
+                if fresh is None:
+                    raise ValueError("several jumps add noise between them: give it as `fresh`")
+                x = x.add(fresh(number), alpha=math.sqrt(sigma**2 - self.levels.lowest**2))
             x = self(x, x.new_full((len(x),), sigma))
         return x
 

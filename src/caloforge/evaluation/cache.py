@@ -19,6 +19,7 @@ from safetensors.numpy import save as to_bytes
 from caloforge.data.replacing import write_files
 from caloforge.evaluation.observables import ShowerSource
 from caloforge.evaluation.projection import Projected
+from caloforge.showers import fingerprint
 
 __all__ = ["Cache", "content_hash"]
 
@@ -27,7 +28,6 @@ Arrays = dict[str, NDArray[Any]]
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
 ROOMS = ("evaluation", "geometry", "showers")  # whose code decides what a result is
-RUN = 1024  # showers hashed at a time
 MODULES = ("preprocessing/ratios.py", "preprocessing/transforms.py")
 
 
@@ -82,20 +82,13 @@ def _load(path: Path) -> Arrays:
 
 
 def content_hash(showers: ShowerSource) -> str:
-    """Hash of incident particles, voxels or points, and geometry, wherever the showers are kept.
+    """Hash of showers, see `fingerprint`, and of their geometry, wherever they are kept.
 
     The same showers have the same hash in memory, in a file of either layout, under any name.
     Projected points have that of the points and of the geometry that they are projected into.
     """
-    digest = hashlib.blake2b(json.dumps(showers.geometry.to_dict()).encode(), digest_size=16)
     kept = showers.points if isinstance(showers, Projected) else showers
-    for start in range(0, len(kept), RUN):
-        batch = kept[start : start + RUN]
-        columns = [getattr(batch, name) for name in ("pdg", *batch.columns)]
-        direction = batch.direction.astype(np.float32)  # as files keep it
-        for values in (batch.energy_inc, direction, np.diff(batch.offset), *columns):
-            digest.update(np.ascontiguousarray(values).data)
-    return digest.hexdigest()
+    return _hash_of({"geometry": showers.geometry.to_dict(), "showers": fingerprint(kept)})
 
 
 def _hash_of(values: Mapping[str, Any]) -> str:

@@ -157,8 +157,13 @@ class Flow(Preparable):
     def draw_latent(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:
         """Draw n points of latent space, shape (n, *latent shape)."""
         weight = next(self.bijection.parameters())
-        shape = self.bijection.latent_shape(self.shape)
-        return torch.randn(n, *shape, generator=rng, device=weight.device, dtype=weight.dtype)
+        shape = (n, *self.latent_shape)
+        return torch.randn(shape, generator=rng, device=weight.device, dtype=weight.dtype)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one point of latent space."""
+        return self.bijection.latent_shape(self.shape)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """x = f^-1(z | context), shape (n, *shape): the points that `sample` draws from z."""

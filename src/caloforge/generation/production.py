@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 import caloforge
 from caloforge.data import Parts
 from caloforge.pdg import particle_name
-from caloforge.showers import Particles, Showers, VoxelShowers, check_units
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units, fingerprint
 from caloforge.systems.arguments import SamplingOptions, incident_particles
 from caloforge.systems.base import System
+from caloforge.systems.registry import config_to_dict
 
 __all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
 
@@ -106,7 +107,7 @@ def generate(
         particles: n incident particles, such as those of showers or of an open file; or their
             energies [MeV], shape (n,), for particles of the direction and kind of the training
             sample.
-        seed: the same seed, device and batch size give the same showers.
+        seed: a shower depends on it and on its number alone, up to rounding.
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
@@ -133,12 +134,12 @@ def generate(
     check_units("energies to generate for", system.geometry, asked.energy)
     outside = system.outside(asked, strict=strict)
 
-    def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
+    def batches(start: int, stop: int) -> Iterator[Showers]:
         return system.batches(
             asked[start:stop],
             seed=seed,
             batch_size=batch_size,
-            first=first,
+            first=start,
             device=device,
             options=options,
         )
@@ -175,7 +176,7 @@ def upsample(
         coarse: showers in its coarse voxels, or in its fine ones, which are made coarse first; or
             another trained system, which draws coarse ones.
         particles: incident particles for the other system, or their energies [MeV], shape (n,).
-        seed: the same seed, device and batch size give the same showers.
+        seed: a shower depends on it and on its number alone, up to rounding.
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: coarse showers at once.
@@ -203,17 +204,17 @@ def upsample(
     if isinstance(coarse, System):
         asked = coarse.asked(particles if particles is not None else [])
         check_units("energies to generate for", coarse.geometry, asked.energy)
-        request = {"coarse": _weights_hash(coarse)}
+        request = {"coarse": f"{_settings_hash(coarse)} {_weights_hash(coarse)}"}
     else:
         asked = incident_particles(coarse.particles)
         check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
-        request = {"coarse": _hash(coarse.energy_inc, coarse.offset, coarse.index, coarse.energy)}
+        request = {"coarse": fingerprint(coarse)}
     request |= _hashes(asked)
     outside = system.outside(asked, strict=strict)
     if isinstance(coarse, System):
         outside = outside | coarse.outside(asked, strict=strict)
 
-    def coarse_batches(start: int, stop: int, first: int) -> Iterator[Showers]:
+    def coarse_batches(start: int, stop: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
             return coarse[start:stop].batches(batch_size)
         # it resamples nothing: that is for the fine voxels
@@ -222,16 +223,16 @@ def upsample(
             asked[start:stop],
             seed=seed,
             batch_size=batch_size,
-            first=first,
+            first=start,
             device=device,
             options=options_there,
         )
 
-    def batches(start: int, stop: int, first: int) -> Iterator[Showers]:
+    def batches(start: int, stop: int) -> Iterator[Showers]:
         return system.upsample(
-            coarse_batches(start, stop, first),
+            coarse_batches(start, stop),
             seed=seed,
-            first=first,
+            first=start,
             device=device,
             options=options,
         )
@@ -248,7 +249,7 @@ class _Job:
         system: the system that draws.
         particles: one for each draw of its first stages, which gives `options.resample` showers.
         outside: which of them lie outside the trained range, shape (n,).
-        batches: showers of the draws from a start to a stop, whose first batch has a number.
+        batches: showers of the draws from a start to a stop.
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
         batch_size: draws at once.
@@ -259,7 +260,7 @@ class _Job:
     system: System
     particles: Particles
     outside: NDArray[np.bool_]
-    batches: Callable[[int, int, int], Iterator[Showers]]
+    batches: Callable[[int, int], Iterator[Showers]]
     request: dict[str, Any]
     seed: int
     batch_size: int
@@ -288,8 +289,8 @@ class _Job:
     ) -> Showers | Path:
         """The showers, or the path of the file that holds them."""
         resample = (self.options or SamplingOptions()).resample
-        batches_a_part = max(1, PART_SIZE // (self.batch_size * resample))
-        size = batches_a_part * self.batch_size
+        # whole batches, so that a file holds to the last bit what memory would
+        size = max(1, PART_SIZE // (self.batch_size * resample)) * self.batch_size
         n_parts = -(-self.n // size)
         parts = None if output is None else self._parts(output, n_parts, resume)
         if parts is not None and parts.is_finished:
@@ -303,7 +304,7 @@ class _Job:
             start = part * size
             made: list[Showers] = []
             try:
-                for batch in self.batches(start, min(self.n, start + size), part * batches_a_part):
+                for batch in self.batches(start, min(self.n, start + size)):
                     made.append(batch)
                     report(len(batch))
             except (ValueError, FloatingPointError):  # what is refused is not resumed
@@ -336,8 +337,8 @@ class _Job:
             "n": self.n,
             "seed": self.seed,
             "batch_size": self.batch_size,
-            "device": self.device,
             "options": dataclasses.asdict(self.options or SamplingOptions()),
+            "settings": _settings_hash(self.system),
             "weights": _weights_hash(self.system),
             **self.request,
         }
@@ -347,7 +348,6 @@ class _Job:
         facts = {
             "generator": f"caloforge {caloforge.__version__}, {self.system.name}",
             "seed": self.seed,
-            "batch_size": self.batch_size,
         }
         if len(self.particles.kinds) == 1:
             facts["particle"] = particle_name(*self.particles.kinds)
@@ -387,8 +387,14 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     return energies
 
 
+def _settings_hash(system: System) -> str:
+    """Distinguishes systems that draw with the same weights in another way, or in other voxels."""
+    described = {"config": config_to_dict(system.config), "geometry": system.geometry.to_dict()}
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+
+
 def _weights_hash(system: System) -> str:
-    """Tells trained systems apart, so that no file mixes the showers of two."""
+    """Distinguishes trained systems, so that no file mixes the showers of two."""
     digest = hashlib.sha256()
     for stage in system.stages.values():
         digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())

@@ -13,6 +13,7 @@ from caloforge.geometry.presets import (
     preset_of,
 )
 from caloforge.geometry.readout import Geometry
+from caloforge.geometry.symmetries import voxel_images
 
 __all__ = [
     "CartesianLayer",
@@ -30,4 +31,5 @@ __all__ = [
     "official_sample",
     "preset_of",
     "read_calochallenge_xml",
+    "voxel_images",
 ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from caloforge.matching.path import Velocity
-from caloforge.matching.solver import Solver
+from caloforge.matching.solver import Fresh, Solver
 
 __all__ = ["Adaptive"]
 
@@ -41,7 +41,13 @@ class Adaptive(Solver):
     def n_evaluations(self) -> None:
         return None
 
-    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        velocity: Velocity,
+        noise: Tensor,
+        context: Tensor | None = None,
+        fresh: Fresh | None = None,
+    ) -> Tensor:
         from torchdiffeq import odeint  # takes a second
 
         if not len(noise):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caloforge.matching.path import Velocity
 from caloforge.matching.rungekutta import RungeKutta
-from caloforge.matching.solver import Solver
+from caloforge.matching.solver import Fresh, Solver
 
 __all__ = ["FlowMap", "Jumps", "MeanVelocity", "flow_map_loss", "jumps"]
 
@@ -129,7 +129,13 @@ class FlowMap(Solver):
     def n_evaluations(self) -> int:
         return self.steps
 
-    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        velocity: Velocity,
+        noise: Tensor,
+        context: Tensor | None = None,
+        fresh: Fresh | None = None,
+    ) -> Tensor:
         x = noise
         for number in range(self.steps):
             times = torch.arange(number, number + 2, dtype=x.dtype, device=x.device) / self.steps

@@ -10,13 +10,10 @@ from torch import Tensor
 
 from caloforge.matching.flowmap import FlowMap, MeanVelocity
 from caloforge.matching.path import Velocity
-from caloforge.matching.solver import Solver
+from caloforge.matching.solver import Fresh, Solver
 
 __all__ = ["DrawnHits", "hit_spread"]
 
-# Behind so many binary digits the rest of a normal number is as good as uniform; a number of single
-# precision has about fifteen more.
-DIGITS = 8
 RARE = 1e-3  # probability of a hit below which the mean energy of one is not resolved
 
 
@@ -32,9 +29,8 @@ class DrawnHits(Solver):
     alone leaves out every hit less likely than not, as those of the halo are. A draw has as many of
     them as the ends of trajectories.
 
-    U and Z are made of the last digits of the noise, of which the network knows nothing: the same
-    noise gives the same image. Its bit is P - U, so that the largest of an empty layer is the
-    likeliest. The velocity that it is called with is not looked at.
+    U and Z are fresh numbers, of which the network knows nothing. The bit is P - U, so that the
+    largest of an empty layer is the likeliest. The velocity that it is called with is ignored.
 
     Args:
         mean_velocity: u, trained; images have two channels, 1 for a hit or -1, and its energy e,
@@ -49,12 +45,20 @@ class DrawnHits(Solver):
     def n_evaluations(self) -> int:
         return 1
 
-    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        velocity: Velocity,
+        noise: Tensor,
+        context: Tensor | None = None,
+        fresh: Fresh | None = None,
+    ) -> Tensor:
+        if fresh is None:
+            raise ValueError("hits are sampled at random: give a source of numbers as `fresh`")
         mean = FlowMap(self.mean_velocity, 1)(velocity, noise, context)
         probability, energy = _hits(mean)
-        of_bit, of_energy = _last_digits(noise).unbind(1)
-        bit = probability - of_bit
-        drawn = energy + self.spread().to(noise) * torch.special.ndtri(of_energy)
+        of_bit, of_energy = fresh(*noise.shape[1:]).to(noise).unbind(1)
+        bit = probability - torch.special.ndtr(of_bit)
+        drawn = energy + self.spread().to(noise) * of_energy
         return torch.stack([bit, torch.where(bit > 0, drawn, 0.0)], 1)
 
 
@@ -75,11 +79,3 @@ def _hits(mean: Tensor) -> tuple[Tensor, Tensor]:
     bit, energy = mean.unbind(1)
     probability = (1 + bit) / 2
     return probability, energy / probability.clamp_min(RARE)
-
-
-def _last_digits(noise: Tensor) -> Tensor:
-    """Uniform numbers between 0 and 1, one of each normal number."""
-    scaled = noise.abs() * 2**DIGITS
-    smallest = torch.finfo(noise.dtype).eps * 2**DIGITS / 2
-    digits: Tensor = scaled.frac()
-    return digits.clamp(smallest, 1 - smallest)

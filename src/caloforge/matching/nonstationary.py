@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from caloforge.matching.path import Velocity
-from caloforge.matching.solver import Solver
+from caloforge.matching.solver import Fresh, Solver
 from caloforge.upload import upload
 
 __all__ = ["NonStationary"]
@@ -51,7 +51,13 @@ class NonStationary(Solver):
     def n_evaluations(self) -> int:
         return len(self.times)
 
-    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        velocity: Velocity,
+        noise: Tensor,
+        context: Tensor | None = None,
+        fresh: Fresh | None = None,
+    ) -> Tensor:
         times, a, b = (
             upload(table, noise.device, noise.dtype) for table in (self.times, self.a, self.b)
         )

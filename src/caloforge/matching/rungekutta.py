@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from caloforge.matching.path import Velocity, at_time
-from caloforge.matching.solver import Solver
+from caloforge.matching.solver import Fresh, Solver
 
 __all__ = ["EULER", "MIDPOINT", "RK4", "RungeKutta", "Tableau"]
 
@@ -77,7 +77,13 @@ class RungeKutta(Solver):
     def n_evaluations(self) -> int:
         return self.steps * len(self.tableau.b)
 
-    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        velocity: Velocity,
+        noise: Tensor,
+        context: Tensor | None = None,
+        fresh: Fresh | None = None,
+    ) -> Tensor:
         (end,) = deque(self.path(velocity, noise, context), maxlen=1)
         return end
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor
 
 from caloforge.matching.path import Velocity
 
-__all__ = ["Solver"]
+__all__ = ["Fresh", "Solver"]
+
+Fresh = Callable[..., Tensor]
+"""Standard normal numbers, shape (n, *shape) for a given shape; the same at every call."""
 
 
 class Solver(ABC):
@@ -20,13 +24,20 @@ class Solver(ABC):
         """Evaluations of the velocity, one after the other; None where the velocity decides."""
 
     @abstractmethod
-    def __call__(self, velocity: Velocity, noise: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        velocity: Velocity,
+        noise: Tensor,
+        context: Tensor | None = None,
+        fresh: Fresh | None = None,
+    ) -> Tensor:
         """x(1) from x(0).
 
         Args:
             velocity: v(x, t, context), see `Velocity`.
             noise: x(0), shape (n, ...).
             context: what the velocity is conditioned on, first dimension n.
+            fresh: more standard normal numbers, for solvers that are random; others ask for none.
 
         Returns:
             Of the shape, device and precision of the noise.

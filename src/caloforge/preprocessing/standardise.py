@@ -85,5 +85,15 @@ class Standardise(Transform):
         return {"mean": mean.tolist(), "std": std.tolist()}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        """Inverse of `state`.
+
+        Raises:
+            ValueError: for another shape, or deviations that are not above 0.
+        """
         mean, std = (torch.tensor(state[key], dtype=torch.float64) for key in ("mean", "std"))
+        if not mean.shape == std.shape == self.shape or not bool((std > 0).all()):
+            raise ValueError(
+                f"expected means and deviations above 0 of shape {self.shape}, got "
+                f"{tuple(mean.shape)} and {tuple(std.shape)}"
+            )
         self._load(mean, std)

@@ -24,11 +24,13 @@ class Symmetry:
         cyclic: whether the first axis of a layer wraps around.
         rotation: turn showers about their axis, where it does.
         reflection: mirror them along that axis, or along both and their diagonal.
+        section: of the configuration, in which `rotation` and `reflection` are set.
     """
 
     cyclic: bool
     rotation: bool
     reflection: bool
+    section: str = ""
 
     def check(self, batches: Iterable[Tensor]) -> None:
         """Refuse layers that lean to one side, unless nothing is turned or mirrored.
@@ -39,8 +41,10 @@ class Symmetry:
         Raises:
             ValueError: see `check_centred`.
         """
-        if self.reflection or (self.rotation and self.cyclic):
-            check_centred(batches, cyclic=self.cyclic)
+        used = {"rotation": self.rotation and self.cyclic, "reflection": self.reflection}
+        settings = [f"{self.section}.{name}" for name, is_used in used.items() if is_used]
+        if settings:
+            check_centred(batches, cyclic=self.cyclic, settings=settings)
 
     def __call__(self, showers: Tensor, rng: torch.Generator) -> Tensor:
         """Other showers, as likely as these; all layers of one shower move together.
@@ -98,12 +102,13 @@ def reflect(layers: Tensor, *, axes: Sequence[int], rng: torch.Generator) -> Ten
     return layers
 
 
-def check_centred(batches: Iterable[Tensor], *, cyclic: bool) -> None:
+def check_centred(batches: Iterable[Tensor], *, cyclic: bool, settings: Sequence[str] = ()) -> None:
     """Refuse layers that lean to one side: neither rotated nor mirrored showers are like them.
 
     Args:
         batches: voxel energies of one layer in many showers, shape (n, a, b) each.
         cyclic: whether the first axis wraps around: the sides are then those of the azimuth.
+        settings: names of what turns and mirrors them, for the advice.
 
     Raises:
         ValueError: if the energy-weighted means of the showers lie aside by more than a tenth of
@@ -115,11 +120,11 @@ def check_centred(batches: Iterable[Tensor], *, cyclic: bool) -> None:
     std, mean = torch.std_mean(means, dim=0)
     aside = mean.abs() / std.clamp_min(1e-12)
     if bool(((aside > LARGE) & (aside * math.sqrt(len(means)) > SIGNIFICANT)).any()):
+        advice = "".join(f" {name}=false" for name in settings)
         raise ValueError(
             "rotating or mirroring showers in training needs showers that enter perpendicularly, "
             f"without a preferred side, but here a layer lies {float(aside.max()):.2f} of its "
-            "spread aside: switch off rotation and reflection, such as layers.rotation=false "
-            "layers.reflection=false"
+            f"spread aside: switch off rotation and reflection{advice and ','}{advice}"
         )
 
 

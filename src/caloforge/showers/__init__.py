@@ -1,6 +1,7 @@
 """Showers: voxel energies in sparse form, point clouds in ragged form, and their particles."""
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
+from caloforge.showers.fingerprint import fingerprint
 from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles
 from caloforge.showers.plausible import (
     ImpossibleShowerError,
@@ -26,6 +27,7 @@ __all__ = [
     "check_units",
     "clustered",
     "entries_of",
+    "fingerprint",
 ]
 
 Showers = VoxelShowers | PointShowers

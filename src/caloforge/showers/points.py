@@ -17,6 +17,8 @@ from caloforge.showers.voxels import VoxelShowers
 
 __all__ = ["PointShowers"]
 
+Doubles = NDArray[np.float64]
+
 _LAYERS = 256  # that their numbers in a byte can tell apart
 
 
@@ -140,7 +142,9 @@ class PointShowers(RaggedShowers):
         if angle is not None:
             x, y = _turned(x, y, self._of_points("angle", angle, ()))
             u_x, u_y, u_z = self.direction.astype(np.float64).T
-            particles["direction"] = np.stack([*_turned(u_x, u_y, np.asarray(angle)), u_z], axis=1)
+            particles["direction"] = np.stack(
+                [*_turned(u_x, u_y, np.asarray(angle, np.float64)), u_z], axis=1
+            )
         dx, dy = self._of_points("shift", shift, (2,)).T
         voxel = geometry.find_voxels(self.layer, x + dx, y + dy)
         inside = voxel >= 0
@@ -171,7 +175,7 @@ class PointShowers(RaggedShowers):
         lost = np.maximum(whole - projected.total_energy(), 0)  # voxels are rounded to float32
         return np.divide(lost, whole, out=np.zeros(len(self)), where=whole > 0)
 
-    def _of_points(self, name: str, given: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    def _of_points(self, name: str, given: ArrayLike, shape: tuple[int, ...]) -> Doubles:
         """What is given for all showers, or for each, for every point."""
         values = np.asarray(given, dtype=np.float64)
         of_each = (len(self), *shape)
@@ -183,7 +187,7 @@ class PointShowers(RaggedShowers):
         return values if values.shape == shape else np.repeat(values, np.diff(self.offset), axis=0)
 
 
-def _turned(x: Floats, y: Floats, angle: Floats) -> tuple[Floats, Floats]:
+def _turned(x: Doubles, y: Doubles, angle: Doubles) -> tuple[Doubles, Doubles]:
     """Components after a turn by an angle [radian] from x to y."""
     cos, sin = np.cos(angle), np.sin(angle)
     return x * cos - y * sin, x * sin + y * cos

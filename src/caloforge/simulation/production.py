@@ -213,7 +213,8 @@ def simulate(
         joined: VoxelShowers | PointShowers = type(made[0]).concatenate(made)
         _warn_of_losses(job, np.concatenate([chunks[i].outside for i in range(job.n_chunks)]))
         return joined
-    parts = Parts(output, job.n_chunks, job.request(), resume=resume)
+    rounding = {} if mantissa_bits is None else {"mantissa_bits": mantissa_bits}
+    parts = Parts(output, job.n_chunks, {**job.request(), **rounding}, resume=resume)
     if parts.is_finished:
         return parts.output
     for number, chunk in _run(job, parts.missing(), processes, progress):

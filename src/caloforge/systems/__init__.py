@@ -7,11 +7,12 @@ from caloforge.systems.likelihood import LogDensity
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.systems.recipe import Recipe
 from caloforge.systems.registry import build, presets, system_names
-from caloforge.systems.stage import Stage
+from caloforge.systems.stage import Learned, Stage
 from caloforge.systems.trained import ExtrapolationWarning, TrainedRange
 
 __all__ = [
     "ExtrapolationWarning",
+    "Learned",
     "LogDensity",
     "PointSystem",
     "Quantities",

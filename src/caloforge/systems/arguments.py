@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from caloforge.showers import Particles
 
-__all__ = ["SamplingOptions", "batch_rng", "check_device", "incident_particles"]
+__all__ = ["SamplingOptions", "check_device", "incident_particles"]
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,6 @@ def incident_particles(particles: Particles | ArrayLike) -> Particles:
     """
     given = Particles.of(particles)
     return Particles(given.energy.astype(np.float32), given.direction, given.pdg)
-
-
-def batch_rng(
-    seed: int, number: int, device: torch.device | str = "cpu", *, branch: int = 0
-) -> torch.Generator:
-    """The generator of one batch: independent of all others, so that any batch can be redone.
-
-    Where two systems draw with one seed, `branch` keeps them apart.
-    """
-    key = (number, branch) if branch else (number,)
-    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
 
 
 def check_device(device: torch.device | str) -> str:

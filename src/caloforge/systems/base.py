@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -15,16 +16,17 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry
 from caloforge.pdg import NOT_KNOWN
-from caloforge.showers import Particles, PointShowers, Showers, VoxelShowers, check_units
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units
 from caloforge.systems.arguments import (
     SamplingOptions,
-    batch_rng,
     check_device,
     incident_particles,
 )
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
 from caloforge.systems.quantities import Quantities, of_particles
+from caloforge.systems.sample import check_showers
+from caloforge.systems.seeds import Branch, Seeds
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
 from caloforge.systems.trained import TrainedRange
@@ -58,7 +60,7 @@ class System(ABC):
     """
 
     name: ClassVar[str]
-    kind: ClassVar[type[Any]]
+    kind: type[Any]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}
@@ -96,33 +98,6 @@ class System(ABC):
         """
         return showers
 
-    def check_sample(self, showers: Showers) -> None:
-        """Refuse showers that the system cannot learn from.
-
-        Raises:
-            ValueError: for showers of another kind or geometry, or of several directions where no
-                stage reads them.
-        """
-        if not isinstance(showers, self.kind):
-            points, voxels = "point clouds", "showers in voxels"
-            is_points = isinstance(showers, PointShowers)
-            fitting, given = (voxels, points) if is_points else (points, voxels)
-            raise ValueError(
-                f"{self.name} learns from {fitting}, got {given}: train another system"
-            )
-        if showers.geometry != self.geometry:
-            raise ValueError(
-                f"the showers are of {showers.geometry.name}, the system is built for "
-                f"{self.geometry.name}: build it with geometry=showers.geometry"
-            )
-        usual = UsualParticle.of(showers.particles)
-        if not self.is_directed and (angle := usual.angle_to(showers.particles)) > PARALLEL:
-            raise ValueError(
-                f"the showers' particles fly up to {angle:.3g} rad from {usual.direction}, and "
-                f"this {self.name} reads no direction: choose showers of one direction, or a "
-                "system that is conditioned on it, such as caloclouds with directed=true"
-            )
-
     @property
     def is_directed(self) -> bool:
         """Whether a stage is conditioned on the direction of the incident particle."""
@@ -159,6 +134,7 @@ class System(ABC):
         seed: int,
         device: str = "cpu",
         progress: Callable[[str, int, int], None] | None = None,
+        fitted: Callable[[str], None] | None = None,
     ) -> None:
         """Fit what is fitted after training, on showers that are drawn for it and discarded.
 
@@ -167,15 +143,18 @@ class System(ABC):
             seed: of what is drawn.
             device: where to compute.
             progress: called with the name of a calibration, showers done and showers wanted.
+            fitted: called with the name of a calibration when it is fitted.
 
         Raises:
-            ValueError: see `check_sample`.
+            ValueError: see `check_showers`.
         """
-        self.check_sample(showers)
+        check_showers(self, showers)
         for name, calibration in self.calibrations.items():
             if not calibration.is_fitted:
                 counted = None if progress is None else partial(progress, name)
                 calibration.fit(self, showers, seed=seed, device=device, progress=counted)
+                if fitted is not None:
+                    fitted(name)
 
     @property
     def n_parameters(self) -> dict[str, int]:
@@ -214,17 +193,15 @@ class System(ABC):
         self,
         particles: Particles | ArrayLike,
         *,
-        rng: torch.Generator,
-        device: torch.device | str = "cpu",
+        seeds: Seeds,
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> Showers:
-        """Draw one batch of showers, `resample` for each incident particle.
+        """Sample one batch of showers, `resample` for each incident particle.
 
         Args:
             particles: n incident particles, or their energies [MeV], shape (n,).
-            rng: source of randomness, on `device`.
-            device: where the stages are.
+            seeds: of the n showers, on the device where the stages are.
             options: what a user chooses at generation.
             given: quantities that are known, first dimension n; stages up to the last that writes
                 some of them are left out.
@@ -235,7 +212,7 @@ class System(ABC):
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
-        quantities = self.quantities(particles, rng=rng, device=device, options=chosen, given=given)
+        quantities = self.quantities(particles, seeds=seeds, options=chosen, given=given)
         self._check_finite(quantities)
         if "redrawn" in quantities:
             self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
@@ -245,18 +222,16 @@ class System(ABC):
         self,
         particles: Particles | ArrayLike,
         *,
-        rng: torch.Generator,
-        device: torch.device | str = "cpu",
+        seeds: Seeds,
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
         before: str | None = None,
     ) -> Quantities:
-        """Draw the quantities that the stages write, of one batch.
+        """Sample the quantities that the stages write, of one batch.
 
         Args:
             particles: as for `draw`.
-            rng: source of randomness, on `device`.
-            device: where the stages are.
+            seeds: of the n showers, on the device where the stages are.
             options: what a user chooses at generation.
             given: as for `draw`.
             before: the stage to stop at; None for all.
@@ -267,27 +242,35 @@ class System(ABC):
         chosen = options or SamplingOptions()
         self.check(chosen)
         quantities = of_particles(Particles.of(particles)) | dict(given or {})
-        quantities = {name: upload(values, device) for name, values in quantities.items()}
-        known = [
-            i
-            for i, s in enumerate(self.stages.values())
-            if s.writes and quantities.keys() >= set(s.writes)
-        ]
-        for name, stage in list(self.stages.items())[max(known, default=-1) + 1 :]:
-            if name == before:
-                break
+        quantities = {name: upload(values, seeds.device) for name, values in quantities.items()}
+        stages = self._wanted(quantities, before)
+        latents = _latents(stages, seeds)
+        for name, stage in stages.items():
             if stage.training:
                 stage.eval()
             if missing := [read for read in stage.reads if read not in quantities]:
                 raise ValueError(
                     f"the stage {name} needs {', '.join(missing)}, which no stage of this "
-                    f"{self.name} draws: give them, such as coarse showers to upsample"
+                    f"{self.name} samples: give them, such as coarse showers to upsample"
                 )
             if name == self.resampled and chosen.resample > 1:
                 times = chosen.resample
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
-            quantities = stage.sample(quantities, self.upstream(name), rng, chosen)
+                seeds, latents = seeds.repeat(times), {}
+            own, z = seeds.branch(name), latents.get(name)
+            quantities |= stage.sample(quantities, self.upstream(name), own, chosen, z)
         return quantities
+
+    def _wanted(self, known: Quantities, before: str | None) -> dict[str, Stage]:
+        """The stages after the last that writes known quantities, up to one to stop at."""
+        names = list(self.stages)
+        written = [
+            i
+            for i, stage in enumerate(self.stages.values())
+            if stage.writes and known.keys() >= set(stage.writes)
+        ]
+        end = len(names) if before is None else names.index(before)
+        return {name: self.stages[name] for name in names[max(written, default=-1) + 1 : end]}
 
     def _check_finite(self, quantities: Quantities) -> None:
         # by sums and for all stages at once: an accelerator waits for what Python decides on
@@ -309,12 +292,14 @@ class System(ABC):
         first: int = 0,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
+        branch: Branch = Branch.GENERATION,
         strict: bool = False,
     ) -> Iterator[Showers]:
-        """Draw showers batch by batch: `generate` says what is not said here.
+        """Sample showers batch by batch: `generate` says what is not said here.
 
         Args:
-            first: number of the first batch, not 0 where a longer job is taken up in its middle.
+            first: number of the first shower, not 0 where a longer job is taken up in its middle.
+            branch: what the showers are for: only those of one branch are the same.
 
         Raises:
             ValueError: as for `generate`.
@@ -326,6 +311,7 @@ class System(ABC):
             seed=seed,
             batch_size=batch_size,
             first=first,
+            branch=branch,
             device=device,
             options=options,
         )
@@ -337,22 +323,23 @@ class System(ABC):
         seed: int,
         batch_size: int = 100,
         first: int = 0,
+        branch: Branch = Branch.GENERATION,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
     ) -> Iterator[Showers]:
-        """Draw showers as `stream` does, of particles that were checked before.
+        """Sample showers as `stream` does, of particles that were checked before.
 
         Args:
             asked: what `asked` gave.
+            branch: what the showers are for: with one seed, those of two branches are independent.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
-        for number, start in enumerate(range(0, len(asked), batch_size), first):
-            rng = batch_rng(seed, number, device)
-            yield self.draw(
-                asked[start : start + batch_size], rng=rng, device=device, options=options
-            )
+        seeds = Seeds.of(seed, np.arange(first, first + len(asked)), device, branch)
+        for start in range(0, len(asked), batch_size):
+            part = slice(start, start + batch_size)
+            yield self.draw(asked[part], seeds=seeds[part], options=options)
 
     def generate(
         self,
@@ -366,12 +353,13 @@ class System(ABC):
     ) -> Showers:
         """Generate showers, one (or `options.resample`) for each incident particle.
 
-        The same seed, device and batch size give the same showers.
+        A shower depends on the seed and its number alone: the batch size, other showers and the
+        device change no more than the rounding.
 
         Args:
             particles: n incident particles, or their energies [MeV], shape (n,), for particles of
                 the direction and kind of the training sample.
-            seed: every batch draws from its own generator, derived from the seed and its number.
+            seed: every shower has a generator of its own, made of the seed and its number.
             batch_size: showers drawn at once.
             device: where to compute.
             options: what a user chooses at generation.
@@ -411,9 +399,10 @@ class System(ABC):
         if not isinstance(particles, Particles):
             along = np.array(self.usual.direction, np.float32)
             asked = replace(asked, direction=along)
-        if not self.is_directed and (angle := self.usual.angle_to(asked)) > PARALLEL:
+        angle = self.usual.angles_to(asked).max(initial=0)
+        if angle > PARALLEL and not self.is_directed:
             raise ValueError(
-                f"{self.name} draws showers of the direction {self.usual.direction} and reads "
+                f"{self.name} samples showers of the direction {self.usual.direction} and reads "
                 f"none, got particles up to {angle:.3g} rad from it: leave the directions out, or "
                 "train a system that is conditioned on them"
             )
@@ -498,12 +487,16 @@ class System(ABC):
         Warns:
             ExtrapolationWarning: for particles outside the trained range.
         """
-        stages = self.stages.items()
-        without = [name for name, stage in stages if type(stage).log_prob is Stage.log_prob]
-        if without:
-            raise ValueError(f"{self.name} has no density: {', '.join(without)} give none")
         density = log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )
         self.outside(showers.particles)
         return density
+
+
+def _latents(stages: Mapping[str, Stage], seeds: Seeds) -> Quantities:
+    """The standard normal numbers of all stages that want some, made in one run a shower."""
+    shapes = {name: s.latent_shape for name, s in stages.items() if s.latent_shape is not None}
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    parts = seeds.branch(" ".join(shapes)).normal(sum(sizes)).split(sizes, 1)
+    return {n: z.reshape(-1, *shapes[n]) for n, z in zip(shapes, parts, strict=True)}

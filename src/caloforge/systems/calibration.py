@@ -28,6 +28,13 @@ class Calibration(nn.Module, ABC):
 
     is_fitted: bool = False
 
+    def check(self, showers: Showers) -> None:
+        """Refuse a training sample that it cannot be fitted to, before anything is trained.
+
+        Raises:
+            ValueError: saying what is wrong, and which setting of the system allows it.
+        """
+
     @abstractmethod
     def fit(
         self,
@@ -54,4 +61,8 @@ class Calibration(nn.Module, ABC):
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
-        """Inverse of `state`; the calibration counts as fitted then."""
+        """Inverse of `state`; the calibration counts as fitted then.
+
+        Raises:
+            ValueError: for values that no fit of the configuration gives.
+        """

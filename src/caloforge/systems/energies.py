@@ -22,10 +22,11 @@ from caloforge.preprocessing import (
     add_uniform,
 )
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.likelihood import Noise
+from caloforge.systems.likelihood import EntryNoise
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise, Seeds
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.units import keV
 
 __all__ = ["EnergyFlow", "EnergyStage", "energy_flow"]
@@ -94,7 +95,7 @@ def energy_flow(config: EnergyFlow, n_layers: int) -> Flow:
     return Flow(stack, (n_layers,))
 
 
-class EnergyStage(Stage):
+class EnergyStage(Learned):
     """Energy of every layer given the incident energy (Convolutional L2LFlows, section 3.1).
 
     Args:
@@ -145,7 +146,7 @@ class EnergyStage(Stage):
             noised = add_gaussian(energies, mean=config.noise_mean, std=config.noise_std, rng=rng)
         return {**quantities, "layer_energies": noised}
 
-    def noise(self) -> Noise:
+    def entry_noise(self) -> EntryNoise:
         if self.config.noise == "uniform":
             return torch.distributions.Uniform(0.0, self.config.noise_width, validate_args=False)
         return torch.distributions.Normal(self.config.noise_mean, self.config.noise_std)
@@ -161,26 +162,32 @@ class EnergyStage(Stage):
         """Negative log-likelihood a layer."""
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """The keys of samples that replace rejected ones."""
+        return {"keys": seeds.as_tensor()}
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        energies = self._draw(context, rng)
-        drawn = {**quantities, "layer_energies": energies}
+        """Layer energies and, where they may be rejected, how often they were ("redrawn")."""
+        context = self.context(given)
+        energies = self._decoded(noise["z"], context)
         if self.config.largest_ratio is None:
-            return drawn
-        largest = self.config.largest_ratio * quantities["energy_inc"]
+            return {"layer_energies": energies}
+        largest = self.config.largest_ratio * given["energy_inc"]
         redrawn = torch.zeros_like(largest, dtype=torch.int64)
-        for _ in range(REDRAWS):
+        for attempt in range(REDRAWS):
             # NaN is not above: it stays, and is reported
             above = (energies.sum(1) > largest).nonzero()[:, 0]
             if len(above) == 0:
-                return {**drawn, "redrawn": redrawn}
-            energies[above] = self._draw(context[above], rng)
+                return {"layer_energies": energies, "redrawn": redrawn}
+            seeds = Seeds.of_keys(noise["keys"][above.cpu()], context.device)
+            z = seeds.branch(attempt).normal(*self.flow.latent_shape)
+            energies[above] = self._decoded(z, context[above])
             redrawn[above] += 1
         raise FloatingPointError(
             f"{len(above)} of {len(energies)} showers still deposit more than "
@@ -188,6 +195,5 @@ class EnergyStage(Stage):
             "energy flow diverged, or the incident energies lie far outside those it was trained on"
         )
 
-    def _draw(self, context: Tensor, rng: torch.Generator) -> Tensor:
-        x = self.flow.sample(len(context), context, rng=rng)
-        return self.layer_energies.inverse(x).clamp_min(0)
+    def _decoded(self, z: Tensor, context: Tensor) -> Tensor:
+        return self.layer_energies.inverse(self.flow.decode(z, context)).clamp_min(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import batch_rng, check_device, incident_particles
+from caloforge.systems.arguments import check_device, incident_particles
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Branch, batch_rng
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
-    from caloforge.systems.stage import Stage
 
-__all__ = ["LogDensity", "Noise", "log_density"]
+__all__ = ["EntryNoise", "HasDensity", "LogDensity", "log_density"]
 
 
-class Noise(Protocol):
+class EntryNoise(Protocol):
     """The distribution of noise, such as one of `torch.distributions`."""
 
     def log_prob(self, value: Tensor, /) -> Tensor:
@@ -30,6 +30,30 @@ class Noise(Protocol):
 
     def entropy(self) -> Any:
         """Minus the mean of the log-density, one number."""
+
+
+@runtime_checkable
+class HasDensity(Protocol):
+    """What a stage can do that knows the density of what it writes."""
+
+    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
+        """With the noise that gives what the stage writes a density."""
+
+    def entry_noise(self) -> EntryNoise:
+        """What an empty entry of `writes` holds after `add_noise`."""
+
+    def log_prob(self, quantities: Quantities, upstream: Any, rng: torch.Generator) -> Tensor:
+        """Log-density of what the stage writes, given what it reads.
+
+        Args:
+            quantities: with the noise of all stages, in MeV.
+            upstream: the stages of `needs`.
+            rng: for what a network sees beside them, such as padding.
+
+        Returns:
+            In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
+            for what the stage cannot sample.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +122,11 @@ def log_density(
     """Log-densities of showers; see `System.log_prob`.
 
     Raises:
-        ValueError: for showers of another geometry or none at all, or numbers below 1.
+        ValueError: for showers of another geometry or none at all, numbers below 1, or a system
+            with stages that have no density.
         FloatingPointError: if a stage gives densities that are no numbers.
     """
+    densities(system)
     if showers.geometry != system.geometry:
         raise ValueError(
             f"the showers are of {showers.geometry.name}, the system draws those of "
@@ -118,8 +144,21 @@ def log_density(
     parts = []
     for number, batch in enumerate(sample.batches(batch_size)):
         quantities = {name: values.to(device) for name, values in batch.items()}
-        parts.append(_batch(system, quantities, draws, batch_rng(seed, number, device)))
+        rng = batch_rng(seed, number, device, branch=Branch.DENSITY)
+        parts.append(_batch(system, quantities, draws, rng))
     return LogDensity.concatenate(parts)
+
+
+def densities(system: System) -> dict[str, Any]:
+    """The stages of a system, which all have a density, by name.
+
+    Raises:
+        ValueError: naming those that have none.
+    """
+    without = [name for name, stage in system.stages.items() if not isinstance(stage, HasDensity)]
+    if without:
+        raise ValueError(f"{system.name} has no density: {', '.join(without)} give none")
+    return dict(system.stages)
 
 
 def _batch(system: System, quantities: Quantities, draws: int, rng: torch.Generator) -> LogDensity:
@@ -138,29 +177,30 @@ def _batch(system: System, quantities: Quantities, draws: int, rng: torch.Genera
         )
     total = drawn.sum(1)
     error = total.std(0) / draws**0.5 if draws > 1 else torch.full_like(total[0], torch.nan)
-    noise = {name: _mean_noise(stage, quantities) for name, stage in system.stages.items()}
+    noise = {name: _mean_noise(stage, quantities) for name, stage in densities(system).items()}
     return LogDensity(stages, noise, error.cpu().numpy())
 
 
 def _one_draw(system: System, quantities: Quantities, rng: torch.Generator) -> Tensor:
     """Of one draw of the noise, less the control variate, shape (n_stages, n)."""
     noised = quantities
-    for stage in system.stages.values():
+    stages = densities(system)
+    for stage in stages.values():
         noised = stage.add_noise(noised, rng)
     rows = []
-    for name, stage in system.stages.items():
+    for name, stage in stages.items():
         density = stage.log_prob(noised, system.upstream(name), rng).double()
-        if noise := stage.noise():
-            for written in stage.writes:
-                surplus = noise.log_prob(noised[written].double()) + noise.entropy()
-                density = density - _sum(surplus.where(quantities[written] == 0, 0.0))
+        noise = stage.entry_noise()
+        for written in stage.writes:
+            surplus = noise.log_prob(noised[written].double()) + noise.entropy()
+            density = density - _sum(surplus.where(quantities[written] == 0, 0.0))
         rows.append(density)
     return torch.stack(rows)
 
 
-def _mean_noise(stage: Stage, quantities: Quantities) -> NDArray[np.float64]:
+def _mean_noise(stage: Any, quantities: Quantities) -> NDArray[np.float64]:
     """Mean log-density of the noise in empty entries of what a stage writes, shape (n,)."""
-    entropy = noise.entropy() if (noise := stage.noise()) else 0.0
+    entropy = stage.entry_noise().entropy()
     n_empty = torch.stack([_sum(quantities[written] == 0) for written in stage.writes]).sum(0)
     mean: NDArray[np.float64] = (-entropy * n_empty.double()).cpu().numpy()
     return mean

@@ -12,7 +12,7 @@ import torch
 
 from caloforge.preprocessing import Chain, Transform
 from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.stage import Stage, Upstream
+from caloforge.systems.stage import Learned, Upstream
 
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
 
@@ -23,7 +23,7 @@ RUN = 100  # showers looked at at once
 
 @torch.no_grad()
 def changed_shares(
-    name: str, stage: Stage, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator
+    name: str, stage: Learned, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator
 ) -> dict[str, float]:
     """Share of what a stage learns from that its limits and transforms change, where above 0.
 

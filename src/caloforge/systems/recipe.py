@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "validation_size"]
 
 
 @dataclass(frozen=True)
@@ -77,3 +77,18 @@ class Recipe:
             limit = getattr(self, name)
             if limit is not None and not limit > 0:
                 raise ValueError(f"{name} must be positive, or None for no limit, got {limit}")
+
+
+def validation_size(n: int, share: float) -> int:
+    """How many of n showers are kept for validation; the others are learned from.
+
+    Raises:
+        ValueError: if that leaves none to validate with, or fewer than 2 to learn from.
+    """
+    size = round(share * n)
+    if not 0 < size < n - 1:
+        raise ValueError(
+            f"{n} showers cannot be split with a share of {share} for validation, one or more to "
+            "validate with and two or more to learn from: give more showers"
+        )
+    return size

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,38 +25,68 @@ __all__ = [
     "system_names",
 ]
 
-# Where each system lives; imported only when it is asked for.
-_HOMES = {
-    "l2lflows": ("caloforge.systems.l2lflows", "L2LFlows"),
-    "calodream": ("caloforge.systems.calodream", "CaloDREAM"),
-    "supercalo": ("caloforge.systems.supercalo", "SuperCalo"),
-    "caloclouds": ("caloforge.systems.caloclouds", "CaloClouds"),
-}
+GROUP = "caloforge.systems"  # entry points of systems in other packages, "module:Class" by name
+
+
+@cache
+def _homes() -> dict[str, str]:
+    """Where each system lives; imported only when it is asked for.
+
+    The folders beside this file, and what other packages name as entry points.
+    """
+    own = {
+        module.name: f"{__package__}.{module.name}"
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+        if module.ispkg
+    }
+    others = {entry.name: entry.value for entry in entry_points(group=GROUP)}
+    if twice := sorted(own.keys() & others.keys()):
+        raise ValueError(
+            f"another package calls its system {', '.join(twice)}, as one of caloforge is called: "
+            f"uninstall it ({', '.join(others[name] for name in twice)}), or rename its entry point"
+        )
+    return own | others
 
 
 def system_names() -> tuple[str, ...]:
-    """Names of the systems."""
-    return tuple(_HOMES)
+    """Names of the systems, those of other packages included."""
+    return tuple(_homes())
 
 
-def _system_class(name: str) -> type[System]:
-    if name not in _HOMES:
-        raise ValueError(f"no system {name!r}; there are {', '.join(_HOMES)}")
-    module, attribute = _HOMES[name]
-    found: type[System] = getattr(importlib.import_module(module), attribute)
-    return found
+def system_class(name: str) -> type[System]:
+    """The class of a system.
+
+    Raises:
+        ValueError: for a name that there is not, or an entry point that is no system.
+    """
+    if name not in _homes():
+        raise ValueError(f"no system {name!r}; there are {', '.join(_homes())}")
+    home = _homes()[name]
+    module, _, attribute = home.partition(":")
+    inside = vars(importlib.import_module(module))
+    named = [inside.get(attribute)] if attribute else list(inside.values())
+    found = [value for value in named if isinstance(value, type) and issubclass(value, System)]
+    if len(found) != 1:
+        raise ValueError(f"expected the class of one System at {home}, got {len(found)}")
+    return found[0]
 
 
 def presets() -> tuple[str, ...]:
     """Names of all presets, such as "l2lflows/small"."""
-    return tuple(f"{name}/{size}" for name in _HOMES for size in _system_class(name).sizes)
+    return tuple(f"{name}/{size}" for name in _homes() for size in system_class(name).sizes)
+
+
+def _named(preset: str) -> tuple[type[System], str]:
+    """System and size of a preset; the first size where a system alone is named."""
+    name, _, size = preset.partition("/")
+    found = system_class(name)
+    return found, size or found.sizes[0]
 
 
 def default_geometry(preset: str) -> str:
     """The geometry that a preset is shown for: its own, or its system's where it fits many."""
-    name, _, size = preset.partition("/")
-    system_class = _system_class(name)
-    return system_class.homes.get(size, system_class.home)
+    found, size = _named(preset)
+    return found.homes.get(size, found.home)
 
 
 def build(
@@ -76,21 +110,20 @@ def build(
         ValueError: for an unknown preset, a geometry that the system cannot take, or overrides
             that do not fit; every wrong one is named.
     """
-    name, _, size = preset.partition("/")
-    system_class = _system_class(name)
-    wanted = system_class.homes.get(size) if geometry is None else geometry
+    found, size = _named(preset)
+    wanted = found.homes.get(size) if geometry is None else geometry
     if wanted is None:
         raise ValueError(
             f"{preset} fits many geometries: say which, such as geometry='calochallenge-2'"
         )
     voxels = geometry_preset(wanted) if isinstance(wanted, str) else wanted
-    config = system_class.preset(size, voxels)
+    config = found.preset(size, voxels)
     values = config_to_dict(config)
     misplaced = [_override(values, key, value) for key, value in (overrides or {}).items()]
-    problems = [problem for problem in misplaced if problem] + _problems(system_class, values)
+    problems = [problem for problem in misplaced if problem] + _problems(found, values)
     if problems:
-        raise ValueError(_do_not_fit(name, problems))
-    return build_from_config(name, values, voxels, seed=seed)
+        raise ValueError(_do_not_fit(found.name, problems))
+    return build_from_config(found.name, values, voxels, seed=seed)
 
 
 def build_from_config(
@@ -101,11 +134,11 @@ def build_from_config(
     Raises:
         ValueError: for values that do not fit; every wrong one is named.
     """
-    system_class = _system_class(name)
+    found = system_class(name)
     checked = read_config(name, config)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # that of the CPU alone
-        system = system_class(checked, geometry)
+        system = found(checked, geometry)
     system.seed = seed
     return system
 
@@ -116,16 +149,16 @@ def read_config(name: str, values: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: for values that do not fit; every wrong one is named.
     """
-    system_class = _system_class(name)
-    if problems := _problems(system_class, values):
+    found = system_class(name)
+    if problems := _problems(found, values):
         raise ValueError(_do_not_fit(name, problems))
-    return TypeAdapter(system_class.Config).validate_python(values)
+    return TypeAdapter(found.Config).validate_python(values)
 
 
-def _problems(system_class: type[System], config: Any) -> list[str]:
+def _problems(of: type[System], config: Any) -> list[str]:
     """What is wrong with a configuration, a line each."""
     try:
-        TypeAdapter(system_class.Config).validate_python(config)
+        TypeAdapter(of.Config).validate_python(config)
     except ValidationError as error:
         return [
             f"{'.'.join(str(part) for part in problem['loc']) or 'as a whole'}: {problem['msg']}, "

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from caloforge.matching import Solver, make_solver
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.stage import Stage
+from caloforge.systems.stage import Learned, Stage
 
 __all__ = ["CHOICES", "Choice", "SolvedStage", "check_solvers"]
 
@@ -19,7 +19,7 @@ CHOICES: Mapping[Choice, str] = {"solver": "voxels", "energy_solver": "layer ene
 """What is drawn by the solver of each field."""
 
 
-class SolvedStage(Stage, ABC):
+class SolvedStage(Learned, ABC):
     """A stage that draws by solving dx/dt = v(x, t, context), with a solver that a user may choose.
 
     Attributes:

@@ -15,6 +15,7 @@ from torch import Tensor
 from caloforge.showers import Showers
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
+from caloforge.systems.seeds import Branch
 
 __all__ = ["SpectrumFit", "SpectrumMap"]
 
@@ -63,6 +64,14 @@ class SpectrumMap(Calibration):
         self.register_buffer("knots", torch.zeros(0), persistent=False)
         self.register_buffer("coefficients", torch.zeros(0), persistent=False)
 
+    def check(self, showers: Showers) -> None:
+        n = int((showers.energy >= self.threshold).sum())
+        if n < 2:
+            raise ValueError(
+                f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, the "
+                f"training sample has {n}: give more showers, or set spectrum=null"
+            )
+
     def fit(
         self,
         system: System,
@@ -77,7 +86,8 @@ class SpectrumMap(Calibration):
         sample = showers[np.sort(chosen)]
         drawn: list[NDArray[Any]] = []
         done = 0
-        for batch in system.stream(sample.particles, seed=seed, device=device):
+        asked = system.asked(sample.particles)
+        for batch in system.batches(asked, seed=seed, device=device, branch=Branch.SPECTRUM):
             drawn.append(batch.energy)
             done += len(batch)
             if progress is not None:
@@ -106,7 +116,7 @@ class SpectrumMap(Calibration):
             raise ValueError(
                 f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, got "
                 f"{len(log_drawn)} drawn and {len(log_geant4)} of Geant4: train longer, or set "
-                "spectrum to null"
+                "spectrum=null"
             )
         x = np.sort(rng.choice(log_drawn, n, replace=False))
         y = np.sort(rng.choice(log_geant4, n, replace=False))
@@ -143,6 +153,10 @@ class SpectrumMap(Calibration):
         return {"means": self.means}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        if not 0 < len(state["means"]) <= self.config.bins:
+            raise ValueError(
+                f"expected means of up to {self.config.bins} bins, got {len(state['means'])}"
+            )
         self.means = [[float(x), float(y)] for x, y in state["means"]]
         means = self.means
         if self.threshold:

@@ -1,4 +1,4 @@
-"""The contract of a stage: a trainable network with its preprocessing."""
+"""The contract of a stage: a fitted map from random numbers and known quantities to new ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from torch import Tensor
 
 from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.likelihood import Noise
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.recipe import Recipe
+from caloforge.systems.recipe import Recipe, validation_size
+from caloforge.systems.seeds import Noise, Seeds
 
-__all__ = ["Batch", "Stage", "Upstream"]
+__all__ = ["Batch", "Learned", "Stage", "Upstream"]
 
 Batch = dict[str, Tensor]
 Upstream = Mapping[str, "Stage"]
 
 
 class Stage(Preparable, ABC):
-    """One trainable network and the preprocessing it was fitted with.
+    """A map that is fitted to showers, and then a pure function of noise and of what is given.
 
     A stage never owns another: the frozen stages of `needs` are handed in as `upstream`.
 
@@ -33,7 +34,6 @@ class Stage(Preparable, ABC):
         writes: physical quantities that it samples.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
-        recipe: how it is trained.
         settings: what to change where a kind of transform moves too much of a training sample, by
             the name of its class.
         is_fitted: whether `fit` was called or a checkpoint loaded.
@@ -43,35 +43,73 @@ class Stage(Preparable, ABC):
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
-    recipe: Recipe
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
+
+    def check(self, sample: Showers) -> None:
+        """Refuse a training sample that the stage cannot learn from.
+
+        All stages of a system are asked before the first of them is trained.
+
+        Raises:
+            ValueError: saying what is wrong, and which setting of the system allows it.
+        """
 
     @abstractmethod
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         """Fit the transforms, and what else depends on data, on the training split; once."""
 
-    @abstractmethod
-    def context(self, quantities: Quantities) -> Tensor:
-        """Conditioning of the network: the only place it is built, in training and in sampling."""
+    @property
+    def latent_shape(self) -> tuple[int, ...] | None:
+        """Shape of the standard normal numbers "z" that a shower is decoded from; by default none.
 
-    @abstractmethod
-    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        """What `loss` needs of a batch of showers, noise and augmentation included."""
+        They depend on nothing, so that those of many stages are made at once.
+        """
+        return None
 
-    @abstractmethod
-    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """The scalar to minimise."""
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """The random numbers beside "z" that a shower is decoded from; by default none.
 
-    @abstractmethod
+        Args:
+            given: what the stage reads, n showers.
+            seeds: of the showers, for this stage alone.
+        """
+        return {}
+
     def sample(
         self,
-        quantities: Quantities,
+        given: Quantities,
         upstream: Upstream,
-        rng: torch.Generator,
+        seeds: Seeds,
         options: SamplingOptions,
+        z: Tensor | None = None,
     ) -> Quantities:
-        """Draw: the given quantities and the stage's own `writes`."""
+        """Decode random numbers, those of the seeds.
+
+        Args:
+            given: what the stage reads, n showers.
+            upstream: the stages of `needs`.
+            seeds: of the showers, for this stage alone.
+            options: what a user chooses at generation.
+            z: standard normal numbers, shape (n, *latent_shape), in place of those of the seeds.
+        """
+        noise = self.noise(given, seeds)
+        if self.latent_shape is not None:
+            noise["z"] = seeds.branch("z").normal(*self.latent_shape) if z is None else z
+        return self.decode(noise, given, upstream, options)
+
+    @abstractmethod
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        """What the stage writes, a pure function of the noise and of what is given.
+
+        Args:
+            noise: as `noise` makes it.
+            given: what the stage reads, n showers; left as it is.
+            upstream: the stages of `needs`.
+            options: what a user chooses at generation.
+        """
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
         """What of training showers lies beyond a limit that drawn ones keep; by default nothing.
@@ -92,37 +130,12 @@ class Stage(Preparable, ABC):
         self._prepared = True
 
     @property
-    @abstractmethod
     def sequential_passes(self) -> int:
-        """Passes through networks, one after the other, that a draw takes.
+        """Passes through networks, one after the other, that sampling takes; by default none.
 
         A batch shares them, so that they rule the time of small batches.
         """
-
-    def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
-        """With the noise that gives what the stage writes a density; by default none."""
-        return quantities
-
-    def noise(self) -> Noise | None:
-        """What an empty entry of `writes` holds after `add_noise`; by default nothing known."""
-        return None
-
-    def log_prob(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Log-density of what the stage writes, given what it reads; only flows have one.
-
-        Args:
-            quantities: with the noise of all stages, in MeV.
-            upstream: the stages of `needs`.
-            rng: for what a network sees beside them, such as padding.
-
-        Returns:
-            In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
-            for what the stage cannot draw.
-
-        Raises:
-            NotImplementedError: for stages that have none.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no density: only flows have one")
+        return 0
 
     def transforms(self) -> dict[str, Any]:
         """State of every fitted transform, by attribute, in JSON's types."""
@@ -147,3 +160,34 @@ class Stage(Preparable, ABC):
         for name, module in own.items():
             module.load_state(states[name])
         self.is_fitted = True
+
+
+class Learned(Stage, ABC):
+    """A stage with weights, which are trained after it is fitted.
+
+    Attributes:
+        recipe: how it is trained.
+    """
+
+    recipe: Recipe
+
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        validation_size(len(sample), self.recipe.validation)
+
+    @abstractmethod
+    def context(self, quantities: Quantities) -> Tensor:
+        """Conditioning of the network: the only place it is built, in training and in sampling."""
+
+    @abstractmethod
+    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
+        """What `loss` needs of a batch of showers, noise and augmentation included."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """The scalar to minimise."""
+
+    @property
+    @abstractmethod
+    def sequential_passes(self) -> int:
+        """Passes through networks, one after the other, that sampling takes."""

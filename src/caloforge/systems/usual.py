@@ -40,15 +40,14 @@ class UsualParticle:
         if len(particles):
             x, y, z = (float(component) for component in particles.direction[0])
             first = cls((x, y, z), pdg)
-            if first.angle_to(particles) <= PARALLEL:
+            if first.angles_to(particles).max() <= PARALLEL:
                 return first
         return cls(pdg=pdg)
 
-    def angle_to(self, particles: Particles) -> float:
-        """Largest angle between the direction and those of particles [radian]."""
+    def angles_to(self, particles: Particles) -> NDArray[np.float64]:
+        """Angle between the direction and that of each particle [radian], shape (n,)."""
         chord = particles.direction.astype(np.float64) - np.asarray(self.direction)
-        length = np.linalg.norm(chord, axis=1).max(initial=0.0)
-        return float(2 * np.arcsin(min(1.0, length / 2)))
+        return np.asarray(2 * np.arcsin((np.linalg.norm(chord, axis=1) / 2).clip(max=1)))
 
     def check(self, name: str, asked: Particles, *, strict: bool = False) -> NDArray[np.bool_]:
         """Which particles are of another kind, said in one warning, shape (n,).
@@ -74,7 +73,7 @@ class UsualParticle:
             if strict:
                 raise ValueError(f"{text}; ask for others, or train on a sample that has such")
             warnings.warn(
-                f"{text}, of which it draws showers still", ExtrapolationWarning, stacklevel=3
+                f"{text}, of which it samples showers still", ExtrapolationWarning, stacklevel=3
             )
         return np.asarray(others)
 

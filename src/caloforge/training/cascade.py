@@ -20,13 +20,16 @@ import torch
 from caloforge.data import open_file
 from caloforge.geometry import Geometry
 from caloforge.processes import worker_pool
-from caloforge.showers import Showers, check_units
+from caloforge.showers import Showers, check_units, fingerprint
 from caloforge.systems.arguments import check_device
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
+from caloforge.systems.sample import check_sample, check_showers
+from caloforge.systems.stage import Learned
 from caloforge.systems.trained import TrainedRange
 from caloforge.systems.usual import UsualParticle
+from caloforge.training.fitting import fit_stage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
 from caloforge.training.split import split_numbers
@@ -75,14 +78,15 @@ def train(
         The system, with the best weights of all stages that are trained; calibrated, if all are.
 
     Raises:
-        ValueError: for showers of another kind or geometry, unknown stages, or a run folder that
-            is in use by another run.
+        ValueError: for showers that the system or one of its stages cannot learn from, unknown
+            stages, or a run folder that is in use by another run or was begun with other showers;
+            before anything is trained.
 
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
     """
     sample = _read(showers) if isinstance(showers, str | Path) else showers
-    system.check_sample(sample)
+    check_showers(system, sample)
     if sample is showers:  # a file that is read has been checked
         check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
     unknown = [name for name in stages or () if name not in system.stages]
@@ -92,9 +96,13 @@ def train(
         )
     folder = RunFolder(run)
     source = str(showers) if isinstance(showers, str | Path) else "in memory"
-    _begin(folder, system, resume, seed, {"showers": source, **_facts(system, sample, seed)})
+    is_begun = _compare(folder, system, sample, resume, seed)
     system.usual = UsualParticle.of(sample.particles)
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
+    check_sample(system, sample, wanted)
+    if not is_begun:
+        data = {**_facts(sample), "trained": _trained(system, sample, seed)}
+        folder.create(system, seed=seed, data={"showers": source, **data})
     for name in system.stages:
         if folder.stage(name).is_trained:
             folder.stage(name).load_weights(system.stages[name])
@@ -116,33 +124,33 @@ def _read(path: str | Path) -> Showers:
         return file[:]
 
 
-def _facts(system: System, sample: Showers, seed: int) -> dict[str, Any]:
-    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles.
-
-    The trained range is that of the showers that all stages learn from.
-    """
-    validation = max(stage.recipe.validation for stage in system.stages.values())
-    numbers, _ = split_numbers(len(sample), validation, seed)
-    learned = sample[np.sort(numbers)]
+def _facts(sample: Showers) -> dict[str, Any]:
+    """What is worth knowing of a training sample, its incident energies [MeV] as quantiles."""
     quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
     return {
         "n_showers": len(sample),
+        "fingerprint": fingerprint(sample),
         "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
         "usual_particle": UsualParticle.of(sample.particles).to_dict(),
-        "trained": TrainedRange.of(learned, directed=system.is_directed).to_dict(),
     }
 
 
-def _begin(
-    folder: RunFolder, system: System, resume: bool, seed: int, data: dict[str, Any]
-) -> None:
+def _trained(system: System, sample: Showers, seed: int) -> dict[str, Any]:
+    """The range of the showers that all stages learn from."""
+    shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
+    if shares:
+        sample = sample[np.sort(split_numbers(len(sample), max(shares), seed)[0])]
+    return TrainedRange.of(sample, directed=system.is_directed).to_dict()
+
+
+def _compare(folder: RunFolder, system: System, sample: Showers, resume: bool, seed: int) -> bool:
+    """Whether a run was begun in the folder; refuse one that another call began."""
     if not folder.exists:
-        if (folder.path / "stages").exists():
+        if os.path.lexists(folder.path / "stages"):
             raise ValueError(
                 f"{folder.path} holds stages without a config.yaml: choose another folder"
             )
-        folder.create(system, seed=seed, data=data)
-        return
+        return False
     if not resume:
         raise ValueError(f"{folder.path} holds a run already: resume it, or choose another folder")
     before = folder.config()
@@ -154,14 +162,28 @@ def _begin(
         "geometry": (Geometry.from_dict(before["geometry"]), system.geometry),
         "initial seed": (before.get("initial_seed"), system.seed),
         "seed": (before.get("seed"), seed),
-        "n_showers": (before.get("data", {}).get("n_showers"), data["n_showers"]),
     }
     other = [name for name, (then, now) in same.items() if then != now]
+    other += _other_data(before.get("data", {}), sample)
     if other:
         raise ValueError(
             f"{folder.path} was begun with another {' and '.join(other)}: "
             "resume with the same, or choose another folder"
         )
+    return True
+
+
+def _other_data(before: dict[str, Any], sample: Showers) -> list[str]:
+    """How a training sample differs from the one before, as far as the run folder knows that."""
+    now = _facts(sample)
+    then = {name: before.get(name, value) for name, value in now.items()}
+    if then["n_showers"] != now["n_showers"]:
+        return [f"n_showers ({then['n_showers']} then, {now['n_showers']} now)"]
+    if then["energy_inc_quantiles"] != now["energy_inc_quantiles"]:
+        return ["sample: its incident energies differ"]
+    if then["fingerprint"] != now["fingerprint"]:
+        return ["sample: the same incident energies, but other deposits or another order"]
+    return []
 
 
 def _in_order(system: System, wanted: Sequence[str]) -> list[str]:
@@ -198,6 +220,10 @@ def _train_stage(
     if untrained:
         raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
     quantities = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
+    if not isinstance(stage, Learned):
+        upstream, kept = system.upstream(name), folder.stage(name)
+        fit_stage(stage, quantities, upstream, kept, seed=seed, device=device)
+        return
     StageTraining(
         name,
         stage,
@@ -228,9 +254,10 @@ def _calibrate(
             rate = done / max(1e-9, time.monotonic() - begin)
             progress(TrainingProgress(name, done, n, math.nan, math.nan, rate, done == n))
 
-    system.calibrate(sample, seed=seed, device=device, progress=report)
-    for name, calibration in system.calibrations.items():
-        folder.save_calibration(name, calibration)
+    def keep(name: str) -> None:
+        folder.save_calibration(name, system.calibrations[name])
+
+    system.calibrate(sample, seed=seed, device=device, progress=report, fitted=keep)
 
 
 # ---------------------------------------------------------------- several processes

@@ -16,10 +16,10 @@ from torch import Tensor
 from caloforge.systems.limits import changed_shares
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.recipe import Recipe
-from caloforge.systems.stage import Batch, Stage
+from caloforge.systems.stage import Batch, Learned, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
-from caloforge.training.runfolder import StageFolder
+from caloforge.training.runfolder import MALFORMED, StageFolder, check_form
 from caloforge.training.schedule import learning_rate
 from caloforge.training.split import split_numbers
 
@@ -28,6 +28,7 @@ __all__ = ["StageTraining"]
 SAVE_EVERY = 30.0  # seconds between two saved states
 REPORT_EVERY = 0.5  # seconds between two reports
 LOOK_EVERY = 50  # steps of an accelerator between two looks at what it found
+ROW = ("epoch", "step", "learning_rate", "loss", "validation", "seconds")  # of the log
 
 
 class StageTraining:
@@ -50,7 +51,7 @@ class StageTraining:
     def __init__(
         self,
         name: str,
-        stage: Stage,
+        stage: Learned,
         sample: ShowerQuantities,
         upstream: Mapping[str, Stage],
         folder: StageFolder,
@@ -82,7 +83,7 @@ class StageTraining:
         self.changed: dict[str, float] = {}
         self.epoch_loss = torch.zeros((), device=self.device)
         self.unseen: list[tuple[int, Tensor]] = []  # steps, each with its loss and gradient norm
-        saved = folder.load_state()
+        saved = self._saved()
         if saved is None:
             self._seed(-1)
             if stage.is_fitted:
@@ -98,7 +99,10 @@ class StageTraining:
         )
         self.average = None if self.recipe.ema is None else MovingAverage(stage, self.recipe.ema)
         if saved is not None:
-            self._restore(*saved)
+            try:
+                self._restore(*saved)
+            except MALFORMED as error:
+                raise folder.damaged_state(error) from error
 
     def run(self, *, until: int | None = None) -> None:
         """Train to the end, or until a step, where the state is saved.
@@ -292,12 +296,27 @@ class StageTraining:
         }
         self.folder.save_state(tensors, values)
 
+    def _saved(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """The saved state, of the tensors that `_save` writes; None if there is none."""
+        weights, kept = dict(self.stage.named_parameters()), self.stage.state_dict()
+        expected = {f"stage.{name}": value for name, value in kept.items()}
+        expected["epoch_loss"] = self.epoch_loss
+        if self.recipe.ema is not None:
+            averaged = MovingAverage(self.stage, self.recipe.ema).values
+            expected.update({f"average.{name}": value for name, value in averaged.items()})
+        moments: dict[str, Tensor] = {}  # of the weights that had a gradient
+        for name, value in weights.items():
+            moments[f"optimizer.step.{name}"] = self.epoch_loss
+            moments |= {f"optimizer.{key}.{name}": value for key in ("exp_avg", "exp_avg_sq")}
+        return self.folder.load_state({**expected, **moments}, optional=frozenset(moments))
+
     def _restore(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
         def under(prefix: str) -> dict[str, Tensor]:
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             return {name: value.to(self.device) for name, value in found.items()}
 
         self.stage.load_transforms(values["transforms"])
+        check_form(self.stage.transforms(), values["transforms"])
         self.stage.load_state_dict(under("stage."))
         weights = dict(self.stage.named_parameters())
         for key in ("step", "exp_avg", "exp_avg_sq"):
@@ -307,10 +326,16 @@ class StageTraining:
             self.average.values = under("average.")
         self.fabric._precision.load_state_dict(values["precision"])
         self.epoch_loss = tensors["epoch_loss"].to(self.device)
-        self.step, self.stale, self.rows = values["step"], values["stale"], values["rows"]
-        self.best = math.inf if values["best"] is None else values["best"]
-        self.seconds = values["seconds"]
-        self.changed = values.get("changed", {})  # older states do not know
+        self.step, self.stale = int(values["step"]), int(values["stale"])
+        self.seconds = float(values["seconds"])
+        self.best = math.inf if values["best"] is None else float(values["best"])
+        self.changed = dict(values.get("changed", {}))  # older states do not know
+        self.rows = [{name: row[name] for name in ROW} for row in values["rows"]]
+        epochs = self.step // self.steps_per_epoch
+        if not (0 <= self.step <= self.steps and len(self.rows) == epochs):
+            raise ValueError(
+                f"step {self.step} of {self.steps} does not go with {len(self.rows)} epochs"
+            )
 
 
 def _is_empty(batch: Batch) -> bool:

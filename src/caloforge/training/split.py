@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.systems.recipe import validation_size
+
 __all__ = ["split_numbers"]
 
 
@@ -24,11 +26,6 @@ def split_numbers(
     Raises:
         ValueError: if the sample is too small for both.
     """
-    n_validation = round(validation * n)
-    if not 0 < n_validation < n:
-        raise ValueError(
-            f"{n} showers cannot be split with a share of {validation} for validation: "
-            "give more showers"
-        )
+    n_validation = validation_size(n, validation)
     order = np.random.default_rng(seed).permutation(n)
     return order[n_validation:], order[:n_validation]

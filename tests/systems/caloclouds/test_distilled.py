@@ -21,6 +21,7 @@ from caloforge.systems.caloclouds.config import (
 from caloforge.systems.caloclouds.distilled import DistilledStage
 from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.seeds import Seeds
 
 RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=1e-3)
 CONFIG = CaloCloudsConfig(
@@ -73,7 +74,13 @@ def drawn(teacher: PointsStage, quantities: Quantities, solver: str) -> Tensor:
     latent = torch.randn(len(quantities["energy_inc"]), 3, generator=rng)
     context = teacher.context({**quantities, "latent": latent})
     n_points, options = quantities["n_points"], SamplingOptions(solver=solver)
-    found = teacher.draw(context, n_points, rng, options)
+    seeds = Seeds.of(5, range(len(n_points)))
+    noise = {
+        "z": seeds.normal_rows(n_points, 4),
+        "keys": seeds.as_tensor(),
+        "counts": n_points,
+    }
+    found = teacher.sampled(noise, context, options)
     assert teacher.features is not None
     return teacher.features(teacher.frame(found))
 
@@ -143,11 +150,11 @@ def test_the_points_stage_draws_with_it(
 
 
 def test_itself_it_draws_nothing(
-    stages: tuple[PointsStage, DistilledStage], quantities: Quantities, generator: torch.Generator
+    stages: tuple[PointsStage, DistilledStage], quantities: Quantities
 ) -> None:
     _, student = stages
     assert student.writes == ()
-    assert student.sample(quantities, {}, generator, SamplingOptions()) is quantities
+    assert student.decode({}, quantities, {}, SamplingOptions()) == {}
 
 
 @pytest.mark.parametrize(

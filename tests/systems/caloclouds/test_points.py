@@ -21,6 +21,7 @@ from caloforge.systems.caloclouds.config import (
 )
 from caloforge.systems.caloclouds.points import PointsStage, clouds, some_points
 from caloforge.systems.recipe import Recipe
+from caloforge.systems.seeds import Seeds
 
 RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=1e-3)
 SMALL = PointsConfig(RECIPE, EncoderConfig(latent=3, hidden=8, layers=1), hidden=(8, 16, 8))
@@ -85,7 +86,7 @@ def test_a_direction_is_seen_where_it_is_asked_for(
     ahead = {**conditioned, "direction": torch.tensor([0.0, 0.0, 1.0]).expand(n, 3)}
     aslant = {**conditioned, "direction": torch.tensor([0.6, 0.0, 0.8]).expand(n, 3)}
     drawn = [
-        stage.sample(given, {}, torch.Generator().manual_seed(1), SamplingOptions())["points"]
+        stage.sample(given, {}, Seeds.of(1, range(n)), SamplingOptions())["points"]
         for given in (ahead, aslant)
     ]
     assert not torch.allclose(*drawn)
@@ -193,15 +194,16 @@ def test_a_shower_without_points_has_a_latent_all_the_same(
 def drawn(
     stage: PointsStage, conditioned: Quantities, options: SamplingOptions | None = None
 ) -> Tensor:
-    rng, n_points = torch.Generator().manual_seed(5), conditioned["layer_counts"].sum(1).long()
-    return stage.draw(stage.context(conditioned), n_points, rng, options or SamplingOptions())
+    n_points = conditioned["layer_counts"].sum(1).long()
+    noise = stage.noise(conditioned, Seeds.of(5, range(len(n_points))))
+    return stage.sampled(noise, stage.context(conditioned), options or SamplingOptions())
 
 
 def test_as_many_points_are_drawn_as_the_counts_say(
     sample: PointShowers, conditioned: Quantities
 ) -> None:
     stage = stage_of(EDM, sample)
-    found = stage.sample(conditioned, {}, torch.Generator().manual_seed(5), SamplingOptions())
+    found = stage.sample(conditioned, {}, Seeds.of(5, range(len(sample))), SamplingOptions())
     assert found["n_points"].equal(conditioned["layer_counts"].sum(1).long())
     assert found["points"].shape == (int(found["n_points"].sum()), 4)
 

@@ -22,6 +22,7 @@ from caloforge.systems.caloclouds.totals import (
     RelativeTotals,
     Totals,
 )
+from caloforge.systems.seeds import Seeds
 
 EACH = pytest.mark.parametrize("name", ["plain", "relative", "layers"])
 WITHOUT = SamplingOptions(postprocess=False)
@@ -39,8 +40,8 @@ def stage_of(
 
 
 def draw(stage: ShowerStage, energies: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(5)
-    drawn = stage.sample({"energy_inc": energies}, {}, rng, options)
+    seeds = Seeds.of(5, range(len(energies)))
+    drawn = stage.sample({"energy_inc": energies}, {}, seeds, options)
     return drawn["layer_counts"], drawn["visible_energy"]
 
 
@@ -110,7 +111,7 @@ def test_noise_is_less_than_a_point(name: str, bundled_points: PointShowers) -> 
     stage = stage_of(name, bundled_points)
     q = ShowerQuantities(bundled_points, stage.learns).all()
     x = stage.batch(q, {}, torch.Generator().manual_seed(2))["x"]
-    stage.flow.sample = lambda n, context, rng: x  # type: ignore[method-assign]
+    stage.flow.decode = lambda z, context: x  # type: ignore[method-assign]
     counts, energy = draw(stage, q["energy_inc"], WITHOUT)
     # a sum of 30 single-precision numbers moves what was next to a whole number across it
     assert float((counts == q["layer_counts"]).float().mean()) > 0.99
@@ -161,8 +162,8 @@ def test_energies_of_layers_are_drawn_where_there_are_points(bundled_points: Poi
     assert stage.writes == ("layer_counts", "visible_energy", "layer_energies")
     q = ShowerQuantities(bundled_points, stage.learns).all()
     x = stage.batch(q, {}, torch.Generator().manual_seed(2))["x"]
-    stage.flow.sample = lambda n, context, rng: x  # type: ignore[method-assign]
-    drawn = stage.sample(q, {}, torch.Generator().manual_seed(5), WITHOUT)
+    stage.flow.decode = lambda z, context: x  # type: ignore[method-assign]
+    drawn = stage.sample(q, {}, Seeds.of(5, range(len(x))), WITHOUT)
     counts, energies = drawn["layer_counts"], drawn["layer_energies"]
     assert not energies[counts == 0].any()
     torch.testing.assert_close(energies.sum(1), drawn["visible_energy"])

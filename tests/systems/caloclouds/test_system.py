@@ -15,10 +15,10 @@ from torch import Tensor
 import caloforge as cf
 from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, build
-from caloforge.systems.arguments import batch_rng
 from caloforge.systems.caloclouds import CaloClouds
 from caloforge.systems.caloclouds.latent import LatentStage, depth
 from caloforge.systems.caloclouds.points import PointsStage
+from caloforge.systems.seeds import Seeds
 
 ENERGIES = np.array([2e4, 5e4, 9e4, 3e4], dtype=np.float32)
 
@@ -41,7 +41,7 @@ def bare(system: CaloClouds) -> CaloClouds:
 def quantities(system: CaloClouds, options: SamplingOptions | None = None) -> Quantities:
     """What the stages draw for `system.generate(ENERGIES, seed=1)`."""
     system.prepare("cpu")
-    return system.quantities(ENERGIES, rng=batch_rng(1, 0), options=options)
+    return system.quantities(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES))), options=options)
 
 
 def test_the_published_networks_have_their_sizes() -> None:
@@ -101,10 +101,10 @@ def test_without_postprocessing_points_are_as_they_were_drawn(
     seen = []
 
     def noted(*arguments: Any) -> Tensor:
-        seen.append(PointsStage.draw(bare.points, *arguments))
+        seen.append(PointsStage.sampled(bare.points, *arguments))
         return seen[0]
 
-    monkeypatch.setattr(bare.points, "draw", noted)
+    monkeypatch.setattr(bare.points, "sampled", noted)
     options = SamplingOptions(postprocess=False)
     drawn = quantities(bare, options)
     clouds = bare.showers(drawn, options)
@@ -115,11 +115,11 @@ def test_without_postprocessing_points_are_as_they_were_drawn(
 
 def test_no_point_lies_beyond_the_box(system: CaloClouds, monkeypatch: pytest.MonkeyPatch) -> None:
     def far(*arguments: Any) -> Tensor:
-        points = PointsStage.draw(system.points, *arguments)
+        points = PointsStage.sampled(system.points, *arguments)
         points[::7, :2] *= 1e6
         return points
 
-    monkeypatch.setattr(system.points, "draw", far)
+    monkeypatch.setattr(system.points, "sampled", far)
     options = SamplingOptions(postprocess=False)
     clouds = system.showers(quantities(system, options), options)
     assert np.abs(clouds.x).max() <= 200

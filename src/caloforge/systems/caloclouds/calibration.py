@@ -13,10 +13,11 @@ from torch import Tensor
 
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import PointShowers, Showers
-from caloforge.systems.arguments import SamplingOptions, batch_rng
+from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.caloclouds.config import CloudFit
+from caloforge.systems.seeds import Branch, Seeds
 
 __all__ = ["CloudCalibration", "Occupancy"]
 
@@ -59,12 +60,7 @@ class Occupancy:
             ValueError: if there are too few different showers for cubic polynomials.
         """
         for name, numbers in (("points of Geant4", n_data), ("hits of drawn showers", o_gen)):
-            if len(np.unique(numbers)) <= DEGREE:
-                raise ValueError(
-                    f"a cubic fit needs {DEGREE + 1} different numbers of {name}, got "
-                    f"{np.unique(numbers).tolist()}: train longer and with more showers, or set "
-                    "calibration to null"
-                )
+            _check_different(name, numbers)
         return cls(Polynomial.fit(n_data, o_data, DEGREE), Polynomial.fit(o_gen, n_gen, DEGREE))
 
     def correction(self, n_points: Tensor) -> Tensor:
@@ -99,12 +95,30 @@ class Occupancy:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Occupancy:
-        """Inverse of `state`."""
+        """Inverse of `state`.
+
+        Raises:
+            ValueError: for values that are no two cubic polynomials.
+        """
+        for name in ("p_data", "p_gen"):
+            low, high = state[name]["domain"]
+            if len(state[name]["coefficients"]) != DEGREE + 1 or not low < high:
+                raise ValueError(f"{name} is no cubic polynomial on a domain: {state[name]}")
         p_data, p_gen = (
             Polynomial(state[name]["coefficients"], state[name]["domain"])
             for name in ("p_data", "p_gen")
         )
         return cls(p_data, p_gen)
+
+
+def _check_different(name: str, numbers: Integers) -> None:
+    """Refuse numbers that no cubic polynomial can be fitted to."""
+    different = np.unique(numbers)
+    if len(different) <= DEGREE:
+        raise ValueError(
+            f"a cubic fit needs {DEGREE + 1} different numbers of {name}, got "
+            f"{different.tolist()}: train longer and with more showers, or set calibration=null"
+        )
 
 
 def _value(polynomial: Polynomial, x: Tensor) -> Tensor:
@@ -139,6 +153,22 @@ class CloudCalibration(Calibration):
         self.occupancy: Occupancy | None = None
         self.register_buffer("shift", torch.zeros(2), persistent=False)
 
+    def check(self, showers: Showers) -> None:
+        if self.config.geometry is not None:
+            cells = geometry_preset(self.config.geometry)
+            if cells.n_layers != showers.geometry.n_layers:
+                raise ValueError(
+                    f"the hits of {cells.name} cannot be counted, which has {cells.n_layers} layers"
+                    f" and the sample {showers.geometry.n_layers}: set calibration.geometry=null "
+                    "for the cells of the sample"
+                )
+        if self.config.showers <= DEGREE:
+            raise ValueError(
+                f"a cubic fit needs {DEGREE + 1} showers or more, got {self.config.showers}: set "
+                f"calibration.showers={DEGREE + 1} or more"
+            )
+        _check_different("points of Geant4", np.diff(showers.offset))
+
     def fit(
         self,
         system: System,
@@ -153,11 +183,13 @@ class CloudCalibration(Calibration):
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.config.showers]
         sample = showers[np.sort(chosen)]
         n_data = np.diff(system.training_sample(sample).offset)
+        seeds = Seeds.of(seed, np.arange(len(sample)), device, Branch.CLOUDS)
         done, wanted = 0, self.config.rounds * len(sample)
         for _ in range(self.config.rounds):
             drawn, n_gen = [], []
-            for number, like in enumerate(sample.batches(BATCH)):
-                clouds, n_points = _drawn(system, like, batch_rng(seed, number, device))
+            for start in range(0, len(sample), BATCH):
+                like = sample[start : start + BATCH]
+                clouds, n_points = _drawn(system, like, seeds[start : start + BATCH])
                 drawn.append(clouds)
                 n_gen.append(n_points)
                 done += len(like)
@@ -198,17 +230,16 @@ class CloudCalibration(Calibration):
         return {**self.occupancy.state(), "shift": self.shift.tolist()}
 
     def load_state(self, state: dict[str, Any]) -> None:
+        x, y = state["shift"]
         self.occupancy = Occupancy.from_state(state)
-        self.shift.copy_(torch.tensor(state["shift"]))
+        self.shift.copy_(torch.tensor([float(x), float(y)]))
         self.is_fitted = True
 
 
 @torch.inference_mode()
-def _drawn(
-    system: System, like: PointShowers, rng: torch.Generator
-) -> tuple[PointShowers, Integers]:
+def _drawn(system: System, like: PointShowers, seeds: Seeds) -> tuple[PointShowers, Integers]:
     """Clouds of such particles, and how many points or clusters the network drew for each."""
-    quantities = system.quantities(like.particles, rng=rng, device=rng.device)
+    quantities = system.quantities(like.particles, seeds=seeds)
     clouds = system.showers(quantities, SamplingOptions())
     assert isinstance(clouds, PointShowers)
     return clouds, quantities["layer_counts"].sum(1).round().long().cpu().numpy()

@@ -19,16 +19,17 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig, Distillation
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork, with_level
 from caloforge.systems.caloclouds.points import PointsStage, some_points
-from caloforge.systems.caloclouds.processes import LeveledNetwork, Sampler, spread
+from caloforge.systems.caloclouds.processes import FreshNoise, LeveledNetwork, Sampler, spread
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["DistilledStage"]
 
 JUMPS = (1, 2)
 
 
-class DistilledStage(Stage):
+class DistilledStage(Learned):
     """The consistency model of PointWise Net (arXiv:2303.01469, algorithm 2).
 
     It begins as a copy of PointWise Net, of which it learns to reach the end of every trajectory in
@@ -61,10 +62,10 @@ class DistilledStage(Stage):
         return {f"consistency-{n}": Sampler(n, partial(self._draw, n), self.network) for n in JUMPS}
 
     def _draw(
-        self, jumps: int, network: LeveledNetwork, noise: Tensor, rng: torch.Generator
+        self, jumps: int, network: LeveledNetwork, noise: Tensor, fresh: FreshNoise
     ) -> Tensor:
         student = Consistency(lambda x, level: network(x, level[:1]), self.levels, 1.0)
-        return student.sample(spread(noise, self.levels), jumps, rng=rng)
+        return student.sample(spread(noise, self.levels), jumps, fresh=fresh)
 
     @property
     def sequential_passes(self) -> int:
@@ -116,14 +117,10 @@ class DistilledStage(Stage):
         target = Consistency(followed, self.levels, 1.0)
         return consistency_loss(student, target, pairs)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return quantities
+        return {}
 
 
 def _target(name: str) -> str:

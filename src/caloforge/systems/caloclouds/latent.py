@@ -12,14 +12,15 @@ from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import LatentFlowConfig
 from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["LatentStage", "depth"]
 
 SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
 
 
-class LatentStage(Stage):
+class LatentStage(Learned):
     """What the encoder says of a shower, given its energy and number of points (section 3.2).
 
     Trained on draws of the trained encoder, while the paper trains both at the same time. What the
@@ -87,16 +88,14 @@ class LatentStage(Stage):
         """Negative log-likelihood a number of the latent space."""
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        latent = self.features.inverse(self.flow.sample(len(context), context, rng=rng))
-        return {**quantities, "latent": latent}
+        return {"latent": self.features.inverse(self.flow.decode(noise["z"], self.context(given)))}
 
 
 def depth(layer_counts: Tensor) -> Tensor:

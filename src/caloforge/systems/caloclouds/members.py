@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from caloforge.showers import ClusteredShowers
+from caloforge.systems.kept import KeepsRows
 
 __all__ = ["MemberLibrary"]
 
@@ -16,7 +17,7 @@ NEAR = 5  # clusters of less energy, and of more, that members are taken from
 LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is told from others
 
 
-class MemberLibrary(nn.Module):
+class MemberLibrary(KeepsRows):
     """Members of clusters of the training sample, for clusters that are drawn.
 
     A drawn cluster gets the members of a real one of nearly its energy, from its quarter of the
@@ -35,6 +36,7 @@ class MemberLibrary(nn.Module):
         members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).
     """
 
+    kept = ("radii", "depths", "key", "begins", "members")
     radii: Tensor
     depths: Tensor
     key: Tensor
@@ -44,7 +46,7 @@ class MemberLibrary(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        for name in ("radii", "depths", "key", "begins", "members"):
+        for name in self.kept:
             self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
 
     def fit(self, showers: ClusteredShowers, rng: torch.Generator) -> None:
@@ -88,12 +90,12 @@ class MemberLibrary(nn.Module):
         log_energy = energy.log().clamp(LOWEST, HIGHEST)
         return (radius * DEPTHS + depth) * (HIGHEST - LOWEST) + log_energy - LOWEST
 
-    def draw(self, points: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Members of drawn clusters.
 
         Args:
             points: x [mm], y [mm], layer and energy [MeV] of clusters, shape (n, 4).
-            rng: source of randomness.
+            uniform: numbers from 0 to below 1 that choose among similar clusters, shape (n,).
 
         Returns:
             The same of their members, shape (m, 4), those of one cluster behind those of the one
@@ -104,7 +106,7 @@ class MemberLibrary(nn.Module):
         of_class = key.div(HIGHEST - LOWEST, rounding_mode="floor") * (HIGHEST - LOWEST)
         begin = torch.searchsorted(self.key, of_class)
         end = torch.searchsorted(self.key, of_class + (HIGHEST - LOWEST))
-        away = torch.randint(-NEAR, NEAR, key.shape, generator=rng, device=key.device)
+        away = (uniform * 2 * NEAR).long().clamp_max(2 * NEAR - 1) - NEAR
         # a class that has no cluster takes those of the next one
         chosen = torch.searchsorted(self.key, key) + away
         chosen = torch.minimum(torch.maximum(chosen, begin), end - 1).clamp(0, len(self.key) - 1)
@@ -119,11 +121,24 @@ class MemberLibrary(nn.Module):
         return torch.cat([places, own[:, 2:3], energies], 1), sizes
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        # how many clusters there are, only the file knows
-        for name in dict(self.named_buffers()):
-            if (kept := state.get(prefix + name)) is not None:
-                setattr(self, name, torch.empty_like(kept, device=self.key.device))
         super()._load_from_state_dict(state, prefix, *args)
+        self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        """Refuse a library from which `draw` could not draw."""
+        n, rows = len(self.key), len(self.members)
+        shapes = [(RADII - 1,), (DEPTHS - 1,), (n,), (n + 1,), (rows, 3)]
+        found = [tuple(buffer.shape) for buffer in self.buffers()]
+        whole = not self.begins.dtype.is_floating_point
+        if found != shapes or not 0 < n <= self.size or not whole:
+            raise ValueError(
+                f"a library of up to {self.size} clusters has tensors of the shapes {shapes}, got "
+                f"{found}"
+            )
+        ends = (int(self.begins[0]), int(self.begins[-1]))
+        rises = bool((self.begins.diff() > 0).all() and (self.key.diff() >= 0).all())
+        if ends != (0, rows) or not rises:
+            raise ValueError(f"the {n} clusters of a library do not share its {rows} members")
 
 
 def _borders(values: Tensor, classes: int) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,14 +23,16 @@ from caloforge.systems.caloclouds.networks import POINT, PointNetwork
 from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.processes import Sampler, make_process
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise, Seeds
+from caloforge.systems.stage import Batch, Learned, Upstream
+from caloforge.upload import upload
 
 __all__ = ["PointsStage", "clouds", "some_points"]
 
 COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the network holds
 
 
-class PointsStage(Stage):
+class PointsStage(Learned):
     """Points that know of each other by what the encoder says (sections 3.1 and 3.2).
 
     Encoder and network are trained together (equation 3.7), with the mean over the points of each
@@ -221,65 +224,71 @@ class PointsStage(Stage):
             )
         return found
 
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """Of every point or cluster, and what says how to make more of it for its cloud.
+
+        That are the keys of the clouds and how many points each has, both in main memory.
+        """
+        counts = given["layer_counts"].sum(1).round().long().cpu()
+        return {
+            "z": seeds.normal_rows(counts, POINT),
+            "keys": seeds.as_tensor(),
+            "counts": counts,
+        }
+
     @torch.no_grad()
-    def draw(
-        self,
-        context: Tensor,
-        n_points: Tensor,
-        rng: torch.Generator,
-        options: SamplingOptions,
-    ) -> Tensor:
+    def sampled(self, noise: Noise, context: Tensor, options: SamplingOptions) -> Tensor:
         """Points in mm, layers and fractions of them, and MeV, shape (sum of n_points, 4).
 
-        They are drawn in pieces that keep to the memory budget, on a CPU of one cloud each.
+        They are made in pieces that keep to the memory budget, on a CPU of one cloud each.
 
         Args:
+            noise: as `noise` makes it.
             context: of each cloud, see `context`.
-            n_points: points of each cloud, shape (n,).
-            rng: source of randomness.
             options: what a user chooses at generation.
         """
         sampler, device = self.solver(options), context.device
         network = sampler.network or self.network
-        noise = torch.randn(int(n_points.sum()), POINT, generator=rng, device=device)
         at_once = max(1, options.memory_budget // (COPIES * 4 * max(self.config.hidden)))
+        counts = noise["counts"]
+        ends = np.cumsum([0, *counts.tolist()])
+        parts = []
         low = options.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
-            parts = [
-                sampler.draw(partial(network.at, context=own, cloud=cloud), x, rng)
-                for x, own, cloud in _pieces(noise, context, n_points, at_once)
-            ]
-        x = torch.cat(parts) if parts else noise
+            for some in _pieces(counts.tolist(), at_once if device.type != "cpu" else 1):
+                x = noise["z"][ends[some.start] : ends[some.stop]]
+                cloud = upload(clouds(counts[some]), device)
+                seen = partial(network.at, context=context[some], cloud=cloud)
+                seeds = Seeds.of_keys(noise["keys"][some], device)
+                parts.append(sampler.draw(seen, x, _fresh(seeds, counts[some])))
+        x = torch.cat(parts) if parts else noise["z"]
         return self.frame.inverse(x if self.features is None else self.features.inverse(x))
 
     @property
     def sequential_passes(self) -> int:
         return self.solver(SamplingOptions()).n_evaluations
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        counts, energy = quantities["layer_counts"], quantities["visible_energy"]
+        counts, energy = given["layer_counts"], given["visible_energy"]
         n_points = counts.sum(1).round().long()
-        points = self.draw(self.context(quantities), n_points, rng, options)
+        points = self.sampled(noise, self.context(given), options)
         if options.postprocess:
             shift = points.new_zeros(2) if self.calibration is None else self.calibration.shift
-            layers = quantities.get("layer_energies")
+            layers = given.get("layer_energies")
             points, n_points = calibrated(points, n_points, counts, energy, shift, layers)
         else:
             points = uncalibrated(points, self.frame.n_layers)
         if self.members is not None:
             cloud = clouds(n_points, len(points))
-            points, sizes = self.members.draw(points, rng)
+            seeds = Seeds.of_keys(noise["keys"], points.device).branch("members")
+            points, sizes = self.members.draw(points, seeds.uniform_rows(noise["counts"], 1)[:, 0])
             n_points = torch.zeros_like(n_points).index_add_(0, cloud, sizes)
         # few points are drawn outside the box, some of them beyond what is known of the cells
         place, others = points.split([2, 2], 1)
         place = place.clamp(-self.half_width, self.half_width)
-        return {**quantities, "points": torch.cat([place, others], 1), "n_points": n_points}
+        return {"points": torch.cat([place, others], 1), "n_points": n_points}
 
 
 def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
@@ -309,23 +318,27 @@ def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generato
     return points[first + torch.minimum((u * n_points).long(), n_points - 1)]
 
 
-def _pieces(
-    x: Tensor, context: Tensor, n_points: Tensor, most: int
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """So many points at most, the contexts of their clouds and which of them is whose.
+def _pieces(counts: Sequence[int], most: int) -> Iterator[slice]:
+    """Runs of clouds with so many points at most, or of one cloud that has more.
 
     On a CPU a piece is of one cloud, whose points all have the same gates: they go into the
     weights. An accelerator wants many points at once instead.
     """
-    cloud = clouds(n_points, len(x))
-    if x.device.type != "cpu":
-        for points, whose in zip(x.split(most), cloud.split(most), strict=True):
-            yield points, context, whose
-        return
-    own = context.split(1)
-    for number, of_cloud in enumerate(x.split(n_points.tolist())):
-        for points in of_cloud.split(most) if len(of_cloud) else ():
-            yield points, own[number], cloud.new_zeros(len(points))
+    start, held = 0, 0
+    for number, count in enumerate(counts):
+        if held and held + count > most:
+            yield slice(start, number)
+            held = 0
+        if not held:
+            start = number
+        held += count
+    if held:
+        yield slice(start, len(counts))
+
+
+def _fresh(seeds: Seeds, n_points: Tensor) -> Callable[[int], Tensor]:
+    """Normal numbers of the steps of a sampler, the same for a cloud in whatever piece it is."""
+    return lambda step: seeds.branch(step).normal_rows(n_points, POINT)
 
 
 def drawn(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:

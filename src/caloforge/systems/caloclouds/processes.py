@@ -30,6 +30,9 @@ __all__ = ["Chain", "Edm", "LeveledNetwork", "Process", "Sampler", "make_process
 LeveledNetwork = Callable[[Tensor, Tensor], Tensor]
 """F(x, level) of the shape of x, with the level of each cloud, shape (n,), or of all, (1,)."""
 
+FreshNoise = Callable[[int], Tensor]
+"""Standard normal numbers of the shape of the noise, others for each step."""
+
 METHODS = {"dpm": (multistep, 1), "euler": (euler, 1), "heun": (heun, 2)}  # evaluations a step
 
 
@@ -39,12 +42,12 @@ class Sampler:
 
     Args:
         n_evaluations: of the network, one after the other.
-        draw: data from the network, standard normal noise and a source of more of it.
+        draw: data from the network, standard normal noise and a source of more for each step.
         network: that was trained for it; None for the network of the process.
     """
 
     n_evaluations: int
-    draw: Callable[[LeveledNetwork, Tensor, torch.Generator], Tensor]
+    draw: Callable[[LeveledNetwork, Tensor, FreshNoise], Tensor]
     network: PointNetwork | None = None
 
 
@@ -113,8 +116,8 @@ class Chain(Process):
         if name != self.solvers:
             return None
 
-        def draw(network: LeveledNetwork, noise: Tensor, rng: torch.Generator) -> Tensor:
-            return self.chain.back(lambda x, beta: network(x, beta.reshape(1)), noise, rng=rng)
+        def draw(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
+            return self.chain.back(lambda x, beta: network(x, beta.reshape(1)), noise, fresh)
 
         return Sampler(self.chain.steps, draw)
 
@@ -152,7 +155,7 @@ class Edm(Process):
         method, order = METHODS[found[1]]
         steps = int(found[2])
 
-        def draw(network: LeveledNetwork, noise: Tensor, rng: torch.Generator) -> Tensor:
+        def draw(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
             denoiser = Preconditioned(lambda x, level: network(x, level[:1]), 1.0)
             return method(denoiser, spread(noise, self.levels), self.levels, steps)
 

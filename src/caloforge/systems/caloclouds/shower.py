@@ -16,7 +16,8 @@ from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import ShowerFlowConfig
 from caloforge.systems.caloclouds.totals import LayerTotals, PlainTotals, RelativeTotals, Totals
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["ShowerStage"]
 
@@ -28,7 +29,7 @@ TOTALS: dict[str, Callable[[int], Totals]] = {
 LARGEST = 2.0  # counts and energies that are drawn, in units of the training sample's
 
 
-class ShowerStage(Stage):
+class ShowerStage(Learned):
     """Points in each layer and visible energy, or energies, given the incident one (section 3.3).
 
     What is drawn is never more than twice what the training sample has at most. The counts of all
@@ -96,16 +97,15 @@ class ShowerStage(Stage):
         """Negative log-likelihood a number."""
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / self.totals.size
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        drawn = self.features.inverse(self.flow.sample(len(context), context, rng=rng))
-        totals = self.totals.inverse(drawn, self.energy_inc(quantities["energy_inc"]))
+        drawn = self.features.inverse(self.flow.decode(noise["z"], self.context(given)))
+        totals = self.totals.inverse(drawn, self.energy_inc(given["energy_inc"]))
         scaled = {name: values.clamp(0, LARGEST) for name, values in totals.items()}
         counts = scaled.pop("layer_counts")
         if not torch.isfinite(counts).all():  # now, as nobody can draw so many points
@@ -122,7 +122,7 @@ class ShowerStage(Stage):
         calibration = self.calibration
         if options.postprocess and calibration is not None and calibration.occupancy is not None:
             counts = calibration.occupancy.corrected(counts)
-        return {**quantities, "layer_counts": counts, **energies}
+        return {"layer_counts": counts, **energies}
 
 
 def _bijection(config: ShowerFlowConfig, features: int, context: int) -> Bijection:

@@ -18,6 +18,7 @@ from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.caloclouds.presets import HOMES, SIZES, preset
 from caloforge.systems.caloclouds.shower import ShowerStage
 from caloforge.systems.kinds import PointSystem
+from caloforge.systems.sample import check_showers
 
 __all__ = ["CaloClouds"]
 
@@ -28,6 +29,9 @@ class CaloClouds(PointSystem):
     Args:
         config: sizes and training of its networks.
         geometry: the layers, of any cells.
+
+    Raises:
+        ValueError: for settings that do not fit it or each other, such as a solver there is not.
     """
 
     name: ClassVar[str] = "caloclouds"
@@ -53,6 +57,7 @@ class CaloClouds(PointSystem):
             distilled = DistilledStage(config, self.points)
             self.stages["distilled"] = distilled
             self.points.trained_solvers = distilled.solvers
+        self.points.solver(SamplingOptions())
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> CaloCloudsConfig:
@@ -60,7 +65,7 @@ class CaloClouds(PointSystem):
 
     def training_sample(self, showers: Showers) -> Showers:
         """The same showers as clusters, where the configuration asks for them, see `clustered`."""
-        self.check_sample(showers)
+        check_showers(self, showers)
         assert isinstance(showers, PointShowers)
         clusters = self.config.clusters
         if clusters is None:

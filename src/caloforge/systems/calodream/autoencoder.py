@@ -20,7 +20,8 @@ from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Branch, Noise, batch_rng
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -30,7 +31,7 @@ __all__ = ["AutoencoderStage", "LeastHit"]
 COPIES = 4  # of the widest image that a pass through the network holds at once
 
 
-class AutoencoderStage(Stage):
+class AutoencoderStage(Learned):
     """All voxels, as shares of the energy of their layer, in a latent grid (section 3.3).
 
     In training it learns to give back what it is given; in sampling it decodes what was drawn in
@@ -42,7 +43,7 @@ class AutoencoderStage(Stage):
         conditions: those of all stages.
 
     Attributes:
-        latent_shape: channels and pixels of the latent grid.
+        grid_shape: channels and pixels of the latent grid.
         least_hit: what empties decoded voxels, None for nothing.
 
     Raises:
@@ -63,7 +64,7 @@ class AutoencoderStage(Stage):
         self.conditions = conditions
         self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "autoencoder")
         fine, coarse = config.channels
         blocks = (
             DownSampling(fine, config.kernel, config.stride, config.padding),
@@ -76,15 +77,19 @@ class AutoencoderStage(Stage):
             1 + conditions.n_layers,
             cyclic=cyclic,
         )
-        self.latent_shape = self.net.latent_shape
+        self.grid_shape = self.net.latent_shape
         self.image_size = 4 * geometry.n_voxels * fine  # in single precision [bytes]
 
     @property
     def sequential_passes(self) -> int:
         return 1
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        showers = ShowerQuantities(sample, ("showers",), budget=0)
+        self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
@@ -115,7 +120,7 @@ class AutoencoderStage(Stage):
         *,
         memory_budget: int = SamplingOptions.memory_budget,
     ) -> Tensor:
-        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *latent_shape).
+        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *grid_shape).
 
         Args:
             quantities: incident energies, layer energies and showers.
@@ -130,26 +135,21 @@ class AutoencoderStage(Stage):
         # all random numbers at once: what is drawn does not hang on the budget
         return _draw(mean, log_variance, rng)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        """Decode `latent` (equation 14): nothing is drawn."""
+        """Decode `latent` (equation 14), without noise."""
         at_once = self._at_once(options.memory_budget)
-        latents = quantities["latent"].split(at_once)
-        contexts = self.context(quantities).split(at_once)
+        latents = given["latent"].split(at_once)
+        contexts = self.context(given).split(at_once)
         pieces = zip(latents, contexts, strict=True)
         shares = torch.cat([self.net.decode(*piece) for piece in pieces]).sigmoid()
         shares = torch.where(shares < self.config.cut, 0.0, shares)
-        energies, which = quantities["layer_energies"], self.config.rescale
+        energies, which = given["layer_energies"], self.config.rescale
         showers = to_showers(shares, energies)
         if options.postprocess and self.least_hit is not None:
             showers = self.least_hit(showers)
-        showers = normalised(showers, energies, self.threshold, which, options)
-        return {**quantities, "showers": showers}
+        return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
     @torch.inference_mode()
     def reconstruct(
@@ -164,7 +164,7 @@ class AutoencoderStage(Stage):
         """
         chosen = options or SamplingOptions()
         latent = self.encode(quantities, rng, memory_budget=chosen.memory_budget)
-        return self.sample({**quantities, "latent": latent}, {}, rng, chosen)["showers"]
+        return self.decode({}, {**quantities, "latent": latent}, {}, chosen)["showers"]
 
     def _at_once(self, memory_budget: int) -> int:
         """Showers of which the temporaries keep to the budget."""
@@ -204,7 +204,7 @@ class LeastHit(Calibration):
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.n_showers]
         sample = ShowerQuantities(showers[np.sort(chosen)], stage.learns)
         known = {name: values.to(device) for name, values in sample.all().items()}
-        rng = torch.Generator(device).manual_seed(seed)
+        rng = batch_rng(seed, 0, device, branch=Branch.HITS)
         decoded = stage.reconstruct(known, rng, SamplingOptions(postprocess=False))
         n_hits = int((known["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
@@ -221,6 +221,8 @@ class LeastHit(Calibration):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.energy = float(state["energy"])
+        if not self.energy >= 0:
+            raise ValueError(f"expected a least energy of 0 or more [MeV], got {self.energy}")
         self.is_fitted = True
 
 

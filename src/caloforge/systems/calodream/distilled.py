@@ -21,14 +21,15 @@ from caloforge.systems.calodream.config import Distillation, ShapeNetwork
 from caloforge.systems.calodream.pixels import HitPixels
 from caloforge.systems.calodream.shape import ShapeNetwork3d, ShapeStage
 from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise
+from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["DistilledStage"]
 
 SPREAD_SHARE = 0.05  # of a step, in the moving average of the spread
 
 
-class DistilledStage(Stage):
+class DistilledStage(Learned):
     """The flow map of the shape network, learned from its own trajectories.
 
     It begins as a copy of the shape network that is told where a jump ends as well. In training the
@@ -138,11 +139,7 @@ class DistilledStage(Stage):
         if (end[:, 0] > 0).any():
             self.spread.lerp_(hit_spread(mean, end), SPREAD_SHARE)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return quantities
+        return {}

@@ -13,6 +13,7 @@ from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
 from caloforge.systems.calodream.config import EnergyNetwork
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Noise
 from caloforge.systems.solving import SolvedStage
 from caloforge.systems.stage import Batch, Upstream
 
@@ -80,16 +81,12 @@ class EnergyRatioStage(SolvedStage):
         """Flow-matching loss, the mean over layers (CaloDREAM, equation 8)."""
         return self.network.loss(batch["x"], batch["context"], rng=rng)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return (self.network.features,)
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        shape = (len(context), self.network.features)
-        noise = torch.randn(shape, generator=rng, device=context.device, dtype=context.dtype)
-        ratios = self.network.draw(self.solver(options), noise, context)
-        energies = self.conditions.layer_energies(ratios, quantities["energy_inc"])
-        return {**quantities, "layer_energies": energies}
+        ratios = self.network.draw(self.solver(options), noise["z"], self.context(given))
+        return {"layer_energies": self.conditions.layer_energies(ratios, given["energy_inc"])}

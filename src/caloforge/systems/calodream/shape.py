@@ -11,6 +11,7 @@ from caloforge.geometry import Geometry
 from caloforge.matching import matching_loss
 from caloforge.nets import ViT
 from caloforge.preprocessing import Standardise, Symmetry
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
@@ -18,6 +19,7 @@ from caloforge.systems.calodream.config import ShapeNetwork
 from caloforge.systems.calodream.pixels import Pixels, voxel_pixels
 from caloforge.systems.calodream.shares import normalised
 from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Noise, Seeds
 from caloforge.systems.solving import SolvedStage
 from caloforge.systems.stage import Batch, Upstream
 
@@ -82,6 +84,7 @@ class ShapeStage(SolvedStage):
 
     choice = "solver"
     settings = SETTINGS
+    symmetry: Symmetry
 
     def __init__(
         self,
@@ -108,6 +111,11 @@ class ShapeStage(SolvedStage):
     def passes(self, options: SamplingOptions) -> int:
         return self.solver(options).n_evaluations or 1
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        showers = ShowerQuantities(sample, ("showers",), budget=0)
+        self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
+
     def context(self, quantities: Quantities) -> Tensor:
         """Shape (n, 1 + L)."""
         return self.conditions.both(quantities)
@@ -116,15 +124,21 @@ class ShapeStage(SolvedStage):
         """Mean square error of the velocity (equation 8)."""
         return matching_loss(self.velocity, batch["x"], batch["context"], rng=rng)
 
-    def draw(
-        self, quantities: Quantities, rng: torch.Generator, options: SamplingOptions
-    ) -> Tensor:
-        """What the network draws, on its own scale, shape (n, *shape)."""
-        context = self.context(quantities)
-        noise = torch.randn(len(context), *self.shape, generator=rng, device=context.device)
-        device, low = noise.device.type, options.precision == "bf16"
-        with torch.autocast(device, torch.bfloat16, enabled=low):
-            return self.solver(options)(self.velocity, noise, context)
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.shape
+
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """The keys of what a solver asks for beside the start of trajectories."""
+        return {"keys": seeds.as_tensor()}
+
+    def solved(self, noise: Noise, given: Quantities, options: SamplingOptions) -> Tensor:
+        """What the network makes of the noise, on its own scale, shape (n, *shape)."""
+        context, start = self.context(given), noise["z"]
+        seeds = Seeds.of_keys(noise["keys"], start.device)
+        low = options.precision == "bf16"
+        with torch.autocast(start.device.type, torch.bfloat16, enabled=low):
+            return self.solver(options)(self.velocity, start, context, seeds.normal)
 
 
 class VoxelShapeStage(ShapeStage):
@@ -144,12 +158,11 @@ class VoxelShapeStage(ShapeStage):
         super().__init__(config, (voxels.channels, *geometry.shape), conditions, voxels)
         self.threshold = geometry.threshold
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
         self.voxels: Pixels = voxels
         self.pixels = voxels.transform
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
         # turned and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))
@@ -158,17 +171,12 @@ class VoxelShapeStage(ShapeStage):
         image = self.voxels.image(self.symmetry(quantities["showers"], rng))
         return {"x": image, "context": self.context(quantities)}
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        energies, which = quantities["layer_energies"], self.config.rescale
-        showers = self.voxels.showers(self.draw(quantities, rng, options), energies)
-        showers = normalised(showers, energies, self.threshold, which, options)
-        return {**quantities, "showers": showers}
+        energies, which = given["layer_energies"], self.config.rescale
+        showers = self.voxels.showers(self.solved(noise, given, options), energies)
+        return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
 
 class LatentShapeStage(ShapeStage):
@@ -195,11 +203,10 @@ class LatentShapeStage(ShapeStage):
     ) -> None:
         super().__init__(config, shape, conditions)
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
         self.pixels = Standardise(self.shape)
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q["showers"].sum(1) for q in sample.batches())
         self.conditions.fit(sample)
         self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
 
@@ -215,11 +222,7 @@ class LatentShapeStage(ShapeStage):
         x = self.pixels(self._pixels(quantities, upstream, rng))
         return {"x": x, "context": self.context(quantities)}
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return {**quantities, "latent": self.pixels.inverse(self.draw(quantities, rng, options))}
+        return {"latent": self.pixels.inverse(self.solved(noise, given, options))}

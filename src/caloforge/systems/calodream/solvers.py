@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from caloforge.matching import (
@@ -19,16 +18,16 @@ from caloforge.matching import (
     train_bespoke,
 )
 from caloforge.showers import Showers
-from caloforge.systems.arguments import batch_rng, incident_particles
+from caloforge.systems.arguments import incident_particles
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.config import BespokeFit
 from caloforge.systems.calodream.shape import ShapeStage
+from caloforge.systems.seeds import Branch, Seeds
 
 __all__ = ["BespokeSolvers", "followed", "shape_stage"]
 
 CURVE_POINTS = 50  # of a training curve that are kept
-BRANCH = 1  # of the random numbers, so that no shower is drawn from the noise that was trained on
 
 
 class BespokeSolvers(Calibration):
@@ -137,9 +136,9 @@ class BespokeSolvers(Calibration):
                 f"expected the solvers {', '.join(self.config)}, got {', '.join(state)}"
             )
         for name, values in state.items():
+            if len(values["a"]) != self.config[name].steps:
+                raise ValueError(f"{name} has {len(values['a'])} steps")
             solver = NonStationary.from_state(values)
-            if solver.n_evaluations != self.config[name].steps:
-                raise ValueError(f"{name} has {solver.n_evaluations} steps")
             self.solvers[name] = solver
             self.curves[name] = tuple(CurvePoint(*point) for point in values["curve"])
         self.is_fitted = True
@@ -180,16 +179,16 @@ def followed(
     system.prepare(device)
     energies = np.resize(incident_particles(energy_inc).energy, fit.showers)
     starts = range(0, len(energies), fit.batch_size)
+    seeds = Seeds.of(seed, np.arange(len(energies)), device, Branch.SOLVERS)
 
     def batches() -> Iterator[Batch]:
-        for number, start in enumerate(starts):
-            rng = batch_rng(seed, number, device, branch=BRANCH)
-            part = energies[start : start + fit.batch_size]
-            quantities = system.quantities(part, rng=rng, device=device, before="shape")
-            noise = torch.randn(len(part), *shape.shape, generator=rng, device=device)
-            yield noise, shape.context(quantities)
+        for start in starts:
+            part = slice(start, start + fit.batch_size)
+            quantities = system.quantities(energies[part], seeds=seeds[part], before="shape")
+            z = seeds[part].branch("shape").normal(*shape.latent_shape)
+            yield z, shape.context(quantities)
             if progress is not None:
-                progress(len(part))
+                progress(len(z))
 
     return follow(shape.velocity, batches(), steps=fit.reference_steps)
 

@@ -22,6 +22,7 @@ from caloforge.systems.calodream.solvers import BespokeSolvers
 from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.quantities import Quantities
 from caloforge.systems.rescaling import Rescaled
+from caloforge.systems.solving import SolvedStage
 from caloforge.systems.spectrum import SpectrumMap
 
 __all__ = ["CaloDREAM"]
@@ -33,6 +34,9 @@ class CaloDREAM(VoxelSystem):
     Args:
         config: sizes and training of its networks.
         geometry: a regular geometry that the patches divide.
+
+    Raises:
+        ValueError: for settings that do not fit it or each other, such as a solver there is not.
     """
 
     name: ClassVar[str] = "calodream"
@@ -55,7 +59,7 @@ class CaloDREAM(VoxelSystem):
             autoencoder = AutoencoderStage(config.autoencoder, geometry, conditions)
             if autoencoder.least_hit is not None:
                 self.calibrations["hits"] = autoencoder.least_hit
-            latent = autoencoder.latent_shape
+            latent = autoencoder.grid_shape
             shape = LatentShapeStage(config.shape, latent, geometry, conditions)
             self.stages |= {"shape": shape, "autoencoder": autoencoder}
         solvers: list[dict[str, Any]] = []
@@ -68,6 +72,10 @@ class CaloDREAM(VoxelSystem):
             self.stages["distilled"] = distilled
             solvers.append(distilled.solvers)
         shape.trained_solvers = ChainMap(*solvers)
+        fitted = {fit.name for fit in config.solvers}  # which are there once all is trained
+        for stage in (self.stages["energies"], shape):
+            if isinstance(stage, SolvedStage) and stage.default_solver not in fitted:
+                stage.solver(SamplingOptions())
         if config.spectrum is not None:
             self.calibrations["spectrum"] = SpectrumMap(config.spectrum, geometry.threshold)
 

@@ -20,11 +20,13 @@ from caloforge.preprocessing import (
     add_uniform,
     fill_zeros,
 )
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.units import GeV
 
 __all__ = ["LayerStage", "incident_condition"]
@@ -43,7 +45,7 @@ def _neighbour(layer: int, n_layers: int) -> tuple[str, ...]:
     return () if layer == middle else (layer_name(layer + (1 if layer < middle else -1)),)
 
 
-class LayerStage(Stage):
+class LayerStage(Learned):
     """Voxel energies of one layer (Convolutional L2LFlows, section 3.2).
 
     Conditioned on the incident energy, the energy of the layer and the voxels of up to five layers
@@ -71,7 +73,7 @@ class LayerStage(Stage):
         self.recipe = replace(config.recipe, epochs=first) if first else config.recipe
         self.threshold = geometry.threshold
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "layers")
         self.own = layer_name(layer)
         self.reads = ("energy_inc", "layer_energies", *self.previous)
         self.writes = (self.own,)
@@ -90,8 +92,12 @@ class LayerStage(Stage):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        layers = ShowerQuantities(sample, (self.own,), budget=0)
+        self.symmetry.check(q[self.own] for q in layers.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q[self.own] for q in sample.batches())
         self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))
@@ -152,7 +158,7 @@ class LayerStage(Stage):
     def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
         return {**quantities, self.own: self._noised(quantities[self.own], rng)}
 
-    def noise(self) -> FillNoise:
+    def entry_noise(self) -> FillNoise:
         config = self.config
         return FillNoise(config.fill_median, config.fill_decades, config.noise_width)
 
@@ -168,7 +174,7 @@ class LayerStage(Stage):
         x = self.voxels(exact).to(own.dtype)[:, None]
         density = self.flow.log_prob(x, self.context(quantities))
         slope = self.voxels.log_slope(exact)
-        slope = torch.where(is_own, slope, slope - self.noise().log_prob(exact))
+        slope = torch.where(is_own, slope, slope - self.entry_noise().log_prob(exact))
         return density.double() + slope.sum((1, 2))
 
     def _pad(self, layers: Tensor) -> Tensor:
@@ -186,13 +192,12 @@ class LayerStage(Stage):
         n_voxels = batch["x"][0].numel()
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / n_voxels
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        x = self.flow.sample(len(context), context, rng=rng)[:, 0]
-        return {**quantities, self.own: self.voxels.inverse(self._cut(x))}
+        x = self.flow.decode(noise["z"], self.context(given))[:, 0]
+        return {self.own: self.voxels.inverse(self._cut(x))}

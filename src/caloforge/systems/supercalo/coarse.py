@@ -15,10 +15,12 @@ from caloforge.preprocessing import (
     Symmetry,
     add_uniform,
 )
+from caloforge.showers import Showers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.systems.supercalo.config import CoarseFlow, UpsampleFlow
 from caloforge.units import MeV
 
@@ -44,7 +46,7 @@ def blocks(config: CoarseFlow | UpsampleFlow, features: int, context: int) -> Bi
     )
 
 
-class CoarseStage(Stage):
+class CoarseStage(Learned):
     """FLOW-2: energies of the coarse voxels (SuperCalo, section IV).
 
     Conditioned on the incident energy and the energies of the coarse layers.
@@ -64,7 +66,7 @@ class CoarseStage(Stage):
         self.coarsening = Coarsening(geometry, factors)
         self.shape = self.coarsening.shape
         cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection)
+        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "coarse")
         self.threshold = geometry.threshold
         self.own = coarse_name(factors)
         self.reads = ("energy_inc", "layer_energies")
@@ -82,8 +84,12 @@ class CoarseStage(Stage):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
+    def check(self, sample: Showers) -> None:
+        super().check(sample)
+        coarse = ShowerQuantities(sample, (self.own,), budget=0)
+        self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in coarse.batches())
+
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in sample.batches())
         self.voxels.fit(lambda: (q[self.own] + self.config.noise_width for q in sample.batches()))
 
     def layers(self, quantities: Quantities) -> Tensor:
@@ -112,18 +118,17 @@ class CoarseStage(Stage):
         """Negative log-likelihood a coarse voxel."""
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / batch["x"].shape[1]
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        return self.flow.latent_shape
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        context = self.context(quantities)
-        voxels = self.voxels.inverse(self.flow.sample(len(context), context, rng=rng))
+        voxels = self.voxels.inverse(self.flow.decode(noise["z"], self.context(given)))
         voxels = torch.where(voxels < self.threshold, 0.0, voxels)
         if options.postprocess and self.config.rescale != "none":
             layers = voxels.reshape(-1, *self.shape)
-            layers = rescale(layers, self.layers(quantities), self.threshold, self.config.rescale)
+            layers = rescale(layers, self.layers(given), self.threshold, self.config.rescale)
             voxels = layers.flatten(1)
-        return {**quantities, self.own: voxels}
+        return {self.own: voxels}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from caloforge.flows import BernoulliMADE, Flow
 from caloforge.preprocessing import Logit, add_uniform, break_sticks, join_sticks
+from caloforge.systems.seeds import Noise, Seeds
 from caloforge.systems.stage import Batch
 from caloforge.systems.supercalo.coarse import blocks
 from caloforge.systems.supercalo.config import UpsampleFlow
@@ -34,8 +35,13 @@ class Shares(nn.Module, ABC):
         """Negative log-likelihood a fine voxel, averaged over the coarse voxels."""
 
     @abstractmethod
-    def draw_latent(self, n: int, rng: torch.Generator) -> Tensor:
-        """The random numbers of n coarse voxels, shape (n, latent)."""
+    def draw(self, counts: Tensor, seeds: Seeds) -> Noise:
+        """What sampling needs: "latent", shape (sum of counts, latent), and "added" if `noise` is.
+
+        Args:
+            counts: coarse voxels that hold energy, of each shower, shape (n,).
+            seeds: of the showers.
+        """
 
     @abstractmethod
     def decode(self, latent: Tensor, context: Tensor) -> Tensor:
@@ -74,8 +80,12 @@ class RelativeShares(Shares):
     def loss(self, batch: Batch) -> Tensor:
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / self.n_fine
 
-    def draw_latent(self, n: int, rng: torch.Generator) -> Tensor:
-        return self.flow.draw_latent(n, rng=rng)
+    def draw(self, counts: Tensor, seeds: Seeds) -> Noise:
+        uniform = seeds.branch("added").uniform_rows(counts, self.n_fine)
+        return {
+            "latent": seeds.normal_rows(counts, *self.flow.latent_shape),
+            "added": self.noise_width * uniform,
+        }
 
     def decode(self, latent: Tensor, context: Tensor) -> Tensor:
         return self.logit.inverse(self.flow.decode(latent, context)).clamp_min(0)
@@ -115,10 +125,10 @@ class HitShares(Shares):
         density = self.flow.log_prob(batch["x"], torch.cat([context, hits], 1))
         return -(density + self.hits.log_prob(hits, context)).mean() / self.n_fine
 
-    def draw_latent(self, n: int, rng: torch.Generator) -> Tensor:
-        normal = self.flow.draw_latent(n, rng=rng)
-        uniform = torch.rand(n, self.n_fine, generator=rng, device=normal.device)
-        return torch.cat([normal, uniform], 1)
+    def draw(self, counts: Tensor, seeds: Seeds) -> Noise:
+        normal = seeds.normal_rows(counts, *self.flow.latent_shape)
+        uniform = seeds.branch("hits").uniform_rows(counts, self.n_fine)
+        return {"latent": torch.cat([normal, uniform], 1)}
 
     def decode(self, latent: Tensor, context: Tensor) -> Tensor:
         normal, uniform = latent.split([self.n_fine - 1, self.n_fine], 1)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import Showers
-from caloforge.systems.arguments import SamplingOptions, batch_rng
+from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.energies import EnergyStage
 from caloforge.systems.kinds import VoxelSystem
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
+from caloforge.systems.seeds import Branch, Seeds
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
 from caloforge.systems.supercalo.presets import HOMES, SIZES, preset
@@ -67,8 +69,8 @@ class SuperCalo(VoxelSystem):
         Args:
             coarse: batches of showers in the coarse voxels, `system.coarsening.geometry`, or of
                 showers in the fine ones, which are made coarse first.
-            seed: every batch draws from its own generator, derived from the seed and its number.
-            first: number of the first batch.
+            seed: every shower has a generator of its own, made of the seed and its number.
+            first: number of the first shower.
             device: where to compute.
             options: what a user chooses at generation.
 
@@ -77,11 +79,12 @@ class SuperCalo(VoxelSystem):
                 the fine layers that the flow is conditioned on.
         """
         self.prepare(device)
-        for number, showers in enumerate(coarse, first):
-            # another branch than that of a generator that drew the coarse showers with this seed
-            rng = batch_rng(seed, number, device, branch=1)
+        for showers in coarse:
+            numbers = np.arange(first, first + len(showers))
+            seeds = Seeds.of(seed, numbers, device, Branch.UPSAMPLING)
+            first += len(showers)
             given = self._known(showers)
-            yield self.draw(showers.particles, rng=rng, device=device, options=options, given=given)
+            yield self.draw(showers.particles, seeds=seeds, options=options, given=given)
 
     def _known(self, showers: Showers) -> Quantities:
         """What showers in fine or in coarse voxels say of themselves."""

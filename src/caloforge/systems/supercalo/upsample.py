@@ -10,7 +10,8 @@ from caloforge.preprocessing import Chain, Logit, ScaleByMax
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
-from caloforge.systems.stage import Batch, Stage, Upstream
+from caloforge.systems.seeds import Noise, Seeds
+from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.systems.supercalo.coarse import incident_condition
 from caloforge.systems.supercalo.config import UpsampleFlow
 from caloforge.systems.supercalo.shares import HitShares, RelativeShares
@@ -24,7 +25,7 @@ SHARES: dict[str, type[RelativeShares | HitShares]] = {
 }
 
 
-class UpsampleStage(Stage):
+class UpsampleStage(Learned):
     """Fine voxels of every coarse voxel that holds energy (SuperCalo, section III).
 
     All coarse voxels of all showers are drawn alike and independently (equation 2).
@@ -120,7 +121,8 @@ class UpsampleStage(Stage):
         coarse = quantities[self.own]
         if noise is None:
             return {**quantities, "noised": coarse}
-        noised = coarse.index_put(self._hit(quantities), noise.sum(1), accumulate=True)
+        added = noise.sum(1).to(coarse)
+        noised = coarse.index_put(self._hit(quantities), added, accumulate=True)
         return {**quantities, "noised": noised}
 
     def _with_hit(self, quantities: Quantities) -> Quantities:
@@ -136,29 +138,27 @@ class UpsampleStage(Stage):
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         return self.shares.loss(batch)
 
-    def sample(
-        self,
-        quantities: Quantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        options: SamplingOptions,
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """Of every coarse voxel that holds energy, in the order of shower and voxel."""
+        return self.shares.draw((given[self.own] != 0).sum(1).cpu(), seeds)
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        coarse, known = quantities[self.own], self._with_hit(quantities)
+        coarse, known = given[self.own], self._with_hit(given)
         shower, voxel = self._hit(known)
-        seen = self._noised(known, self.shares.noise(len(voxel), coarse, rng))
-        shares = self._decode(self.context(seen), rng, options)
+        seen = self._noised(known, noise.get("added"))
+        shares = self._decode(noise["latent"], self.context(seen), options)
         energies = shares * seen["noised"][shower, voxel][:, None]
         if options.postprocess and self.config.rescale != "none":
             wanted = coarse[shower, voxel][:, None]
             energies = rescale(energies[:, None], wanted, self.threshold, self.config.rescale)[:, 0]
         showers = coarse.new_zeros(len(coarse), self.fine_index.numel())
         showers[shower[:, None], self.fine_index[voxel]] = energies
-        return {**quantities, "showers": showers.reshape(-1, *self.shape)}
+        return {"showers": showers.reshape(-1, *self.shape)}
 
-    def _decode(self, context: Tensor, rng: torch.Generator, options: SamplingOptions) -> Tensor:
+    def _decode(self, latent: Tensor, context: Tensor, options: SamplingOptions) -> Tensor:
         """Shares of the fine voxels, shape (hits, n_fine), within the memory budget."""
-        # all random numbers at once: what is drawn does not hang on the budget
-        latent = self.shares.draw_latent(len(context), rng)
         parameters = self.coarsening.n_fine * (3 * self.config.bins + 1)
         size = COPIES * (parameters + context.shape[1] + self.config.hidden) * latent.element_size()
         at_once = max(1, options.memory_budget // size)

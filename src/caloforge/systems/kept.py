@@ -1,0 +1,27 @@
+"""Buffers that are as long as the training sample made them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+__all__ = ["KeepsRows"]
+
+
+class KeepsRows(nn.Module):
+    """A module with buffers of which only the file knows how many rows they have.
+
+    Attributes:
+        kept: names of these buffers.
+    """
+
+    kept: ClassVar[tuple[str, ...]] = ()
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.kept:
+            if (rows := state.get(prefix + name)) is not None:
+                device = self.get_buffer(name).device
+                setattr(self, name, torch.empty_like(rows, device=device))
+        super()._load_from_state_dict(state, prefix, *args)

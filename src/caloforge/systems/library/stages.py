@@ -1,0 +1,165 @@
+"""Banks of training showers, of which one of a similar particle is taken for each new one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from caloforge.geometry import Geometry, voxel_images
+from caloforge.preprocessing import check_centred
+from caloforge.showers import Showers, entries_of
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.kept import KeepsRows
+from caloforge.systems.library.config import LibraryConfig
+from caloforge.systems.quantities import Quantities, ShowerQuantities
+from caloforge.systems.seeds import Noise, Seeds
+from caloforge.systems.stage import Stage, Upstream
+from caloforge.upload import upload
+
+__all__ = ["PointBankStage", "VoxelBankStage"]
+
+STRAIGHT = 1e-6  # sine of the angle to the axis below which no azimuth is preferred
+
+
+class BankStage(KeepsRows, Stage, ABC):
+    """The showers of the training sample, of which one stands for that of each new particle.
+
+    Of the nearest training showers in log(E_inc), and in direction, one is sampled; its energies
+    are scaled by the ratio of the incident ones.
+
+    Args:
+        config: of the library.
+        geometry: the voxels, or the layers of the points.
+    """
+
+    learns = ("energy_inc",)
+    columns: tuple[str, ...]
+
+    def __init__(self, config: LibraryConfig, geometry: Geometry) -> None:
+        super().__init__()
+        self.config, self.geometry = config, geometry
+        for name in self.kept:
+            self.register_buffer(name, torch.zeros(0))
+
+    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        for name in (*self.reads, "offset", *self.columns):
+            values = getattr(sample.showers, name)
+            exact = (
+                values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64)
+            )
+            setattr(self, name, torch.from_numpy(exact).to(rng.device))
+
+    @property
+    def kept(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of what is kept of the training showers."""
+        return (*self.reads, "offset", *self.columns)
+
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """Of the choice among neighbours, of a rotation and of a mirror, shape (n, 3)."""
+        return {"u": seeds.uniform(3)}
+
+    def prepare(self) -> None:
+        super().prepare()
+        kept = {name: self.get_buffer(name).cpu().numpy() for name in self.kept}
+        self._prepared = kept, cKDTree(self._place(kept))
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        if not self.is_prepared:
+            self.prepare()
+        kept, tree = self._prepared
+        u = noise["u"].cpu().numpy()
+        particles = {name: given[name].cpu().numpy() for name in self.reads}
+        k = min(self.config.neighbours, tree.n)
+        _, near = tree.query(self._place(particles), k=range(1, k + 1))
+        number = near[np.arange(len(u)), (u[:, 0] * k).astype(int).clip(max=k - 1)]
+        offset, entries = entries_of(kept["offset"], number)
+        rows = {name: kept[name][entries] for name in self.columns}
+        event = np.repeat(np.arange(len(number)), np.diff(offset))
+        if self.config.rescale:
+            ratio = particles["energy_inc"] / kept["energy_inc"][number]
+            rows["energy"] = rows["energy"] * ratio[event]
+        directions = {name: (kept[name][number], particles[name]) for name in self.reads[1:]}
+        made = self.image(rows, event, offset, u[:, 1:], directions)
+        return {name: upload(torch.from_numpy(v), noise["u"].device) for name, v in made.items()}
+
+    def _place(self, particles: dict[str, Any]) -> NDArray[np.float64]:
+        """Where particles lie among each other: log(E_inc) and the weighted angle to the axis."""
+        columns = [np.log(particles["energy_inc"])]
+        if "direction" in self.reads:
+            angle = np.arccos(particles["direction"][:, 2].clip(-1, 1))
+            columns.append(self.config.angle_weight * angle)
+        return np.stack(columns, 1)
+
+    @abstractmethod
+    def image(
+        self,
+        rows: dict[str, NDArray[Any]],
+        event: NDArray[np.int64],
+        offset: NDArray[np.int64],
+        u: NDArray[np.float32],
+        directions: dict[str, tuple[NDArray[Any], NDArray[Any]]],
+    ) -> dict[str, NDArray[Any]]:
+        """What the stage writes: an image of the chosen showers under a symmetry.
+
+        Args:
+            rows: the columns of their entries.
+            event: the shower of each entry.
+            offset: where the entries of each shower begin.
+            u: numbers from 0 to 1 that choose the symmetry, shape (n, 2).
+            directions: those of the chosen showers and those wanted, where there are some.
+        """
+
+
+class VoxelBankStage(BankStage):
+    """Showers in voxels, mapped by a random symmetry of the geometry."""
+
+    reads = ("energy_inc",)
+    writes = ("showers",)
+    columns = ("index", "energy")
+
+    def check(self, sample: Showers) -> None:
+        """Refuse showers with a preferred side where they would be rotated and mirrored."""
+        super().check(sample)
+        if self.config.images and self.geometry.is_regular:
+            layers = ShowerQuantities(sample, ("showers",), budget=0)
+            cyclic = self.geometry.cyclic_axis is not None
+            summed = (q["showers"].sum(1) for q in layers.batches())
+            check_centred(summed, cyclic=cyclic, settings=["images"])
+
+    def image(self, rows: Any, event: Any, offset: Any, u: Any, directions: Any) -> dict[str, Any]:
+        voxel = rows["index"]
+        if self.config.images:
+            images = voxel_images(self.geometry)
+            element = (u[:, 0] * len(images)).astype(int).clip(max=len(images) - 1)
+            voxel = images[element[event], voxel]
+        dense = np.zeros((len(u), self.geometry.n_voxels), np.float32)
+        dense[event, voxel] = rows["energy"]
+        return {"showers": dense}
+
+
+class PointBankStage(BankStage):
+    """Showers of points, rotated about the axis and mirrored at the plane of their direction.
+
+    Along the axis any rotation is as good; inclined showers are rotated onto the new azimuth.
+    """
+
+    reads = ("energy_inc", "direction")
+    writes = ("n_points", "points")
+    columns = ("x", "y", "layer", "energy")
+
+    def image(self, rows: Any, event: Any, offset: Any, u: Any, directions: Any) -> dict[str, Any]:
+        before, wanted = (np.arctan2(d[:, 1], d[:, 0]) for d in directions["direction"])
+        along = np.hypot(*directions["direction"][1].T[:2]) < STRAIGHT
+        turned = np.where(along & self.config.images, 2 * np.pi * u[:, 0], wanted)
+        mirror = np.where(self.config.images & (u[:, 1] < 0.5), -1.0, 1.0)
+        r, phi = np.hypot(rows["x"], rows["y"]), np.arctan2(rows["y"], rows["x"])
+        phi = mirror[event] * (phi - before[event]) + turned[event]
+        columns = [r * np.cos(phi), r * np.sin(phi), rows["layer"], rows["energy"]]
+        return {"n_points": np.diff(offset), "points": np.stack(columns, 1).astype(np.float32)}

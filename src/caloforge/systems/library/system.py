@@ -1,0 +1,50 @@
+"""A shower library: no parameters, no recipe, and as good as the showers that it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from caloforge.geometry import Geometry
+from caloforge.showers import PointShowers, Showers, VoxelShowers
+from caloforge.systems.arguments import SamplingOptions
+from caloforge.systems.base import System
+from caloforge.systems.kinds import point_showers, voxel_showers
+from caloforge.systems.library.config import PRESETS, LibraryConfig
+from caloforge.systems.library.stages import PointBankStage, VoxelBankStage
+from caloforge.systems.quantities import Quantities
+from caloforge.systems.sizes import check_preset
+
+__all__ = ["Library"]
+
+
+class Library(System):
+    """Whole training showers of similar particles, rotated, mirrored and rescaled.
+
+    A library of N showers has N showers: it knows no others, however many it is asked for.
+
+    Args:
+        config: how a shower is chosen.
+        geometry: the voxels, or the layers of the points.
+    """
+
+    name: ClassVar[str] = "library"
+    Config: ClassVar[type[Any]] = LibraryConfig
+    sizes: ClassVar[tuple[str, ...]] = tuple(PRESETS)
+    homes: ClassVar[Mapping[str, str]] = {}
+
+    def __init__(self, config: LibraryConfig, geometry: Geometry) -> None:
+        super().__init__(config, geometry)
+        self.kind = PointShowers if config.points else VoxelShowers
+        stage = PointBankStage if config.points else VoxelBankStage
+        self.stages["bank"] = stage(config, geometry)
+
+    @classmethod
+    def preset(cls, size: str, geometry: Geometry) -> LibraryConfig:
+        check_preset("library", size, geometry, sizes=cls.sizes, homes={}, regular=False)
+        return PRESETS[size]
+
+    def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
+        if self.config.points:
+            return point_showers(quantities, self.geometry)
+        return voxel_showers(quantities, quantities["showers"], self.geometry)

@@ -1,0 +1,82 @@
+"""What a system refuses to learn from, before the first of its stages is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from caloforge.showers import PointShowers, Showers
+from caloforge.systems.usual import PARALLEL, UsualParticle
+
+if TYPE_CHECKING:
+    from caloforge.systems.base import System
+    from caloforge.systems.calibration import Calibration
+    from caloforge.systems.stage import Stage
+
+__all__ = ["check_sample", "check_showers"]
+
+FEWEST = 2  # showers with energy
+
+
+def check_showers(system: System, showers: Showers) -> None:
+    """Refuse showers that a system cannot learn from, whatever its stages are.
+
+    Raises:
+        ValueError: for showers of another kind or geometry, without energy, or of directions that
+            the system reads nothing of.
+    """
+    if not isinstance(showers, system.kind):
+        points, voxels = "point clouds", "showers in voxels"
+        is_cloud = isinstance(showers, PointShowers)
+        fitting, given = (voxels, points) if is_cloud else (points, voxels)
+        raise ValueError(f"{system.name} learns from {fitting}, got {given}: train another system")
+    if showers.geometry != system.geometry:
+        raise ValueError(
+            f"the showers are of {showers.geometry.name}, the system is built for "
+            f"{system.geometry.name}: build it with geometry=showers.geometry"
+        )
+    n_filled = int((showers.total_energy() > 0).sum())
+    if n_filled < FEWEST:
+        raise ValueError(
+            f"{n_filled} of {len(showers)} training showers hold energy, expected {FEWEST} or "
+            "more: is it the right file?"
+        )
+    _check_direction(system, showers)
+
+
+def check_sample(system: System, showers: Showers, stages: Iterable[str]) -> None:
+    """Refuse a training sample that a stage, or what is fitted after training, cannot learn from.
+
+    Args:
+        system: the system.
+        showers: what `check_showers` takes.
+        stages: names of those that are to be trained; what is fitted after training is always
+            asked.
+
+    Raises:
+        ValueError: saying what each of them refuses.
+    """
+    refused: dict[type[Any], str] = {}  # stages of one kind say the same, each of its layer
+    parts: list[Stage | Calibration] = [system.stages[name] for name in stages]
+    for part in (*parts, *system.calibrations.values()):
+        try:
+            part.check(showers)
+        except ValueError as error:
+            refused.setdefault(type(part), str(error))
+    if refused:
+        raise ValueError("; ".join(dict.fromkeys(refused.values())))
+
+
+def _check_direction(system: System, showers: Showers) -> None:
+    """Refuse particles of several directions, and clouds of inclined ones, that no stage reads."""
+    if system.is_directed:
+        return
+    of_points = isinstance(showers, PointShowers)
+    usual = UsualParticle() if of_points else UsualParticle.of(showers.particles)
+    others = usual.angles_to(showers.particles) > PARALLEL
+    if others.any():
+        remedy = "set directed=true" if of_points else "choose showers of one direction"
+        raise ValueError(
+            f"{int(others.sum())} of {len(showers)} particles do not fly along {usual.direction}, "
+            f"and this {system.name} reads no direction: {remedy}"
+        )

@@ -1,0 +1,86 @@
+"""Tensors of files that may come from anybody, against those that a stage has room for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+__all__ = ["check_layout", "read_tensors"]
+
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def check_layout(
+    path: Path, expected: Mapping[str, Tensor], *, optional: frozenset[str] = frozenset()
+) -> None:
+    """Compare names, shapes and types of a file's tensors, before any of them is read.
+
+    A tensor that is expected without entries has the size that the file gives it.
+
+    Args:
+        path: a safetensors file.
+        expected: tensors of the same names, such as those of PyTorch's meta device.
+        optional: names that may be missing.
+
+    Raises:
+        ValueError: naming the first that differs, or if the file is damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            names = set(file.keys())
+            slices = {name: file.get_slice(name) for name in names}
+            found = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+    if missing := sorted(expected.keys() - names - optional):
+        raise ValueError(f"{path.name} lacks {_some(missing)}")
+    if unknown := sorted(names - expected.keys()):
+        raise ValueError(f"{path.name} has {_some(unknown)}, for which there is no place")
+    for name, (shape, dtype) in sorted(found.items()):
+        wanted = expected[name]
+        if wanted.numel() and (shape, dtype) != (tuple(wanted.shape), DTYPES[wanted.dtype]):
+            raise ValueError(
+                f"{name} in {path.name} has shape {shape} and type {dtype}, expected "
+                f"{tuple(wanted.shape)} and {DTYPES[wanted.dtype]}"
+            )
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a file, all of them finite, and the values beside them, in JSON's types.
+
+    Raises:
+        ValueError: if it is damaged, or a number is not finite.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            values = json.loads((file.metadata() or {}).get("values", "{}"))
+    except (SafetensorError, RecursionError, ValueError) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} in {path.name} holds values that are not finite")
+    if not isinstance(values, dict):
+        raise ValueError(f"{path.name} is damaged: it holds no values by name")
+    return tensors, values
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
