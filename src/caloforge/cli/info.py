@@ -85,7 +85,7 @@ def _show_system(name: str, system: System) -> None:
 def _trained_on(trained: TrainedRange | None, usual: UsualParticle) -> str:
     if trained is None:
         return "trained range: unknown, the run is older than this record"
-    return f"trained on {trained.n_showers:,} showers of {kinds_of([usual.pdg])}, {trained}"
+    return f"trained on {trained.n_showers:,} showers, {trained}, of {kinds_of([usual.pdg])}"
 
 
 def _show_file(path: Path, geometry: str | None, *, as_json: bool) -> None:
