@@ -25,11 +25,11 @@ def built(preset: str) -> System:
 TWICE = SamplingOptions(resample=2)
 RUNGE = SamplingOptions(solver="rk4-2")
 WRONG: dict[str, tuple[Callable[[System], Any], str]] = {
-    "negative energy": (lambda s: s.stream([1e4, -1.0], seed=1), "positive, finite energies"),
+    "negative energy": (lambda s: s.stream([1e4, -1.0], seed=1), "above 0"),
     "energies in a table": (lambda s: s.stream(np.ones((2, 2)), seed=1), "shape"),
     "direction that is not read": (
-        lambda s: s.stream([1e4], seed=1, direction=(0, 0, 1)),
-        "direction",
+        lambda s: s.stream(cf.Particles([1e4], direction=(0.6, 0, 0.8)), seed=1),
+        "reads none",
     ),
     "empty batches": (lambda s: s.stream([1e4], seed=1, batch_size=0), "batch_size must be 1"),
     "seed": (lambda s: s.stream([1e4], seed=-1), "non-negative"),
@@ -37,7 +37,7 @@ WRONG: dict[str, tuple[Callable[[System], Any], str]] = {
     "resampling": (lambda s: s.stream([1e4], seed=1, options=TWICE), "nothing to resample"),
     "solver": (lambda s: s.stream([1e4], seed=1, options=RUNGE), "no differential equation"),
     "solver of checked energies": (
-        lambda s: s.batches(np.ones(1, np.float32), seed=1, options=RUNGE),
+        lambda s: s.batches(cf.Particles([1e4]), seed=1, options=RUNGE),
         "no differential equation",
     ),
 }

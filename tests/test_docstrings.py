@@ -20,6 +20,11 @@ from caloforge.showers import PointShowers, VoxelShowers
 SOURCE = Path(cf.__file__).parent
 # What needs more than the package.
 NEEDS = {"caloforge.simulation.production.simulate": "geant4_data"}
+RUNS = {
+    "runs/supercalo": "fine_run",
+    "runs/coarse": "coarse_run",
+    "runs/directed": "directed_run",
+}
 
 
 def examples() -> Iterator[doctest.DocTest]:
@@ -58,6 +63,15 @@ def fine_run(
     return folder
 
 
+@pytest.fixture(scope="module")
+def directed_run(bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a library of clouds, which reads directions."""
+    folder = tmp_path_factory.mktemp("runs") / "directed"
+    system = cf.build("library/points", bundled_points.geometry, seed=4)
+    cf.train(system, bundled_points, run=folder, seed=4)
+    return folder
+
+
 @pytest.fixture
 def here(
     bundled: VoxelShowers, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,9 +97,9 @@ def test_an_example(
         request.getfixturevalue(NEEDS[name])
     if "points" in text:
         here["points"] = bundled_points[:5]
-    if "runs/supercalo" in text:
-        Path("runs/supercalo").symlink_to(request.getfixturevalue("fine_run"))
-        Path("runs/coarse").symlink_to(request.getfixturevalue("coarse_run"))
+    for run, fixture in RUNS.items():
+        if run in text:
+            Path(run).symlink_to(request.getfixturevalue(fixture))
     found = doctest.DocTest(
         found.examples, {**found.globs, **here}, name, found.filename, found.lineno, text
     )

@@ -90,6 +90,8 @@ def test_a_file_holds_the_same_and_says_how_it_was_made(
     assert_same(cf.read(output), showers)
     with cf.open_showers(output) as file:
         attributes = file.attributes
+        assert file.particles.pdg.tolist() == [11] * 11
+        assert file.particles.are_along_depth  # in the frame of voxels that follow the particle
     assert attributes["geometry"] == "calochallenge-2"
     assert attributes["particle"] == "e-"
     assert attributes["energy"] == "loguniform:200:1000"
@@ -260,6 +262,14 @@ def test_a_request_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make(**change)
+
+
+def test_a_detector_without_an_official_sample_asks_for_the_particle() -> None:
+    known = detector_preset("calochallenge-2")
+    deeper = replace(known.readout, z=tuple(2 * z for z in known.readout.z))
+    detector = replace(known, readout=deeper)
+    with pytest.raises(ValueError, match=r"which particle to shoot at .* give particle="):
+        cf.simulate(detector, energy=Fixed(1e3), n=1)
 
 
 def test_an_unknown_detector_is_refused(geant4_data: Path) -> None:

@@ -10,7 +10,7 @@ from caloforge.data.files import (
     open_points,
     open_showers,
     read,
-    read_incident,
+    read_particles,
     write,
 )
 from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
@@ -26,7 +26,6 @@ from caloforge.data.replacing import (
 )
 from caloforge.data.root import write_root
 from caloforge.data.showerfile import (
-    Incident,
     ShowerFile,
     ShowerWriter,
     VoxelFile,
@@ -35,7 +34,6 @@ from caloforge.data.showerfile import (
 
 __all__ = [
     "CaloCloudsFile",
-    "Incident",
     "Layout",
     "NoSpaceError",
     "Parts",
@@ -57,7 +55,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
-    "read_incident",
+    "read_particles",
     "replacing",
     "write",
     "write_files",

@@ -15,7 +15,7 @@ from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import Incident, ShowerFile, ShowerWriter, VoxelFile
+from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import (
     PointFile,
     PointWriter,
@@ -26,7 +26,7 @@ from caloforge.data.sparse import (
 from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 from caloforge.processes import uninterrupted
-from caloforge.showers import PointShowers, Showers, VoxelShowers
+from caloforge.showers import Particles, PointShowers, Showers, VoxelShowers
 
 __all__ = [
     "check_layout",
@@ -37,7 +37,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
-    "read_incident",
+    "read_particles",
     "write",
 ]
 
@@ -141,7 +141,7 @@ def holds_points(path: str | Path) -> bool:
     return _contents(path) in _POINTS
 
 
-def read_incident(path: str | Path) -> Incident:
+def read_particles(path: str | Path) -> Particles:
     """The incident particles of a file, whatever its layout and geometry.
 
     Raises:
@@ -149,7 +149,7 @@ def read_incident(path: str | Path) -> Incident:
     """
     contents = _contents(path)
     voxels = SparseFile if contents == "voxels" else CaloChallengeFile
-    return _POINTS.get(contents, voxels).read_incident(path)
+    return _POINTS.get(contents, voxels).read_particles(path)
 
 
 def read(path: str | Path, geometry: Geometry | str | None = None) -> Any:
@@ -290,7 +290,7 @@ def write(
         path: where to write; an existing file is replaced only by a complete one.
         showers: what to write.
         layout: for voxels "sparse" or "calochallenge", see `create`; for points "sparse" or
-            "showerdata", which needs the attribute `particle`.
+            "showerdata", which needs the kinds of the particles, as `pdg` or attribute `particle`.
         attributes: written to the root of the file.
         columns: a number for each shower, by name, shape (n,); "showerdata" has no place for them.
 

@@ -1,22 +1,25 @@
-"""Showers: voxel energies in sparse form, point clouds in ragged form, always validated."""
+"""Showers: voxel energies in sparse form, point clouds in ragged form, and their particles."""
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
 from caloforge.showers.fingerprint import fingerprint
 from caloforge.showers.hits import hit_columns, to_awkward
+from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles
 from caloforge.showers.plausible import (
     ImpossibleShowerError,
     UnitsWarning,
     check_incident,
     check_units,
 )
-from caloforge.showers.points import PointShowers, unit_vectors
-from caloforge.showers.ragged import Floats, entries_of, runs
+from caloforge.showers.points import PointShowers
+from caloforge.showers.ragged import entries_of, runs
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
+    "ALONG_DEPTH",
     "ClusteredShowers",
     "Floats",
     "ImpossibleShowerError",
+    "Particles",
     "PointShowers",
     "Showers",
     "UnitsWarning",
@@ -29,7 +32,6 @@ __all__ = [
     "hit_columns",
     "runs",
     "to_awkward",
-    "unit_vectors",
 ]
 
 Showers = VoxelShowers | PointShowers

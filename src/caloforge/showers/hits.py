@@ -54,4 +54,4 @@ def to_awkward(showers: VoxelShowers | PointShowers) -> Any:
         ) from error
     hits = awkward.Array(hit_columns(showers))
     jagged = awkward.unflatten(hits, np.diff(showers.offset))
-    return awkward.Array({"energy_inc": showers.energy_inc, "hits": jagged})
+    return awkward.Array({**showers.of_particles(), "hits": jagged})

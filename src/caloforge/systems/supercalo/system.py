@@ -91,7 +91,7 @@ class SuperCalo(VoxelSystem):
                 seeds = Seeds.of(seed, numbers, place, Branch.UPSAMPLING)
                 number += len(showers)
                 given = self._known(showers)
-                yield self.draw(showers.energy_inc, seeds=seeds, options=options, given=given)
+                yield self.draw(showers.particles, seeds=seeds, options=options, given=given)
 
         return drawn(first)
 
