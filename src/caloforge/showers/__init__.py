@@ -9,7 +9,8 @@ from caloforge.showers.plausible import (
     check_units,
 )
 from caloforge.showers.points import PointShowers, unit_vectors
-from caloforge.showers.ragged import Floats, entries_of
+from caloforge.showers.ragged import Floats, RaggedShowers, checked_rows, entries_of
+from caloforge.showers.source import ShowerSource, View, coarse, held, projected
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
@@ -17,14 +18,21 @@ __all__ = [
     "Floats",
     "ImpossibleShowerError",
     "PointShowers",
+    "RaggedShowers",
+    "ShowerSource",
     "Showers",
     "UnitsWarning",
+    "View",
     "VoxelShowers",
     "check_incident",
     "check_units",
+    "checked_rows",
     "clustered",
+    "coarse",
     "entries_of",
     "fingerprint",
+    "held",
+    "projected",
     "unit_vectors",
 ]
 

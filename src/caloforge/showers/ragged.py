@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
+from caloforge.showers.fingerprint import fingerprint
 from caloforge.showers.plausible import check_incident
 
-__all__ = ["Floats", "RaggedShowers"]
+__all__ = ["Floats", "RaggedShowers", "checked_rows"]
 
 Selection = slice | ArrayLike
 Floats = NDArray[np.floating[Any]]
@@ -138,14 +139,44 @@ class RaggedShowers(_InGeometry):
         counts = np.concatenate([np.diff(part.offset) for part in parts])
         return dataclasses.replace(parts[0], offset=offsets(counts), **joined)
 
-    def batches(self, size: int) -> Iterator[Self]:
+    @property
+    def nbytes(self) -> int:
+        """Memory that the arrays take [bytes]."""
+        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+    def take(self, rows: NDArray[np.integer[Any]], /) -> Self:
+        """The showers of these numbers, see `ShowerSource`."""
+        return self[checked_rows(rows, len(self))]
+
+    def blocks(self, size: int, /) -> Iterator[Self]:
         """Runs of up to `size` showers, in order."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
+    batches = blocks
+
+    def fingerprint(self) -> str:
+        """Hash of all numbers, see `fingerprint`."""
+        return fingerprint(self)
+
     def event(self) -> NDArray[np.int64]:
         """Shower that each entry belongs to, shape (n_entries,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offset))
+
+
+def checked_rows(rows: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Numbers of showers, of which there are n.
+
+    Raises:
+        IndexError: for a number that is not there.
+    """
+    numbers = integers("rows", rows).astype(np.int64)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < n:
+        raise IndexError(
+            f"there are showers 0 to {n - 1}, asked for {numbers.min()} to {numbers.max()}"
+        )
+    return numbers
 
 
 def sums(key: NDArray[np.integer[Any]], energy: Floats, n_keys: int) -> NDArray[np.float64]:
