@@ -57,7 +57,15 @@ def dealt(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> Poin
     n_points = np.bincount(event, sizes.numpy(), len(clusters)).astype(np.int64)
     offset = np.concatenate([[0], np.cumsum(n_points)])
     layers = np.repeat(layer, sizes.numpy())
-    return PointShowers(clusters.energy_inc, offset, x, y, layers, shared, clusters.geometry)
+    return PointShowers(
+        offset=offset,
+        x=x,
+        y=y,
+        layer=layers,
+        energy=shared,
+        geometry=clusters.geometry,
+        **clusters.of_particles(),
+    )
 
 
 def observed(clouds: PointShowers) -> dict[str, Array]:

@@ -82,7 +82,9 @@ def plant(showers: cf.VoxelShowers, n: int, seed: int) -> tuple[cf.VoxelShowers,
     for numbers, (name, spoil) in zip(chosen, DEFECTS.items(), strict=True):
         energy_inc[numbers], dense[numbers] = spoil(energy_inc[numbers], dense[numbers], rng)
         kind[numbers] = name
-    return cf.VoxelShowers.from_dense(energy_inc, dense, showers.geometry), kind
+    particles = {**showers.of_particles(), "energy_inc": energy_inc}
+    spoiled = cf.VoxelShowers.from_dense(dense=dense, geometry=showers.geometry, **particles)
+    return spoiled, kind
 
 
 # ---------------------------------------------------------------- suspicion

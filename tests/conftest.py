@@ -168,7 +168,9 @@ def slab(bundled: VoxelShowers) -> VoxelShowers:
         layer_ids=whole.layer_ids[layers],
     )
     showers = bundled[:400]
-    return VoxelShowers.from_dense(showers.energy_inc, showers.dense()[:, layers], geometry)
+    return VoxelShowers.from_dense(
+        dense=showers.dense()[:, layers], geometry=geometry, **showers.of_particles()
+    )
 
 
 @pytest.fixture(scope="session")

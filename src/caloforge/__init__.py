@@ -12,6 +12,7 @@ _HOMES = {
     "Fixed": "caloforge.simulation",
     "Geometry": "caloforge.geometry",
     "LogUniform": "caloforge.simulation",
+    "Particles": "caloforge.showers",
     "PointShowers": "caloforge.showers",
     "Uniform": "caloforge.simulation",
     "VoxelShowers": "caloforge.showers",
@@ -34,6 +35,7 @@ __all__ = [
     "Fixed",
     "Geometry",
     "LogUniform",
+    "Particles",
     "PointShowers",
     "Uniform",
     "VoxelShowers",
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
     from caloforge.evaluation import evaluate
     from caloforge.generation import generate, upsample
     from caloforge.geometry import Geometry, geometry_preset, geometry_presets
-    from caloforge.showers import PointShowers, VoxelShowers
+    from caloforge.showers import Particles, PointShowers, VoxelShowers
     from caloforge.simulation import Fixed, LogUniform, Uniform, simulate
     from caloforge.systems import build
     from caloforge.training import load, train

@@ -15,8 +15,6 @@ CUSTOM = Geometry(
     layers=(PolarLayer((0, 5, 10), 4), CartesianLayer((-9, 0, 9), (-9, 0, 9, 20))),
     z=(1.5, 4.0),
     threshold=0.2,
-    energy_range=(1e3, 1e5),
-    particle="pi+",
     layer_ids=(0, 12),
 )
 # A preset's name with another read-out: the file must say the read-out itself.

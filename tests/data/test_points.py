@@ -168,12 +168,10 @@ def test_incident_particles_are_read_without_their_showers(inclined, photons, tm
         path = tmp_path / f"{name}.h5"
         with h5py.File(path, "r+") as file:  # as other houses write: no geometry that is known here
             file.attrs["geometry"] = "another"
-        energy, direction = data.read_incident(path)
-        assert np.array_equal(energy, showers.energy_inc)
-        if name == "inclined":
-            assert np.array_equal(direction, inclined.direction)
-        else:
-            assert direction is None
+        particles = data.read_particles(path)
+        for column in ("direction", "pdg"):
+            assert np.array_equal(getattr(particles, column), getattr(showers, column))
+        assert np.array_equal(particles.energy, showers.energy_inc)
 
 
 def test_showerdata_keeps_directions_and_detectors(inclined, tmp_path):
@@ -206,8 +204,9 @@ def test_the_files_of_showerdata_are_read_with_their_time(photons, tmp_path):
 def test_points_are_written_as_points(photons, tmp_path):
     with pytest.raises(ValueError, match="must be 'sparse' or 'showerdata', got 'calochallenge'"):
         data.write(tmp_path / "wrong.h5", photons, layout="calochallenge")
-    with pytest.raises(ValueError, match="kind of the particle, got None: give attributes"):
-        data.write(tmp_path / "wrong.h5", photons, layout="showerdata")
+    unknown = dataclasses.replace(photons, pdg=0)
+    with pytest.raises(ValueError, match=r"kind of every particle, .* 8 of 8 .*not known"):
+        data.write(tmp_path / "wrong.h5", unknown, layout="showerdata")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,8 +21,6 @@ def geometry_of(*layers):
         layers=layers,
         z=tuple(range(len(layers))),
         threshold=0.1,
-        energy_range=(1, 1000),
-        particle="e-",
     )
 
 

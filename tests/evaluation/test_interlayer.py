@@ -17,7 +17,7 @@ LAYER = PolarLayer((0, 1, 2, 3), 4)  # one coarse voxel of 4 alpha x 3 r
 
 
 def geometry_of(*layers):
-    return Geometry("few layers", layers, tuple(range(len(layers))), 0.1, (1, 1000), "e-")
+    return Geometry("few layers", layers, tuple(range(len(layers))), 0.1)
 
 
 def rho_of(*patterns, layer=LAYER, factors=None):

@@ -19,16 +19,12 @@ FOUR_SLICES = Geometry(
     layers=(PolarLayer((0, 10, 20), 4), PolarLayer((0, 10, 20), 4)),
     z=(1, 2),
     threshold=0.1,
-    energy_range=(1, 1000),
-    particle="e-",
 )
 CELLS = Geometry(
     name="cells",
     layers=(CartesianLayer((-3, -1, 1, 3), (-2, 0, 2)),) * 2,
     z=(1, 2),
     threshold=0.1,
-    energy_range=(1, 1000),
-    particle="gamma",
 )
 
 

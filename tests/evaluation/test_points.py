@@ -23,7 +23,7 @@ pytestmark = [
 
 # Two layers of two cells of 10 mm with a gap of 2 mm between, around the axis.
 GAP = SensorLayer((-11.0, 1.0), (-5.0,), 1, 10.0)
-GAPPED = Geometry("gapped", (GAP, GAP), (3.0, 7.0), 0.1, (1e3, 1e5), particle="gamma")
+GAPPED = Geometry("gapped", (GAP, GAP), (3.0, 7.0), 0.1)
 
 
 @pytest.fixture(scope="module")

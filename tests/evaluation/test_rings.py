@@ -18,7 +18,7 @@ SAMPLES = ["electrons-1-100GeV_calochallenge-2", "photons-10-100GeV_ild-30"]
 def test_the_boxes_of_a_hand_made_shower_are_its_quartiles():
     """A hundred voxels in the inner ring with energies 2, 4, … 200 MeV; three of four outside."""
     layer = PolarLayer((0, 1, 2), 100)
-    geometry = Geometry("two rings", (layer,), (0,), 0.1, (1, 1000), "e-")
+    geometry = Geometry("two rings", (layer,), (0,), 0.1)
     dense = np.zeros((1, 100, 2))
     dense[0, :, 0] = 2 * np.arange(1, 101)
     dense[0, ::4, 1] = 8
@@ -73,7 +73,7 @@ def test_rings_of_polar_layers_are_their_radial_bins():
 
 def test_rings_that_a_layer_lacks_have_no_boxes():
     layers = PolarLayer((0, 1, 2), 1), PolarLayer((0, 1), 1)
-    geometry = Geometry("uneven", layers, (0, 1), 0.1, (1, 1000), "e-")
+    geometry = Geometry("uneven", layers, (0, 1), 0.1)
     found = ring_spectra(VoxelShowers.from_dense([1.0], [[5.0, 6.0, 7.0]], geometry), edges=EDGES)
     assert np.isfinite(found.quantiles()[1, 0]).all()
     assert np.isnan(found.quantiles()[1, 1]).all()

@@ -167,11 +167,11 @@ def test_what_is_timed_is_drawing_showers(run: Path, monkeypatch: pytest.MonkeyP
     Worker.begin(str(run), "cpu", 1, chosen)
     draw = Worker.system.draw
 
-    def spied(energies: np.ndarray, **options: object) -> object:
+    def spied(particles: cf.Particles, **options: object) -> object:
         assert options["options"] == chosen
         calls.append("draw")
-        drawn.append(energies)
-        return draw(energies, **options)  # type: ignore[arg-type]
+        drawn.append(particles.energy)
+        return draw(particles, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Worker.system, "draw", spied)
     device = SimpleNamespace(synchronize=lambda: calls.append("synchronize"))

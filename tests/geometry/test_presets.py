@@ -123,7 +123,6 @@ def test_a_file_of_other_bins_has_a_name_of_its_own(tmp_path):
     path.write_text(XML)
     geometry = read_calochallenge_xml(path)
     assert geometry.name == "mine"
-    assert geometry.particle == "gamma"
     assert geometry.layer_ids == (0, 7)
     assert geometry.z == (0.0, 7.0)
     assert geometry.layers == (PolarLayer((0, 5, 10), 4), PolarLayer((0, 20), 1))
@@ -189,7 +188,7 @@ def test_one_of_several_particles_is_chosen_by_its_name(particle, tmp_path):
     path = tmp_path / "bins.xml"
     path.write_text(SEVERAL)
     geometry = read_calochallenge_xml(path, particle=particle)
-    assert (geometry.particle, geometry.layers) == ("pi+", (PolarLayer((0, 7), 1),))
+    assert geometry.layers == (PolarLayer((0, 7), 1),)
 
 
 @pytest.mark.parametrize(("particle", "n"), [(None, 4), ("electron", 2), ("kaon", 0)])
@@ -200,12 +199,8 @@ def test_several_particles_are_not_guessed(particle, n, tmp_path):
         read_calochallenge_xml(path, particle=particle)
 
 
-def test_the_bins_of_a_preset_for_another_particle_are_not_the_preset(tmp_path, shared_reference):
+def test_the_bins_of_a_preset_are_the_preset_whatever_the_particle(tmp_path, shared_reference):
     text = (shared_reference / FILES["calochallenge-2"]).read_text()
     path = tmp_path / "photons.xml"
     path.write_text(text.replace('pid="11"', 'pid="22"'))
-    official = geometry_preset("calochallenge-2")
-    geometry = read_calochallenge_xml(path, preset="calochallenge-2")
-    assert (geometry.name, geometry.particle) == ("photons", "gamma")
-    assert (geometry.layers, geometry.z) == (official.layers, official.z)
-    assert read_calochallenge_xml(path).particle == "gamma"
+    assert read_calochallenge_xml(path) == geometry_preset("calochallenge-2")

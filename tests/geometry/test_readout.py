@@ -22,8 +22,6 @@ MIXED = Geometry(
     layers=(PolarLayer((0, 5, 10), 4), PolarLayer((0, 20), 1), CartesianLayer((-9, 0, 9), (0, 9))),
     z=(1.0, 2.0, 4.0),
     threshold=0.1,
-    energy_range=(1e3, 1e5),
-    particle="e-",
     layer_ids=(0, 1, 12),
 )
 GEOMETRIES = [*map(geometry_preset, geometry_presets()), MIXED]
@@ -106,7 +104,7 @@ def test_a_core_is_the_middle_of_every_layer():
     core = whole.crop(4, 2)
     assert core.name == "ild-30-4x2"
     assert core.shape == (30, 4, 2)
-    assert (core.z, core.threshold, core.particle) == (whole.z, whole.threshold, whole.particle)
+    assert (core.z, core.threshold) == (whole.z, whole.threshold)
     assert np.abs(core.voxel_x).max() == 7.5
     assert np.abs(core.voxel_y).max() == 2.5
     assert whole.crop(4, 2, name="core").name == "core"
@@ -173,8 +171,6 @@ def test_a_missing_key_is_refused():
         ({"z": (1.0, 2.0, float("nan"))}, r"z must be finite depths \[mm\]"),
         ({"layer_ids": (1, 2)}, "layer_ids must give one number for each of the 3 layers, got 2"),
         ({"threshold": -1.0}, r"threshold must be 0 or more \[MeV\], got -1.0"),
-        ({"energy_range": (2.0, 1.0)}, "energy_range must be the lowest and the highest energy"),
-        ({"energy_range": (2.0,)}, "energy_range must be the lowest and the highest energy"),
     ],
 )
 def test_an_impossible_geometry_is_refused(change, message):

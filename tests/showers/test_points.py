@@ -18,8 +18,6 @@ STAGGERED = Geometry(
     (SensorLayer((0.0, 2.5), (0.0,), 2, 1.0), SensorLayer((0.5, 3.0), (0.0,), 2, 1.0)),
     (1.0, 2.0),
     0.0,
-    (1.0, 1e6),
-    particle="gamma",
 )
 
 

@@ -17,16 +17,12 @@ from caloforge.showers import VoxelShowers
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-REGULAR = Geometry(
-    "regular", (PolarLayer((0, 5, 10), 3),) * 2, (1.0, 2.0), 0.0, (1.0, 1e6), particle="e-"
-)
+REGULAR = Geometry("regular", (PolarLayer((0, 5, 10), 3),) * 2, (1.0, 2.0), 0.0)
 IRREGULAR = Geometry(
     "irregular",
     (PolarLayer((0, 5, 10), 3), PolarLayer((0, 20), 1), CartesianLayer((-9, 0, 9), (0, 9))),
     (1.0, 2.0, 4.0),
     0.0,
-    (1.0, 1e6),
-    particle="e-",
 )
 
 # Energies [MeV] of float32, about half of them zero.

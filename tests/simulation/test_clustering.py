@@ -19,7 +19,7 @@ ENERGY_INC = np.full(2, 1e3, np.float32)
 
 
 def detector(**options: object) -> Detector:
-    geometry = Geometry("test", (SQUARE,) * 2, (1.0, 2.0), 0.5, (1.0, 1e5), "gamma")
+    geometry = Geometry("test", (SQUARE,) * 2, (1.0, 2.0), 0.5)
     plates = tuple(Plate("Si", 1.0, layer=i) for i in range(2))
     return Detector(plates, geometry, **options)  # type: ignore[arg-type]
 

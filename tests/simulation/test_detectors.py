@@ -25,7 +25,7 @@ ONE_CELL = CartesianLayer((-50.0, 50.0), (-50.0, 50.0))
 
 def readout(n_layers: int) -> Geometry:
     depths = tuple(float(i) for i in range(n_layers))
-    return Geometry("test", (ONE_CELL,) * n_layers, depths, 0.0, (1.0, 1e5), "e-")
+    return Geometry("test", (ONE_CELL,) * n_layers, depths, 0.0)
 
 
 def fronts(detector: Detector, material: object) -> np.ndarray:

@@ -33,7 +33,7 @@ WHOLE = CartesianLayer((-2000.0, 2000.0), (-2000.0, 2000.0))
 
 def block(material: str | Material, thickness: float) -> Detector:
     """One plate that is read out as a whole."""
-    geometry = Geometry("block", (WHOLE,), (thickness / 2,), 0.0, (1.0, 1e5), "e-")
+    geometry = Geometry("block", (WHOLE,), (thickness / 2,), 0.0)
     return Detector((Plate(material, thickness, layer=0),), geometry, axis="detector")
 
 

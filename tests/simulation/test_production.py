@@ -262,6 +262,14 @@ def test_a_request_that_makes_no_sense_is_refused(
         make(**change)
 
 
+def test_a_detector_without_an_official_sample_asks_for_the_particle() -> None:
+    known = detector_preset("calochallenge-2")
+    deeper = replace(known.readout, z=tuple(2 * z for z in known.readout.z))
+    detector = replace(known, readout=deeper)
+    with pytest.raises(ValueError, match=r"which particle to shoot at .* give particle="):
+        cf.simulate(detector, energy=Fixed(1e3), n=1)
+
+
 def test_an_unknown_detector_is_refused(geant4_data: Path) -> None:
     with pytest.raises(ValueError, match="no detector is known for 'calochallenge-9'"):
         cf.simulate("calochallenge-9", energy=Fixed(1e3), n=1)

@@ -18,7 +18,7 @@ SQUARE = CartesianLayer((-10.0, 0.0, 10.0), (-20.0, -10.0, 0.0))
 
 
 def detector(layer: Layer = POLAR, **options: object) -> Detector:
-    geometry = Geometry("test", (layer,) * 3, (1.0, 2.0, 3.0), 0.5, (1.0, 1e5), "e-")
+    geometry = Geometry("test", (layer,) * 3, (1.0, 2.0, 3.0), 0.5)
     plates = tuple(Plate("Si", 1.0, layer=i) for i in range(3))
     return Detector(plates, geometry, **options)  # type: ignore[arg-type]
 
@@ -116,6 +116,9 @@ def test_voxels_of_the_detector_stay_where_they_are() -> None:
     np.testing.assert_array_equal(made.dense()[0, 1], [[1.0, 0.0], [0.0, 2.0]])
     moved = score(hits, inc(1), dataclasses.replace(fixed, axis="particle"), gun)
     assert not np.array_equal(moved.dense(), made.dense())
+    for showers, direction in ((made, gun.direction), (moved, (0.0, 0.0, 1.0))):
+        assert showers.direction == pytest.approx(np.array([direction]))
+        assert showers.pdg.tolist() == [11]
 
 
 def test_a_batch_scores_like_its_events_one_by_one(rng: np.random.Generator) -> None:

@@ -74,7 +74,7 @@ def test_inclined_points_follow_the_azimuth(bundled_points: PointShowers, tmp_pa
     settings = {"neighbours": 1, "images": False}
     system = build("library/points", bank.geometry, overrides=settings)
     cf.train(system, bank, run=tmp_path / "run")
-    made = system.generate(bank.energy_inc[:5], seed=1, direction=[0.0, 0.6, 0.8])
+    made = system.generate(cf.Particles(bank.energy_inc[:5], [0.0, 0.6, 0.8]), seed=1)
     for one, source in zip(made.batches(1), bank[:5].batches(1), strict=True):
         np.testing.assert_allclose(one.x, -source.y, atol=1e-3)
         np.testing.assert_allclose(one.y, source.x, atol=1e-3)

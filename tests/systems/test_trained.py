@@ -46,7 +46,7 @@ def test_one_warning_says_how_many_lie_outside_and_where() -> None:
 def test_directions_lie_outside_as_energies_do(bundled_points: PointShowers) -> None:
     flown = np.float32([[0, 0, 1], [0.6, 0, 0.8], [0.28, 0, 0.96], [0, 0.6, 0.8], [-0.28, 0, 0.96]])
     showers = PointShowers(
-        np.full(2, 5e4), [0, 0, 0], [], [], np.zeros(0, int), [], bundled_points.geometry, flown[:2]
+        np.full(2, 5e4), [0, 0, 0], [], [], [], [], bundled_points.geometry, direction=flown[:2]
     )
     known = TrainedRange.of(showers, directed=True)
     assert TrainedRange.from_dict(json.loads(json.dumps(known.to_dict()))) == known
@@ -72,7 +72,7 @@ def test_energies_of_the_training_are_inside(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         energies = training_energies(RunFolder(run).config(), 2000, seed=1)
-        assert not system.outside(energies).any()
+        assert not system.outside(system.asked(energies)).any()
 
 
 @pytest.mark.parametrize("draw", ["generate", "stream", "cf.generate"])

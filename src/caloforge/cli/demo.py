@@ -67,7 +67,7 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     with generation.live():
         file = cf.generate(
             system,
-            test.energy_inc,
+            test.particles,
             seed=seed + 1,
             output=output / "generated.h5",
             resume=True,

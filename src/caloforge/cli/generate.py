@@ -11,7 +11,7 @@ import caloforge as cf
 from caloforge.cli.terminal import EnergySolver, Precision, Resume, Seed, Solver, console, numbers
 
 if TYPE_CHECKING:
-    from caloforge.showers import Floats
+    from caloforge.showers import Floats, Particles
     from caloforge.systems import SamplingOptions, System
 
 __all__ = ["generate", "upsample"]
@@ -22,11 +22,12 @@ Number = Annotated[int | None, typer.Option("-n", help="Number of showers, befor
 Energy = Annotated[
     str | None, typer.Option(help="Spectrum as for simulate; by default the training sample's.")
 ]
-Like = Annotated[Path | None, typer.Option(help="Take the incident energies of this file.")]
+Like = Annotated[Path | None, typer.Option(help="Take the incident particles of this file.")]
 Direction = Annotated[
     str | None,
     typer.Option(
-        help="Of the particles, x,y,z with z along the depth; by default that of --like, or 0,0,1.",
+        help="Of the particles, x,y,z with z along the depth; by default that of --like or of the "
+        "training.",
         metavar="X,Y,Z",
     ),
 ]
@@ -68,14 +69,13 @@ def generate(
     from caloforge.cli.progress import GenerationDisplay
 
     system = cf.load(run)
-    energies = _energies(run, n, energy, like, seed)
-    display = GenerationDisplay(console, "showers", len(energies) * resample)
+    particles = _particles(run, system, n, energy, like, seed, direction)
+    display = GenerationDisplay(console, "showers", len(particles) * resample)
     with display.live():
         cf.generate(
             system,
-            energies,
+            particles,
             seed=seed,
-            direction=_direction(direction, like if system.is_directed else None),
             output=output,
             attributes={"run": run.name},
             batch_size=batch_size,
@@ -85,7 +85,7 @@ def generate(
             resume=resume,
             progress=display,
         )
-    _summary(output, len(energies) * resample, system)
+    _summary(output, len(particles) * resample, system)
 
 
 def upsample(
@@ -123,15 +123,15 @@ def upsample(
     source: System | cf.VoxelShowers
     if coarse.is_dir():
         source = cf.load(coarse)
-        energies = _energies(coarse, n, energy, like, seed)
-        n_coarse = len(energies)
+        particles = _particles(coarse, source, n, energy, like, seed)
+        n_coarse = len(particles)
     elif (n, energy, like) != (None, None, None):
         raise ValueError(
             "-n, --energy and --like are for the run folder of a coarse generator: the showers of "
             f"{coarse} have their energies"
         )
     else:
-        energies = None
+        particles = None
         source = cf.read(coarse, geometry)
         n_coarse = len(source)
     display = GenerationDisplay(console, "showers", n_coarse * resample)
@@ -139,7 +139,7 @@ def upsample(
         cf.upsample(
             system,
             source,
-            energies,
+            particles,
             seed=seed,
             output=output,
             attributes={"run": run.name, "coarse_showers": coarse.name},
@@ -153,42 +153,51 @@ def upsample(
     _summary(output, n_coarse * resample, system)
 
 
-def _energies(
+def _particles(
     run: Path,
+    system: System,
     n: int | None,
     energy: str | None,
     like: Path | None,
     seed: int,
-) -> Floats:
-    """Incident energies [MeV] as the options ask, shape (n,)."""
+    direction: str | None = None,
+) -> Particles:
+    """Incident particles as the options ask.
+
+    Those of a file come with their kind and, where the system reads it, their direction.
+    """
     import numpy as np
 
-    from caloforge.data import read_incident
+    from caloforge.data import read_particles
     from caloforge.generation import training_energies
     from caloforge.simulation import EnergySpectrum
     from caloforge.training import RunFolder
 
     if (like is None) == (n is None):
-        raise ValueError("give either -n, a number of showers, or --like, a file of energies")
+        raise ValueError("give either -n, a number of showers, or --like, a file of particles")
     if like is not None:
-        return read_incident(like).energy
-    if energy is not None:
-        rng = np.random.default_rng(seed)
-        return EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
-    return training_energies(RunFolder(run).config(), n or 0, seed)
+        asked = read_particles(like)
+        along = asked.direction if system.is_directed else system.usual.direction
+    else:
+        if energy is not None:
+            rng = np.random.default_rng(seed)
+            energies = EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
+        else:
+            energies = training_energies(RunFolder(run).config(), n or 0, seed)
+        asked = cf.Particles(energies)
+        along = system.usual.direction
+    if direction is not None:
+        along = _unit_vector(direction)
+    return cf.Particles(asked.energy, np.asarray(along, np.float32), asked.pdg)
 
 
-def _direction(text: str | None, like: Path | None) -> Floats | None:
-    """Directions as the options ask, shape (3,) or (n, 3); None where they say nothing."""
+def _unit_vector(text: str) -> Floats:
+    """The direction x,y,z, as a vector of length 1 if it has any length."""
     import numpy as np
 
-    from caloforge.data import read_incident
-
-    if text is not None:
-        vector = np.array(numbers(text, 3))
-        length = float(np.linalg.norm(vector))
-        return vector / length if length > 0 else vector
-    return None if like is None else read_incident(like).direction
+    vector = np.array(numbers(text, 3))
+    length = float(np.linalg.norm(vector))
+    return vector / length if length > 0 else vector
 
 
 def _options(

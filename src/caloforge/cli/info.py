@@ -12,9 +12,11 @@ from rich.text import Text
 
 import caloforge as cf
 from caloforge.cli.terminal import Quiet, out
+from caloforge.pdg import kinds_of
 
 if TYPE_CHECKING:
     from caloforge.systems import System, TrainedRange
+    from caloforge.systems.usual import UsualParticle
 
 __all__ = ["info"]
 
@@ -51,7 +53,7 @@ def info(
     if not as_json:
         _show_system(preset, system)
         if folder.exists:
-            out.print(_trained_on(trained), soft_wrap=True)
+            out.print(_trained_on(trained, folder.usual_particle()), soft_wrap=True)
         return
     counts, passes = system.n_parameters, system.sequential_passes
     facts = {
@@ -61,6 +63,7 @@ def info(
         "parameters": {"total": sum(counts.values()), "stages": counts},
         "sequential_passes": {"total": sum(passes.values()), "stages": passes},
         "trained": None if trained is None else trained.to_dict(),
+        "usual_particle": folder.usual_particle().to_dict() if folder.exists else None,
         "config": config_to_dict(system.config),
     }
     out.print_json(json.dumps(facts))
@@ -80,21 +83,23 @@ def _show_system(name: str, system: System) -> None:
     out.print(table)
 
 
-def _trained_on(trained: TrainedRange | None) -> str:
+def _trained_on(trained: TrainedRange | None, usual: UsualParticle) -> str:
     if trained is None:
         return "trained range: unknown, the run is older than this record"
-    return f"trained on {trained.n_showers:,} showers, {trained}"
+    return f"trained on {trained.n_showers:,} showers of {kinds_of([usual.pdg])}, {trained}"
 
 
 def _show_file(path: Path, geometry: str | None, *, as_json: bool) -> None:
     from caloforge.data import open_file
 
     with open_file(path, geometry) as file:
-        energies = file.energy_inc
+        particles = file.particles
+        energies = particles.energy
         facts: dict[str, Any] = {
             "file": str(path),
             "geometry": file.geometry.name,
             "showers": len(file),
+            "particles": kinds_of(set(particles.pdg.tolist())),
             "energy_inc_MeV": [float(energies.min()), float(energies.max())]
             if len(energies)
             else None,

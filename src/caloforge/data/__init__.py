@@ -8,7 +8,7 @@ from caloforge.data.files import (
     open_points,
     open_showers,
     read,
-    read_incident,
+    read_particles,
     read_points,
     write,
 )
@@ -25,7 +25,6 @@ from caloforge.data.replacing import (
 )
 from caloforge.data.root import write_root
 from caloforge.data.showerfile import (
-    Incident,
     ShowerFile,
     ShowerWriter,
     VoxelFile,
@@ -36,7 +35,6 @@ from caloforge.data.source import FileSource, open_source
 __all__ = [
     "CaloCloudsFile",
     "FileSource",
-    "Incident",
     "NoSpaceError",
     "Parts",
     "ShowerDataFile",
@@ -57,7 +55,7 @@ __all__ = [
     "open_showers",
     "open_source",
     "read",
-    "read_incident",
+    "read_particles",
     "read_points",
     "replacing",
     "write",

@@ -1,4 +1,7 @@
-"""The CaloChallenge's HDF5: `incident_energies` (n, 1) and `showers` (n, n_voxels), both MeV."""
+"""The CaloChallenge's HDF5: `incident_energies` (n, 1) and `showers` (n, n_voxels), both MeV.
+
+Beside them may lie `direction` (n, 3) and `pdg` (n,), as in the sparse form.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from caloforge.data.columns import COMPRESSION, extend
 from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
-from caloforge.data.showerfile import (
-    COMPRESSION,
-    VoxelFile,
-    VoxelWriter,
-    extend,
-)
+from caloforge.data.showerfile import VoxelFile, VoxelWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
 
@@ -63,7 +62,9 @@ class CaloChallengeFile(VoxelFile):
                 stacklevel=2,
             )
             block = np.maximum(block, 0)  # NaN stays, and is refused
-        return VoxelShowers.from_dense(self._read_incident(start, stop), block, self.geometry)
+        return VoxelShowers.from_dense(
+            dense=block, geometry=self.geometry, **self._read_particles(start, stop)
+        )
 
 
 class CaloChallengeWriter(VoxelWriter):

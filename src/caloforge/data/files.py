@@ -15,11 +15,11 @@ from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import Incident, ShowerFile, ShowerWriter, VoxelFile
+from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
 from caloforge.data.sparse import PointFile, PointWriter, SparseFile, SparseWriter
 from caloforge.geometry import Geometry
 from caloforge.processes import uninterrupted
-from caloforge.showers import PointShowers, Showers, VoxelShowers
+from caloforge.showers import Particles, PointShowers, Showers, VoxelShowers
 
 __all__ = [
     "create",
@@ -29,7 +29,7 @@ __all__ = [
     "open_points",
     "open_showers",
     "read",
-    "read_incident",
+    "read_particles",
     "read_points",
     "write",
 ]
@@ -134,7 +134,7 @@ def holds_points(path: str | Path) -> bool:
     return _contents(path) in _POINTS
 
 
-def read_incident(path: str | Path) -> Incident:
+def read_particles(path: str | Path) -> Particles:
     """The incident particles of a file, whatever its layout and geometry.
 
     Raises:
@@ -142,7 +142,7 @@ def read_incident(path: str | Path) -> Incident:
     """
     contents = _contents(path)
     voxels = SparseFile if contents == "voxels" else CaloChallengeFile
-    return _POINTS.get(contents, voxels).read_incident(path)
+    return _POINTS.get(contents, voxels).read_particles(path)
 
 
 def read(path: str | Path, geometry: Geometry | str | None = None) -> VoxelShowers:
@@ -246,7 +246,7 @@ def write(
         path: where to write; an existing file is replaced only by a complete one.
         showers: what to write.
         layout: for voxels "sparse" or "calochallenge", see `create`; for points "sparse" or
-            "showerdata", which needs the attribute `particle`.
+            "showerdata", which needs the kinds of the particles, as `pdg` or attribute `particle`.
         attributes: written to the root of the file.
         columns: a number for each shower, by name, shape (n,); "showerdata" has no place for them.
 

@@ -3,7 +3,8 @@
 Both keep a shower as rows of four numbers, energies in GeV, and pad with points without energy:
 
 - CaloClouds: `energy` (n, 1), `events` (n, N, 4) or (n, 4, N) with X' [mm], number of the layer,
-  smeared over the layer or not, Z' [mm] and energy, in the detector's coordinates.
+  smeared over the layer or not, Z' [mm] and energy, in the detector's coordinates; from CaloClouds3
+  on `p_norm_local` (n, 3), the directions in the frame of the points, z along the depth.
 - showerdata: x [mm], y [mm], number of the layer, energy, and in new files the time, which is not
   read; with the particles' kinds and directions beside.
 """
@@ -19,10 +20,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.data.columns import code_of
 from caloforge.data.hdf5 import ShowerFileError
 from caloforge.data.showerfile import ShowerFile, geometry_attributes
 from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, ild_ecal
+from caloforge.pdg import NOT_KNOWN
 from caloforge.processes import uninterrupted
 from caloforge.showers import PointShowers
 from caloforge.units import GeV
@@ -30,7 +33,6 @@ from caloforge.units import GeV
 __all__ = ["CaloCloudsFile", "ShowerDataFile", "write_showerdata"]
 
 _BLOCK = 1 << 23  # numbers of padded showers held at a time, 32 MB in float32
-_CODES = {"e-": 11, "gamma": 22, "pi+": 211}  # the codes of the Particle Data Group
 _SHOWERDATA = ("showers", "directions", "pdg", "shower_ids", "num_points", "shape")
 _MOST_POINTS = 1 << 24  # of a shower, 268 MB with the padding
 _IMPACT = (0.0, 40.0)  # mm, (X', Z') of CaloClouds' training sample
@@ -59,18 +61,14 @@ class _PaddedFile(ShowerFile[PointShowers]):
         if not np.isfinite(numbers).all() or (numbers < 0).any():
             raise ValueError("layers must be numbers from 0, got negative or not finite ones")
         return PointShowers(
-            self._read_incident(start, stop),
-            offset,
-            x[points].astype(np.float32),
-            y[points].astype(np.float32),
-            np.floor(numbers).astype(np.int64),
-            (energy[points] * GeV).astype(np.float32),
-            self.geometry,
-            self._directions(start, stop),
+            offset=offset,
+            x=x[points].astype(np.float32),
+            y=y[points].astype(np.float32),
+            layer=np.floor(numbers).astype(np.int64),
+            energy=(energy[points] * GeV).astype(np.float32),
+            geometry=self.geometry,
+            **self._read_particles(start, stop),
         )
-
-    def _directions(self, start: int, stop: int) -> NDArray[Any]:
-        return np.array([0.0, 0.0, 1.0], np.float32)
 
 
 class CaloCloudsFile(_PaddedFile):
@@ -86,6 +84,7 @@ class CaloCloudsFile(_PaddedFile):
     """
 
     _incident_name: ClassVar[str] = "energy"
+    _optional: ClassVar[Mapping[str, str]] = {"direction": "p_norm_local", "pdg": "pdg"}
 
     def __init__(
         self,
@@ -133,7 +132,7 @@ class ShowerDataFile(_PaddedFile):
     """
 
     _incident_name: ClassVar[str] = "energies"
-    _direction_name: ClassVar[str | None] = "directions"
+    _optional: ClassVar[Mapping[str, str]] = {"direction": "directions", "pdg": "pdg"}
 
     def _open(self, geometry: Geometry | None) -> None:
         for name in _SHOWERDATA:  # which the package reads without a look
@@ -157,10 +156,6 @@ class ShowerDataFile(_PaddedFile):
         x, y, layer, energy = np.moveaxis(points[..., :4], -1, 0)
         return x, y, layer + 0.1, energy  # whole numbers that may have been rounded down
 
-    def _directions(self, start: int, stop: int) -> NDArray[Any]:
-        directions: NDArray[Any] = self._dataset("directions")[start:stop]
-        return directions
-
 
 def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str, Any]) -> None:
     """Write point clouds through the package showerdata, batch by batch.
@@ -168,18 +163,19 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
     Args:
         path: where to write; an unfinished file belongs under a temporary name, see `replacing`.
         showers: what to write.
-        attributes: `particle` is needed; all are written to the root of the file, with the
-            geometry.
+        attributes: written to the root of the file, with the geometry; `particle` names the kind of
+            those whose `pdg` is not known.
 
     Raises:
         ImportError: if the package is not installed.
-        ValueError: if the particle is not known.
+        ValueError: if the kind of a particle is not known.
     """
-    particle = attributes.get("particle")
-    if particle not in _CODES:
+    pdg = np.where(showers.pdg == NOT_KNOWN, code_of(attributes.get("particle")), showers.pdg)
+    if (pdg == NOT_KNOWN).any():
         raise ValueError(
-            f"showerdata stores the kind of the particle, got {particle!r}: give "
-            f"attributes={{'particle': …}} with one of {', '.join(_CODES)}"
+            f"showerdata stores the kind of every particle, and those of "
+            f"{(pdg == NOT_KNOWN).sum()} of {len(pdg)} showers are not known: give the showers "
+            "their pdg, or attributes={'particle': …} with the name of all, such as 'gamma'"
         )
     showerdata = _showerdata()
     counts = np.diff(showers.offset)
@@ -199,7 +195,7 @@ def write_showerdata(path: Path, showers: PointShowers, attributes: Mapping[str,
             file[start : start + len(batch)] = showerdata.Showers(
                 points=padded,
                 energies=batch.energy_inc[:, None] / GeV,
-                pdg=_CODES[particle],
+                pdg=pdg[start : start + len(batch)],
                 directions=batch.direction,
                 num_points=n_points,
             )

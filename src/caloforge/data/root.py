@@ -19,9 +19,9 @@ TREE = "showers"
 def write_root(path: str | Path, showers: VoxelShowers | PointShowers) -> None:
     """Write showers as a TTree `showers`, complete or not at all.
 
-    Branches: `energy_inc` [MeV], `nhit`, and of each hit `hit_x`, `hit_y` [mm] from the impact
-    point, `hit_layer`, `hit_energy` [MeV], and for voxels their number `hit_voxel` and their depth
-    `hit_z` [mm].
+    Branches: of the incident particle `energy_inc` [MeV], `direction` (x, y, z) and `pdg`; `nhit`,
+    and of each hit `hit_x`, `hit_y` [mm] from the impact point, `hit_layer`, `hit_energy` [MeV],
+    and for voxels their number `hit_voxel` and their depth `hit_z` [mm].
 
     Raises:
         ImportError: if uproot or awkward is not installed.
@@ -32,7 +32,7 @@ def write_root(path: str | Path, showers: VoxelShowers | PointShowers) -> None:
         for number, batch in enumerate(_batches(showers)):
             columns = awkward.Array(_hits(batch))
             hits = awkward.unflatten(columns, np.diff(batch.offset))
-            entries = {"energy_inc": batch.energy_inc, "hit": hits}
+            entries = {**batch.of_particles(), "hit": hits}
             if number:
                 file[TREE].extend(entries)
             else:

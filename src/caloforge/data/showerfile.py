@@ -9,12 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caloforge.data.columns import (
+    COLUMNS,
+    COMPRESSION,
+    ROWS,
+    code_of,
+    extend,
+    extend_columns,
+    find_columns,
+    growing,
+)
 from caloforge.data.detector import agreed_geometry, unknown_geometry
 from caloforge.data.hdf5 import (
     ShowerFileError,
@@ -29,20 +39,20 @@ from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, geometry_preset, geometry_presets
 from caloforge.processes import uninterrupted
 from caloforge.showers import (
+    ALONG_DEPTH,
     Floats,
     ImpossibleShowerError,
+    Particles,
     PointShowers,
     VoxelShowers,
     check_incident,
     check_units,
     checked_rows,
     fingerprint,
-    unit_vectors,
 )
 from caloforge.units import MeV
 
 __all__ = [
-    "Incident",
     "ShowerFile",
     "ShowerFileError",
     "ShowerFileWarning",
@@ -54,25 +64,10 @@ __all__ = [
 Kind = TypeVar("Kind", VoxelShowers, PointShowers)
 
 FORMAT_VERSION = 1
-COMPRESSION: dict[str, Any] = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
-
 
 _ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
 _NEAR = 8  # showers between two wanted ones that are read along rather than left out
 _UNLIKELY = 1e-3  # chance below which an end of empty showers is told
-
-
-class Incident(NamedTuple):
-    """The incident particles of a file of showers.
-
-    Args:
-        energy: incident energies [MeV], shape (n,).
-        direction: unit vectors along which they fly, shape (n, 3); None where the file does not
-            say.
-    """
-
-    energy: Floats
-    direction: Floats | None
 
 
 class _OpenFile:
@@ -116,10 +111,11 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     geometry: Geometry
     warns: bool = True
 
+    # names of the columns of the particles, which need not be there
+    _optional: ClassVar[Mapping[str, str]] = {"direction": "direction", "pdg": "pdg"}
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV
-    _direction_name: ClassVar[str | None] = None
     _usual_geometry: ClassVar[str] = "calochallenge-2"  # to name where the file does not say
 
     def __init__(self, path: str | Path, geometry: Geometry | str | None = None) -> None:
@@ -145,12 +141,13 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                     for name, value in self._file.attrs.items()
                 }
                 self._incident = self._find_incident()
+                self._of_particles = find_columns(self._file, len(self), self._optional)
         except BaseException:
             self._file.close()
             raise
 
     @classmethod
-    def read_incident(cls, path: str | Path) -> Incident:
+    def read_particles(cls, path: str | Path) -> Particles:
         """The incident particles of all showers, whatever geometry these are in.
 
         Raises:
@@ -159,12 +156,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         head = cls.__new__(cls)  # without the showers, which might not fit anything
         head._open_head(Path(path))
         try:
-            name = cls._direction_name
-            direction = None
-            if name is not None and find(head._file, name) is not None:
-                with blaming(head.path, name):
-                    direction = unit_vectors(name, head._dataset(name)[()], len(head))
-            return Incident(head.energy_inc, direction)
+            return head.particles
         finally:
             head._file.close()
 
@@ -243,6 +235,14 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         with blaming(self.path, self._incident_name):
             return self._read_incident(0, len(self))
 
+    @property
+    def particles(self) -> Particles:
+        """The incident particles of all showers."""
+        self._check_incident(0, len(self))
+        with blaming(self.path, "its particles"):
+            columns = self._read_particles(0, len(self))
+            return Particles(columns["energy_inc"], columns["direction"], columns["pdg"])
+
     def column(self, name: str) -> NDArray[Any] | None:
         """A number for each shower that was written beside them, shape (n,); None if not there.
 
@@ -316,6 +316,16 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def _read_incident(self, start: int, stop: int) -> Floats:
         energies = np.asarray(self._incident[start:stop]).reshape(-1) * self._incident_unit
         return energies if energies.dtype == np.float64 else energies.astype(np.float32)
+
+    def _read_particles(self, start: int, stop: int) -> dict[str, Any]:
+        """The columns of the incident particles of showers start … stop - 1.
+
+        What a file does not say is the default: along the depth, and of the kind that its attribute
+        `particle` names, if any.
+        """
+        said = {name: d[start:stop] for name, d in self._of_particles.items()}
+        default = {"direction": ALONG_DEPTH, "pdg": code_of(self.attributes.get("particle"))}
+        return {"energy_inc": self._read_incident(start, stop), **default, **said}
 
     def _check_version(self) -> None:
         version = self._file.attrs.get("format_version", FORMAT_VERSION)
@@ -399,7 +409,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         except BaseException:
             self.close()
             raise
-        self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=1 << 12)
+        self._incident = growing(self._file, "incident_energies", dtype, (1,), chunk=ROWS)
 
     def close(self) -> None:
         """Close the file; what was written is complete only then.
@@ -424,6 +434,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
             )
         with self._writing():
             self._append(showers)
+            extend_columns(self._file, showers.particles, self._incident.shape[0])
             extend(self._incident, showers.energy_inc[:, None])
             self._n_written += len(showers)
 
@@ -433,7 +444,7 @@ class ShowerWriter(_OpenFile, ABC, Generic[Kind]):
         Raises:
             ValueError: if the numbers are not as many as the showers, or the name is taken.
         """
-        if name in self._file or values.shape != self._incident.shape[:1]:
+        if name in COLUMNS or name in self._file or values.shape != self._incident.shape[:1]:
             raise ValueError(
                 f"column {name!r} needs a name of its own and {self._incident.shape[0]} numbers, "
                 f"got shape {values.shape} beside {', '.join(self._file)}"
@@ -493,19 +504,3 @@ def geometry_attributes(geometry: Geometry) -> dict[str, str]:
     known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
     name = {"geometry": geometry.name}
     return name if known else name | {"geometry_definition": json.dumps(geometry.to_dict())}
-
-
-def growing(
-    group: h5py.Group, name: str, dtype: Any, shape: tuple[int, ...] = (), chunk: int = 1 << 16
-) -> h5py.Dataset:
-    """Create an empty, compressed dataset that grows along its first axis."""
-    return group.create_dataset(
-        name, (0, *shape), dtype, maxshape=(None, *shape), chunks=(chunk, *shape), **COMPRESSION
-    )
-
-
-def extend(dataset: h5py.Dataset, values: NDArray[Any]) -> None:
-    """Append values along the first axis."""
-    start = dataset.shape[0]
-    dataset.resize(start + len(values), axis=0)
-    dataset[start:] = values

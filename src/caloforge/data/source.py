@@ -14,7 +14,7 @@ from caloforge.data.files import open_file
 from caloforge.data.hdf5 import ShowerFileError
 from caloforge.data.showerfile import ShowerFile
 from caloforge.geometry import Geometry
-from caloforge.showers import Floats, Showers, checked_rows, fingerprint
+from caloforge.showers import Particles, Showers, checked_rows, fingerprint
 
 __all__ = ["FileSource", "open_source"]
 
@@ -31,7 +31,7 @@ class FileSource:
     Attributes:
         paths: the files.
         geometry: of the showers.
-        energy_inc: incident energies [MeV], shape (n,).
+        particles: the incident particles, n.
 
     Raises:
         ShowerFileError: if one of them cannot be read, or there is none.
@@ -48,7 +48,7 @@ class FileSource:
         first = self._file(0)
         self.geometry: Geometry = first.geometry
         self._kind = type(first[:0])
-        energies: list[Floats] = []
+        particles: list[Particles] = []
         for number, path in enumerate(self.paths):
             file = self._file(number)
             if file.geometry != self.geometry or type(file[:0]) is not self._kind:
@@ -56,15 +56,15 @@ class FileSource:
                     f"{path} holds {file[:0]!r}, {self.paths[0]} {first!r}: give files of one kind "
                     "and geometry"
                 )
-            energies.append(file.energy_inc)
-        self.energy_inc: Floats = np.concatenate(energies)
-        self._begins = np.cumsum([0, *map(len, energies)])
+            particles.append(file.particles)
+        self.particles = Particles.concatenate(particles)
+        self._begins = np.cumsum([0, *map(len, particles)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.paths, self._given)
 
     def __len__(self) -> int:
-        return len(self.energy_inc)
+        return len(self.particles)
 
     def __repr__(self) -> str:
         more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""

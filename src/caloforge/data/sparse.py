@@ -2,8 +2,9 @@
 
 `incident_energies` (n, 1) [MeV]; `voxels/offset` (n + 1,), `voxels/index` (nnz,) in the
 CaloChallenge's order, `voxels/energy` (nnz,) [MeV]; or `points/offset`, `points/x`, `points/y`
-[mm], or integers with the attributes `pitch_mm` and `origin_mm`, `points/layer`, `points/energy`,
-and, where the incident particles do not all fly along the depth, `direction` (n, 3), unit vectors.
+[mm], or integers with the attributes `pitch_mm` and `origin_mm`, `points/layer`, `points/energy`.
+Where the incident particles do not all fly along the depth, `direction` (n, 3), unit vectors; where
+their kinds are known, `pdg` (n,), codes of the Particle Data Group.
 Voxels of a shower rise in index; files of others may hold them in any order, and repeatedly.
 """
 
@@ -17,21 +18,18 @@ import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from caloforge.data.hdf5 import ShowerFileError, find
+from caloforge.data.columns import extend, growing
+from caloforge.data.hdf5 import ShowerFileError
 from caloforge.data.showerfile import (
     ShowerFile,
     ShowerWriter,
     VoxelFile,
     VoxelWriter,
-    extend,
-    growing,
 )
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
 
 __all__ = ["PointFile", "PointWriter", "SparseFile", "SparseWriter"]
-
-_DIRECTION = "direction"
 
 
 class _RaggedColumns:
@@ -78,9 +76,9 @@ class SparseFile(VoxelFile):
     def _read(self, start: int, stop: int) -> VoxelShowers:
         offset, columns = self._entries.read(start, stop)
         return VoxelShowers(
-            energy_inc=self._read_incident(start, stop),
             offset=offset,
             geometry=self.geometry,
+            **self._read_particles(start, stop),
             **columns,
         )
 
@@ -128,15 +126,12 @@ class SparseWriter(VoxelWriter):
 class PointFile(ShowerFile[PointShowers]):
     """A sparse file of point clouds, read slice by slice."""
 
-    _direction_name: ClassVar[str | None] = _DIRECTION
     _usual_geometry: ClassVar[str] = "ild-ecal"
 
     def _open(self, geometry: Geometry | None) -> None:
         columns = {name: self._dataset(f"points/{name}") for name in PointShowers.columns}
         self._points = _RaggedColumns(self._dataset("points/offset"), columns, len(self))
         self._grids = {name: self._grid(columns[name]) for name in ("x", "y")}
-        has_direction = find(self._file, _DIRECTION) is not None
-        self._direction = self._dataset(_DIRECTION) if has_direction else None
         self.geometry = self._find_geometry(geometry)
 
     def _grid(self, column: h5py.Dataset) -> tuple[float, float] | None:
@@ -156,12 +151,10 @@ class PointFile(ShowerFile[PointShowers]):
             if grid is not None:
                 origin, pitch = grid
                 columns[name] = (origin + columns[name] * pitch).astype(np.float32)
-        if self._direction is not None:
-            columns["direction"] = self._direction[start:stop]
         return PointShowers(
-            energy_inc=self._read_incident(start, stop),
             offset=offset,
             geometry=self.geometry,
+            **self._read_particles(start, stop),
             **columns,
         )
 
@@ -202,16 +195,6 @@ class PointWriter(ShowerWriter[PointShowers]):
         for name in ("x", "y", "layer"):
             extend(self._columns[name], getattr(showers, name))
         extend(self._columns["energy"], _rounded(showers.energy, self._mantissa_bits))
-        self._append_direction(showers)
-
-    def _append_direction(self, showers: PointShowers) -> None:
-        n_before = self._incident.shape[0]
-        if _DIRECTION not in self._file:
-            if (showers.direction[:, 2] == 1).all():
-                return  # as for files that do not say
-            growing(self._file, _DIRECTION, np.float32, (3,), chunk=1 << 12)
-            extend(self._file[_DIRECTION], np.tile([0, 0, 1], (n_before, 1)))
-        extend(self._file[_DIRECTION], showers.direction)
 
 
 def _checked(mantissa_bits: int | None) -> int | None:

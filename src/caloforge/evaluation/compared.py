@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ from caloforge.evaluation.copies import Chosen, Shared, find_shared, same_shower
 from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource, Projected, in_voxels
 from caloforge.geometry import Geometry
-from caloforge.showers import check_units
+from caloforge.pdg import kinds_of
+from caloforge.showers import Particles, check_units
 
 __all__ = ["OTHER", "REFERENCE", "Compared"]
 
@@ -27,6 +28,8 @@ REFERENCE, OTHER = "Geant4", "other Geant4"
 FEW_SHOWERS = 1000
 LOOKED_AT = 1000  # showers whose energies are compared with their incident ones
 FEWEST_SHOWERS = 20
+_UNLIKELY = 1e-4  # chance of a difference between samples of one kind that is not told
+_DIGITS = 4  # of directions that are compared
 
 Source = ShowerSource | PointSource
 
@@ -100,10 +103,16 @@ class Compared:
         """Warn of all that makes scores mean less than they seem to."""
         for copies in self.shared:
             _warn(copies.text, SharedShowersWarning)
-        incident = np.asarray(self.reference.energy_inc)
+        incident, reference = np.asarray(self.reference.energy_inc), self.reference.particles
         others = {} if self.other is None else {OTHER: self.other}
         for name, showers in {**others, **self.candidates}.items():
             found = np.asarray(showers.energy_inc)
+            for difference in _differences(showers.particles, reference):
+                _warn(
+                    f"the incident particles of {name} are not those of the reference, {difference}"
+                    ": compare showers of the same particles, or read the scores as those of both "
+                    "differences together"
+                )
             if name in self.candidates and others and np.array_equal(incident, found):
                 _warn(
                     f"{name} has the incident energies of the reference, shower by shower: its "
@@ -111,7 +120,7 @@ class Compared:
                     "with other energies of the same spectrum, or leave the other Geant4 showers "
                     "out"
                 )
-            if ks_2samp(incident, found).pvalue < 1e-4:
+            if ks_2samp(incident, found).pvalue < _UNLIKELY:
                 _warn(
                     f"the incident energies of {name} are not distributed as the reference's "
                     f"(means {found.mean():.4g} and {incident.mean():.4g} MeV): generate for the "
@@ -127,6 +136,17 @@ class Compared:
                 "ones see more",
                 SmallSampleWarning,
             )
+
+
+def _differences(particles: Particles, reference: Particles) -> Iterator[str]:
+    """What differs in kind or direction, in words; kinds that are not known may be the same."""
+    if particles.kinds and reference.kinds and particles.kinds != reference.kinds:
+        yield f"{kinds_of(particles.kinds)} in place of {kinds_of(reference.kinds)}"
+    both = (particles.direction, reference.direction)
+    axes = [direction.T.astype(np.float64).round(_DIGITS) for direction in both]
+    if any(ks_2samp(*axis).pvalue < _UNLIKELY for axis in zip(*axes, strict=True)):
+        means = (f"({', '.join(f'{x:.3g}' for x in axis.mean(axis=1))})" for axis in axes)
+        yield "they fly along {} on average in place of {}".format(*means)
 
 
 def _check(name: str, showers: ShowerSource, geometry: Geometry) -> None:

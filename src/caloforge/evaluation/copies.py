@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 
 from caloforge.evaluation.observables import Floats, ShowerSource, stream
 from caloforge.geometry import Geometry
+from caloforge.showers import Particles
 
 __all__ = ["Chosen", "Shared", "find_shared", "fingerprints", "same_showers"]
 
@@ -193,6 +194,12 @@ class Chosen:
     def energy_inc(self) -> Any:
         """Incident energies [MeV], shape (n,)."""
         return np.asarray(self.source.energy_inc)[self.rows]
+
+    @property
+    def particles(self) -> Particles:
+        """The incident particles, one a shower."""
+        every: Particles = self.source.particles
+        return every[self.rows]
 
     def __getitem__(self, selection: slice) -> Any:
         """Read a run of showers: from the first to the last of them, without those left out."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeGuard, cast, overload
 
 from caloforge.evaluation.observables import ShowerSource
 from caloforge.geometry import Geometry
-from caloforge.showers import Floats, PointShowers, VoxelShowers
+from caloforge.showers import Floats, Particles, PointShowers, VoxelShowers
 
 __all__ = ["PointSource", "Projected", "holds_points", "in_voxels"]
 
@@ -21,6 +21,9 @@ class PointSource(Protocol):
 
     @property
     def energy_inc(self) -> Floats: ...
+
+    @property
+    def particles(self) -> Particles: ...
 
     @property
     def geometry(self) -> Geometry: ...
@@ -80,6 +83,11 @@ class Projected:
     def energy_inc(self) -> Floats:
         """Incident energies [MeV], shape (n,)."""
         return self.points.energy_inc
+
+    @property
+    def particles(self) -> Particles:
+        """The incident particles, one a shower."""
+        return self.points.particles
 
     @property
     def path(self) -> Path | None:

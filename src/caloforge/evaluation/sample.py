@@ -33,8 +33,8 @@ from caloforge.showers import VoxelShowers
 __all__ = ["Profile", "Sample", "pack", "unpack"]
 
 N_EVENTS = 8  # showers kept for the event display
-EVENT_COLUMNS = ("energy_inc", "offset", *VoxelShowers.columns)
-SAMPLE_COLUMNS = ("energy_inc", "mean_shower", "mean_shower_error")
+EVENT_COLUMNS = (*VoxelShowers.of_showers, "offset", *VoxelShowers.columns)
+SAMPLE_COLUMNS = ("energy_inc", "pdg", "mean_shower", "mean_shower_error")
 TAKEN = ("calochallenge", "l2lflows")  # conventions that every sample is described in
 
 MAX_POSITIONS = 256  # a profile with more distinct positions is kept in this many equal bins
@@ -67,6 +67,7 @@ class Sample:
         source: the showers themselves, in memory or an open file.
         threshold: read-out threshold [MeV]: voxels below it count as empty.
         energy_inc: incident energy [MeV], shape (n,).
+        pdg: codes of the kinds of the incident particles, see `Particles`, shape (n,).
         features: CaloChallenge features, see `features`; arrays (n,) or (n, layers).
         moments: L2LFlows observables, see `features`; arrays (n,).
         profiles: profiles by direction: "z" and "r", for cartesian layers "x" and "y" as well.
@@ -84,6 +85,7 @@ class Sample:
     source: ShowerSource = field(repr=False)
     threshold: float
     energy_inc: NDArray[np.floating[Any]]
+    pdg: NDArray[np.int32]
     features: Mapping[str, Floats]
     moments: Mapping[str, Floats]
     profiles: Mapping[str, Profile]
@@ -139,11 +141,11 @@ class Sample:
         Raises:
             ValueError: if borders are to be found and no voxel is above the threshold.
         """
-        geometry, n = showers.geometry, len(showers)
+        geometry, n, particles = showers.geometry, len(showers), showers.particles
         threshold = geometry.threshold if threshold is None else threshold
         edges = spectrum_edges(showers, threshold) if edges is None else edges
         if event_energies is None:
-            event_energies = _event_energies(np.asarray(showers.energy_inc))
+            event_energies = _event_energies(particles.energy)
         places = {name: _places(geometry, name) for name in _directions(geometry)}
         energy = {name: np.empty((n, len(p)), np.float32) for name, (p, _) in places.items()}
         n_hits = {name: np.zeros(len(p)) for name, (p, _) in places.items()}
@@ -170,7 +172,8 @@ class Sample:
         return cls(
             source=showers,
             threshold=threshold,
-            energy_inc=np.asarray(showers.energy_inc),
+            energy_inc=particles.energy,
+            pdg=particles.pdg,
             features=taken["calochallenge"],
             moments=taken["l2lflows"],
             profiles={

@@ -21,6 +21,8 @@ from caloforge.evaluation.quantities import QUANTITIES
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.score import Score
 from caloforge.evaluation.tails import Tails
+from caloforge.geometry import official_sample
+from caloforge.pdg import NOT_KNOWN, pdg_code
 
 __all__ = ["Score", "Scores"]
 
@@ -129,7 +131,11 @@ class Scores:
             self.save_page(target / "report.html", figures=figures)
 
     def published(self) -> PublishedTable | None:
-        """The candidates beside the CaloChallenge's table; None for other geometries."""
+        """The candidates beside the CaloChallenge's table; None for other voxels or particles."""
+        official = official_sample(self.reference.geometry)
+        kinds = set(self.reference.pdg.tolist()) - {NOT_KNOWN}
+        if official is None or kinds - {pdg_code(official.particle)}:
+            return None
         return published_table(self.reference.geometry, self.values, list(self.candidates))
 
     def to_markdown(self, *, published: bool = False) -> str:

@@ -16,8 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.data import Parts
-from caloforge.showers import Showers, VoxelShowers, check_units, fingerprint
-from caloforge.systems.arguments import SamplingOptions, incident_energies
+from caloforge.pdg import particle_name
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units, fingerprint
+from caloforge.systems.arguments import SamplingOptions, incident_particles
 from caloforge.systems.base import System
 from caloforge.systems.registry import config_to_dict
 
@@ -44,10 +45,9 @@ class GenerationProgress:
 @overload
 def generate(
     system: System,
-    energy_inc: ArrayLike,
+    particles: Particles | ArrayLike,
     *,
     seed: int,
-    direction: ArrayLike | None = ...,
     output: None = ...,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
@@ -62,10 +62,9 @@ def generate(
 @overload
 def generate(
     system: System,
-    energy_inc: ArrayLike,
+    particles: Particles | ArrayLike,
     *,
     seed: int,
-    direction: ArrayLike | None = ...,
     output: str | Path,
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
@@ -79,10 +78,9 @@ def generate(
 
 def generate(
     system: System,
-    energy_inc: ArrayLike,
+    particles: Particles | ArrayLike,
     *,
     seed: int,
-    direction: ArrayLike | None = None,
     output: str | Path | None = None,
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
@@ -92,7 +90,7 @@ def generate(
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
-    """Generate showers, one (or `options.resample`) for each incident energy.
+    """Generate showers, one (or `options.resample`) for each incident particle.
 
     With an output the showers are written in parts as they are made: memory stays flat, and an
     interrupted job can be resumed with the same result. Showers resampled from one coarse shower
@@ -101,19 +99,21 @@ def generate(
     Example:
         >>> system = cf.load("runs/l2l")
         >>> showers = cf.generate(system, [1e4, 5e4], seed=1)
+        >>> aslant = cf.Particles([1e4, 5e4], direction=[0.6, 0.0, 0.8], pdg="gamma")
+        >>> showers = cf.generate(cf.load("runs/directed"), aslant, seed=1)
 
     Args:
         system: a trained system.
-        energy_inc: incident energies [MeV], shape (n,).
+        particles: n incident particles, such as those of showers or of an open file; or their
+            energies [MeV], shape (n,), for particles of the direction and kind of the training
+            sample.
         seed: a shower depends on it and on its number alone, up to rounding.
-        direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all; by
-            default along the depth, (0, 0, 1).
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
         device: where to compute.
         options: what a user chooses at generation.
-        strict: refuse particles outside the range that the system was trained on.
+        strict: refuse particles unlike those that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -121,9 +121,8 @@ def generate(
         The showers, or the path of the file that holds them.
 
     Raises:
-        ValueError: for energies that are not positive numbers in one dimension, directions that
-            are no unit vectors or that the system does not know of, parts of another job at the
-            output, and see `strict`.
+        ValueError: for particles that `Particles` refuses, or of directions that the system does
+            not know of, parts of another job at the output, and see `strict`.
         NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:
@@ -131,15 +130,13 @@ def generate(
         ExtrapolationWarning: for particles outside the trained range. A file has the range and
             their number in its attributes `trained_energy_inc_MeV` and `n_outside_trained`.
     """
-    energies = incident_energies(energy_inc)
-    check_units("energies to generate for", system.geometry, energies)
-    directions = system.directions(direction, len(energies))
-    outside = system.outside(energies, directions, strict=strict)
+    asked = system.asked(particles)
+    check_units("energies to generate for", system.geometry, asked.energy)
+    outside = system.outside(asked, strict=strict)
 
     def batches(start: int, stop: int) -> Iterator[Showers]:
         return system.batches(
-            energies[start:stop],
-            None if directions is None else directions[start:stop],
+            asked[start:stop],
             seed=seed,
             batch_size=batch_size,
             first=start,
@@ -147,17 +144,15 @@ def generate(
             options=options,
         )
 
-    request = {"energies": _hash(energies)}
-    if directions is not None:
-        request["direction"] = _hash(directions)
-    job = _Job(system, outside, batches, request, seed, batch_size, str(device), options)
+    request = _hashes(asked)
+    job = _Job(system, asked, outside, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
 def upsample(
     system: System,
     coarse: VoxelShowers | System,
-    energy_inc: ArrayLike | None = None,
+    particles: Particles | ArrayLike | None = None,
     *,
     seed: int,
     output: str | Path | None = None,
@@ -180,14 +175,14 @@ def upsample(
         system: a trained system that upsamples, such as SuperCalo.
         coarse: showers in its coarse voxels, or in its fine ones, which are made coarse first; or
             another trained system, which draws coarse ones.
-        energy_inc: incident energies [MeV] for the other system, shape (n,).
+        particles: incident particles for the other system, or their energies [MeV], shape (n,).
         seed: a shower depends on it and on its number alone, up to rounding.
         output: where to write; without it the showers are returned.
         attributes: written to the root of the file.
         batch_size: coarse showers at once.
         device: where to compute.
         options: what a user chooses at generation.
-        strict: refuse particles outside the range that the system was trained on.
+        strict: refuse particles unlike those that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -201,23 +196,23 @@ def upsample(
     Warns:
         ExtrapolationWarning: as for `generate`, of the system and of the other one.
     """
-    if isinstance(coarse, System) != (energy_inc is not None):
+    if isinstance(coarse, System) != (particles is not None):
         raise ValueError(
-            "upsample takes coarse showers, which have their energy_inc, or a system that draws "
-            "them and energy_inc for it"
+            "upsample takes coarse showers, which have their particles, or a system that draws "
+            "them and particles for it"
         )
     if isinstance(coarse, System):
-        energies = incident_energies(energy_inc if energy_inc is not None else [])
-        check_units("energies to generate for", coarse.geometry, energies)
+        asked = coarse.asked(particles if particles is not None else [])
+        check_units("energies to generate for", coarse.geometry, asked.energy)
         request = {"coarse": f"{_settings_hash(coarse)} {_weights_hash(coarse)}"}
     else:
-        energies = incident_energies(coarse.energy_inc)
-        check_units("coarse showers", coarse.geometry, energies, coarse.total_energy())
+        asked = incident_particles(coarse.particles)
+        check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
         request = {"coarse": fingerprint(coarse)}
-    request["energies"] = _hash(energies)
-    outside = system.outside(energies, strict=strict)
+    request |= _hashes(asked)
+    outside = system.outside(asked, strict=strict)
     if isinstance(coarse, System):
-        outside = outside | coarse.outside(energies, strict=strict)
+        outside = outside | coarse.outside(asked, strict=strict)
 
     def coarse_batches(start: int, stop: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
@@ -225,7 +220,7 @@ def upsample(
         # it resamples nothing: that is for the fine voxels
         options_there = dataclasses.replace(options or SamplingOptions(), resample=1)
         return coarse.batches(
-            energies[start:stop],
+            asked[start:stop],
             seed=seed,
             batch_size=batch_size,
             first=start,
@@ -242,7 +237,7 @@ def upsample(
             options=options,
         )
 
-    job = _Job(system, outside, batches, request, seed, batch_size, str(device), options)
+    job = _Job(system, asked, outside, batches, request, seed, batch_size, str(device), options)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -252,8 +247,8 @@ class _Job:
 
     Args:
         system: the system that draws.
-        outside: which draws of its first stages lie outside the trained range, shape (n,); each
-            draw gives `options.resample` showers.
+        particles: one for each draw of its first stages, which gives `options.resample` showers.
+        outside: which of them lie outside the trained range, shape (n,).
         batches: showers of the draws from a start to a stop.
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
@@ -263,6 +258,7 @@ class _Job:
     """
 
     system: System
+    particles: Particles
     outside: NDArray[np.bool_]
     batches: Callable[[int, int], Iterator[Showers]]
     request: dict[str, Any]
@@ -274,7 +270,7 @@ class _Job:
     @property
     def n(self) -> int:
         """Draws of the first stages."""
-        return len(self.outside)
+        return len(self.particles)
 
     def __post_init__(self) -> None:
         if self.n == 0 or self.batch_size < 1:
@@ -351,9 +347,10 @@ class _Job:
     def _facts(self) -> dict[str, Any]:
         facts = {
             "generator": f"caloforge {caloforge.__version__}, {self.system.name}",
-            "particle": self.system.geometry.particle,
             "seed": self.seed,
         }
+        if len(self.particles.kinds) == 1:
+            facts["particle"] = particle_name(*self.particles.kinds)
         chosen = dataclasses.asdict(self.options or SamplingOptions())
         if self.system.trained is not None:
             facts["trained_energy_inc_MeV"] = list(self.system.trained.energy_inc)
@@ -406,6 +403,12 @@ def _weights_hash(system: System) -> str:
     for calibration in system.calibrations.values():
         digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _hashes(particles: Particles) -> dict[str, str]:
+    """What a request says of its particles."""
+    columns = {"energies": particles.energy, "direction": particles.direction, "pdg": particles.pdg}
+    return {name: _hash(values) for name, values in columns.items()}
 
 
 def _hash(*arrays: NDArray[Any]) -> str:

@@ -3,6 +3,7 @@
 from caloforge.geometry.calochallenge import read_calochallenge_xml
 from caloforge.geometry.coarse import Coarsening
 from caloforge.geometry.layers import CartesianLayer, Layer, PolarLayer, SensorLayer
+from caloforge.geometry.official import OfficialSample, official_sample
 from caloforge.geometry.presets import (
     geometry_preset,
     geometry_presets,
@@ -19,6 +20,7 @@ __all__ = [
     "Coarsening",
     "Geometry",
     "Layer",
+    "OfficialSample",
     "PolarLayer",
     "SensorLayer",
     "geometry_preset",
@@ -26,6 +28,7 @@ __all__ = [
     "ild_ecal",
     "ild_silicon_depths",
     "impact_of",
+    "official_sample",
     "preset_of",
     "read_calochallenge_xml",
     "voxel_images",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +12,8 @@ from typing import NoReturn
 from caloforge.geometry.layers import PolarLayer
 from caloforge.geometry.presets import geometry_preset, geometry_presets
 from caloforge.geometry.readout import Geometry
+from caloforge.pdg import particle_name, pdg_code
 
-# the codes of the Particle Data Group
-_PARTICLES = {"11": "e-", "-11": "e+", "22": "gamma", "211": "pi+", "-211": "pi-", "111": "pi0"}
 _LARGEST = 1 << 20  # bytes of a file, a hundred times those of the official ones
 
 
@@ -24,10 +22,9 @@ def read_calochallenge_xml(
 ) -> Geometry:
     """Read the bins of a CaloChallenge binning file.
 
-    The file holds neither depths nor threshold nor energies. If its bins are those of a geometry
-    preset, that preset is the answer. Other bins, or those of another particle, take what the file
-    does not say from `preset`, or else lie at the depth of their layer's number [mm], with no
-    threshold and any energy.
+    The file holds neither depths nor threshold. If its bins are those of a geometry preset, that
+    preset is the answer, whatever the particle. Other bins take what the file does not say from
+    `preset`, or else lie at the depth of their layer's number [mm], with no threshold.
 
     Args:
         path: the XML file.
@@ -44,12 +41,10 @@ def read_calochallenge_xml(
     chosen = _choose(path, entries, particle)
     with _blaming(path):
         layers = _read_layers(chosen)
-    found = _PARTICLES.get(_pid(chosen), "unknown")
     bins, layer_ids = tuple(layers.values()), tuple(layers)
     for name in geometry_presets() if preset is None else (preset,):
         known = geometry_preset(name)
-        same = found in ("unknown", known.particle)
-        if same and (known.layers, known.layer_ids) == (bins, layer_ids):
+        if (known.layers, known.layer_ids) == (bins, layer_ids):
             return known
     if preset is None:
         return Geometry(
@@ -57,8 +52,6 @@ def read_calochallenge_xml(
             layers=bins,
             z=tuple(float(number) for number in layer_ids),
             threshold=0.0,
-            energy_range=(0.0, math.inf),
-            particle=found,
             layer_ids=layer_ids,
         )
     if known.layer_ids != layer_ids:
@@ -66,8 +59,7 @@ def read_calochallenge_xml(
             f"{path} has voxels in the layers {layer_ids}, the preset {preset!r} in "
             f"{known.layer_ids}: choose the preset of the same calorimeter, or none"
         )
-    lent = known.particle if found == "unknown" else found
-    return dataclasses.replace(known, name=Path(path).stem, layers=bins, particle=lent)
+    return dataclasses.replace(known, name=Path(path).stem, layers=bins)
 
 
 class _Plain(ElementTree.TreeBuilder):
@@ -135,11 +127,19 @@ def _pid(entry: ElementTree.Element) -> str:
     return entry.get("pid", "").strip()
 
 
+def _symbol(pid: str) -> str | None:
+    """The particle's name, None where no code is given."""
+    try:
+        return particle_name(pdg_code(pid))
+    except ValueError:
+        return None
+
+
 def _choose(
     path: str | Path, entries: list[ElementTree.Element], particle: str | None
 ) -> ElementTree.Element:
     """The `<Bin>` of a particle; the only one, where none is named."""
-    names = [(e.get("name", "").strip(), _pid(e), _PARTICLES.get(_pid(e))) for e in entries]
+    names = [(e.get("name", "").strip(), _pid(e), _symbol(_pid(e))) for e in entries]
     fitting = [e for e, known in zip(entries, names, strict=True) if particle in (None, *known)]
     if len(fitting) != 1:
         there = ", ".join(

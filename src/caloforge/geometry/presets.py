@@ -11,7 +11,7 @@ import numpy as np
 
 from caloforge.geometry.layers import CartesianLayer, Floats, Layer, PolarLayer, SensorLayer
 from caloforge.geometry.readout import Geometry
-from caloforge.units import GeV, MeV, TeV, keV, mm
+from caloforge.units import MeV, keV, mm
 
 
 def _calochallenge_1(particle: str) -> Geometry:
@@ -49,8 +49,6 @@ def _calochallenge_1(particle: str) -> Geometry:
         layers=tuple(PolarLayer(edges, n_alpha) for edges, n_alpha in bins.values()),
         z=tuple(float(number) for number in bins),
         threshold=1 * MeV,
-        energy_range=(2**8 * MeV, 2**22 * MeV),
-        particle=particle,
         layer_ids=tuple(bins),
     )
 
@@ -65,8 +63,6 @@ def _calochallenge_23(number: int, n_alpha: int, r_step: float) -> Geometry:
         layers=(PolarLayer(edges, n_alpha),) * 45,
         z=tuple((i + 0.5) * 3.4 * mm for i in range(45)),
         threshold=0.5 * keV / 0.033,
-        energy_range=(1 * GeV, 1 * TeV),
-        particle="e-",
     )
 
 
@@ -92,8 +88,6 @@ def _ild(name: str, layers: tuple[Layer, ...]) -> Geometry:
         layers=layers,
         z=tuple(round(float(depth), 4) for depth in depths),
         threshold=100 * keV,
-        energy_range=(10 * GeV, 100 * GeV),
-        particle="gamma",
     )
 
 
@@ -187,12 +181,12 @@ def geometry_preset(name: str) -> Geometry:
 def preset_of(geometry: Geometry) -> str | None:
     """Name of the preset whose detector a geometry is, whatever it calls itself.
 
-    Equal are the bins of every layer, the layers' depths and numbers, and the particle; threshold
-    and range of energies may differ. None if there is no such preset.
+    Equal are the bins of every layer, and the layers' depths and numbers; the threshold may differ.
+    None if there is no such preset.
     """
 
     def detector(of: Geometry) -> tuple[object, ...]:
-        return of.z, of.layer_ids, of.particle, of.layers
+        return of.z, of.layer_ids, of.layers
 
     mine = detector(geometry)
     return next((name for name in _PRESETS if detector(_built(name)) == mine), None)

@@ -20,6 +20,8 @@ DEPTH_TOLERANCE = 0.1 * mm  # of layers that are the same, as tables of depths a
 _MOST_LAYERS = 10_000
 _MOST_VOXELS = 2**32  # that their numbers in four bytes can distinguish
 
+_FORMER = ("energy_range", "particle")  # keys that were a geometry's, and are a sample's
+
 _Array = TypeVar("_Array", Floats, Integers)
 
 
@@ -32,6 +34,9 @@ def _frozen(array: _Array) -> _Array:
 class Geometry:
     """The read-out of a calorimeter as a generator sees it: layers of voxels along the shower.
 
+    It says where energy is read out, and nothing of the particles; what was shot at the detectors
+    of the field says `official_sample`.
+
     x and y are perpendicular to the particle's direction with the impact point at (0, 0), z is the
     depth behind the front face. Voxels are numbered layer by layer.
 
@@ -40,8 +45,6 @@ class Geometry:
         layers: the layers, in the order of the shower's development.
         z: depth of the centre of each layer [mm], shape (n_layers,).
         threshold: read-out threshold [MeV]: a voxel below it reads zero.
-        energy_range: lowest and highest incident energy of the official sample [MeV].
-        particle: the particle of the official sample: "e-", "gamma", "pi+", …
         layer_ids: the detector's own numbers of the layers, 0, 1, 2, … if not given.
     """
 
@@ -49,8 +52,6 @@ class Geometry:
     layers: tuple[Layer, ...]
     z: tuple[float, ...]
     threshold: float
-    energy_range: tuple[float, float]
-    particle: str
     layer_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -60,7 +61,6 @@ class Geometry:
             "layers": tuple(self.layers),
             "z": tuple(float(depth) for depth in self.z),
             "threshold": float(self.threshold),
-            "energy_range": tuple(float(energy) for energy in self.energy_range),
             "layer_ids": tuple(int(number) for number in numbers),
         }
         for name, value in plain.items():
@@ -80,12 +80,6 @@ class Geometry:
         n_voxels = sum(a * b for a, b in self.layer_shapes)
         if n_voxels > _MOST_VOXELS:
             raise ValueError(f"a geometry may have {_MOST_VOXELS} voxels at most, got {n_voxels}")
-        ordered = all(low <= high for low, high in pairwise((0.0, *self.energy_range)))
-        if np.shape(self.energy_range) != (2,) or not ordered:
-            raise ValueError(
-                "energy_range must be the lowest and the highest energy [MeV], "
-                f"got {self.energy_range}"
-            )
 
     @property
     def n_layers(self) -> int:
@@ -254,13 +248,13 @@ class Geometry:
             else:
                 layers.append({**entry, "repeat": 1})
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        for name in ("z", "energy_range", "layer_ids"):
+        for name in ("z", "layer_ids"):
             values[name] = list(values[name])
         return {**values, "layers": layers}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Geometry:
-        """Inverse of `to_dict`.
+        """Inverse of `to_dict`; what geometries of former versions held of particles is left out.
 
         Raises:
             ValueError: for a missing or unknown key, an unknown kind of layer, or impossible bins.
@@ -279,6 +273,7 @@ class Geometry:
             plain: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in values.items()
+                if name not in _FORMER
             }
             plain["layers"] = tuple(layers)
             return cls(**plain)

@@ -22,7 +22,8 @@ from caloforge.evaluation.digits import format_number
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.tails import Tails
-from caloforge.geometry import Geometry, impact_of, preset_of
+from caloforge.geometry import Geometry, impact_of, official_sample, preset_of
+from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of
@@ -38,7 +39,6 @@ from caloforge.units import GeV
 
 __all__ = ["save_page"]
 
-PARTICLES = {"e-": "Electrons", "e+": "Positrons", "gamma": "Photons", "pi+": "Charged pions"}
 FEW = 6  # candidates whose details are open from the start
 
 
@@ -187,13 +187,23 @@ def _summary(scores: Scores) -> str:
     lost = ""
     if (clouds := scores.reference.clouds) is not None:
         lost = f"; projected from points, {clouds.features['lost'].mean():.2%} of the energy lost"
-    particle = PARTICLES.get(geometry.particle, geometry.particle)
+    kinds = _kinds(scores.reference)
     return (
-        f"{particle} of {energies.min():.3g} to {energies.max():.3g} GeV in {geometry.name}: "
+        f"{kinds[0].upper()}{kinds[1:]} of {energies.min():.3g} to {energies.max():.3g} GeV in "
+        f"{geometry.name}: "
         f"{geometry.n_layers} layers, {geometry.n_voxels:,} voxels; "
         f"{len(scores.reference):,} Geant4 showers; read-out threshold "
         f"{scores.provenance['threshold_MeV']:.4g} MeV{lost}"
     )
+
+
+def _kinds(reference: Sample) -> str:
+    """The words for the particles of a sample; where it does not say, of the official one."""
+    kinds = set(reference.pdg.tolist())
+    official = official_sample(reference.geometry)
+    if kinds == {NOT_KNOWN} and official is not None:
+        kinds = {pdg_code(official.particle)}
+    return kinds_of(kinds)
 
 
 def _command(scores: Scores) -> Iterator[tuple[str, str]]:

@@ -1,22 +1,25 @@
-"""Showers: voxel energies in sparse form, point clouds in ragged form, always validated."""
+"""Showers: voxel energies in sparse form, point clouds in ragged form, and their particles."""
 
 from caloforge.showers.clusters import ClusteredShowers, clustered
 from caloforge.showers.fingerprint import fingerprint
+from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles
 from caloforge.showers.plausible import (
     ImpossibleShowerError,
     UnitsWarning,
     check_incident,
     check_units,
 )
-from caloforge.showers.points import PointShowers, unit_vectors
-from caloforge.showers.ragged import Floats, RaggedShowers, checked_rows, entries_of
+from caloforge.showers.points import PointShowers
+from caloforge.showers.ragged import RaggedShowers, checked_rows, entries_of
 from caloforge.showers.source import ShowerSource, View, coarse, held, projected
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
+    "ALONG_DEPTH",
     "ClusteredShowers",
     "Floats",
     "ImpossibleShowerError",
+    "Particles",
     "PointShowers",
     "RaggedShowers",
     "ShowerSource",
@@ -33,7 +36,6 @@ __all__ = [
     "fingerprint",
     "held",
     "projected",
-    "unit_vectors",
 ]
 
 Showers = VoxelShowers | PointShowers

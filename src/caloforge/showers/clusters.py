@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from caloforge.showers.particles import Floats
 from caloforge.showers.points import PointShowers
-from caloforge.showers.ragged import Floats, offsets, sums
+from caloforge.showers.ragged import offsets, sums
 
 __all__ = ["ClusteredShowers", "clustered"]
 
@@ -105,14 +106,13 @@ def _clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredSh
 
     counts = np.bincount(showers.event()[head], minlength=len(showers))
     return ClusteredShowers(
-        showers.energy_inc,
-        offsets(counts),
-        centre(showers.x),
-        centre(showers.y),
-        showers.layer[head],
-        energy.astype(showers.energy.dtype),
-        showers.geometry,
-        showers.direction,
+        offset=offsets(counts),
+        x=centre(showers.x),
+        y=centre(showers.y),
+        layer=showers.layer[head],
+        energy=energy.astype(showers.energy.dtype),
+        geometry=showers.geometry,
+        **showers.of_particles(),
         first=offsets(size)[:-1],
         size=size,
         members=np.stack([showers.x, showers.y, showers.energy], 1)[order],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from caloforge.geometry import Geometry
+from caloforge.geometry import Geometry, official_sample
 from caloforge.units import GeV, TeV, eV, keV
 
 __all__ = [
@@ -121,8 +121,8 @@ def check_units(
     """Warn where energies look as if they were given in another unit than MeV.
 
     That is where more than 5 % of the incident energies lie ten times below or above the range of
-    the geometry's official sample, or all showers together deposit ten times their incident
-    energies.
+    the detector's official sample, if there is one, or all showers together deposit ten times
+    their incident energies.
 
     Args:
         name: of the sample.
@@ -138,18 +138,15 @@ def check_units(
         return
     energies = np.asarray(energy_inc, np.float64)
     low, high = np.quantile(energies, [_STRAYS, 1 - _STRAYS])
-    lowest, highest = geometry.energy_range
-    fitting = [
-        unit for unit, size in _UNITS.items() if lowest <= low * size and high * size <= highest
-    ]
     said = []
-    if low < lowest / _FAR or high > highest * _FAR:
-        question = f"are they in {fitting[0]}?" if fitting else "check the unit and the geometry"
-        said.append(
-            f"incident energies are read in MeV, those of {energies.min():.4g} to "
-            f"{energies.max():.4g} MeV lie far outside the {lowest:.4g} to {highest:.4g} MeV of "
-            f"{geometry.name}: {question}"
-        )
+    if official := official_sample(geometry):
+        lowest, highest = official.energy_range
+        if low < lowest / _FAR or high > highest * _FAR:
+            said.append(
+                f"incident energies are read in MeV, those of {energies.min():.4g} to "
+                f"{energies.max():.4g} MeV lie far outside the {lowest:.4g} to {highest:.4g} MeV "
+                f"of {geometry.name}: {_question(low, high, official.energy_range)}"
+            )
     ratio = 0.0 if deposited is None else np.sum(deposited, dtype=np.float64) / energies.sum()
     if ratio > _FAR:
         said.append(
@@ -158,3 +155,12 @@ def check_units(
         )
     if said:
         warnings.warn(f"{name}: {' And '.join(said)}", UnitsWarning, stacklevel=stacklevel)
+
+
+def _question(low: float, high: float, usual: tuple[float, float]) -> str:
+    """The unit in which energies from low to high would fit, if any, as a question."""
+    lowest, highest = usual
+    for unit, size in _UNITS.items():
+        if lowest <= low * size and high * size <= highest:
+            return f"are they in {unit}?"
+    return "check the unit and the geometry"

@@ -3,50 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
+from caloforge.showers.particles import Floats, floats
 from caloforge.showers.plausible import check_entries
-from caloforge.showers.ragged import (
-    Floats,
-    RaggedShowers,
-    floats,
-    integers,
-    sums,
-)
+from caloforge.showers.ragged import RaggedShowers, integers, sums
 from caloforge.showers.voxels import VoxelShowers
 
-__all__ = ["PointShowers", "unit_vectors"]
+__all__ = ["PointShowers"]
+
+Doubles = NDArray[np.float64]
 
 _LAYERS = 256  # that their numbers in a byte can tell apart
-
-
-def _along_depth() -> Floats:
-    return np.array([0.0, 0.0, 1.0], dtype=np.float32)
-
-
-def unit_vectors(name: str, given: ArrayLike, n: int) -> Floats:
-    """Directions, one for all showers or one for each, as shape (n, 3).
-
-    Raises:
-        ValueError: for another shape, or vectors that are not of length 1.
-    """
-    vectors = floats(given)
-    if vectors.shape not in ((3,), (n, 3)):
-        raise ValueError(
-            f"{name} must have shape (3,) for all showers or {(n, 3)} for each, got {vectors.shape}"
-        )
-    length = np.linalg.norm(vectors, axis=-1)
-    if not (np.abs(length - 1) < 1e-4).all():  # false for NaN
-        raise ValueError(
-            f"{name} must hold vectors of length 1, got lengths from {length.min():.6g} to "
-            f"{length.max():.6g}: divide them by their lengths"
-        )
-    return np.broadcast_to(vectors, (n, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +36,14 @@ class PointShowers(RaggedShowers):
         geometry: the detector in whose layers the points lie.
         direction: unit vectors along which the incident particles fly, in the frame of the points
             with z along the depth, shape (n, 3), or (3,) for all; by default along z.
+        pdg: codes of the kinds of the incident particles, see `Particles`, shape (n,), or one for
+            all; by default 0, not known.
 
     Raises:
         ImpossibleShowerError: for incident energies that are not above 0 and finite, positions or
             energies that are not finite, or negative energies; names the first shower and point.
-        ValueError: for shapes that do not fit, layers outside the geometry, or directions that are
-            no unit vectors.
+        ValueError: for shapes that do not fit, layers outside the geometry, or particles that
+            `Particles` refuses.
     """
 
     x: Floats
@@ -76,9 +51,7 @@ class PointShowers(RaggedShowers):
     layer: NDArray[np.uint8]
     energy: Floats
     geometry: Geometry
-    direction: Floats = field(default_factory=_along_depth)
 
-    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc", "direction")
     columns: ClassVar[tuple[str, ...]] = ("x", "y", "layer", "energy")
 
     def __post_init__(self) -> None:
@@ -93,7 +66,6 @@ class PointShowers(RaggedShowers):
         for name in ("x", "y", "energy"):
             object.__setattr__(self, name, floats(getattr(self, name)))
         super().__post_init__()
-        object.__setattr__(self, "direction", unit_vectors("direction", self.direction, len(self)))
         for name, unit in {"x": "mm", "y": "mm", "energy": "MeV"}.items():
             check_entries(
                 name,
@@ -156,8 +128,8 @@ class PointShowers(RaggedShowers):
             geometry: the voxels.
             shift: added to x and y of every point [mm], shape (2,), or (n, 2) for one of each
                 shower.
-            angle: by which the showers are turned around their axis before the shift, from x to y
-                [radian], a number or shape (n,).
+            angle: by which the showers, and the directions of their particles, are turned around
+                the z axis before the shift, from x to y [radian], a number or shape (n,).
 
         Raises:
             ValueError: for a geometry of other layers, a shift or an angle of another shape or not
@@ -166,16 +138,23 @@ class PointShowers(RaggedShowers):
         self.geometry.check_same_layers(geometry)
         # sums in double keep points off the borders
         x, y = self.x.astype(np.float64), self.y.astype(np.float64)
+        particles = self.of_particles()
         if angle is not None:
-            turn = self._of_points("angle", angle, ())
-            cos, sin = np.cos(turn), np.sin(turn)
-            x, y = x * cos - y * sin, x * sin + y * cos
+            x, y = _turned(x, y, self._of_points("angle", angle, ()))
+            u_x, u_y, u_z = self.direction.astype(np.float64).T
+            particles["direction"] = np.stack(
+                [*_turned(u_x, u_y, np.asarray(angle, np.float64)), u_z], axis=1
+            )
         dx, dy = self._of_points("shift", shift, (2,)).T
         voxel = geometry.find_voxels(self.layer, x + dx, y + dy)
         inside = voxel >= 0
         counted = np.concatenate([[0], np.cumsum(inside)])
         return VoxelShowers(
-            self.energy_inc, counted[self.offset], voxel[inside], self.energy[inside], geometry
+            offset=counted[self.offset],
+            index=voxel[inside],
+            energy=self.energy[inside],
+            geometry=geometry,
+            **particles,
         )
 
     def lost(self, projected: VoxelShowers) -> NDArray[np.float64]:
@@ -196,7 +175,7 @@ class PointShowers(RaggedShowers):
         lost = np.maximum(whole - projected.total_energy(), 0)  # voxels are rounded to float32
         return np.divide(lost, whole, out=np.zeros(len(self)), where=whole > 0)
 
-    def _of_points(self, name: str, given: ArrayLike, shape: tuple[int, ...]) -> Floats:
+    def _of_points(self, name: str, given: ArrayLike, shape: tuple[int, ...]) -> Doubles:
         """What is given for all showers, or for each, for every point."""
         values = np.asarray(given, dtype=np.float64)
         of_each = (len(self), *shape)
@@ -206,3 +185,9 @@ class PointShowers(RaggedShowers):
                 f"each, got shape {values.shape}"
             )
         return values if values.shape == shape else np.repeat(values, np.diff(self.offset), axis=0)
+
+
+def _turned(x: Doubles, y: Doubles, angle: Doubles) -> tuple[Doubles, Doubles]:
+    """Components after a turn by an angle [radian] from x to y."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return x * cos - y * sin, x * sin + y * cos

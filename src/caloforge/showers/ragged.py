@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Geometry
+from caloforge.pdg import NOT_KNOWN
 from caloforge.showers.fingerprint import fingerprint
-from caloforge.showers.plausible import check_incident
+from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles, Selection, row_numbers
 
-__all__ = ["Floats", "RaggedShowers", "checked_rows"]
-
-Selection = slice | ArrayLike
-Floats = NDArray[np.floating[Any]]
-"""Energies and positions: float32, or float64 where an array of float64 was given."""
+__all__ = ["RaggedShowers", "checked_rows"]
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
@@ -30,15 +27,6 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
     return given.astype(np.int64)
 
 
-def floats(values: ArrayLike) -> Floats:
-    """Double precision where an array has it, else single."""
-    given = np.asarray(values)
-    if given.dtype == np.float64 and isinstance(values, np.ndarray):
-        return given
-    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and refused as such
-        return given.astype(np.float32, copy=False)
-
-
 class _InGeometry:
     geometry: Geometry  # a field that each kind of showers has behind its columns
 
@@ -47,6 +35,9 @@ class _InGeometry:
 class RaggedShowers(_InGeometry):
     """What voxels and points share: entries of all showers in one row, cut by `offset`.
 
+    Every shower has its incident particle: `energy_inc`, `direction` and `pdg`, which `particles`
+    holds together.
+
     Attributes:
         of_showers: names of the arrays with one entry for each shower.
         columns: names of those that `offset` cuts.
@@ -54,15 +45,18 @@ class RaggedShowers(_InGeometry):
 
     energy_inc: Floats
     offset: NDArray[np.int64]
+    direction: Floats = field(default=ALONG_DEPTH, kw_only=True)  # type: ignore[arg-type]
+    pdg: NDArray[np.int32] = field(default=NOT_KNOWN, kw_only=True)  # type: ignore[arg-type]
 
-    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc",)
+    of_showers: ClassVar[tuple[str, ...]] = ("energy_inc", "direction", "pdg")
     columns: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "energy_inc", floats(self.energy_inc))
+        particles = Particles(self.energy_inc, self.direction, self.pdg)
+        object.__setattr__(self, "energy_inc", particles.energy)
+        object.__setattr__(self, "direction", particles.direction)
+        object.__setattr__(self, "pdg", particles.pdg)
         object.__setattr__(self, "offset", integers("offset", self.offset).astype(np.int64))
-        if self.energy_inc.ndim != 1:
-            raise ValueError(f"energy_inc must have shape (n,), got {self.energy_inc.shape}")
         if self.offset.shape != (len(self) + 1,):
             raise ValueError(
                 f"offset must have shape ({len(self) + 1},) for {len(self)} showers, "
@@ -78,7 +72,15 @@ class RaggedShowers(_InGeometry):
                 raise ValueError(
                     f"{name} must have shape ({self.offset[-1]},) as offset says, got {shape}"
                 )
-        check_incident(self.energy_inc)
+
+    @property
+    def particles(self) -> Particles:
+        """The incident particles, one a shower."""
+        return Particles(self.energy_inc, self.direction, self.pdg)
+
+    def of_particles(self) -> dict[str, NDArray[Any]]:
+        """The columns of the incident particles, for other showers of the same ones."""
+        return {name: getattr(self, name) for name in self.of_showers}
 
     def __len__(self) -> int:
         return len(self.energy_inc)
@@ -87,7 +89,7 @@ class RaggedShowers(_InGeometry):
         """Select showers by slice, indices or mask."""
         if isinstance(selection, slice) and selection.step in (None, 1):
             return self._run(*selection.indices(len(self))[:2])
-        showers = self._numbers(selection)
+        showers = row_numbers(len(self), selection)
         offset, entries = entries_of(self.offset, showers)
         return dataclasses.replace(
             self,
@@ -106,16 +108,6 @@ class RaggedShowers(_InGeometry):
             **{name: getattr(self, name)[start:stop] for name in self.of_showers},
             **{name: getattr(self, name)[first:last] for name in self.columns},
         )
-
-    def _numbers(self, selection: Selection) -> NDArray[np.int64]:
-        numbers = np.arange(len(self))
-        if isinstance(selection, slice):
-            return numbers[selection]
-        wanted = np.atleast_1d(np.asarray(selection))
-        if wanted.dtype == bool and wanted.shape != numbers.shape:
-            raise IndexError(f"a mask must have shape {numbers.shape}, got {wanted.shape}")
-        chosen: NDArray[np.int64] = numbers[wanted if wanted.size else slice(0)]
-        return chosen
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:

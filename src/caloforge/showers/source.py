@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers.fingerprint import RUN, fingerprint
+from caloforge.showers.particles import Particles
 from caloforge.showers.points import PointShowers
-from caloforge.showers.ragged import Floats, RaggedShowers
+from caloforge.showers.ragged import RaggedShowers
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = ["ShowerSource", "View", "coarse", "held", "projected"]
@@ -37,8 +38,8 @@ class ShowerSource(Protocol[Kind_co]):
         """Of the showers."""
 
     @property
-    def energy_inc(self) -> Floats:
-        """Incident energies [MeV], shape (n,)."""
+    def particles(self) -> Particles:
+        """The incident particles, n."""
 
     def __len__(self) -> int:
         """Number of showers."""
@@ -75,9 +76,9 @@ class View(Generic[Given, Kind]):
         return len(self.source)
 
     @property
-    def energy_inc(self) -> Floats:
-        """Incident energies [MeV], shape (n,)."""
-        return self.source.energy_inc
+    def particles(self) -> Particles:
+        """The incident particles, n."""
+        return self.source.particles
 
     def take(self, rows: NDArray[np.integer[Any]], /) -> Kind:
         """See `ShowerSource`."""

@@ -10,15 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from caloforge.geometry import Coarsening, Geometry
+from caloforge.pdg import NOT_KNOWN
+from caloforge.showers.particles import ALONG_DEPTH, Floats, floats
 from caloforge.showers.plausible import check_entries
-from caloforge.showers.ragged import (
-    Floats,
-    RaggedShowers,
-    floats,
-    integers,
-    offsets,
-    sums,
-)
+from caloforge.showers.ragged import RaggedShowers, integers, offsets, sums
 
 __all__ = ["VoxelShowers"]
 
@@ -38,11 +33,16 @@ class VoxelShowers(RaggedShowers):
         index: flat voxel index of each entry in the geometry's order, shape (nnz,).
         energy: energy of each entry [MeV], shape (nnz,).
         geometry: the voxels.
+        direction: unit vectors along which the incident particles fly, with z along the depth,
+            shape (n, 3), or (3,) for all; by default along z.
+        pdg: codes of the kinds of the incident particles, see `Particles`, shape (n,), or one for
+            all; by default 0, not known.
 
     Raises:
         ImpossibleShowerError: for incident energies that are not above 0 and finite, or voxel
             energies that are negative or not finite; names the first shower and voxel.
-        ValueError: for shapes that do not fit, or indices outside the geometry.
+        ValueError: for shapes that do not fit, indices outside the geometry, or particles that
+            `Particles` refuses.
     """
 
     index: NDArray[np.integer[Any]]
@@ -87,7 +87,13 @@ class VoxelShowers(RaggedShowers):
 
     @classmethod
     def from_dense(
-        cls, energy_inc: ArrayLike, dense: ArrayLike, geometry: Geometry
+        cls,
+        energy_inc: ArrayLike,
+        dense: ArrayLike,
+        geometry: Geometry,
+        *,
+        direction: ArrayLike = ALONG_DEPTH,
+        pdg: ArrayLike = NOT_KNOWN,
     ) -> VoxelShowers:
         """Keep the non-zero voxels of dense showers.
 
@@ -95,6 +101,8 @@ class VoxelShowers(RaggedShowers):
             energy_inc: incident energy [MeV], shape (n,).
             dense: voxel energies [MeV], shape (n, ...) with n_voxels numbers a shower.
             geometry: the voxels.
+            direction: of the incident particles, as for the class.
+            pdg: their codes, as for the class.
 
         Raises:
             ValueError: if a shower does not have n_voxels numbers, or as for the class.
@@ -114,7 +122,15 @@ class VoxelShowers(RaggedShowers):
         block = block.reshape(len(block), n_numbers)
         offset = offsets(np.count_nonzero(block, axis=1))
         cell = np.flatnonzero(block)
-        return cls(floats(energy_inc), offset, cell % n_numbers, block.reshape(-1)[cell], geometry)
+        return cls(
+            floats(energy_inc),
+            offset,
+            cell % n_numbers,
+            block.reshape(-1)[cell],
+            geometry,
+            direction=direction,  # type: ignore[arg-type]  # made an array where it is checked
+            pdg=pdg,  # type: ignore[arg-type]
+        )
 
     def __repr__(self) -> str:
         return (

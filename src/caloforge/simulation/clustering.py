@@ -95,10 +95,8 @@ def points_of(
     """
     if detector.axis == "detector":
         x, y = (steps.position[:, :2] - gun.impact).T
-        direction = gun.direction
     else:
         x, y = steps.around(gun)
-        direction = (0.0, 0.0, 1.0)
     order = np.lexsort((steps.layer, steps.event))
     order = order[steps.energy[order] > 0]
     return PointShowers(
@@ -109,7 +107,8 @@ def points_of(
         steps.layer[order].astype(np.uint8),
         (steps.energy[order] / detector.sampling_fraction).astype(np.float32),
         geometry=detector.readout,
-        direction=np.array(direction, dtype=np.float32),
+        direction=gun.direction_in(detector.axis),
+        pdg=gun.pdg,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from caloforge.pdg import pdg_code
+from caloforge.showers import ALONG_DEPTH
 
 __all__ = ["PARTICLES", "EnergySpectrum", "Fixed", "Gun", "LogUniform", "Uniform"]
 
@@ -188,6 +191,19 @@ class Gun:
             )
         length = float(np.linalg.norm(self.direction))
         object.__setattr__(self, "direction", tuple(u / length for u in self.direction))
+
+    @property
+    def pdg(self) -> NDArray[np.int32]:
+        """Code of the particle, shape ()."""
+        return np.array(pdg_code(self.particle), np.int32)
+
+    def direction_in(self, axis: Literal["particle", "detector"]) -> NDArray[np.float32]:
+        """The direction in the frame of a detector's voxels, shape (3,).
+
+        It is along the depth for voxels that follow the particle, see `Detector`.
+        """
+        along = ALONG_DEPTH if axis == "particle" else self.direction
+        return np.array(along, dtype=np.float32)
 
     @property
     def impact(self) -> tuple[float, float]:

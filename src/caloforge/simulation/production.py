@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.data import Parts
-from caloforge.geometry import Geometry
+from caloforge.geometry import Geometry, official_sample
 from caloforge.processes import worker_pool
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.simulation.clustering import Clustering
 from caloforge.simulation.detectors import Detector, detector_preset
 from caloforge.simulation.geant4 import check_physics, geant4_data
-from caloforge.simulation.gun import EnergySpectrum, Fixed, Gun, Vector
+from caloforge.simulation.gun import PARTICLES, EnergySpectrum, Fixed, Gun, Vector
 from caloforge.simulation.job import Chunk, Job
 from caloforge.units import GeV, mm
 
@@ -159,7 +159,7 @@ def simulate(
         energy: spectrum of the kinetic energy, as an object, as text ("loguniform:1e3:1e6") or,
             for one energy, as a number [MeV].
         n: number of showers.
-        particle: "e-", "e+" or "gamma"; the one of the official sample if not given.
+        particle: "e-", "e+" or "gamma"; the one of the detector's official sample if not given.
         seed: any number from 0.
         output: where to write; without it the showers are returned.
         processes: how many to use. With more than one, a script must call this under
@@ -192,7 +192,7 @@ def simulate(
     """
     detector = _detector(geometry)
     spectrum = _spectrum(energy)
-    gun = Gun(particle or detector.readout.particle, spectrum, position, direction)
+    gun = Gun(particle or _usual_particle(detector), spectrum, position, direction)
     size = chunk_size or max(1, min(MAX_CHUNK_SIZE, int(CHUNK_ENERGY / spectrum.mean)))
     for name, value, least in (("n", n, 1), ("processes", processes, 1), ("chunk_size", size, 1)):
         if value < least:
@@ -267,6 +267,16 @@ def _detector(geometry: str | Geometry | Detector) -> Detector:
     if isinstance(geometry, Geometry):
         return replace(detector_preset(geometry.name), readout=geometry)
     return detector_preset(geometry)
+
+
+def _usual_particle(detector: Detector) -> str:
+    official = official_sample(detector.readout)
+    if official is None:
+        raise ValueError(
+            f"no official sample says which particle to shoot at {detector.name}: give "
+            f"particle=…, one of {', '.join(PARTICLES)}"
+        )
+    return official.particle
 
 
 def _spectrum(energy: EnergySpectrum | str | float) -> EnergySpectrum:

@@ -62,7 +62,15 @@ def score(
     event, index = np.divmod(cells[kept], readout.n_voxels)
     offset = np.zeros(len(energy_inc) + 1, dtype=np.int64)
     np.cumsum(np.bincount(event, minlength=len(energy_inc)), out=offset[1:])
-    return VoxelShowers(energy_inc, offset, index, energy[kept].astype(np.float32), readout)
+    return VoxelShowers(
+        energy_inc,
+        offset,
+        index,
+        energy[kept].astype(np.float32),
+        readout,
+        direction=gun.direction_in(detector.axis),
+        pdg=gun.pdg,
+    )
 
 
 def share_outside(steps: Steps, n: int, detector: Detector, gun: Gun) -> NDArray[np.float64]:

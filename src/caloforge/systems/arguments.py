@@ -7,9 +7,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-__all__ = ["SamplingOptions", "check_device", "incident_energies"]
+from caloforge.showers import Particles
+
+__all__ = ["SamplingOptions", "check_device", "incident_particles"]
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,14 @@ class SamplingOptions:
             raise ValueError(f"precision must be '32' or 'bf16', got {self.precision!r}")
 
 
-def incident_energies(energy_inc: ArrayLike) -> NDArray[np.float32]:
-    """Incident energies [MeV] as showers hold them, shape (n,).
+def incident_particles(particles: Particles | ArrayLike) -> Particles:
+    """Particles, or those of given energies [MeV], in the single precision that networks take.
 
     Raises:
-        ValueError: if they are not positive numbers in one dimension.
+        ValueError: for what `Particles` refuses.
     """
-    energies = np.asarray(energy_inc, dtype=np.float32)
-    if energies.ndim != 1:
-        raise ValueError(f"energy_inc must be energies [MeV] of shape (n,), got {energies.shape}")
-    wrong = np.flatnonzero(~(np.isfinite(energies) & (energies > 0)))
-    if wrong.size:
-        raise ValueError(
-            "energy_inc must be positive, finite energies [MeV], "
-            f"got {energies[wrong[0]]} at entry {wrong[0]}"
-        )
-    return energies
+    given = Particles.of(particles)
+    return Particles(given.energy.astype(np.float32), given.direction, given.pdg)
 
 
 def check_device(device: torch.device | str) -> str:

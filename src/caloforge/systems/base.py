@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,20 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry
-from caloforge.showers import Showers, VoxelShowers, check_units, unit_vectors
+from caloforge.pdg import NOT_KNOWN
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units
 from caloforge.systems.arguments import (
     SamplingOptions,
     check_device,
-    incident_energies,
+    incident_particles,
 )
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.likelihood import LogDensity, log_density
-from caloforge.systems.quantities import Quantities
+from caloforge.systems.quantities import Quantities, of_particles
 from caloforge.systems.sample import check_showers
 from caloforge.systems.seeds import Branch, Seeds
 from caloforge.systems.solving import SolvedStage, check_solvers
 from caloforge.systems.stage import Stage
 from caloforge.systems.trained import TrainedRange
+from caloforge.systems.usual import PARALLEL, UsualParticle
 from caloforge.upload import upload
 
 __all__ = ["System"]
@@ -49,6 +52,7 @@ class System(ABC):
         config: the configuration.
         geometry: the voxels, or the detector in whose layers points lie.
         seed: of its initial weights.
+        usual: direction and kind of the particles that it was trained on.
         stages: the stages, in sampling order.
         calibrations: what is fitted after training, in the order in which it is applied.
         trained: what it was trained on; None where that is not known.
@@ -63,6 +67,7 @@ class System(ABC):
     home: ClassVar[str] = "calochallenge-2"
     resampled: ClassVar[str | None] = None
     seed: int = 0
+    usual: UsualParticle = UsualParticle()
     trained: TrainedRange | None = None
 
     def __init__(self, config: Any, geometry: Geometry) -> None:
@@ -186,16 +191,16 @@ class System(ABC):
     @torch.inference_mode()
     def draw(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         seeds: Seeds,
         options: SamplingOptions | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> Showers:
-        """Sample one batch of showers, `resample` for each incident energy.
+        """Sample one batch of showers, `resample` for each incident particle.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: n incident particles, or their energies [MeV], shape (n,).
             seeds: of the n showers, on the device where the stages are.
             options: what a user chooses at generation.
             given: quantities that are known, first dimension n; stages up to the last that writes
@@ -207,7 +212,7 @@ class System(ABC):
             FloatingPointError: if a stage draws values that are not finite.
         """
         chosen = options or SamplingOptions()
-        quantities = self.quantities(energy_inc, seeds=seeds, options=chosen, given=given)
+        quantities = self.quantities(particles, seeds=seeds, options=chosen, given=given)
         self._check_finite(quantities)
         if "redrawn" in quantities:
             self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
@@ -215,7 +220,7 @@ class System(ABC):
 
     def quantities(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         seeds: Seeds,
         options: SamplingOptions | None = None,
@@ -225,7 +230,7 @@ class System(ABC):
         """Sample the quantities that the stages write, of one batch.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: as for `draw`.
             seeds: of the n showers, on the device where the stages are.
             options: what a user chooses at generation.
             given: as for `draw`.
@@ -236,11 +241,7 @@ class System(ABC):
         """
         chosen = options or SamplingOptions()
         self.check(chosen)
-        energies = torch.as_tensor(np.asarray(energy_inc, dtype=np.float32))
-        quantities: Quantities = {"energy_inc": energies}
-        if self.is_directed:
-            quantities["direction"] = torch.tensor([0.0, 0.0, 1.0]).expand(len(energies), 3)
-        quantities |= given or {}
+        quantities = of_particles(Particles.of(particles)) | dict(given or {})
         quantities = {name: upload(values, seeds.device) for name, values in quantities.items()}
         stages = self._wanted(quantities, before)
         latents = _latents(stages, seeds)
@@ -284,10 +285,9 @@ class System(ABC):
 
     def stream(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         seed: int,
-        direction: ArrayLike | None = None,
         batch_size: int = 100,
         first: int = 0,
         device: torch.device | str = "cpu",
@@ -304,12 +304,10 @@ class System(ABC):
         Raises:
             ValueError: as for `generate`.
         """
-        energies = incident_energies(energy_inc)
-        directions = self.directions(direction, len(energies))
-        self.outside(energies, directions, strict=strict)
+        asked = self.asked(particles)
+        self.outside(asked, strict=strict)
         yield from self.batches(
-            energies,
-            directions,
+            asked,
             seed=seed,
             batch_size=batch_size,
             first=first,
@@ -320,8 +318,7 @@ class System(ABC):
 
     def batches(
         self,
-        energies: NDArray[np.float32],
-        directions: NDArray[np.float32] | None = None,
+        asked: Particles,
         *,
         seed: int,
         batch_size: int = 100,
@@ -333,59 +330,54 @@ class System(ABC):
         """Sample showers as `stream` does, of particles that were checked before.
 
         Args:
-            energies: what `incident_energies` gave.
-            directions: what `directions` gave.
+            asked: what `asked` gave.
             branch: what the showers are for: with one seed, those of two branches are independent.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         self.prepare(device)
-        seeds = Seeds.of(seed, np.arange(first, first + len(energies)), device, branch)
-        for start in range(0, len(energies), batch_size):
+        seeds = Seeds.of(seed, np.arange(first, first + len(asked)), device, branch)
+        for start in range(0, len(asked), batch_size):
             part = slice(start, start + batch_size)
-            given = None if directions is None else {"direction": torch.tensor(directions[part])}
-            yield self.draw(energies[part], seeds=seeds[part], options=options, given=given)
+            yield self.draw(asked[part], seeds=seeds[part], options=options)
 
     def generate(
         self,
-        energy_inc: ArrayLike,
+        particles: Particles | ArrayLike,
         *,
         seed: int,
-        direction: ArrayLike | None = None,
         batch_size: int = 100,
         device: torch.device | str = "cpu",
         options: SamplingOptions | None = None,
         strict: bool = False,
     ) -> Showers:
-        """Generate showers, one (or `options.resample`) for each incident energy.
+        """Generate showers, one (or `options.resample`) for each incident particle.
 
         A shower depends on the seed and its number alone: the batch size, other showers and the
         device change no more than the rounding.
 
         Args:
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: n incident particles, or their energies [MeV], shape (n,), for particles of
+                the direction and kind of the training sample.
             seed: every shower has a generator of its own, made of the seed and its number.
-            direction: unit vectors along which the particles fly, shape (n, 3), or (3,) for all;
-                by default along the depth, (0, 0, 1).
             batch_size: showers drawn at once.
             device: where to compute.
             options: what a user chooses at generation.
-            strict: refuse particles outside the trained range.
+            strict: refuse particles outside the trained range, or of another kind.
 
         Raises:
-            ValueError: if energies are not positive numbers in one dimension, or there are none,
-                for directions that are no unit vectors or that the system does not know of, and
-                see `strict`.
+            ValueError: for particles that `Particles` refuses, or of directions that the system
+                does not know of, or if there are none, and see `strict`.
 
         Warns:
             UnitsWarning: if the energies look as if they were not in MeV.
-            ExtrapolationWarning: for particles outside the trained range.
+            ExtrapolationWarning: for particles outside the trained range, or of another kind.
         """
-        check_units("energies to generate for", self.geometry, incident_energies(energy_inc))
+        asked = self.asked(particles)
+        check_units("energies to generate for", self.geometry, asked.energy)
         batches = self.stream(
-            energy_inc,
+            asked,
             seed=seed,
-            direction=direction,
             batch_size=batch_size,
             device=device,
             options=options,
@@ -394,31 +386,50 @@ class System(ABC):
         showers: Showers = self.kind.concatenate(list(batches))
         return showers
 
-    def outside(
-        self,
-        energies: NDArray[np.float32],
-        directions: NDArray[np.float32] | None = None,
-        *,
-        strict: bool = False,
-    ) -> NDArray[np.bool_]:
-        """Which particles lie outside the trained range, see `TrainedRange.check`, shape (n,).
+    def asked(self, particles: Particles | ArrayLike) -> Particles:
+        """Particles to generate for, in single precision.
 
-        None where that range is not known.
+        Energies alone are those of particles like the ones that it was trained on, `usual`, and
+        particles of no known kind are of the kind of these.
+
+        Raises:
+            ValueError: as `generate` does.
         """
-        if self.trained is None:
-            return np.zeros(len(energies), dtype=np.bool_)
-        return self.trained.check(self.name, energies, directions, strict=strict)
-
-    def directions(self, direction: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
-        """The given directions of n particles, shape (n, 3); raises as `generate` does."""
-        if direction is None:
-            return None
-        if not self.is_directed:
+        asked = incident_particles(particles)
+        if not isinstance(particles, Particles):
+            along = np.array(self.usual.direction, np.float32)
+            asked = replace(asked, direction=along)
+        angle = self.usual.angles_to(asked).max(initial=0)
+        if angle > PARALLEL and not self.is_directed:
             raise ValueError(
-                f"{self.name} draws showers of one direction and reads none: leave it out, or "
-                "train one that is conditioned on it"
+                f"{self.name} samples showers of the direction {self.usual.direction} and reads "
+                f"none, got particles up to {angle:.3g} rad from it: leave the directions out, or "
+                "train a system that is conditioned on them"
             )
-        return unit_vectors("direction", direction, n).astype(np.float32)
+        return replace(asked, pdg=np.where(asked.pdg == NOT_KNOWN, self.usual.pdg, asked.pdg))
+
+    def outside(self, asked: Particles, *, strict: bool = False) -> NDArray[np.bool_]:
+        """Which particles are unlike all that it was trained on, as far as that is known.
+
+        Args:
+            asked: the particles.
+            strict: refuse those that are.
+
+        Returns:
+            Which are of another kind or lie outside the trained range, shape (n,).
+
+        Raises:
+            ValueError: see `strict`.
+
+        Warns:
+            ExtrapolationWarning: if there are some.
+        """
+        found = self.usual.check(self.name, asked, strict=strict)
+        if self.trained is not None:
+            found = found | self.trained.check(
+                self.name, asked.energy, asked.direction, strict=strict
+            )
+        return found
 
     def upsample(
         self,
@@ -479,7 +490,7 @@ class System(ABC):
         density = log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=device
         )
-        self.outside(showers.energy_inc)
+        self.outside(showers.particles)
         return density
 
 

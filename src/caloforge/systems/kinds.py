@@ -13,7 +13,7 @@ from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
-from caloforge.systems.quantities import Quantities
+from caloforge.systems.quantities import Quantities, columns_of_particles
 
 __all__ = ["PointSystem", "VoxelSystem", "point_showers", "voxel_showers"]
 
@@ -49,29 +49,27 @@ def voxel_showers(quantities: Quantities, dense: Tensor, geometry: Geometry) -> 
     """The showers of voxel energies, without those below the read-out threshold.
 
     Args:
-        quantities: with the incident energies.
+        quantities: with those of the incident particles.
         dense: voxel energies [MeV], shape (n, n_voxels) or (n, *geometry.shape).
         geometry: the voxels.
     """
     dense = dense.flatten(1)
     dense = torch.where(dense < geometry.threshold, 0.0, dense)
-    energies = quantities["energy_inc"].cpu().numpy()
-    return VoxelShowers.from_dense(energies, dense.cpu().numpy(), geometry)
+    return VoxelShowers.from_dense(
+        dense=dense.cpu().numpy(), geometry=geometry, **columns_of_particles(quantities)
+    )
 
 
 def point_showers(quantities: Quantities, geometry: Geometry) -> PointShowers:
-    """The showers of `n_points` and `points`, of particles of `energy_inc` and `direction`."""
+    """The showers of `n_points` and `points`, and of the quantities of incident particles."""
     x, y, layer, energy = quantities["points"].T.contiguous().cpu().numpy()
     n_points = quantities["n_points"].cpu().numpy()
-    direction = quantities.get("direction")
-    along = {} if direction is None else {"direction": direction.cpu().numpy()}
     return PointShowers(
-        quantities["energy_inc"].cpu().numpy(),
-        np.concatenate([[0], np.cumsum(n_points)]),
-        x,
-        y,
-        layer.astype(np.int64),
-        energy,
-        geometry,
-        **along,
+        offset=np.concatenate([[0], np.cumsum(n_points)]),
+        x=x,
+        y=y,
+        layer=layer.astype(np.int64),
+        energy=energy,
+        geometry=geometry,
+        **columns_of_particles(quantities),
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import check_device, incident_energies
+from caloforge.systems.arguments import check_device, incident_particles
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.seeds import Branch, batch_rng
 
@@ -134,7 +134,7 @@ def log_density(
         )
     if min(draws, batch_size) < 1:
         raise ValueError(f"draws and batch_size must be 1 or more, got {draws} and {batch_size}")
-    incident_energies(showers.energy_inc)
+    incident_particles(showers.particles)  # of which single precision may leave nothing
     system.to(check_device(device))
     for stage in system.stages.values():
         stage.eval()

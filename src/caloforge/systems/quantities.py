@@ -11,19 +11,27 @@ import torch
 from torch import Tensor
 
 from caloforge.geometry import Coarsening, Geometry
-from caloforge.showers import PointShowers, Showers, VoxelShowers, entries_of
+from caloforge.showers import Particles, PointShowers, Showers, VoxelShowers, entries_of
 from caloforge.upload import upload
 
-__all__ = ["Quantities", "ShowerQuantities", "coarse_name", "layer_name"]
+__all__ = [
+    "Quantities",
+    "ShowerQuantities",
+    "coarse_name",
+    "columns_of_particles",
+    "layer_name",
+    "of_particles",
+]
 
 Quantities = dict[str, Tensor]
-"""Name to values: `energy_inc` [MeV] (n,); of voxels `layer_energies` [MeV] (n, n_layers),
+"""Name to values: of the incident particles `energy_inc` [MeV] (n,), `direction` (n, 3), unit
+vectors, and `pdg` (n,), codes of their kinds; of voxels `layer_energies` [MeV] (n, n_layers),
 `layer_07` [MeV] (n, alpha, r) or (n, x, y), `coarse_5x2x1` [MeV] (n, n_coarse) in the order of
-`Coarsening`, `showers` [MeV] (n, *geometry.shape); of point clouds `direction` (n, 3), unit
-vectors, `n_points` (n,), `visible_energy` [MeV] (n,), `layer_counts` and `layer_energies` [MeV]
-(n, n_layers), the points in each layer and their energy, and `points` (n_points of all showers, 4):
-x [mm], y [mm], layer (0, 1, …) and energy [MeV], those of one shower behind those of the one
-before, as `n_points` says."""
+`Coarsening`, `showers` [MeV] (n, *geometry.shape); of point clouds `n_points` (n,),
+`visible_energy` [MeV] (n,), `layer_counts` and `layer_energies` [MeV] (n, n_layers), the points in
+each layer and their energy, and `points` (n_points of all showers, 4): x [mm], y [mm], layer
+(0, 1, …) and energy [MeV], those of one shower behind those of the one before, as `n_points`
+says."""
 
 SHARE = 0.25  # of an accelerator's free memory that the quantities of a sample may take
 _LAYER = "layer_"
@@ -39,6 +47,21 @@ def layer_name(layer: int) -> str:
 def coarse_name(factors: Sequence[int]) -> str:
     """Name of the quantity that holds coarse voxels of so many fine ones along each axis."""
     return _COARSE + "x".join(str(factor) for factor in factors)
+
+
+def of_particles(particles: Particles) -> Quantities:
+    """The quantities of incident particles: `energy_inc`, `direction` and `pdg`."""
+    return {
+        "energy_inc": torch.from_numpy(particles.energy.astype(np.float32)),
+        "direction": torch.from_numpy(particles.direction.astype(np.float32)),
+        "pdg": torch.from_numpy(particles.pdg.astype(np.int64)),
+    }
+
+
+def columns_of_particles(quantities: Quantities) -> dict[str, Any]:
+    """The columns of incident particles that showers take, as far as they are there."""
+    names = [name for name in _OF_PARTICLES if name in quantities]
+    return {name: quantities[name].cpu().numpy() for name in names}
 
 
 class ShowerQuantities:
@@ -144,15 +167,18 @@ def _size(name: str, showers: Showers) -> float:
         ValueError: for a name that is no quantity of such showers.
     """
     geometry = showers.geometry
+    if name in _OF_PARTICLES:
+        return _OF_PARTICLES[name]
     if isinstance(showers, PointShowers):
         if name not in _OF_POINTS:
             raise ValueError(
-                f"{name!r} is no quantity of point clouds: expected {', '.join(_OF_POINTS)}"
+                f"{name!r} is no quantity of point clouds: expected "
+                f"{', '.join((*_OF_PARTICLES, *_OF_POINTS))}"
             )
         mean = len(showers.energy) / max(1, len(showers))
         several = {"layer_counts": geometry.n_layers, "layer_energies": geometry.n_layers}
-        return {**several, _POINTS: 4 * mean}.get(name, 3)
-    sizes = {"energy_inc": 1, "layer_energies": geometry.n_layers, "showers": geometry.n_voxels}
+        return {**several, _POINTS: 4 * mean}.get(name, 2)
+    sizes = {"layer_energies": geometry.n_layers, "showers": geometry.n_voxels}
     if name in sizes:
         return sizes[name]
     if coarsening := _coarsening(name, geometry):
@@ -161,26 +187,28 @@ def _size(name: str, showers: Showers) -> float:
     if layer is None:
         raise ValueError(
             f"{name!r} is no quantity of showers of {geometry.name}: expected "
-            f"{', '.join(sizes)}, {layer_name(0)} to {layer_name(geometry.n_layers - 1)} or one "
-            f"such as {coarse_name((5, 2, 1))}"
+            f"{', '.join((*_OF_PARTICLES, *sizes))}, {layer_name(0)} to "
+            f"{layer_name(geometry.n_layers - 1)} or one such as {coarse_name((5, 2, 1))}"
         )
     a, b = geometry.layer_shapes[layer]
     return a * b
 
 
 def _quantities(showers: Showers, names: Sequence[str]) -> Quantities:
+    values = of_particles(showers.particles)
+    others = [name for name in names if name not in values]
     if isinstance(showers, PointShowers):
-        return {name: torch.from_numpy(_OF_POINTS[name](showers)) for name in names}
-    return _voxel_quantities(showers, names)
+        values |= {name: torch.from_numpy(_OF_POINTS[name](showers)) for name in others}
+    else:
+        values |= _voxel_quantities(showers, others)
+    return {name: values[name] for name in names}
 
 
 def _voxel_quantities(showers: VoxelShowers, names: Sequence[str]) -> Quantities:
     event = showers.event()
     values: Quantities = {}
     for name in names:
-        if name == "energy_inc":
-            values[name] = torch.from_numpy(showers.energy_inc.astype(np.float32))
-        elif name == "layer_energies":
+        if name == "layer_energies":
             values[name] = torch.from_numpy(showers.layer_energies().astype(np.float32))
         elif name == "showers":
             values[name] = torch.from_numpy(showers.dense().astype(np.float32, copy=False))
@@ -211,9 +239,8 @@ def _point_rows(showers: PointShowers) -> np.ndarray[tuple[int, ...], np.dtype[n
     return rows
 
 
+_OF_PARTICLES = {"energy_inc": 1, "direction": 3, "pdg": 2}  # numbers of 4 bytes a shower
 _OF_POINTS: dict[str, Callable[[PointShowers], np.ndarray[Any, Any]]] = {
-    "energy_inc": lambda showers: showers.energy_inc.astype(np.float32),
-    "direction": lambda showers: showers.direction.astype(np.float32),
     "n_points": lambda showers: np.diff(showers.offset),
     "visible_energy": lambda showers: showers.total_energy().astype(np.float32),
     "layer_counts": lambda showers: showers.layer_counts().astype(np.float32),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from caloforge.showers import PointShowers, Showers
+from caloforge.systems.usual import PARALLEL, UsualParticle
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_sample", "check_showers"]
 
-PARALLEL = 1e-3  # angle to the depth that is none
 FEWEST = 2  # showers with energy
 
 
@@ -70,13 +68,15 @@ def check_sample(system: System, showers: Showers, stages: Iterable[str]) -> Non
 
 
 def _check_direction(system: System, showers: Showers) -> None:
-    """Refuse inclined particles where no stage would know."""
-    if not isinstance(showers, PointShowers) or system.is_directed:
+    """Refuse particles of several directions, and clouds of inclined ones, that no stage reads."""
+    if system.is_directed:
         return
-    x, y, z = showers.direction.T
-    inclined = (np.hypot(x, y) > PARALLEL) | (z < 0)
-    if inclined.any():
+    of_points = isinstance(showers, PointShowers)
+    usual = UsualParticle() if of_points else UsualParticle.of(showers.particles)
+    others = usual.angles_to(showers.particles) > PARALLEL
+    if others.any():
+        remedy = "set directed=true" if of_points else "choose showers of one direction"
         raise ValueError(
-            f"{int(inclined.sum())} of {len(showers)} particles do not fly along the depth, and "
-            f"this {system.name} reads no direction: set directed=true"
+            f"{int(others.sum())} of {len(showers)} particles do not fly along {usual.direction}, "
+            f"and this {system.name} reads no direction: {remedy}"
         )

@@ -13,7 +13,6 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from caloforge.showers import Showers
-from caloforge.systems.arguments import incident_energies
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.seeds import Branch
@@ -87,8 +86,8 @@ class SpectrumMap(Calibration):
         sample = showers[np.sort(chosen)]
         drawn: list[NDArray[Any]] = []
         done = 0
-        energies = incident_energies(sample.energy_inc)
-        for batch in system.batches(energies, seed=seed, device=device, branch=Branch.SPECTRUM):
+        asked = system.asked(sample.particles)
+        for batch in system.batches(asked, seed=seed, device=device, branch=Branch.SPECTRUM):
             drawn.append(batch.energy)
             done += len(batch)
             if progress is not None:

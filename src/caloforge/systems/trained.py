@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.showers import Floats, PointShowers, Showers
+from caloforge.showers import Floats, Showers
 
 __all__ = ["ExtrapolationWarning", "TrainedRange"]
 
@@ -59,7 +59,7 @@ class TrainedRange:
             directed: whether the system reads the direction.
         """
         direction = None
-        if directed and isinstance(showers, PointShowers):
+        if directed:
             unit = showers.direction.astype(np.float64)
             direction = (_vector(unit.min(axis=0)), _vector(unit.max(axis=0)))
         energies = showers.energy_inc

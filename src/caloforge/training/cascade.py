@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from caloforge.data import open_file
+from caloforge.geometry import Geometry
 from caloforge.processes import worker_pool
 from caloforge.showers import Showers, check_units, fingerprint
 from caloforge.systems.arguments import check_device
@@ -27,6 +28,7 @@ from caloforge.systems.registry import config_to_dict, read_config
 from caloforge.systems.sample import check_sample, check_showers
 from caloforge.systems.stage import Learned
 from caloforge.systems.trained import TrainedRange
+from caloforge.systems.usual import UsualParticle
 from caloforge.training.fitting import fit_stage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder
@@ -95,6 +97,7 @@ def train(
     folder = RunFolder(run)
     source = str(showers) if isinstance(showers, str | Path) else "in memory"
     is_begun = _compare(folder, system, sample, resume, seed)
+    system.usual = UsualParticle.of(sample.particles)
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     check_sample(system, sample, wanted)
     if not is_begun:
@@ -128,6 +131,7 @@ def _facts(sample: Showers) -> dict[str, Any]:
         "n_showers": len(sample),
         "fingerprint": fingerprint(sample),
         "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
+        "usual_particle": UsualParticle.of(sample.particles).to_dict(),
     }
 
 
@@ -155,7 +159,7 @@ def _compare(folder: RunFolder, system: System, sample: Showers, resume: bool, s
     same = {
         "system": (before["system"], system.name),
         "config": (before["config"], config_to_dict(system.config)),
-        "geometry": (before["geometry"], system.geometry.to_dict()),
+        "geometry": (Geometry.from_dict(before["geometry"]), system.geometry),
         "initial seed": (before.get("initial_seed"), system.seed),
         "seed": (before.get("seed"), seed),
     }

@@ -28,6 +28,7 @@ from caloforge.systems.calibration import Calibration
 from caloforge.systems.registry import build_from_config, config_to_dict
 from caloforge.systems.stage import Stage
 from caloforge.systems.trained import TrainedRange
+from caloforge.systems.usual import UsualParticle
 from caloforge.training.enclosed import Enclosed
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
@@ -293,11 +294,22 @@ class RunFolder:
         values = data.get("trained") if isinstance(data, dict) else None
         return None if values is None else TrainedRange.from_dict(values)
 
+    def usual_particle(self) -> UsualParticle:
+        """What the particles of the training are alike in, as far as the run knows.
+
+        Raises:
+            ValueError: if it is damaged.
+        """
+        values = self.config().get("data", {}).get("usual_particle")
+        return UsualParticle() if values is None else UsualParticle.from_dict(values)
+
     def build(self) -> System:
         """The system with its initial weights, as the run began."""
         config, geometry = self._described()
         seed = config.get("initial_seed", 0)
-        return build_from_config(config["system"], config["config"], geometry, seed=seed)
+        system = build_from_config(config["system"], config["config"], geometry, seed=seed)
+        system.usual = self.usual_particle()
+        return system
 
     def outline(self, **limit: int) -> System:
         """The same system without memory for its weights: it knows its shapes, and cannot draw.

@@ -185,7 +185,7 @@ def test_a_directed_system_sees_directions(
     assert system.is_directed
     cf.train(system, clouds, run=tmp_path / "run")
     loaded = cf.load(tmp_path / "run")
-    drawn = loaded.generate(ENERGIES, seed=1, direction=tilted[-4:])
+    drawn = loaded.generate(cf.Particles(ENERGIES, tilted[-4:]), seed=1)
     assert np.allclose(drawn.direction, tilted[-4:])
     straight = loaded.generate(ENERGIES, seed=1)
     assert straight.direction.tolist() == [[0, 0, 1]] * 4

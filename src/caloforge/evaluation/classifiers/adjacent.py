@@ -56,8 +56,12 @@ def take_layers(showers: VoxelShowers, start: int, stop: int) -> VoxelShowers:
     inside = (showers.index >= first) & (showers.index < last)
     counted = np.concatenate([[0], np.cumsum(inside)])
     index = showers.index[inside].astype(np.int64) - first
-    return VoxelShowers(
-        showers.energy_inc, counted[showers.offset], index, showers.energy[inside], geometry
+    return dataclasses.replace(
+        showers,
+        offset=counted[showers.offset],
+        index=index,
+        energy=showers.energy[inside],
+        geometry=geometry,
     )
 
 

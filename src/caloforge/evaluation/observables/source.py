@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from caloforge.geometry import Geometry
 from caloforge.showers import Floats as Energies
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Particles, VoxelShowers
 
 __all__ = ["Floats", "ShowerSource", "stream", "sum_by"]
 
@@ -24,6 +24,9 @@ class ShowerSource(Protocol):
 
     @property
     def energy_inc(self) -> Energies: ...
+
+    @property
+    def particles(self) -> Particles: ...
 
     @property
     def geometry(self) -> Geometry: ...

@@ -239,8 +239,7 @@ class CloudCalibration(Calibration):
 @torch.inference_mode()
 def _drawn(system: System, like: PointShowers, seeds: Seeds) -> tuple[PointShowers, Integers]:
     """Clouds of such particles, and how many points or clusters the network drew for each."""
-    given = {"direction": torch.tensor(like.direction)} if system.is_directed else None
-    quantities = system.quantities(like.energy_inc, seeds=seeds, given=given)
+    quantities = system.quantities(like.particles, seeds=seeds)
     clouds = system.showers(quantities, SamplingOptions())
     assert isinstance(clouds, PointShowers)
     return clouds, quantities["layer_counts"].sum(1).round().long().cpu().numpy()

@@ -18,7 +18,7 @@ from caloforge.matching import (
     train_bespoke,
 )
 from caloforge.showers import Showers
-from caloforge.systems.arguments import incident_energies
+from caloforge.systems.arguments import incident_particles
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.config import BespokeFit
@@ -177,7 +177,7 @@ def followed(
     """
     shape = shape_stage(system)
     system.prepare(device)
-    energies = np.resize(incident_energies(energy_inc), fit.showers)
+    energies = np.resize(incident_particles(energy_inc).energy, fit.showers)
     starts = range(0, len(energies), fit.batch_size)
     seeds = Seeds.of(seed, np.arange(len(energies)), device, Branch.SOLVERS)
 

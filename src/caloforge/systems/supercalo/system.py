@@ -84,7 +84,7 @@ class SuperCalo(VoxelSystem):
             seeds = Seeds.of(seed, numbers, device, Branch.UPSAMPLING)
             first += len(showers)
             given = self._known(showers)
-            yield self.draw(showers.energy_inc, seeds=seeds, options=options, given=given)
+            yield self.draw(showers.particles, seeds=seeds, options=options, given=given)
 
     def _known(self, showers: Showers) -> Quantities:
         """What showers in fine or in coarse voxels say of themselves."""
