@@ -47,8 +47,9 @@ class BankStage(KeepsRows, Stage, ABC):
             self.register_buffer(name, torch.zeros(0))
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        showers = sample.showers
         for name in (*self.reads, "offset", *self.columns):
-            values = getattr(sample.showers, name)
+            values = getattr(showers, name)
             exact = (
                 values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64)
             )
