@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ class FileSource:
         self._begins = np.cumsum([0, *map(len, particles)])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.paths, self._given)
+        # which another process need not look at once more
+        return type(self), (self.paths, self._given), {"_looked_at": set(range(len(self.paths)))}
 
     def __len__(self) -> int:
         return len(self.particles)
@@ -76,7 +78,7 @@ class FileSource:
         cuts = np.searchsorted(wanted, self._begins)
         parts = [
             self._file(number).take(wanted[start:stop] - self._begins[number])
-            for number, (start, stop) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+            for number, (start, stop) in enumerate(pairwise(cuts))
             if stop > start
         ]
         taken: Showers = self._kind.concatenate(parts or [self._file(0)[:0]])
@@ -141,7 +143,7 @@ def open_source(
     """
     given = [paths] if isinstance(paths, str | Path) else paths
     found = sorted(path for each in given for path in _matching(each))
-    twice = {str(one) for one, next_one in zip(found, found[1:], strict=False) if one == next_one}
+    twice = {str(one) for one, other in pairwise(found) if one == other}
     if twice:
         raise ValueError(f"{', '.join(sorted(twice))}: named twice, name every file once")
     return FileSource(found, geometry)

@@ -113,7 +113,7 @@ def coarse(
     return View(showers, change, coarsening.geometry)
 
 
-def held(source: ShowerSource[Kind], budget: int = BUDGET) -> ShowerSource[Kind]:
+def held(source: ShowerSource[Any], budget: int = BUDGET) -> ShowerSource[Any]:
     """The showers of a source in memory, if they need no more than a budget; else the source.
 
     Args:
@@ -128,4 +128,7 @@ def held(source: ShowerSource[Kind], budget: int = BUDGET) -> ShowerSource[Kind]
         if size > budget:
             return source
         parts.append(block)
-    return type(parts[0]).concatenate(parts) if parts else source.take(np.arange(0))
+    whole: ShowerSource[Any] = (
+        type(parts[0]).concatenate(parts) if parts else source.take(np.arange(0))
+    )
+    return whole

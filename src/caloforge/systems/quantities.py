@@ -209,9 +209,7 @@ class ShowerQuantities:
             yield self.take(torch.arange(start, min(start + size, len(self))))
 
 
-def _kept(
-    source: ShowerSource[Any], names: Sequence[str], budget: int
-) -> dict[str, _Rows] | None:
+def _kept(source: ShowerSource[Any], names: Sequence[str], budget: int) -> dict[str, _Rows] | None:
     """The quantities of all showers, None where they do not fit into the budget."""
     parts = [_rows(source.take(np.arange(0)), names)]  # refuses unknown names
     whole: dict[str, _Rows] = {}
@@ -251,12 +249,15 @@ def _rows(showers: Showers, names: Sequence[str]) -> dict[str, _Rows]:
     Raises:
         ValueError: for a name that is no quantity of such showers.
     """
-    of_showers = _of_points if isinstance(showers, PointShowers) else _of_voxels
-    particles = of_particles(showers.particles)
-    return {
-        name: _Rows((particles[name],)) if name in particles else of_showers(showers, name)
-        for name in names
-    }
+    found = {name: _Rows((values,)) for name, values in of_particles(showers.particles).items()}
+    for name in names:
+        if name not in found:
+            found[name] = (
+                _of_points(showers, name)
+                if isinstance(showers, PointShowers)
+                else _of_voxels(showers, name)
+            )
+    return {name: found[name] for name in names}
 
 
 def _of_points(showers: PointShowers, name: str) -> _Rows:
