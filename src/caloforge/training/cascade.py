@@ -117,7 +117,7 @@ def train(
     place = check_device(device or default_device())
     if processes > 1 and len(wanted) > 1:
         # workers read files themselves
-        handed = _Handed(source if isinstance(source, FileSource) else sample, facts["fingerprint"])
+        handed = Handed(source if isinstance(source, FileSource) else sample, facts["fingerprint"])
         _train_in_processes(system, handed, folder, wanted, seed, processes, place, progress)
     elif wanted:
         seen = held(system.training_sample(sample))
@@ -276,7 +276,7 @@ def _calibrate(
 # ---------------------------------------------------------------- several processes
 
 
-class _Handed(NamedTuple):
+class Handed(NamedTuple):
     """The training sample as a worker gets it: of files, no more than where they lie."""
 
     source: ShowerSource[Any]
@@ -301,13 +301,13 @@ class _Worker:
     """What a worker process holds between stages."""
 
     system: System
-    handed: _Handed
+    handed: Handed
     seen: ShowerSource[Any] | None = None
     folder: RunFolder
     messages: Any
 
 
-def _start_worker(folder: Path, handed: _Handed, threads: int, messages: Any) -> None:
+def _start_worker(folder: Path, handed: Handed, threads: int, messages: Any) -> None:
     torch.set_num_threads(threads)
     _Worker.folder = RunFolder(folder)
     _Worker.system = _Worker.folder.build()
@@ -329,7 +329,7 @@ def _report(progress: TrainingProgress) -> None:
 
 def _train_in_processes(
     system: System,
-    handed: _Handed,
+    handed: Handed,
     folder: RunFolder,
     wanted: Sequence[str],
     seed: int,
