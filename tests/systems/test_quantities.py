@@ -8,7 +8,7 @@ import torch
 
 from caloforge.geometry import Geometry, PolarLayer
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import ShowerQuantities, layer_name
+from caloforge.systems import ShowerQuantities, layer_name, quantities
 
 NAMES = ("energy_inc", "layer_energies", "showers", "layer_00", "layer_07", "layer_44")
 OF_POINTS = ("direction", "energy_inc", "points", "n_points", "visible_energy", "layer_counts")
@@ -47,6 +47,21 @@ def test_dense_and_batched_agree(showers: VoxelShowers) -> None:
             assert torch.equal(one.take(chosen)[name], other.take(chosen)[name])
     part = dense.split(order)
     assert torch.equal(part.take(torch.tensor([2]))["showers"], dense.take(order[2:3])["showers"])
+
+
+def test_large_quantities_are_kept_sparse(
+    showers: VoxelShowers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, rows = (*NAMES, "coarse_5x2x1"), torch.tensor([5, 3, 59, 3, 0])
+    little = ShowerQuantities(showers, names)
+    monkeypatch.setattr(quantities, "LITTLE", 0)
+    large = ShowerQuantities(showers, names)
+    assert little._kept is not None
+    assert large._kept is not None
+    for name, values in large.take(rows).items():
+        assert torch.equal(values, little.take(rows)[name])
+    for name in ("layer_07", "coarse_5x2x1"):
+        assert large._kept[name].nbytes < 0.5 * little._kept[name].nbytes
 
 
 @BOTH

@@ -188,9 +188,10 @@ def entries_of(
     Returns:
         The offset among the chosen entries, shape (n_chosen + 1,), and the numbers of the entries.
     """
-    counts = np.diff(offset)[showers]
+    begins = offset[showers]
+    counts = offset[showers + 1] - begins
     chosen = offsets(counts)
-    return chosen, np.arange(chosen[-1]) + np.repeat(offset[showers] - chosen[:-1], counts)
+    return chosen, np.arange(chosen[-1]) + np.repeat(begins - chosen[:-1], counts)
 
 
 def offsets(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

@@ -50,6 +50,7 @@ _COARSE = "coarse_"
 _LAYER_ENERGIES = "layer_energies"
 _SHOWERS = "showers"
 _POINTS = "points"
+LITTLE = 1 << 25  # bytes of a quantity that is kept dense
 BLOCK = 1000  # showers of which quantities are made at once
 _BITS = {torch.int16: (1 << 16) - 1, torch.int32: (1 << 32) - 1}  # of unsigned numbers
 
@@ -102,6 +103,14 @@ class _Rows:
         offset = np.cumsum([0, *np.concatenate(counts)], dtype=np.int64) if counts else None
         return cls(columns, offset, parts[0].shape)
 
+    def small_dense(self) -> _Rows:
+        """The same made dense now, if that is little: a batch of it is taken in less time."""
+        if self.shape is None or self.offset is None:
+            return self
+        n = len(self.offset) - 1
+        little = 4 * n * math.prod(self.shape) <= LITTLE
+        return _Rows((self.take(np.arange(n)),)) if little else self
+
     @property
     def nbytes(self) -> int:
         """Memory that they take [bytes]."""
@@ -134,7 +143,8 @@ class _Rows:
 class ShowerQuantities:
     """The quantities of a sample of showers, taken in batches.
 
-    Kept in memory where they fit into `budget`, voxels in sparse form, else made batch by batch.
+    Kept in memory where they fit into `budget`, in sparse form unless they are small; else made
+    batch by batch.
 
     Args:
         source: the sample, voxels or points.
@@ -224,7 +234,7 @@ def _kept(source: ShowerSource[Any], names: Sequence[str], budget: int) -> dict[
             break
     if size > budget:
         return None
-    whole |= {name: _Rows.join([part[name] for part in parts]) for name in others}
+    whole |= {name: _Rows.join([part[name] for part in parts]).small_dense() for name in others}
     return {name: whole[name] for name in names}
 
 
