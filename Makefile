@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 NEEDS  := $(VENV)/.created pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test lint format docs mutants clean
 
 help:
 	@echo 'make demo    train a small generator on bundled Geant4 showers and compare the two in a page'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lint    the same without the tests'
 	@echo 'make format  put the source into shape'
 	@echo 'make docs    build the documentation into site/'
+	@echo 'make mutants change the source in small ways and see which changes no test notices'
 	@echo 'make clean   remove $(VENV), caches and built files'
 	@echo
 	@echo 'PYTHON=python3.12 chooses the interpreter (3.11 to 3.13), WORKERS=4 the test processes.'
@@ -40,6 +41,10 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
+
+mutants: $(VENV)/.dev
+	$(PIP) cosmic-ray
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/mutants.py --processes $(WORKERS) -o mutants.json
 
 clean:
 	rm -rf $(VENV) build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import platform
 import time
 from itertools import pairwise
@@ -30,6 +29,7 @@ from caloforge.evaluation import Sample
 from caloforge.evaluation.classifiers import PROTOCOLS, Protocol, classify, take_columns
 from caloforge.evaluation.classifiers.inputs import take_inputs
 from caloforge.evaluation.classifiers.networks import build_network
+from caloforge.generation.timing import hardware
 
 
 def flop_per_shower(sample: Sample, protocol: Protocol, n: int = 4) -> float:
@@ -97,7 +97,7 @@ def main() -> None:
         size = n if protocol.network == "dense" else min(n, arguments.n_convolutions)
         rows.append(row(*pairs[size], protocol, arguments.epochs))
     results = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "threads": 1},
+        "machine": {**hardware(["cpu"]), "threads": 1},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "showers": arguments.showers.name,
         "rows": rows,

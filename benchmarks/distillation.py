@@ -52,7 +52,7 @@ from caloforge.systems.seeds import Seeds
 from caloforge.training import RunFolder
 from caloforge.training.average import MovingAverage
 from caloforge.training.loop import split
-from caloforge.training.schedule import learning_rate
+from caloforge.training.schedule import follow_course
 
 METRIC = "l2lflows-high"  # nine observables
 BATCH = 100  # showers drawn at once
@@ -243,8 +243,7 @@ def trained(
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.gradient_clip or math.inf)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(recipe, round(1000 * share), 1001)
+        follow_course(optimizer, recipe, round(1000 * share), 1001)
         optimizer.step()
         objective.stepped()
         steps += 1

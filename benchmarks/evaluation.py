@@ -27,6 +27,7 @@ import numpy as np
 
 import caloforge as cf
 from caloforge.evaluation import Sample, features
+from caloforge.generation.timing import hardware
 from caloforge.showers import VoxelShowers
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -122,7 +123,7 @@ def main() -> None:
         print(json.dumps(take(asked.sources[0], asked.task, asked.n)))
         return
     record = {
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {**hardware(["cpu"]), "python": platform.python_version()},
         "observables": [
             in_own_process(source, task, n)
             for source in asked.sources

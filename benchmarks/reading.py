@@ -86,9 +86,10 @@ def facts() -> dict[str, Any]:
     import h5py
     import numpy as np
 
+    from caloforge.generation.timing import hardware
+
     return {
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
+        "machine": hardware(["cpu"]),
         "python": platform.python_version(),
         "numpy": np.__version__,
         "h5py": h5py.__version__,

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import tempfile
 import time
@@ -33,6 +32,7 @@ import caloforge as cf
 from caloforge.flows.knots import KnotTable
 from caloforge.flows.prepared import ChannelMap
 from caloforge.generation.stopwatch import TooLongError, stopwatch, timed_runs
+from caloforge.generation.timing import hardware
 from caloforge.nets import UNet
 from caloforge.showers import VoxelShowers
 from caloforge.systems import ShowerQuantities, System
@@ -248,7 +248,7 @@ def main() -> None:
     torch.set_num_threads(1)
     sizes = [int(size) for size in arguments.batch_sizes.split(",")]
     results = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": hardware(["cpu"]),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         **measure(
             arguments.preset,

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import caloforge as cf
+from caloforge.generation.timing import hardware
 from caloforge.simulation import Fixed, Progress, detector_preset
 from caloforge.simulation.geant4 import (
     calzone_definition,
@@ -169,7 +170,7 @@ def main() -> None:
     whole = speed["caloforge.simulate"]["GeV_per_cpu_second"]
     results = {
         "generator": geant4_version(),
-        "machine": platform.machine(),
+        "machine": hardware(["cpu"]),
         "python": platform.python_version(),
         "geometry": GEOMETRY,
         "electrons_GeV": ENERGY / GeV,

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import time
 from pathlib import Path
@@ -25,6 +23,7 @@ import numpy as np
 import torch
 
 import caloforge as cf
+from caloforge.generation.timing import hardware
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System
 from caloforge.systems.seeds import Seeds
@@ -35,7 +34,11 @@ RESAMPLING = (5, 10)
 # ms per shower by batch size
 BESIDE = {
     "published, one thread of an i9-7900X (arXiv:2308.11700, table VI)": {1: 97_300, 10: 11_100},
-    "the authors' code, one thread of a machine like this": {1: 450_000, 10: 55_000, 100: 9_600},
+    "the authors' code in double precision, one thread of a machine like this": {
+        1: 450_000,
+        10: 55_000,
+        100: 9_600,
+    },
 }
 
 
@@ -59,7 +62,7 @@ def main() -> None:
             rows.append(row)
     if arguments.output:
         result = {
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors",
+            "machine": hardware(["cpu"]),
             "torch": torch.__version__,
             "threads": 1,
             "beside": BESIDE,

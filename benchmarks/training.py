@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import time
 from collections import defaultdict
@@ -23,6 +22,7 @@ from torch.profiler import ProfilerActivity, profile
 import caloforge as cf
 from caloforge import samples
 from caloforge.flows import Spline
+from caloforge.generation.timing import hardware
 from caloforge.systems import ShowerQuantities, Stage
 
 STEPS = 12
@@ -148,7 +148,7 @@ def main() -> None:
     output = parser.parse_args().output
     torch.set_num_threads(1)
     results = {
-        "machine": {"processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": hardware(["cpu"]),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "spline": spline(),
         "training": {

@@ -117,9 +117,13 @@ MISTAKES = {
         ["evaluate", "--reference", "{data}", "{tmp}/no.h5", "-o", "{tmp}/e"],
         "no.h5",
     ),
+    "no candidate of a name": (
+        ["evaluate", "--reference", "{data}", "mine={tmp}/no.h5", "-o", "{tmp}/e"],
+        "no.h5 to be called mine, and no mine=",
+    ),
     "two candidates of one name": (
         ["evaluate", "--reference", "{data}", "{data}", "{data}", "-o", "{tmp}/e"],
-        "two candidates have one name",
+        "are both called slab: write NAME=PATH",
     ),
     "timing of no run": (["bench", "{tmp}/no", "-o", "{tmp}/t.json"], "no run folder"),
     "batch sizes that are none": (

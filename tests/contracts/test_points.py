@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -116,8 +118,13 @@ class Cloud(PointSystem):
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(registry._HOMES, "cloud", (__name__, "Cloud"))
+def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As a system of another package."""
+    entry = EntryPoint("cloud", f"{__name__}:Cloud", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    registry._homes.cache_clear()
+    yield
+    registry._homes.cache_clear()
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def test_one_seed_trains_one_system(
             for folder in (tmp_path / "again", run)
         )
         assert len(set(transforms)) == 1
+        assert RunFolder(run).stage(stage).summary()["seconds"] >= 0
     loaded = cf.load(run)
     assert loaded.config == trained.config
     assert same(trained.generate(ENERGIES, seed=1), loaded.generate(ENERGIES, seed=1))

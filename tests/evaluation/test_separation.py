@@ -105,10 +105,12 @@ def test_the_wide_layers_of_dataset_1_have_wide_histograms():
     geometry = cf.geometry_preset("calochallenge-1-pions")  # layers 0 1 2 3 12 13 14
     empty = cf.VoxelShowers([1e4], [0, 0], [], [], geometry)
     edges = bin_edges(geometry, empty.energy_inc, features(empty), 1.0)
-    assert [border[-1] for border in edges["EC_eta"]] == [100, 100, 500, 500]
-    assert [border[-1] for border in edges["width_phi"]] == [100, 100, 400, 400]
-    assert [border[-1] for border in edges["EC_r"]] == [500, 500, 500, 500, 1500, 1500, 1500]
-    assert [border[-1] for border in edges["width_r"]] == [500, 500, 500, 500, 1500, 1500, 1500]
+    ends = {name: [(b[0], b[-1]) for b in borders] for name, borders in edges.items()}
+    for axis in ("eta", "phi"):
+        assert ends[f"EC_{axis}"] == [(-100, 100)] * 2 + [(-500, 500)] * 2
+        assert ends[f"width_{axis}"] == [(0, 100)] * 2 + [(0, 400)] * 2
+    for name in ("EC_r", "width_r"):
+        assert ends[name] == [(0, 500)] * 4 + [(0, 1500)] * 3
 
 
 def test_separations_equal_those_of_numpy_histograms(two_samples):

@@ -75,6 +75,27 @@ def test_an_interrupted_job_gives_what_an_uninterrupted_one_gives(
     assert all(progress.showers_per_second > 0 for progress in seen)
 
 
+def test_showers_of_two_calibrations_do_not_mix(
+    caloclouds_run: Path, small_parts: None, tmp_path: Path
+) -> None:
+    """The networks are the same, the showers are not."""
+
+    def stop(progress: GenerationProgress) -> None:
+        raise KeyboardInterrupt
+
+    system, energies = load(caloclouds_run), ENERGIES[-12:]
+    job = {"seed": 3, "batch_size": 10, "output": tmp_path / "fake.h5"}
+    with pytest.raises(KeyboardInterrupt):
+        generate(system, energies, **job, progress=stop)
+    ((_, calibration),) = system.calibrations.items()
+    state = calibration.state()
+    calibration.load_state({**state, "shift": [value + 1.0 for value in state["shift"]]})
+    with pytest.raises(ValueError, match=r"answers another request .*weights: "):
+        generate(system, energies, **job, resume=True)
+    calibration.load_state(state)
+    generate(system, energies, **job, resume=True)
+
+
 @pytest.mark.parametrize(
     "other", ["energies", "seed", "batch_size", "options", "weights", "settings"]
 )

@@ -292,6 +292,7 @@ def test_peak_memory_is_that_of_the_rows_own_process(timing: Timing) -> None:
 
 def test_the_machine_and_the_versions_are_recorded(timing: Timing) -> None:
     assert timing.hardware["cpu"]
+    assert timing.hardware["bf16"] in (None, "amx_bf16", "avx512_bf16")
     assert timing.hardware["cores"] == os.cpu_count()
     assert timing.hardware["memory_GB"] > 0.5
     assert timing.hardware["gpu"] is None

@@ -157,6 +157,6 @@ def test_what_is_refused_leaves_nothing(
         generate(alone, [1e4], **job)
     with pytest.raises(ValueError, match="one incident energy or more"):
         upsample(system, given[:0], **job)
-    with pytest.raises(ValueError, match="which have their particles"):
+    with pytest.raises(ValueError, match="which have their energy_inc"):
         upsample(system, given, given.energy_inc, **job)
     assert not list(tmp_path.iterdir())

@@ -79,6 +79,7 @@ def test_a_file_in_gev_is_noticed_once_when_it_is_read(layout, in_gev, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.SharedShowersWarning")
 def test_showers_in_gev_are_noticed_in_training_and_evaluation(in_gev, tmp_path):
     tiny = cf.build("l2lflows/tiny", in_gev.geometry)
     with (
@@ -87,10 +88,10 @@ def test_showers_in_gev_are_noticed_in_training_and_evaluation(in_gev, tmp_path)
     ):
         cf.train(tiny, in_gev, run=tmp_path / "run", stages=["nothing"])
     with (
-        pytest.warns(UnitsWarning, match=r"Geant4: .*are they in GeV\?"),
-        pytest.raises(ValueError, match="few has 5 showers"),
+        pytest.warns(UnitsWarning, match=r"(Geant4|same): .*are they in GeV\?"),
+        pytest.raises(ValueError, match="threshold"),  # before anything is computed
     ):
-        cf.evaluate(in_gev, {"few": in_gev[:5]})
+        cf.evaluate(in_gev, {"same": in_gev}, metrics=["wasserstein"], threshold=-1.0)
 
 
 def test_an_error_of_a_shower_passes_between_processes():

@@ -96,6 +96,7 @@ def test_a_file_holds_the_same_and_says_how_it_was_made(
     with open_points(output) as file:
         assert_same(file[:], clouds.within(50))
         attributes, outside = file.attributes, file.column("outside")
+        assert file.particles.kinds == (22,)
     share = 1 - clouds.within(50).total_energy() / make(box=np.inf).total_energy()
     assert share.max() > 0.01
     np.testing.assert_allclose(outside, share, atol=1e-6)

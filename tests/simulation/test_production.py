@@ -90,6 +90,8 @@ def test_a_file_holds_the_same_and_says_how_it_was_made(
     assert_same(cf.read(output), showers)
     with cf.open_showers(output) as file:
         attributes = file.attributes
+        assert file.particles.pdg.tolist() == [11] * 11
+        assert file.particles.are_along_depth  # in the frame of voxels that follow the particle
     assert attributes["geometry"] == "calochallenge-2"
     assert attributes["particle"] == "e-"
     assert attributes["energy"] == "loguniform:200:1000"

@@ -70,6 +70,8 @@ def test_the_networks_have_the_published_sizes(
     assert stage.shape == pixels
     assert math.prod(stage.network.grid) == tokens
     assert stage.network.context[0].in_features == 46  # incident energy and 45 ratios
+    for part in (system.config.shape, system.config.autoencoder):
+        assert part is None or (part.rotation, part.reflection) == (False, False)  # ours
 
 
 def test_the_published_solvers_are_the_defaults(published: dict[str, System]) -> None:

@@ -200,3 +200,10 @@ def test_decoded_showers_have_as_many_hits_as_geant4(bundled) -> None:
     again = LeastHit(60)
     again.load_state(least.state())
     torch.testing.assert_close(again(raw), emptied, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("showers", [0, 20])
+def test_hits_are_calibrated_where_showers_are_set_aside_for_it(showers: int, bundled) -> None:
+    overrides = {"autoencoder.hit_showers": showers}
+    system = build_system("calodream/latent-tiny", bundled.geometry, overrides=overrides)
+    assert ("hits" in system.calibrations) == (showers > 0)

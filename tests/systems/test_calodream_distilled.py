@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 
 import caloforge as cf
-from caloforge.matching import DrawnHits, FlowMap
+from caloforge.matching import DrawnHits, FlowMap, hit_spread
 from caloforge.showers import VoxelShowers
 from caloforge.systems import SamplingOptions, ShowerQuantities, System, build
 from caloforge.systems.calodream.distilled import DistilledStage
@@ -94,6 +95,22 @@ def test_one_step_draws_hits_whose_spread_is_kept(
     again = cf.load(calodream_run).stages["distilled"]
     assert isinstance(again, DistilledStage)
     assert again.spread == stage.spread
+
+
+def test_the_spread_is_a_moving_average_over_steps(
+    distilled: tuple[System, DistilledStage], bundled: VoxelShowers, generator: torch.Generator
+) -> None:
+    """A step moves it by a twentieth of the way to the spread of its own hits."""
+    system, trained = distilled
+    stage = copy.deepcopy(trained).train().requires_grad_(False)
+    quantities = ShowerQuantities(bundled[:6], stage.reads).all()
+    batch = stage.batch(quantities, system.upstream("distilled"), generator)
+    noise, end, times, context = (batch[name][:6] for name in ("start", "end", "times", "context"))
+    of_step = hit_spread(noise + stage.mean_velocity(noise, times, context), end)
+    before = float(of_step) + 2
+    stage.spread.fill_(before)
+    stage.loss(batch, generator)
+    assert float(stage.spread) == pytest.approx(before - 2 / 20, rel=1e-5)
 
 
 def test_hits_are_drawn_where_pixels_are_hits(bundled: VoxelShowers) -> None:

@@ -123,6 +123,44 @@ def test_padded_bins_reach_neither_conditions_nor_showers(bundled: VoxelShowers)
 # ---------------------------------------------------------------- conditioning
 
 
+@pytest.mark.parametrize(
+    ("noise", "mean", "std"), [("uniform", 0.25, 0.5 / 12**0.5), ("gaussian", 0.1, 0.01)]
+)
+def test_layer_energies_get_the_noise_of_the_configuration(
+    noise: str, mean: float, std: float, bundled: VoxelShowers, generator: torch.Generator
+) -> None:
+    kinds = {"noise_width": 0.5, "noise_mean": 0.1, "noise_std": 0.01}
+    settings = {f"energies.{name}": value for name, value in {"noise": noise, **kinds}.items()}
+    stage = build("l2lflows/tiny", bundled.geometry, overrides=settings).stages["energies"]
+    energies = torch.ones(200, bundled.geometry.n_layers)
+    added = stage.add_noise({"layer_energies": energies}, generator)["layer_energies"] - energies
+    assert float(added.mean()) == pytest.approx(mean, abs=5 * std / added.numel() ** 0.5)
+    assert float(added.std()) == pytest.approx(std, rel=0.05)
+
+
+def test_a_layer_learns_from_what_noise_leaves_of_energies_and_earlier_layers(
+    bundled: VoxelShowers,
+) -> None:
+    """The conditions are those of the showers that the flow sees, not of those without noise."""
+    names = ("energy_inc", "layer_energies", *(f"layer_{i:02d}" for i in range(7, 13)))
+    settings = {"layers.rotation": False, "layers.reflection": False}
+    stage = build("l2lflows/tiny", bundled.geometry, overrides=settings).stages["layer_12"]
+    rng = torch.Generator().manual_seed(0)
+    stage.fit(ShowerQuantities(bundled[:40], names), {}, rng)
+    known = ShowerQuantities(bundled[40:60], names).take(torch.arange(20))
+    batch = stage.batch(known, {}, rng)
+    noised = stage.voxels.inverse(batch["x"][:, 0])
+    read_out = torch.where(noised >= stage.threshold, noised, 0.0).sum((1, 2))
+    condition = batch["context"][:, -1, 0, 0]
+    torch.testing.assert_close(condition, stage.layer_energy(read_out), rtol=1e-4, atol=1e-4)
+    true = known["layer_energies"][:, 12]
+    has_energy = true > 0
+    assert (condition != stage.layer_energy(true))[has_energy].all()
+    earlier = torch.stack([known[name] for name in stage.previous], 1)
+    images = batch["context"][:, : len(stage.previous)]
+    assert (images > stage.previous_voxels(earlier))[earlier == 0].all()  # noise, never nothing
+
+
 @pytest.fixture(scope="module")
 def system(bundled: VoxelShowers) -> System:
     """With fitted transforms and weights that are not those of the start."""

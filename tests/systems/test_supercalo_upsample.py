@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def same(a: VoxelShowers, b: VoxelShowers) -> bool:
 
 def coarse_of(system: System, showers: VoxelShowers) -> np.ndarray:
     return showers.coarsen(system.coarsening).dense().reshape(len(showers), -1)
+
+
+def test_a_whole_system_upsamples_the_coarse_showers_that_it_is_given(
+    bundled: VoxelShowers, supercalo_run: Path
+) -> None:
+    """It draws coarse showers itself as well, but not here."""
+    system = cf.load(supercalo_run)
+    assert list(system.stages) == ["energies", "coarse", "upsample"]
+    known = coarse_of(system, bundled[:8])
+    (drawn,) = system.upsample([bundled[:8]], seed=1)
+    assert not coarse_of(system, drawn)[known == 0].any()
 
 
 # ---------------------------------------------------------------- shares (B6, B8, B9)

@@ -20,6 +20,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems import ShowerQuantities, build
 from caloforge.training import StageFolder, TrainingProgress
 from caloforge.training.loop import StageTraining, split
+from caloforge.training.schedule import learning_rate
 
 Begin = Callable[..., StageTraining]
 
@@ -170,6 +171,31 @@ def test_seeds_differ(begin: Begin) -> None:
         training.run(until=2)
     assert equal(dict(first.stage.state_dict()), dict(again.stage.state_dict()))
     assert not equal(dict(first.stage.state_dict()), dict(other.stage.state_dict()))
+
+
+def test_every_epoch_has_an_order_of_its_own(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, seen = begin("run"), []
+    take = training.training.take
+
+    def watched(showers: Tensor) -> dict[str, Tensor]:
+        seen.append(showers)
+        return take(showers)
+
+    monkeypatch.setattr(training.training, "take", watched)
+    training.run()
+    n = training.steps_per_epoch
+    first, second = (torch.cat(seen[begin : begin + n]).tolist() for begin in (0, n))
+    for order in (first, second):
+        assert len(set(order)) == len(order) == n * training.batch_size
+    assert first != second
+
+
+def test_the_log_tells_the_learning_rate_of_an_epoch_s_last_step(begin: Begin) -> None:
+    training = begin("run")
+    training.run()
+    assert [float(row["learning_rate"]) for row in log(training)] == [
+        learning_rate(training.recipe, step - 1, training.steps) for step in (5, 10)
+    ]
 
 
 def test_training_leaves_the_global_random_state(begin: Begin) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 
 from caloforge.systems import Recipe
 from caloforge.training.average import MovingAverage
-from caloforge.training.schedule import learning_rate
+from caloforge.training.schedule import follow_course, learning_rate
 
 
 def recipe(**settings: object) -> Recipe:
@@ -20,19 +19,32 @@ def recipe(**settings: object) -> Recipe:
 
 @pytest.mark.parametrize("steps", [10, 97, 1000])
 def test_one_cycle_is_that_of_pytorch(steps: int) -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=3e-3, total_steps=steps, cycle_momentum=False
-    )
-    expected = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that no step of the optimizer was taken
-        for _ in range(steps):
-            expected.append(optimizer.param_groups[0]["lr"])
-            if len(expected) < steps:
-                theirs.step()
-    ours = [learning_rate(recipe(), step, steps) for step in range(steps)]
-    assert ours == pytest.approx(expected, rel=1e-9)
+    """Learning rate and β1 at every step, and what Adam makes of them."""
+    weights = [nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2)]
+    theirs, ours = (torch.optim.AdamW([w], lr=1.0, weight_decay=0.1) for w in weights)
+    course = torch.optim.lr_scheduler.OneCycleLR(theirs, max_lr=3e-3, total_steps=steps)
+    for step in range(steps):
+        follow_course(ours, recipe(), step, steps)
+        (expected,), (found,) = theirs.param_groups, ours.param_groups
+        assert found["lr"] == pytest.approx(expected["lr"], rel=1e-9)
+        assert found["betas"] == pytest.approx(expected["betas"], rel=1e-12)
+        for weight, optimizer in zip(weights, (theirs, ours), strict=True):
+            optimizer.zero_grad()
+            (weight * torch.tensor([1.0, step % 3])).sin().sum().backward()
+            optimizer.step()
+        if step < steps - 1:
+            course.step()
+    assert torch.allclose(*weights, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("schedule", ["exponential", "cosine", "triangular", "constant"])
+def test_other_courses_leave_the_momentum_at_adam_s_default(schedule: str) -> None:
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    before = optimizer.param_groups[0]["betas"]
+    course = recipe(schedule=schedule, initial_learning_rate=1e-5, final_learning_rate=1e-6)
+    for step in range(5):
+        follow_course(optimizer, course, step, 5)
+        assert optimizer.param_groups[0]["betas"] == before
 
 
 def test_exponential_falls_by_equal_factors() -> None:
@@ -108,6 +120,17 @@ def test_average_follows_its_recursion() -> None:
         expected = decay * expected + (1 - decay) * step
     assert average.values["weight"].item() == pytest.approx(expected, rel=1e-5)
     assert layer.weight.item() == 199
+
+
+def test_an_average_of_few_steps_forgets_where_it_began() -> None:
+    """d = 2/11, 3/12, 4/13 at first: of the initial weights 1.4 % are left, not 0.999³."""
+    layer = nn.Linear(1, 1, bias=False)
+    layer.weight.data.fill_(1.0)
+    average = MovingAverage(layer, 0.999)
+    layer.weight.data.fill_(0.0)
+    for step in (1, 2, 3):
+        average.update(layer, step)
+    assert average.values["weight"].item() == pytest.approx(2 / 11 * 3 / 12 * 4 / 13)
 
 
 def test_swapping_twice_is_nothing() -> None:

@@ -92,11 +92,13 @@ def _print_table(timing: Timing) -> None:
     from caloforge.evaluation.digits import format_number, format_value
 
     machine = timing.hardware
-    table = Table(
-        title=f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
+    out.print(
+        f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
         f"{sum(timing.parameters.values()):,} parameters"
         + (f", {timing.sequential_passes:,} passes in a row" if timing.sequential_passes else "")
-        + "".join(f", {choice} {name}" for choice, name in timing.solvers.items()),
+        + "".join(f", {choice} {name}" for choice, name in timing.solvers.items())
+    )
+    table = Table(
         caption=f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB"
         + (f"; {machine['gpu']}" if machine["gpu"] else "")
         + f"; PyTorch {timing.software['torch']}\n"

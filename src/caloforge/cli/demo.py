@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 import caloforge as cf
 from caloforge import samples
@@ -40,12 +41,14 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     with making(output):
         cf.write(output / "geant4.h5", test, attributes=origin)
     console.print(
-        f"[bold]1. Geant4[/bold]: {len(training)} electrons of 1 to 100 GeV to train on, "
-        f"{len(test)} to compare with ({training.geometry.name}, bundled)"
+        Text("1. Geant4", "bold"),
+        f"{len(training)} electrons of 1 to 100 GeV to train on, "
+        f"{len(test)} to compare with ({training.geometry.name}, bundled)",
     )
     console.print(
-        f"[bold]2. Train[/bold] {PRESET}: {training.geometry.n_layers + 1} flows on "
-        f"{processes} processes; a tiny model, minutes of training where the paper spends days"
+        Text("2. Train", "bold"),
+        f"{PRESET}: {training.geometry.n_layers + 1} flows on "
+        f"{processes} processes; a tiny model, minutes of training where the paper spends days",
     )
     system = cf.build(PRESET, training.geometry, seed=seed)
     display = TrainingDisplay(console, len(system.stages))
@@ -61,7 +64,8 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
         )
     trained = time.monotonic()
     console.print(
-        f"[bold]3. Generate[/bold] {len(test)} showers at the energies of the test sample"
+        Text("3. Generate", "bold"),
+        f"{len(test)} showers at the energies of the test sample",
     )
     generation = GenerationDisplay(console, "showers", len(test))
     with generation.live():
@@ -74,7 +78,7 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
             progress=generation,
         )
     made = time.monotonic()
-    console.print("[bold]4. Evaluate[/bold] against Geant4, beside Geant4 against itself")
+    console.print(Text("4. Evaluate", "bold"), "against Geant4, beside Geant4 against itself")
     with cf.open_showers(output / "geant4.h5") as geant4, cf.open_showers(file) as candidate:
         evaluation = EvaluationDisplay(console)
         with evaluation.live():

@@ -12,7 +12,7 @@ import typer
 
 import caloforge as cf
 from caloforge.cli.cells import cells_around
-from caloforge.cli.terminal import Quiet, Seed, console, out
+from caloforge.cli.terminal import Quiet, Seed, console, named_paths, out
 from caloforge.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["evaluate"]
 
 def evaluate(
     candidates: Annotated[
-        list[str], typer.Argument(help="Generated files, each as path or name=path.")
+        list[str], typer.Argument(help="Generated files, each as PATH or NAME=PATH.")
     ],
     reference: Annotated[Path, typer.Option(help="Geant4 showers to compare with.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of scores and page.")],
@@ -42,7 +42,7 @@ def evaluate(
     ] = None,
     timing: Annotated[
         list[str] | None,
-        typer.Option(help="Result of `caloforge bench` of a candidate, as name=path or path."),
+        typer.Option(help="Result of `caloforge bench` of a candidate, as NAME=PATH or PATH."),
     ] = None,
     geometry: Annotated[
         str | None,
@@ -89,7 +89,7 @@ def evaluate(
     with ExitStack() as stack:
         files = {
             name: _open(stack, path, cells, clip_negative=True)
-            for name, path in _named(candidates).items()
+            for name, path in named_paths(candidates).items()
         }
         truth = _open(stack, reference, cells)
         second = _open(stack, other, cells) if other else None
@@ -104,7 +104,10 @@ def evaluate(
                 geometry=cells,
                 threshold=threshold,
                 metrics=metrics,
-                timing={n: json.loads(p.read_text()) for n, p in _named(timing or []).items()},
+                timing={
+                    name: json.loads(path.read_text())
+                    for name, path in named_paths(timing or []).items()
+                },
                 seed=seed,
                 cache=output / "cache" if cache else None,
                 progress=display,
@@ -144,14 +147,3 @@ def _all_metrics(geometry: Geometry, files: Sequence[File]) -> tuple[str, ...]:
     if left_out := [name for name in metric_names() if name not in fitting]:
         console.print(f"left out, as {geometry.name} does not suit them: {', '.join(left_out)}")
     return fitting
-
-
-def _named(texts: list[str]) -> dict[str, Path]:
-    """Paths by name, each given as name=path or as a path that has its file's name."""
-    files: dict[str, Path] = {}
-    for text in texts:
-        name, _, path = text.rpartition("=")
-        files[name or Path(path).stem] = Path(path)
-    if len(files) < len(texts):
-        raise ValueError("two candidates have one name: write name=path to tell them apart")
-    return files

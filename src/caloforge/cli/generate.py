@@ -222,6 +222,6 @@ def _options(
 
 def _summary(output: Path, n: int, system: System) -> None:
     size = output.stat().st_size / 1e6
-    console.print(f"{output}: {n} showers, {size:.1f} MB", soft_wrap=True)
+    console.print(f"{output}: {n} showers, {size:.1f} MB")
     if system.n_redrawn:
         console.print(f"{system.n_redrawn} unphysical draws were rejected and drawn anew")

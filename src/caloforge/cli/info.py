@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
 import caloforge as cf
 from caloforge.cli.terminal import Quiet, out
@@ -53,7 +52,7 @@ def info(
     if not as_json:
         _show_system(preset, system)
         if folder.exists:
-            out.print(_trained_on(trained, folder.usual_particle()), soft_wrap=True)
+            out.print(_trained_on(trained, folder.usual_particle()))
         return
     counts, passes = system.n_parameters, system.sequential_passes
     facts = {
@@ -71,7 +70,7 @@ def info(
 
 def _show_system(name: str, system: System) -> None:
     counts, passes = system.n_parameters, system.sequential_passes
-    table = Table("stage", title=f"{name} for {system.geometry.name}")
+    table = Table("stage")
     for heading in ("parameters", "passes"):
         table.add_column(heading, justify="right")
     table.add_column("reads")
@@ -80,13 +79,13 @@ def _show_system(name: str, system: System) -> None:
         table.add_row(stage_name, *numbers, ", ".join(stage.reads))
     table.add_section()
     table.add_row("total", f"{sum(counts.values()):,}", f"{sum(passes.values()):,}", "")
-    out.print(table)
+    out.print(f"{name} for {system.geometry.name}:", table)
 
 
 def _trained_on(trained: TrainedRange | None, usual: UsualParticle) -> str:
     if trained is None:
         return "trained range: unknown, the run is older than this record"
-    return f"trained on {trained.n_showers:,} showers of {kinds_of([usual.pdg])}, {trained}"
+    return f"trained on {trained.n_showers:,} showers, {trained}, of {kinds_of([usual.pdg])}"
 
 
 def _show_file(path: Path, geometry: str | None, *, as_json: bool) -> None:
@@ -109,10 +108,10 @@ def _show_file(path: Path, geometry: str | None, *, as_json: bool) -> None:
         out.print_json(json.dumps(facts))
         return
     table = Table(show_header=False)
-    attributes = facts.pop("attributes")
-    for name, value in (facts | attributes).items():
-        table.add_row(name, Text(str(value)))
-    out.print(table)
+    name, attributes = facts.pop("file"), facts.pop("attributes")
+    for key, value in (facts | attributes).items():
+        table.add_row(key, str(value))
+    out.print(f"{name}:", table)
 
 
 def _plain(value: Any) -> Any:

@@ -7,12 +7,14 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
 import yaml
 from rich.table import Table
+from rich.text import Text
 
 import caloforge as cf
 from caloforge.cli.bench import bench
@@ -29,7 +31,8 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="Simulate, learn, generate and judge calorimeter showers.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # a unit such as [mm] is no markup
+    context_settings={"max_content_width": 100},
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -76,9 +79,7 @@ def coarsen(
             for batch in file.batches(1000):
                 writer.append(batch.coarsen(coarsening))
     console.print(
-        f"{output}: {coarsening.n_coarse} voxels of {coarsening.n_fine}, "
-        f"{coarsening.geometry.name}",
-        soft_wrap=True,
+        f"{output}: {coarsening.n_coarse} voxels of {coarsening.n_fine}, {coarsening.geometry.name}"
     )
 
 
@@ -159,23 +160,19 @@ def _settings(path: Path | None, values: Any = None, prefix: str = "") -> dict[s
 def _training_summary(run: Path, stages: list[str]) -> None:
     from caloforge.training import RunFolder
 
-    table = Table("stage", "epochs", "held-out loss", "time [s]", title=f"{run}")
+    table = Table("stage", "epochs", "held-out loss", "time [s]")
     folders = {name: RunFolder(run).stage(name) for name in stages}
     trained = {name: f.summary() for name, f in folders.items() if f.is_trained}
     for name, summary in trained.items():
         learned = "validation" in summary  # others are fitted alone
         values = (str(summary["epochs"]), f"{summary['validation']:.4f}") if learned else ("–", "–")
         table.add_row(name, *values, f"{summary['seconds']:.0f}")
-    console.print(table)
+    console.print(f"{run}:", table)
     seconds = sum(summary["seconds"] for summary in trained.values())
     console.print(f"{seconds:.0f} s of training, all processes together")
     for name, summary in trained.items():
         for what, share in summary.get("changed", {}).items():
-            console.print(
-                f"{name}: {what} moves {share:.2g} of what the training sample holds",
-                soft_wrap=True,
-                markup=False,
-            )
+            console.print(f"{name}: {what} moves {share:.2g} of what the training sample holds")
     if len(trained) < len(stages):
         console.print(
             f"{len(stages) - len(trained)} of {len(stages)} stages are still to be trained"
@@ -205,7 +202,7 @@ def demo(
     from caloforge.cli.demo import run_demo
 
     page = run_demo(output, processes=processes, seed=seed, console=console)
-    out.print(f"{page.resolve()}", soft_wrap=True)
+    out.print(f"{page.resolve()}")
 
 
 def main() -> None:
@@ -214,6 +211,8 @@ def main() -> None:
     Bad input and a full disk are one line and exit code 2, a process that died is one line and exit
     code 1, Ctrl-C one line and 130, SIGTERM one line and 143.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr does: a path need not be text
     with warnings.catch_warnings(), _stopped_once():
         warnings.showwarning = _one_line
         _run()
@@ -223,7 +222,7 @@ def _run() -> None:
     try:
         app()
     except (ValueError, OSError, ImportError, FloatingPointError, WorkerDiedError) as error:
-        console.print(f"[bold red]error[/bold red] {error}", soft_wrap=True, highlight=False)
+        console.print(Text("error", "bold red"), str(error))
         sys.exit(1 if isinstance(error, WorkerDiedError) else 2)
     except SystemExit as stop:
         if stop.code in STOPPED.values():
@@ -262,4 +261,4 @@ def _one_line(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    console.print(f"[yellow]{category.__name__}[/yellow] {message}", soft_wrap=True)
+    console.print(Text(category.__name__, "yellow"), str(message))

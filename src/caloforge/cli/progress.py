@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from caloforge.evaluation import EvaluationProgress
 from caloforge.generation import GenerationProgress, TimingProgress
@@ -47,10 +48,10 @@ class _Display:
         self.console, self.title, self.total = console, title, total
         self.begin, self.last_line = time.monotonic(), -math.inf
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn() if total > 1 else TextColumn(""),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
@@ -77,7 +78,7 @@ class _Display:
             left = f", {_clock(spent * (self.total / done - 1))} left" if self.even and done else ""
             share = f"{100 * done / self.total:.0f} %"
             line = f"{self.title}: {share}, {note}, {_clock(spent)} spent{left}"
-            self.console.print(line, soft_wrap=True, highlight=False)
+            self.console.print(Text(line), soft_wrap=True)
 
 
 class SimulationDisplay(_Display):

@@ -88,6 +88,5 @@ def _print_summary(
         return
     console.print(
         f"{output}: {len(lost)} showers in the cells of {cells.name}, {hits:,.0f} of them hit by "
-        f"each, {mean:.2%} of the energy lost, at most {most:.2%} of a shower's",
-        soft_wrap=True,
+        f"each, {mean:.2%} of the energy lost, at most {most:.2%} of a shower's"
     )

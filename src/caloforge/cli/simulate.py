@@ -91,7 +91,7 @@ def simulate(
             mantissa_bits=mantissa_bits,
             progress=display,
         )
-    console.print(_summary(path), soft_wrap=True)
+    console.print(_summary(path))
 
 
 def _summary(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = ["markdown"]
 
+# What Markdown would take for more than letters: code, emphasis (an underscore inside a word is
+# none), links, cells of a table, tags, entities, and what is escaped already.
+_MARKUP = re.compile(
+    r"""[`*|] | (?<![^\W_])_ | _(?![^\W_]) | \](?=[(\[:]) | ~(?=~)
+    | <(?=[A-Za-z/!?]) | &(?=\#?\w+;) | \\(?=[!-/:-@\[-`{-~]|$)""",
+    re.VERBOSE,
+)
+
 
 def markdown(scores: Scores, *, published: bool) -> str:
     """The table of scores beside the floor, see `Scores.to_markdown`."""
     rows = scores.rows()
-    blocks = ["\n".join(f"- {found.text}." for found in scores.shared)] if scores.shared else []
+    blocks = (
+        ["\n".join(f"- {_literal(found.text)}." for found in scores.shared)]
+        if scores.shared
+        else []
+    )
     blocks += [
         block
         for metric in dict.fromkeys(metric for metric, _, _ in rows)
@@ -35,7 +48,10 @@ def markdown(scores: Scores, *, published: bool) -> str:
 def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
     """The table of one metric, and why values are missing in it."""
     names = list(scores.candidates)
-    lines = [[metric, "better", "floor", *names], ["---", "---", *["---:"] * (len(names) + 1)]]
+    lines = [
+        [metric, "better", "floor", *map(_literal, names)],
+        ["---", "---", *["---:"] * (len(names) + 1)],
+    ]
     for row in rows:
         found = {score.candidate: score for score in row}
         floor = row[0].text(of_floor=True)
@@ -43,7 +59,7 @@ def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> 
         lines.append([row[0].title, row[0].quantity.better, floor, *cells])
     yield _table(lines)
     if reasons := [
-        f"- {score.candidate}, {score.title}: {score.reason}"
+        f"- {_literal(f'{score.candidate}, {score.title}: {score.reason}')}"
         for row in rows
         for score in row
         if score.reason
@@ -72,7 +88,8 @@ def _timing(timing: Mapping[str, Mapping[str, Any]]) -> str:
                 else format_value(found, row["ms_per_shower_std"])
             )
             hardware = record["hardware"]["gpu" if row["device"] != "cpu" else "cpu"]
-            lines.append([name, device, str(row["batch_size"]), time, str(hardware)])
+            cells = (name, device, str(row["batch_size"]), time, str(hardware))
+            lines.append([*map(_literal, cells)])
     return _table(lines)
 
 
@@ -86,7 +103,8 @@ def _published(table: PublishedTable) -> str:
             _published_cell(value, in_brackets=own and not comparable)
             for value, (_, comparable) in zip(row.values, table.columns, strict=True)
         ]
-        lines.append([f"**{row.name}**" if own else row.name, *cells])
+        name = _literal(row.name)
+        lines.append([f"**{name}**" if own else name, *cells])
     note = (
         "CaloChallenge, published: other data, 100,000 showers and more. Values in brackets were "
         "taken with another number of showers and may not be compared."
@@ -103,9 +121,9 @@ def _published_cell(value: float | None, *, in_brackets: bool) -> str:
 
 
 def _table(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _escaped(text: str) -> str:
-    """Text that stays in its cell."""
-    return text.replace("|", "\\|").replace("\n", " ")
+def _literal(text: str) -> str:
+    """A name, on one line, that Markdown shows to the letter."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))

@@ -94,7 +94,13 @@ class Scores:
     def to_csv(self) -> str:
         """A line for every value, and for every layer of a value that has layers."""
         text = io.StringIO()
-        table = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n", extrasaction="ignore")
+        table = csv.DictWriter(
+            text,
+            CSV_FIELDS,
+            lineterminator="\n",
+            extrasaction="ignore",
+            quoting=csv.QUOTE_NONNUMERIC,  # so that a name is text, whatever its letters
+        )
         table.writeheader()
         for score in self.values:
             table.writerow({**vars(score), "layer": "", "verdict": score.verdict})

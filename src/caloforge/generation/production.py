@@ -198,7 +198,7 @@ def upsample(
     """
     if isinstance(coarse, System) != (particles is not None):
         raise ValueError(
-            "upsample takes coarse showers, which have their particles, or a system that draws "
+            "upsample takes coarse showers, which have their energy_inc, or a system that draws "
             "them and particles for it"
         )
     if isinstance(coarse, System):

@@ -329,11 +329,14 @@ def hardware(devices: Sequence[str]) -> dict[str, Any]:
     """
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         # only x86 says its model there
         "cpu": models[0] if models else platform.processor() or platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        # half precision gains most in matrix units (AMX), less in vectors
+        "bf16": next((flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags), None),
         "cores": os.cpu_count(),
         "memory_GB": round(memory / GIGABYTE, 1),
         "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,

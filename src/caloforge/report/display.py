@@ -36,6 +36,7 @@ def event_display(samples: Mapping[str, Sample]) -> dict[str, Any]:
     energies = energies[energies > 0]
     across = max(float(np.abs(place["x"]).max()), float(np.abs(place["y"]).max())) * 1.05
     return {
+        "names": list(showers),
         "voxels": {name: pack_array(values, "<f4") for name, values in place.items()},
         "depth": [0.0, float(max(geometry.z)) * 1.03],
         "across": across,

@@ -31,6 +31,7 @@ __all__ = [
     "encode",
     "encode_small",
     "line_of",
+    "literal",
     "new_figure",
     "style",
 ]
@@ -99,6 +100,15 @@ def line_of(number: int) -> dict[str, Any]:
     }
 
 
+def literal(name: str) -> str:
+    """The name of a sample as matplotlib shows it to the letter.
+
+    "$" would begin a formula, and a label that begins with "_" is left out of legends.
+    """
+    text = name.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def draw(panel: Panel) -> Figure:
     """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below."""
     with style():
@@ -111,7 +121,7 @@ def draw(panel: Panel) -> Figure:
         strength = 0.22 if len(candidates) < FEW else 0.07
         for number, (label, histogram) in enumerate(candidates):
             line = line_of(number)
-            _draw_steps(upper, histogram, content(histogram), line, strength, label)
+            _draw_steps(upper, histogram, content(histogram), line, strength, literal(label))
             _draw_steps(lower, histogram, ratio_to(reference, histogram), line, strength)
         _finish(panel, upper, lower, reference)
         if panel.cut is not None:
@@ -144,7 +154,7 @@ def add_legend(axes: Axes, n: int) -> None:
 def _draw_reference(upper: Axes, lower: Axes, histogram: Histogram, label: str) -> None:
     edges = histogram.axes[0].edges
     value, error = content(histogram)
-    upper.stairs(value, edges, fill=True, color=LIGHT, label=label)
+    upper.stairs(value, edges, fill=True, color=LIGHT, label=literal(label))
     upper.stairs(value, edges, color=GEANT4, linewidth=1.0)
     low = np.maximum(value - error, 0)
     upper.stairs(value + error, edges, baseline=low, fill=True, color=MIDDLE)
@@ -251,7 +261,7 @@ def draw_outputs(panel: OutputPanel) -> Figure:
                     color=line["color"],
                     linestyle="-" if number == 0 else ":",
                     linewidth=1.3,
-                    label=name if number == 0 else None,
+                    label=literal(name) if number == 0 else None,
                 )
         axes.stairs([], [0], color=GEANT4, linestyle=":", label="Geant4, same colour")
         _finish_outputs(panel, axes, first)

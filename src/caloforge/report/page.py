@@ -26,7 +26,7 @@ from caloforge.geometry import Geometry, impact_of, official_sample, preset_of
 from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
-from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of
+from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of, literal
 from caloforge.report.images import average_showers, correlations
 from caloforge.report.interlayer import adjacent_panels, rho_panels
 from caloforge.report.outputs import output_panels
@@ -69,7 +69,8 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
     check_target(target)  # before the work
     folder = target.with_name(f"{target.stem}_figures")
     made: dict[Path, str | bytes] = {}
-    made[target] = _render(scores, partial(_keep, made, folder=folder, kinds=figures))
+    html = _render(scores, partial(_keep, made, folder=folder, kinds=figures))
+    made[target] = html.encode(errors="backslashreplace")  # a path need not be text
     write_files(made, parents=True)
 
 
@@ -135,7 +136,7 @@ def _images(
     """An image of Geant4 and each candidate; their numbers tell apart names that look alike."""
     return [
         keep(
-            image(scores.reference, sample, (REFERENCE, candidate)),
+            image(scores.reference, sample, (REFERENCE, literal(candidate))),
             _file_name(name, number, candidate),
             f"{REFERENCE} and {candidate}",
         )
@@ -149,7 +150,7 @@ def _tails(
     """Of each candidate with a classifier test: the tails, their table, their showers."""
     for number, candidate in enumerate(scores.candidates, 1):
         if (tails := scores.tails.get(candidate)) is not None:
-            figure = draw_tails(tails, (REFERENCE, candidate))
+            figure = draw_tails(tails, (REFERENCE, literal(candidate)))
             drawn = keep(figure, _file_name("tails", number, candidate), candidate)
             yield tails, tail_table(tails), drawn
 
@@ -215,13 +216,18 @@ def _command(scores: Scores) -> Iterator[tuple[str, str]]:
     words = ["caloforge", "evaluate", "--reference", provenance["reference"]["file"]]
     if "file" in provenance.get("other", {}):
         words += ["--other", provenance["other"]["file"]]
-    words += [f"{name}={origin['file']}" for name, origin in provenance["candidates"].items()]
+    words += [_named(name, origin["file"]) for name, origin in provenance["candidates"].items()]
     if any("projected_into" in origin for origin in origins.values()):
         words += _cells(scores.reference.geometry)
     words += ["--threshold", f"{provenance['threshold_MeV']:.10g}"]
     words += [word for metric in provenance["metrics"] for word in ("--metric", metric)]
     words += ["--seed", str(provenance["seed"]), "-o", "evaluation"]
     yield "command", shlex.join(map(str, words))
+
+
+def _named(name: str, file: str) -> str:
+    """A candidate as the command line takes it; names that it would give by itself are left out."""
+    return file if name == Path(file).stem else f"{name}={file}"
 
 
 def _cells(geometry: Geometry) -> list[str]:
@@ -237,7 +243,8 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """Nested values as lines for the table of provenance."""
     if isinstance(values, dict):
         for name, value in values.items():
-            yield from _flat(value, f"{prefix} · {name}" if prefix else str(name))
+            # the names of candidates stay as they were given
+            word = str(name) if prefix == "candidates" else str(name).replace("_", " ")
+            yield from _flat(value, f"{prefix} · {word}" if prefix else word)
     else:
-        text = ", ".join(map(str, values)) if isinstance(values, list) else str(values)
-        yield prefix.replace("_", " "), text
+        yield prefix, ", ".join(map(str, values)) if isinstance(values, list) else str(values)

@@ -17,6 +17,7 @@ from caloforge.report.figures import (
     MIDDLE,
     add_legend,
     line_of,
+    literal,
     new_figure,
     style,
 )
@@ -39,14 +40,15 @@ def draw_rings(panel: RingPanel) -> Figure:
         figure, right = new_figure(list(panel.boxes))
         figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
-        _fill_boxes(upper, panel.boxes[known], known)
+        _fill_boxes(upper, panel.boxes[known], literal(known))
         lower.stairs(panel.empty[known], np.arange(n + 1), fill=True, color=LIGHT)
         lower.stairs(panel.empty[known], np.arange(n + 1), color=GEANT4, linewidth=1.0)
         width = 0.8 / max(len(candidates), 2)
         for place, name in enumerate(candidates):
             line = line_of(panel.numbers[name])
             shift = (place - (len(candidates) - 1) / 2) * width
-            _stand_boxes(upper, panel.boxes[name], shift, 0.6 * width, line["color"], name)
+            colour, label = line["color"], literal(name)
+            _stand_boxes(upper, panel.boxes[name], shift, 0.6 * width, colour, label)
             lower.stairs(panel.empty[name], np.arange(n + 1), baseline=None, linewidth=1.3, **line)
         _finish_rings(panel, upper, lower)
     return figure

@@ -122,8 +122,20 @@ class Particles:
 
     @classmethod
     def of(cls, given: Particles | ArrayLike) -> Particles:
-        """The particles themselves, or those of given energies [MeV], along z and of no kind."""
-        return given if isinstance(given, Particles) else cls(np.asarray(given, dtype=np.float32))
+        """The particles themselves, or those of given energies [MeV], along z and of no kind.
+
+        Raises:
+            ValueError: for energies that are not of one dimension, or that the class refuses.
+        """
+        if isinstance(given, Particles):
+            return given
+        energies = np.asarray(given, dtype=np.float32)
+        if energies.ndim != 1:
+            raise ValueError(
+                "energy_inc must be energies [MeV] of shape (n,), or particles, got shape "
+                f"{energies.shape}"
+            )
+        return cls(energies)
 
     def __len__(self) -> int:
         return len(self.energy)

@@ -242,7 +242,11 @@ class System(ABC):
         chosen = options or SamplingOptions()
         self.check(chosen)
         quantities = of_particles(Particles.of(particles)) | dict(given or {})
-        quantities = {name: upload(values, seeds.device) for name, values in quantities.items()}
+        read = {"energy_inc", *(given or {})}.union(*(s.reads for s in self.stages.values()))
+        quantities = {  # what no stage reads stays here, and nobody waits for it
+            name: upload(values, seeds.device) if name in read else values
+            for name, values in quantities.items()
+        }
         stages = self._wanted(quantities, before)
         latents = _latents(stages, seeds)
         for name, stage in stages.items():

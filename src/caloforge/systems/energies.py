@@ -168,7 +168,7 @@ class EnergyStage(Learned):
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """The keys of samples that replace rejected ones."""
-        return {"keys": seeds.as_tensor()}
+        return {} if self.config.largest_ratio is None else {"keys": seeds.as_tensor()}
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions

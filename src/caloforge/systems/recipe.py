@@ -19,7 +19,8 @@ class Recipe:
         batch_size: showers a step.
         learning_rate: the highest learning rate.
         schedule: course of the learning rate over the steps. "one-cycle" rises from 1/25 of the
-            maximum and falls to 1e-4 of its start (arXiv:1708.07120), "exponential" and "cosine"
+            maximum and falls to 1e-4 of its start, while Adam's β1 falls from 0.95 to 0.85 and
+            rises back (arXiv:1708.07120, with PyTorch's values), "exponential" and "cosine"
             fall from the maximum to `final_learning_rate`, "triangular" rises from
             `initial_learning_rate` to the maximum and falls back, in straight lines, `cycles`
             times (arXiv:1506.01186), and then on to `final_learning_rate`.

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ Noise = dict[str, Tensor]
 
 WORDS = 3  # of 64 bits that a generator begins with
 GOLDEN = 0x9E3779B97F4A7C15  # increment of SplitMix64
+_GOLDEN, _ONE = np.uint64(GOLDEN), np.uint64(1)
 Keys = NDArray[np.uint64]
 
 
@@ -45,12 +47,17 @@ class Seeds:
     the batch that it is in, nor on the process or device.
 
     Args:
-        keys: of the showers, shape (n,), unsigned integers of 64 bits.
+        source: gives the keys, when they are first asked for: most stages never ask.
         device: where the numbers are wanted.
     """
 
-    keys: Keys
+    source: Callable[[], Keys]
     device: torch.device | str = "cpu"
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of the showers, shape (n,), unsigned integers of 64 bits."""
+        return self.source()
 
     @classmethod
     def of(
@@ -70,12 +77,12 @@ class Seeds:
         """
         sequence = np.random.SeedSequence(seed, spawn_key=(branch,))
         begin: Keys = sequence.generate_state(1, np.uint64).astype(np.uint64)
-        return cls(_mixed(begin, np.asarray(numbers, dtype=np.uint64)), device)
+        return cls(lambda: _mixed(begin, np.asarray(numbers, dtype=np.uint64)), device)
 
     @classmethod
     def of_keys(cls, keys: Tensor, device: torch.device | str = "cpu") -> Seeds:
         """The inverse of `as_tensor`, for numbers that are wanted on a device."""
-        return cls(keys.numpy().view(np.uint64), device)
+        return cls(lambda: keys.numpy().view(np.uint64), device)
 
     def as_tensor(self) -> Tensor:
         """The keys as integers with a sign, which stay in main memory, shape (n,)."""
@@ -86,19 +93,19 @@ class Seeds:
 
     def __getitem__(self, rows: Any) -> Seeds:
         """Those of some of the showers."""
-        return Seeds(self.keys[rows], self.device)
+        return Seeds(lambda: self.keys[rows], self.device)
 
     def branch(self, name: str | int) -> Seeds:
         """Other keys of the same showers, independent of these."""
         number = zlib.crc32(name.encode()) if isinstance(name, str) else name
-        return Seeds(_mixed(self.keys, np.uint64(number)), self.device)
+        return Seeds(lambda: _mixed(self.keys, number), self.device)
 
     def repeat(self, times: int) -> Seeds:
         """So many showers in place of each, one after the other, with keys of their own."""
         if times == 1:
             return self
         copies = np.tile(np.arange(times, dtype=np.uint64), len(self))
-        return Seeds(_mixed(self.branch("copies").keys.repeat(times), copies), self.device)
+        return Seeds(lambda: _mixed(self.branch("copies").keys.repeat(times), copies), self.device)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, shape (n, *shape)."""
@@ -133,7 +140,7 @@ class Seeds:
         bits = np.random.SFC64(0)
         generator, state = np.random.Generator(bits), bits.state
         begins: NDArray[np.uint64] = state["state"]["state"]
-        words = [_mixed(self.keys, np.uint64(word)) for word in range(WORDS)]
+        words = [_mixed(self.keys, word) for word in range(WORDS)]
         state["has_uint32"] = 0
         begin = 0
         for key, end in zip(np.stack(words, 1), ends.tolist(), strict=True):
@@ -152,11 +159,13 @@ def _uniform(generator: np.random.Generator, values: NDArray[np.float32]) -> Non
     generator.random(dtype=np.float32, out=values)
 
 
-def _mixed(key: Keys, number: Keys | np.uint64) -> Keys:
+def _mixed(key: Keys, number: Keys | int) -> Keys:
     """Keys that differ wherever one of both does: SplitMix64 (Steele et al., OOPSLA 2014)."""
-    with np.errstate(over="ignore"):
-        z = _scrambled(key + np.uint64(GOLDEN)) + (number + np.uint64(1)) * np.uint64(GOLDEN)
-        return _scrambled(z)
+    if isinstance(number, int):  # numpy warns of scalars that wrap around, not of arrays
+        step: Keys | np.uint64 = np.uint64((number + 1) * GOLDEN % 2**64)
+    else:
+        step = (number + _ONE) * _GOLDEN
+    return _scrambled(_scrambled(key + _GOLDEN) + step)
 
 
 def _scrambled(z: Keys) -> Keys:

@@ -31,6 +31,7 @@ class Stage(Preparable, ABC):
     Attributes:
         needs: stages that must be trained, and are then frozen, before this one.
         reads: physical quantities that it is conditioned on.
+        optional: others that it takes into account where there are any.
         writes: physical quantities that it samples.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
@@ -41,6 +42,7 @@ class Stage(Preparable, ABC):
 
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}

@@ -20,7 +20,7 @@ from caloforge.systems.stage import Batch, Learned, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import MALFORMED, StageFolder, check_form
-from caloforge.training.schedule import learning_rate
+from caloforge.training.schedule import follow_course, learning_rate
 from caloforge.training.split import split_numbers
 
 __all__ = ["StageTraining"]
@@ -166,8 +166,7 @@ class StageTraining:
         if not overflow:
             # what the optimizer asks before it changes weights, without the host's knowing
             self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step, self.steps)
+        follow_course(self.optimizer, self.recipe, self.step, self.steps)
         precision.optimizer_step(self.optimizer)
         self.epoch_loss += loss.detach()
         self.step += 1

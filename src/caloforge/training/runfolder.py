@@ -179,17 +179,20 @@ class StageFolder:
         self._files.remove(self.path / "state.safetensors")
 
     def summary(self) -> dict[str, Any]:
-        """What `finish` wrote.
+        """What `finish` wrote: of a stage that learns nothing the seconds alone.
 
         Raises:
             ValueError: if it is damaged.
         """
         path = self.path / "summary.json"
         values = self._files.json(path, MOST_JSON)
-        numbers = ("epochs", "steps", "validation", "seconds")
-        if not isinstance(values, dict) or any(not _is_number(values.get(n)) for n in numbers):
-            raise ValueError(f"{path} is damaged: expected the numbers {', '.join(numbers)}")
-        found: dict[str, Any] = values
+        found: dict[str, Any] = values if isinstance(values, dict) else {}
+        is_fitted_alone = found.keys() == {"seconds"}
+        numbers = () if is_fitted_alone else ("epochs", "steps", "validation")
+        if any(not _is_number(found.get(name)) for name in (*numbers, "seconds")):
+            raise ValueError(
+                f"{path} is damaged: expected the numbers {', '.join((*numbers, 'seconds'))}"
+            )
         return found
 
 

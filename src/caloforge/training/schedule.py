@@ -1,16 +1,27 @@
-"""Courses of the learning rate, as pure functions of the step."""
+"""Courses of the learning rate and of Adam's β1, as pure functions of the step."""
 
 from __future__ import annotations
 
 import math
 
+from torch.optim import Optimizer
+
 from caloforge.systems.recipe import Recipe
 
-__all__ = ["learning_rate"]
+__all__ = ["follow_course", "learning_rate", "momentum"]
 
 WARM_UP = 0.3  # share of the steps in which "one-cycle" rises (arXiv:1708.07120, as in PyTorch)
 INITIAL = 1 / 25  # where it begins, in units of the maximum
 FINAL = INITIAL * 1e-4  # where it ends
+MOMENTUM = 0.9  # Adam's β1, and its ends in "one-cycle": lowest where the learning rate is highest
+LOW_MOMENTUM, HIGH_MOMENTUM = 0.85, 0.95
+
+
+def follow_course(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) -> None:
+    """Give an Adam its learning rate and β1 for a step (0 … steps - 1) of the whole course."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, step, steps)
+        group["betas"] = (momentum(recipe, step, steps), group["betas"][1])
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
@@ -19,11 +30,7 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     course = step / max(1, steps - 1)
     match recipe.schedule:
         case "one-cycle":
-            # PyTorch's OneCycleLR turns at step 0.3 steps - 1
-            turn = max(0.0, (WARM_UP * steps - 1) / max(1, steps - 1))
-            if course < turn:
-                return highest * _cosine(INITIAL, 1.0, course / turn)
-            return highest * _cosine(1.0, FINAL, (course - turn) / max(1e-12, 1 - turn))
+            return highest * _one_cycle(step, steps, INITIAL, 1.0, FINAL)
         case "cosine":
             return _cosine(highest, lowest, course)
         case "exponential":
@@ -32,6 +39,23 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
             return _triangular(recipe, course)
         case "constant":
             return highest
+
+
+def momentum(recipe: Recipe, step: int, steps: int) -> float:
+    """Adam's β1 at a step: "one-cycle" goes from 0.95 to 0.85 and back, as in PyTorch."""
+    if recipe.schedule != "one-cycle":
+        return MOMENTUM
+    return _one_cycle(step, steps, HIGH_MOMENTUM, LOW_MOMENTUM, HIGH_MOMENTUM)
+
+
+def _one_cycle(step: int, steps: int, start: float, middle: float, end: float) -> float:
+    """Half a cosine each from start to middle and from there to the end."""
+    course = step / max(1, steps - 1)
+    # PyTorch's OneCycleLR turns at step 0.3 steps - 1
+    turn = max(0.0, (WARM_UP * steps - 1) / max(1, steps - 1))
+    if course < turn:
+        return _cosine(start, middle, course / turn)
+    return _cosine(middle, end, (course - turn) / max(1e-12, 1 - turn))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -55,6 +55,9 @@ def test_the_published_networks_have_their_sizes() -> None:
     assert sum(p.numel() for p in system.points.network.parameters()) == 1_001_520
     assert sum(p.numel() for p in system.points.encoder.parameters()) == 730_368
     assert system.sequential_passes["points"] == 100
+    encoder = system.config.points.encoder
+    assert (encoder.divergence_weight, encoder.divergence_floor) == (1e-3, 1.0)  # equation 3.7
+    assert system.config.latent.bound == 10
 
 
 def test_the_published_preset_is_for_its_detector() -> None:

@@ -3,7 +3,7 @@
 (() => {
   const element = (id) => document.getElementById(id);
   const data = JSON.parse(element("display-data").textContent);
-  const [reference, ...candidates] = Object.keys(data.events[0]);
+  const [reference, ...candidates] = data.names; // an object would put names such as "100" first
   const unpack = (text, Numbers) =>
     new Numbers(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
   const place = {};

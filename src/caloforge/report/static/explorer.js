@@ -10,6 +10,8 @@
   // The last value stands twice, so that its step reaches the last border.
   const steps = (values) => [...values, values[values.length - 1]];
   const translucent = (colour) => colour + "40";
+  // Plotly reads tags in names.
+  const literal = (name) => name.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
   function curve(number, edges, values, errors, yaxis) {
     const { color, dash } = data.lines[number];
@@ -26,7 +28,7 @@
     return [
       { ...shared, y: steps(low), line: hidden, showlegend: false },
       { ...shared, y: steps(high), line: hidden, fill: "tonexty", fillcolor: translucent(color), showlegend: false },
-      { ...shared, y: steps(values), line, name: data.names[number], showlegend: yaxis === "y" },
+      { ...shared, y: steps(values), line, name: literal(data.names[number]), showlegend: yaxis === "y" },
     ];
   }
 

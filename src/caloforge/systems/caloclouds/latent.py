@@ -35,6 +35,7 @@ class LatentStage(Learned):
     """
 
     needs = ("points",)
+    optional = ("n_points",)
     writes = ("latent",)
 
     def __init__(

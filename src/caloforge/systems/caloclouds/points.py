@@ -50,7 +50,7 @@ class PointsStage(Learned):
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
 
-    reads = ("energy_inc", "layer_counts", "visible_energy", "latent")
+    optional = ("layer_energies", "n_points")
     writes = ("points", "n_points")
     trained_solvers: Mapping[str, Sampler] = {}
     settings = {"PointFrame": "half_width"}  # noqa: RUF012 (read only)
@@ -67,6 +67,7 @@ class PointsStage(Learned):
         self.calibration = calibration
         self.recipe = config.points.recipe
         self.conditions = conditions
+        self.reads = (*conditions.reads, "layer_counts", "visible_energy", "latent")
         self.learns = (*conditions.reads, "n_points", "points")
         self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
         self.frame = PointFrame(

@@ -1,0 +1,133 @@
+"""Every stage keeps to what it declares: what it reads and writes, and nothing beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_runs import RUNS
+from torch import Tensor
+
+import caloforge as cf
+from caloforge.systems import SamplingOptions, Stage, System
+from caloforge.systems.quantities import Quantities
+from caloforge.systems.seeds import Noise, Seeds
+from caloforge.training import RunFolder
+
+ENERGIES = np.geomspace(1.5e4, 8e4, 6).astype(np.float32)
+REPORTS = {"redrawn"}  # what a stage may tell beside what it writes
+OPTIONS = SamplingOptions()
+
+
+class Spied(dict[str, Tensor]):
+    """Quantities that remember which of them were looked at."""
+
+    def __init__(self, known: Quantities) -> None:
+        super().__init__({name: values.clone() for name, values in known.items()})
+        self.seen: set[str] = set()
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.seen.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.seen.add(name)
+        return super().get(name, default)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in its system, with what it was given and what it made of it."""
+
+    name: str
+    stage: Stage
+    upstream: dict[str, Stage]
+    known: Quantities
+    spied: Spied
+    noise: Noise
+    made: Quantities
+
+
+def decoded(stage: Stage, given: Quantities, seeds: Seeds, upstream: Any) -> tuple[Noise, Any]:
+    noise = stage.noise(given, seeds)
+    if stage.latent_shape is not None:
+        noise["z"] = seeds.branch("z").normal(*stage.latent_shape)
+    return noise, stage.decode(noise, given, upstream, OPTIONS)
+
+
+@torch.inference_mode()
+def steps(system: System) -> Iterator[Step]:
+    """One after the other, each with what those before it made."""
+    system.prepare("cpu")
+    known: Quantities = {"energy_inc": torch.from_numpy(ENERGIES)}
+    if system.is_directed:
+        known["direction"] = torch.tensor([0.0, 0.0, 1.0]).repeat(len(ENERGIES), 1)
+    for name, stage in system.stages.items():
+        spied, upstream = Spied(known), system.upstream(name)
+        noise, made = decoded(stage, spied, Seeds.of(1, range(len(ENERGIES))), upstream)
+        yield Step(name, stage, upstream, known, spied, noise, made)
+        known = known | made
+
+
+@pytest.fixture(params=RUNS)
+def system(request: pytest.FixtureRequest) -> System:
+    return cf.load(request.getfixturevalue(RUNS[request.param][0]))
+
+
+def test_a_stage_reads_and_writes_what_it_declares_and_leaves_its_inputs_alone(
+    system: System,
+) -> None:
+    for step in steps(system):
+        stage = step.stage
+        assert step.spied.seen <= {*stage.reads, *stage.optional}, step.name
+        assert set(stage.writes) <= step.made.keys() <= {*stage.writes, *REPORTS}, step.name
+        assert step.spied.keys() == step.known.keys()
+        for name, values in step.known.items():
+            assert dict.__getitem__(step.spied, name).equal(values), (step.name, name)
+
+
+def rows(name: str, values: Tensor, made: Quantities, shower: int) -> Tensor:
+    """What a quantity says of one shower."""
+    if name != "points":
+        return values[shower]
+    return values.split(made["n_points"].tolist())[shower]
+
+
+def test_a_shower_is_independent_of_its_neighbours(system: System) -> None:
+    """Alone it is decoded to what it is decoded to among others, but for rounding."""
+    for step in steps(system):
+        if not step.stage.writes:
+            continue
+        alone = {
+            name: rows(name, values, step.known, 3)
+            for name, values in step.known.items()
+            if name in (*step.stage.reads, *step.stage.optional)
+        }
+        given = {n: v if n == "points" else v[None] for n, v in alone.items()}
+        with torch.inference_mode():
+            _, made = decoded(step.stage, given, Seeds.of(1, [3]), step.upstream)
+        for name in step.stage.writes:
+            here, there = rows(name, made[name], made, 0), rows(name, step.made[name], step.made, 3)
+            assert here.shape == there.shape
+            scale = float(there.abs().double().sum()) or 1.0
+            apart = (here.double() - there.double()).abs()
+            # rounding decides on few entries at a threshold, and nowhere on more
+            assert float((apart > 1e-5 * scale).double().mean()) <= 1e-3, (step.name, name)
+
+
+def test_a_stage_is_saved_and_loaded_as_it_is(system: System, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for name, stage in system.stages.items():
+        folder.stage(name).save_weights(stage)
+    again = type(system)(system.config, system.geometry)
+    for name, stage in again.stages.items():
+        folder.stage(name).load_weights(stage)
+        there = system.stages[name].state_dict()
+        assert stage.is_fitted
+        assert stage.transforms() == system.stages[name].transforms()
+        assert all(values.equal(there[key]) for key, values in stage.state_dict().items())
