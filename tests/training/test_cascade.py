@@ -215,9 +215,7 @@ def test_a_worker_refuses_files_that_were_changed(slab: VoxelShowers, tmp_path: 
     handed = cascade.Handed(source, slab[:20].fingerprint())
     assert same(handed.sample(), slab[:20])
     in_files(slab[20:40], tmp_path, (5,))
-    with pytest.raises(
-        ValueError, match=r"slab_0\.h5 and 1 more.* was changed while"
-    ):
+    with pytest.raises(ValueError, match=r"slab_0\.h5 and 1 more.* was changed while"):
         handed.sample()
 
 
