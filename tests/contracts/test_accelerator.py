@@ -20,6 +20,8 @@ from caloforge.systems.seeds import batch_rng
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import StageTraining
 
+# energies of one list for all systems, some of them below those of the bundled clouds
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
 SYSTEMS = pytest.mark.parametrize("name", LEARNED)
 
 
