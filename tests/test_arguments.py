@@ -12,6 +12,7 @@ import torch
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.data import open_source
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.systems import SamplingOptions, System
 
@@ -68,9 +69,9 @@ def test_batches_of_showers_and_of_files(
     size: int, bundled: VoxelShowers, bundled_points: PointShowers
 ) -> None:
     with cf.open_showers(samples.path()) as file:
-        for source in (bundled, bundled_points, file):
+        for source in (bundled, bundled_points, file, open_source([samples.path()])):
             with pytest.raises(ValueError, match=f"1 shower or more, got a size of {size}"):
-                source.batches(size)
+                source.blocks(size)
 
 
 def test_points_are_not_upsampled(bundled_points: PointShowers) -> None:

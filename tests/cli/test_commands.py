@@ -136,7 +136,12 @@ def test_a_stage_alone_and_the_rest_later(
     data: Path, small: dict[str, object], tmp_path: Path, caloforge: Command
 ) -> None:
     overrides = [f"{key}={json.dumps(value)}" for key, value in small.items()]
-    job = ["train", "l2lflows/tiny", *overrides, "--data", data, "-o", tmp_path / "run"]
+    showers = cf.read(data)
+    cf.write(tmp_path / "a_0.h5", showers[:50])
+    cf.write(tmp_path / "a_1.h5", showers[50:150])
+    cf.write(tmp_path / "b.h5", showers[150:])
+    files = ["--data", tmp_path / "b.h5", "--data", tmp_path / "a_*.h5"]
+    job = ["train", "l2lflows/tiny", *overrides, *files, "-o", tmp_path / "run"]
     result = caloforge(*job, "--stage", "layer_02")
     assert result.code == 0, result.err
     assert "4 of 5 stages are still to be trained" in result.err
@@ -144,6 +149,9 @@ def test_a_stage_alone_and_the_rest_later(
     assert again.code == 0, again.err
     trained = {p.parent.name for p in (tmp_path / "run").glob("stages/*/summary.json")}
     assert trained == {"energies", "layer_02"}
+    known = yaml.safe_load((tmp_path / "run/config.yaml").read_text())["data"]
+    assert known["fingerprint"] == showers.fingerprint()
+    assert known["showers"] == ", ".join(f"{tmp_path}/{name}.h5" for name in ("a_0", "a_1", "b"))
 
 
 # ---------------------------------------------------------------- timing

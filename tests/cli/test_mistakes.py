@@ -36,6 +36,14 @@ MISTAKES = {
         ["train", "l2lflows/tiny", "epochs", "--data", "{data}", "-o", "{tmp}/r"],
         "written name=value, got 'epochs'",
     ),
+    "files beside their option": (
+        ["train", "l2lflows/tiny", "--data", "{data}", "{data}", "-o", "{tmp}/r"],
+        "give each file its own --data, or a pattern in quotes",
+    ),
+    "a pattern of no file": (
+        ["train", "l2lflows/tiny", "--data", "{tmp}/no_*.h5", "-o", "{tmp}/r"],
+        "no file fits the pattern",
+    ),
     "setting without a place": (
         ["train", "l2lflows/tiny", "epochs=3", "--data", "{data}", "-o", "{tmp}/r"],
         "no setting 'epochs': expected one of energies",

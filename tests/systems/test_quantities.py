@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from caloforge.geometry import Geometry, PolarLayer
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import ShowerQuantities, layer_name
+from caloforge.systems import ShowerQuantities, layer_name, quantities
 
 NAMES = ("energy_inc", "layer_energies", "showers", "layer_00", "layer_07", "layer_44")
 OF_POINTS = ("direction", "energy_inc", "points", "n_points", "visible_energy", "layer_counts")
@@ -48,6 +49,21 @@ def test_dense_and_batched_agree(showers: VoxelShowers) -> None:
     assert torch.equal(part.take(torch.tensor([2]))["showers"], dense.take(order[2:3])["showers"])
 
 
+def test_large_quantities_are_kept_sparse(
+    showers: VoxelShowers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, rows = (*NAMES, "coarse_5x2x1"), torch.tensor([5, 3, 59, 3, 0])
+    little = ShowerQuantities(showers, names)
+    monkeypatch.setattr(quantities, "LITTLE", 0)
+    large = ShowerQuantities(showers, names)
+    assert little._kept is not None
+    assert large._kept is not None
+    for name, values in large.take(rows).items():
+        assert torch.equal(values, little.take(rows)[name])
+    for name in ("layer_07", "coarse_5x2x1"):
+        assert large._kept[name].nbytes < 0.5 * little._kept[name].nbytes
+
+
 @BOTH
 def test_batches_are_the_whole_in_order(showers: VoxelShowers, budget: int) -> None:
     sample = ShowerQuantities(showers, NAMES, budget=budget)
@@ -62,6 +78,26 @@ def test_batches_are_the_whole_in_order(showers: VoxelShowers, budget: int) -> N
 def test_an_unknown_quantity_is_refused(showers: VoxelShowers, name: str) -> None:
     with pytest.raises(ValueError, match=r"no quantity of showers .* layer_00 to layer_44"):
         ShowerQuantities(showers, ("energy_inc", name))
+
+
+def test_the_showers_themselves_are_shared(showers: VoxelShowers) -> None:
+    """Their entries are kept once, beside the sample, and never dense."""
+    sample = ShowerQuantities(showers, ("energy_inc", "showers"))
+    assert sample._kept is not None
+    index, energy = (column.numpy() for column in sample._kept["showers"].columns)
+    assert np.shares_memory(index, showers.index)
+    assert np.shares_memory(energy, showers.energy)
+
+
+@pytest.mark.parametrize("bins", [40_000, 70_000], ids=["2 bytes", "4 bytes"])
+def test_voxels_of_any_number_find_their_places(bins: int) -> None:
+    """Numbers of voxels that are kept unsigned reach beyond the signed ones of as many bytes."""
+    geometry = Geometry("many", (PolarLayer((0.0, 1.0), bins),), (0.0,), 0.0)
+    dense = np.zeros((2, bins), np.float32)
+    dense[1, [0, 2**15 - 1, 2**15, bins - 1]] = [1, 2, 3, 4]
+    sample = ShowerQuantities(VoxelShowers.from_dense([10, 20], dense, geometry), ("showers",))
+    taken = sample.take(torch.tensor([1, 0, 1]))["showers"]
+    assert np.array_equal(taken.reshape(3, -1).numpy(), dense[[1, 0, 1]])
 
 
 def test_layers_have_two_digits() -> None:

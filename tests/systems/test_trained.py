@@ -48,12 +48,12 @@ def test_directions_lie_outside_as_energies_do(bundled_points: PointShowers) -> 
     showers = PointShowers(
         np.full(2, 5e4), [0, 0, 0], [], [], [], [], bundled_points.geometry, direction=flown[:2]
     )
-    known = TrainedRange.of(showers, directed=True)
+    known = TrainedRange.of(showers.particles, directed=True)
     assert TrainedRange.from_dict(json.loads(json.dumps(known.to_dict()))) == known
     inside = np.full(5, 5e4)
     assert known.outside(inside, flown).tolist() == [False, False, False, True, True]
     assert not known.outside(inside).any()  # along the depth
-    assert TrainedRange.of(showers, directed=False).direction is None
+    assert TrainedRange.of(showers.particles, directed=False).direction is None
 
 
 def test_a_run_knows_the_showers_that_were_learned_from(run: Path, slab: VoxelShowers) -> None:

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,10 @@ import yaml
 from safetensors.torch import load_file
 
 import caloforge as cf
-from caloforge.data import NoSpaceError
+from caloforge.data import NoSpaceError, open_source
 from caloforge.showers import VoxelShowers
-from caloforge.systems import System
-from caloforge.training import RunFolder, StageFolder, TrainingProgress, load
+from caloforge.systems import ShowerQuantities, System
+from caloforge.training import RunFolder, StageFolder, TrainingProgress, cascade, load
 
 # particles of any energy are asked for
 pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
@@ -146,7 +148,7 @@ def test_two_processes_give_a_complete_run(
     seen: set[str] = set()
     system = cf.train(
         build(slab, small),
-        slab,
+        in_files(slab, tmp_path, (100,)),
         run=tmp_path / "run",
         seed=4,
         processes=2,
@@ -176,14 +178,45 @@ def test_single_stages_are_trained_when_asked(
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
 
 
-def test_a_run_goes_on_from_a_file(
-    slab: VoxelShowers, small: dict[str, object], run: Path, tmp_path: Path
+def in_files(slab: VoxelShowers, folder: Path, cuts: tuple[int, ...]) -> str:
+    """The pattern of files that hold the showers."""
+    for number, (start, stop) in enumerate(pairwise((0, *cuts, len(slab)))):
+        cf.write(folder / f"slab_{number}.h5", slab[start:stop])
+    return str(folder / "slab_*.h5")
+
+
+@pytest.mark.parametrize("fits", [True, False], ids=["in memory", "from disk"])
+@pytest.mark.parametrize("cuts", [(), (7, 251)], ids=["one file", "three files"])
+def test_files_train_as_their_showers_do(
+    fits: bool,
+    cuts: tuple[int, ...],
+    slab: VoxelShowers,
+    small: dict[str, object],
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    path = tmp_path / "slab.h5"
-    cf.write(path, slab)
-    cf.train(build(slab, small), path, run=tmp_path / "run", stages=["layer_00"], seed=4)
+    """To the last bit, whether they fit into memory or are read batch by batch."""
+    if not fits:
+        nothing = partial(ShowerQuantities, budget=0)
+        monkeypatch.setattr(cascade, "held", lambda source: source)
+        monkeypatch.setattr(cascade, "ShowerQuantities", nothing)
+    system = build(slab, small)
+    files = in_files(slab, tmp_path, cuts)
+    cf.train(system, files, run=tmp_path / "run", stages=["layer_00"], seed=4)
     mine, theirs = (stage_weights(r)["layer_00"] for r in (tmp_path / "run", run))
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+    data, before = (RunFolder(r).config()["data"] for r in (tmp_path / "run", run))
+    assert {**data, "showers": "in memory"} == before
+
+
+def test_a_worker_refuses_files_that_were_changed(slab: VoxelShowers, tmp_path: Path) -> None:
+    source = open_source(in_files(slab[:20], tmp_path, (5,)))
+    handed = cascade.Handed(source, slab[:20].fingerprint())
+    assert same(handed.sample(), slab[:20])
+    in_files(slab[20:40], tmp_path, (5,))
+    with pytest.raises(ValueError, match=r"slab_0\.h5 and 1 more.* was changed while"):
+        handed.sample()
 
 
 class Killed(BaseException):

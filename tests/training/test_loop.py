@@ -275,6 +275,9 @@ def test_the_split_is_a_partition(slab: VoxelShowers) -> None:
     assert (len(training), len(validation)) == (360, 40)
     together = np.concatenate([training.showers.energy_inc, validation.showers.energy_inc])
     assert np.array_equal(np.sort(together), np.sort(slab.energy_inc))
+    numbers = np.sort(np.concatenate([training._numbers, validation._numbers]))
+    assert np.array_equal(numbers, np.arange(400))
+    assert training._kept is validation._kept is sample._kept  # nothing is copied
     again, _ = split(sample, 0.1, 3)
     assert np.array_equal(again.showers.energy_inc, training.showers.energy_inc)
 

@@ -104,7 +104,9 @@ def coarsen(
 @app.command()
 def train(
     preset: Annotated[str, typer.Argument(help="System and preset, such as l2lflows/small.")],
-    data: Annotated[Path, typer.Option(help="The training sample.")],
+    data: Annotated[
+        list[str], typer.Option(help='The training sample: a file, or "train_*.h5"; repeatable.')
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The run folder.")],
     overrides: Annotated[
         list[str] | None,
@@ -125,12 +127,11 @@ def train(
     Example: caloforge train l2lflows/small --data train.h5 -o runs/l2l --processes 2
     """
     from caloforge.cli.progress import TrainingDisplay
-    from caloforge.data import check_folder, open_file
+    from caloforge.data import check_folder, open_source
     from caloforge.training import RunFolder
 
     check_folder(output)
-    with open_file(data, geometry) as file:
-        showers = file[:]
+    showers = open_source(data, geometry)
     settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
     system = cf.build(preset, showers.geometry, seed=seed, overrides=settings)
     untrained = [n for n in stage or system.stages if not RunFolder(output).stage(n).is_trained]
@@ -153,7 +154,9 @@ def train(
 def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"a setting is written name=value, got {text!r}")
+        is_file = ": give each file its own --data, or a pattern in quotes"
+        hint = is_file if Path(text).is_file() else ""
+        raise ValueError(f"a setting is written name=value, got {text!r}{hint}")
     return key, yaml.safe_load(value)
 
 

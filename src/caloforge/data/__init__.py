@@ -31,9 +31,11 @@ from caloforge.data.showerfile import (
     VoxelFile,
     VoxelWriter,
 )
+from caloforge.data.source import FileSource, open_source
 
 __all__ = [
     "CaloCloudsFile",
+    "FileSource",
     "Layout",
     "NoSpaceError",
     "Parts",
@@ -54,6 +56,7 @@ __all__ = [
     "open_file",
     "open_points",
     "open_showers",
+    "open_source",
     "read",
     "read_particles",
     "replacing",

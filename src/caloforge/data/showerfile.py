@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,8 @@ from caloforge.showers import (
     VoxelShowers,
     check_incident,
     check_units,
+    checked_rows,
+    fingerprint,
     runs,
 )
 from caloforge.units import MeV
@@ -65,6 +67,7 @@ Kind = TypeVar("Kind", VoxelShowers, PointShowers)
 FORMAT_VERSION = 1
 
 _ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
+_NEAR = 8  # showers between two wanted ones that are read along rather than left out
 _UNLIKELY = 1e-3  # chance below which an end of empty showers is told
 
 
@@ -185,10 +188,7 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
             raise ValueError(f"a file is read in runs without step, got step {step}")
         stop = max(start, stop)
         self._check_incident(start, stop)
-        size = self._at_once or max(1, stop - start)
-        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
-        parts = [self._read_part(first, min(first + size, stop)) for first in starts]
-        showers: Kind = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
+        showers = self._read_run(start, stop)
         if self.warns and len(showers):
             self._look_at(showers, start, stop)
         return showers
@@ -196,7 +196,31 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}: {len(self)} of {self.geometry.name})"
 
-    def batches(self, size: int) -> Iterator[Kind]:
+    def _read_run(self, start: int, stop: int) -> Kind:
+        size = self._at_once or max(1, stop - start)
+        starts = range(start, max(stop, start + 1), size)  # at least one, were it empty
+        parts = [self._read_part(first, min(first + size, stop)) for first in starts]
+        return _joined(parts)
+
+    def take(self, rows: NDArray[np.integer[Any]], /) -> Kind:
+        """Read the showers of these numbers, in this order; see `ShowerSource`.
+
+        Raises:
+            IndexError: for a number that is not there.
+            ShowerFileError: if what is stored there is damaged or not physical.
+        """
+        wanted, place = np.unique(checked_rows(rows, len(self)), return_inverse=True)
+        if not wanted.size:
+            return self._read_run(0, 0)
+        near = np.split(wanted, np.flatnonzero(np.diff(wanted) > _NEAR) + 1)
+        parts = [self._read_run(run[0], run[-1] + 1)[run - run[0]] for run in near]
+        return _joined(parts)[place]
+
+    def fingerprint(self) -> str:
+        """Hash of all showers, see `caloforge.showers.fingerprint`."""
+        return fingerprint(self)
+
+    def blocks(self, size: int, /) -> Iterator[Kind]:
         """Read the file in runs of up to `size` showers.
 
         Raises:
@@ -205,6 +229,8 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         """
         self._check_incident(0, len(self))
         return (self[run] for run in runs(len(self), size))
+
+    batches = blocks
 
     @property
     def energy_inc(self) -> Floats:
@@ -338,6 +364,10 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
                 f"{geometry.n_voxels}: choose the geometry that the file was made with"
             )
         return geometry
+
+
+def _joined(parts: Sequence[Kind]) -> Kind:
+    return parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
 
 
 class ShowerWriter(_OpenFile, ABC, Generic[Kind]):

@@ -87,7 +87,7 @@ def content_hash(showers: ShowerSource) -> str:
     The same showers have the same hash in memory, in a file of either layout, under any name.
     Projected points have that of the points and of the geometry that they are projected into.
     """
-    kept = showers.points if isinstance(showers, Projected) else showers
+    kept: Any = showers.points if isinstance(showers, Projected) else showers
     return _hash_of({"geometry": showers.geometry.to_dict(), "showers": fingerprint(kept)})
 
 

@@ -201,6 +201,11 @@ class Chosen:
         every: Particles = self.source.particles
         return every[self.rows]
 
+    def blocks(self, size: int, /) -> Iterator[Any]:
+        """All of them in runs of up to `size` showers, in order."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
     def __getitem__(self, selection: slice) -> Any:
         """Read a run of showers: from the first to the last of them, without those left out."""
         rows = self.rows[selection]

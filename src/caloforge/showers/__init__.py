@@ -11,7 +11,8 @@ from caloforge.showers.plausible import (
     check_units,
 )
 from caloforge.showers.points import PointShowers
-from caloforge.showers.ragged import entries_of, runs
+from caloforge.showers.ragged import RaggedShowers, checked_rows, entries_of, runs
+from caloforge.showers.source import ShowerSource, View, coarse, held, projected
 from caloforge.showers.voxels import VoxelShowers
 
 __all__ = [
@@ -21,15 +22,22 @@ __all__ = [
     "ImpossibleShowerError",
     "Particles",
     "PointShowers",
+    "RaggedShowers",
+    "ShowerSource",
     "Showers",
     "UnitsWarning",
+    "View",
     "VoxelShowers",
     "check_incident",
     "check_units",
+    "checked_rows",
     "clustered",
+    "coarse",
     "entries_of",
     "fingerprint",
+    "held",
     "hit_columns",
+    "projected",
     "runs",
     "to_awkward",
 ]

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["fingerprint"]
+__all__ = ["RUN", "fingerprint"]
 
 RUN = 1024  # showers hashed at a time
 
 
-class ShowerRuns(Protocol):
-    """Showers in memory or an open file of them: what can be read run by run."""
+class ShowerBlocks(Protocol):
+    """What can be read block by block, as every source of showers."""
 
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, selection: slice, /) -> Any: ...
+    def blocks(self, size: int, /) -> Iterator[Any]: ...
 
 
-def fingerprint(showers: ShowerRuns) -> str:
+def fingerprint(showers: ShowerBlocks) -> str:
     """Hash of all numbers of showers, in their order; their geometry is left out.
 
     Incident energies, directions and the voxels or points of every shower count. Energies that
     single precision holds exactly have one hash in single and in double precision.
 
     Args:
-        showers: voxels or points, in memory or an open file.
+        showers: voxels or points, from any source.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for start in range(0, len(showers), RUN):
-        run = showers[start : start + RUN]
+    for run in showers.blocks(RUN):
         columns = [getattr(run, name) for name in (*run.of_showers, *run.columns)]
         for values in (np.diff(run.offset), *columns):
             digest.update(np.ascontiguousarray(_least(values)).data)

@@ -16,9 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 import caloforge
 from caloforge.geometry import Geometry
 from caloforge.pdg import NOT_KNOWN
+from caloforge.showers.fingerprint import fingerprint
 from caloforge.showers.particles import ALONG_DEPTH, Floats, Particles, Selection, row_numbers
 
-__all__ = ["RaggedShowers"]
+__all__ = ["RaggedShowers", "checked_rows"]
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
@@ -148,13 +149,29 @@ class RaggedShowers(_InGeometry):
         counts = np.concatenate([np.diff(part.offset) for part in parts])
         return dataclasses.replace(parts[0], offset=offsets(counts), **joined)
 
-    def batches(self, size: int) -> Iterator[Self]:
+    @property
+    def nbytes(self) -> int:
+        """Memory that the arrays take [bytes]."""
+        arrays = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+    def take(self, rows: NDArray[np.integer[Any]], /) -> Self:
+        """The showers of these numbers, see `ShowerSource`."""
+        return self[checked_rows(rows, len(self))]
+
+    def blocks(self, size: int, /) -> Iterator[Self]:
         """Runs of up to `size` showers, in order.
 
         Raises:
             ValueError: for a size below 1.
         """
         return (self[run] for run in runs(len(self), size))
+
+    batches = blocks
+
+    def fingerprint(self) -> str:
+        """Hash of all numbers, see `fingerprint`."""
+        return fingerprint(self)
 
     def event(self) -> NDArray[np.int64]:
         """Shower that each entry belongs to, shape (n_entries,)."""
@@ -170,6 +187,20 @@ def runs(n: int, size: int) -> Iterator[slice]:
     if size < 1:
         raise ValueError(f"expected batches of 1 shower or more, got a size of {size}")
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
+
+
+def checked_rows(rows: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Numbers of showers, of which there are n.
+
+    Raises:
+        IndexError: for a number that is not there.
+    """
+    numbers = integers("rows", rows).astype(np.int64)
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < n:
+        raise IndexError(
+            f"there are showers 0 to {n - 1}, asked for {numbers.min()} to {numbers.max()}"
+        )
+    return numbers
 
 
 def sums(key: NDArray[np.integer[Any]], energy: Floats, n_keys: int) -> NDArray[np.float64]:
@@ -189,9 +220,10 @@ def entries_of(
     Returns:
         The offset among the chosen entries, shape (n_chosen + 1,), and the numbers of the entries.
     """
-    counts = np.diff(offset)[showers]
+    begins = offset[showers]
+    counts = offset[showers + 1] - begins
     chosen = offsets(counts)
-    return chosen, np.arange(chosen[-1]) + np.repeat(offset[showers] - chosen[:-1], counts)
+    return chosen, np.arange(chosen[-1]) + np.repeat(begins - chosen[:-1], counts)
 
 
 def offsets(counts: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

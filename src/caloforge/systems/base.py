@@ -17,7 +17,7 @@ from torch import Tensor
 from caloforge.devices import find_device
 from caloforge.geometry import Geometry
 from caloforge.pdg import NOT_KNOWN
-from caloforge.showers import Particles, Showers, VoxelShowers, check_units
+from caloforge.showers import Particles, Showers, ShowerSource, VoxelShowers, check_units
 from caloforge.systems.arguments import SamplingOptions, incident_particles
 from caloforge.systems.calibration import Calibration
 from caloforge.systems.described import described, described_as_html
@@ -94,7 +94,7 @@ class System(ABC):
     def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
         """The showers of drawn quantities."""
 
-    def training_sample(self, showers: Showers) -> Showers:
+    def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:
         """What the stages learn from; by default the showers themselves.
 
         Args:
@@ -135,7 +135,7 @@ class System(ABC):
 
     def calibrate(
         self,
-        showers: Showers,
+        showers: ShowerSource[Any],
         *,
         seed: int,
         device: torch.device | str = "auto",

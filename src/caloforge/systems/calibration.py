@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 
 if TYPE_CHECKING:
     from caloforge.systems.base import System
@@ -28,7 +28,7 @@ class Calibration(nn.Module, ABC):
 
     is_fitted: bool = False
 
-    def check(self, showers: Showers) -> None:
+    def check(self, showers: ShowerSource[Any]) -> None:
         """Refuse a training sample that it cannot be fitted to, before anything is trained.
 
         Raises:
@@ -39,7 +39,7 @@ class Calibration(nn.Module, ABC):
     def fit(
         self,
         system: System,
-        showers: Showers,
+        showers: ShowerSource[Any],
         *,
         seed: int,
         device: str = "cpu",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from caloforge.showers import PointShowers, Showers
+import numpy as np
+
+from caloforge.showers import PointShowers, ShowerSource
 from caloforge.systems.usual import PARALLEL, UsualParticle
 
 if TYPE_CHECKING:
@@ -15,19 +17,21 @@ if TYPE_CHECKING:
 
 __all__ = ["check_sample", "check_showers"]
 
+BLOCK = 1000  # showers looked at at once
 FEWEST = 2  # showers with energy
 
 
-def check_showers(system: System, showers: Showers) -> None:
+def check_showers(system: System, showers: ShowerSource[Any]) -> None:
     """Refuse showers that a system cannot learn from, whatever its stages are.
 
     Raises:
         ValueError: for showers of another kind or geometry, without energy, or of directions that
             the system reads nothing of.
     """
-    if not isinstance(showers, system.kind):
+    kind = type(showers.take(np.arange(0)))
+    if not issubclass(kind, system.kind):
         points, voxels = "point clouds", "showers in voxels"
-        is_cloud = isinstance(showers, PointShowers)
+        is_cloud = issubclass(kind, PointShowers)
         fitting, given = (voxels, points) if is_cloud else (points, voxels)
         raise ValueError(f"{system.name} learns from {fitting}, got {given}: train another system")
     if showers.geometry != system.geometry:
@@ -35,7 +39,7 @@ def check_showers(system: System, showers: Showers) -> None:
             f"the showers are of {showers.geometry.name}, the system is built for "
             f"{system.geometry.name}: build it with geometry=showers.geometry"
         )
-    n_filled = int((showers.total_energy() > 0).sum())
+    n_filled = sum(int((block.total_energy() > 0).sum()) for block in showers.blocks(BLOCK))
     if n_filled < FEWEST:
         raise ValueError(
             f"{n_filled} of {len(showers)} training showers hold energy, expected {FEWEST} or "
@@ -44,7 +48,7 @@ def check_showers(system: System, showers: Showers) -> None:
     _check_direction(system, showers)
 
 
-def check_sample(system: System, showers: Showers, stages: Iterable[str]) -> None:
+def check_sample(system: System, showers: ShowerSource[Any], stages: Iterable[str]) -> None:
     """Refuse a training sample that a stage, or what is fitted after training, cannot learn from.
 
     Args:
@@ -67,11 +71,11 @@ def check_sample(system: System, showers: Showers, stages: Iterable[str]) -> Non
         raise ValueError("; ".join(dict.fromkeys(refused.values())))
 
 
-def _check_direction(system: System, showers: Showers) -> None:
+def _check_direction(system: System, showers: ShowerSource[Any]) -> None:
     """Refuse particles of several directions, and clouds of inclined ones, that no stage reads."""
     if system.is_directed:
         return
-    of_points = isinstance(showers, PointShowers)
+    of_points = issubclass(system.kind, PointShowers)
     usual = UsualParticle() if of_points else UsualParticle.of(showers.particles)
     others = usual.angles_to(showers.particles) > PARALLEL
     if others.any():

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.seeds import Branch
@@ -64,8 +64,8 @@ class SpectrumMap(Calibration):
         self.register_buffer("knots", torch.zeros(0), persistent=False)
         self.register_buffer("coefficients", torch.zeros(0), persistent=False)
 
-    def check(self, showers: Showers) -> None:
-        n = int((showers.energy >= self.threshold).sum())
+    def check(self, showers: ShowerSource[Any]) -> None:
+        n = sum(int((b.energy >= self.threshold).sum()) for b in showers.blocks(1000))
         if n < 2:
             raise ValueError(
                 f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, the "
@@ -75,7 +75,7 @@ class SpectrumMap(Calibration):
     def fit(
         self,
         system: System,
-        showers: Showers,
+        showers: ShowerSource[Any],
         *,
         seed: int,
         device: str = "cpu",
@@ -83,7 +83,7 @@ class SpectrumMap(Calibration):
     ) -> None:
         rng = np.random.default_rng(seed)
         chosen = rng.permutation(len(showers))[: self.config.showers]
-        sample = showers[np.sort(chosen)]
+        sample = showers.take(np.sort(chosen))
         drawn: list[NDArray[Any]] = []
         done = 0
         asked = system.asked(sample.particles)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities
 from caloforge.systems.recipe import Recipe, validation_size
@@ -48,7 +48,7 @@ class Stage(Preparable, ABC):
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         """Refuse a training sample that the stage cannot learn from.
 
         All stages of a system are asked before the first of them is trained.
@@ -173,7 +173,7 @@ class Learned(Stage, ABC):
 
     recipe: Recipe
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         super().check(sample)
         validation_size(len(sample), self.recipe.validation)
 

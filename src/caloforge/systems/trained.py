@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.showers import Floats, Showers
+from caloforge.showers import Floats, Particles
 
 __all__ = ["ExtrapolationWarning", "TrainedRange"]
 
@@ -51,19 +51,19 @@ class TrainedRange:
                 )
 
     @classmethod
-    def of(cls, showers: Showers, *, directed: bool) -> TrainedRange:
-        """The range of showers that are learned from.
+    def of(cls, particles: Particles, *, directed: bool) -> TrainedRange:
+        """The range of the particles whose showers are learned from.
 
         Args:
-            showers: the training split.
+            particles: those of the training split.
             directed: whether the system reads the direction.
         """
         direction = None
         if directed:
-            unit = showers.direction.astype(np.float64)
+            unit = particles.direction.astype(np.float64)
             direction = (_vector(unit.min(axis=0)), _vector(unit.max(axis=0)))
-        energies = showers.energy_inc
-        return cls(len(showers), (float(energies.min()), float(energies.max())), direction)
+        energies = particles.energy
+        return cls(len(particles), (float(energies.min()), float(energies.max())), direction)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for YAML, read back by `from_dict`."""

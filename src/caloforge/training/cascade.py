@@ -12,17 +12,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from caloforge.data import open_file
+from caloforge.data import FileSource, open_source
 from caloforge.devices import find_device
 from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 from caloforge.processes import worker_pool
-from caloforge.showers import Showers, check_units, fingerprint
+from caloforge.showers import Particles, ShowerSource, check_units, held
 from caloforge.systems.base import System
 from caloforge.systems.quantities import ShowerQuantities
 from caloforge.systems.registry import config_to_dict, read_config
@@ -37,12 +37,14 @@ from caloforge.training.split import split_numbers
 
 __all__ = ["train"]
 
+BLOCK = 1000  # showers looked at at once
+
 Report = Callable[[TrainingProgress], None]
 
 
 def train(
     system: System,
-    showers: Showers | str | Path,
+    showers: ShowerSource[Any] | str | Path | Sequence[str | Path],
     *,
     run: str | Path,
     stages: Sequence[str] | None = None,
@@ -61,7 +63,8 @@ def train(
 
     Args:
         system: as `build` made it.
-        showers: the training sample, voxels or points as the system draws, or its file.
+        showers: the training sample, voxels or points as the system draws: in memory or any other
+            source, its file, a pattern such as "train_*.h5", or several of these.
         run: the run folder.
         stages: train only these.
         seed: of the split, the order of the showers and all noise.
@@ -86,10 +89,15 @@ def train(
     for name, value, least in (("processes", processes, 1), ("seed", seed, 0)):
         if value < least:
             raise ValueError(f"{name} must be {least} or more, got {value}")
-    sample = _read(showers) if isinstance(showers, str | Path) else showers
+    source: ShowerSource[Any] = (
+        open_source(showers) if isinstance(showers, str | Path | Sequence) else showers
+    )
+    sample = held(source)
     check_showers(system, sample)
-    if sample is showers:  # a file that is read has been checked
-        check_units("training sample", sample.geometry, sample.energy_inc, sample.total_energy())
+    if not isinstance(source, FileSource):  # whose files are looked at as they are read
+        deposited = [block.total_energy() for block in sample.blocks(BLOCK)]
+        energies = sample.particles.energy
+        check_units("training sample", sample.geometry, energies, np.concatenate(deposited))
     unknown = [name for name in stages or () if name not in system.stages]
     if unknown:
         meant = did_you_mean(unknown[0], system.stages)
@@ -98,21 +106,23 @@ def train(
             f"{', '.join(system.stages)}"
         )
     folder = RunFolder(run)
-    source = str(showers) if isinstance(showers, str | Path) else "in memory"
-    is_begun = _compare(folder, system, sample, resume, seed)
+    facts = _facts(sample)
+    is_begun = _compare(folder, system, facts, resume, seed)
     system.usual = UsualParticle.of(sample.particles)
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
     check_sample(system, sample, wanted)
     if not is_begun:
-        data = {**_facts(sample), "trained": _trained(system, sample, seed)}
-        folder.create(system, seed=seed, data={"showers": source, **data})
+        trained = _trained(system, sample.particles, seed)
+        folder.create(system, seed=seed, data={**_origin(source), **facts, "trained": trained})
     for name in system.stages:
         if folder.stage(name).is_trained:
             folder.stage(name).load_weights(system.stages[name])
-    seen = system.training_sample(sample) if wanted else sample
     if processes > 1 and len(wanted) > 1:
-        _train_in_processes(system, seen, folder, wanted, seed, processes, place, progress)
-    else:
+        # workers read files themselves
+        handed = Handed(source if isinstance(source, FileSource) else sample, facts["fingerprint"])
+        _train_in_processes(system, handed, folder, wanted, seed, processes, place, progress)
+    elif wanted:
+        seen = held(system.training_sample(sample))
         for name in _in_order(system, wanted):
             _train_stage(system, seen, folder, name, seed, place, progress)
     if all(folder.stage(name).is_trained for name in system.stages):
@@ -121,31 +131,35 @@ def train(
     return system
 
 
-def _read(path: str | Path) -> Showers:
-    with open_file(path) as file:
-        return file[:]
+def _origin(source: ShowerSource[Any]) -> dict[str, str]:
+    """Where a training sample lies."""
+    files = source.paths if isinstance(source, FileSource) else ()
+    return {"showers": ", ".join(map(str, files)) or "in memory"}
 
 
-def _facts(sample: Showers) -> dict[str, Any]:
+def _facts(sample: ShowerSource[Any]) -> dict[str, Any]:
     """What is worth knowing of a training sample, its incident energies [MeV] as quantiles."""
-    quantiles = np.quantile(sample.energy_inc.astype(np.float64), np.linspace(0, 1, 101))
+    energies = sample.particles.energy.astype(np.float64)
+    quantiles = np.quantile(energies, np.linspace(0, 1, 101))
     return {
         "n_showers": len(sample),
-        "fingerprint": fingerprint(sample),
+        "fingerprint": sample.fingerprint(),
         "energy_inc_quantiles": [float(f"{energy:.6g}") for energy in quantiles],
         "usual_particle": UsualParticle.of(sample.particles).to_dict(),
     }
 
 
-def _trained(system: System, sample: Showers, seed: int) -> dict[str, Any]:
-    """The range of the showers that all stages learn from."""
+def _trained(system: System, particles: Particles, seed: int) -> dict[str, Any]:
+    """The range of the particles whose showers all stages learn from."""
     shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
     if shares:
-        sample = sample[np.sort(split_numbers(len(sample), max(shares), seed)[0])]
-    return TrainedRange.of(sample, directed=system.is_directed).to_dict()
+        particles = particles[split_numbers(len(particles), max(shares), seed)[0]]
+    return TrainedRange.of(particles, directed=system.is_directed).to_dict()
 
 
-def _compare(folder: RunFolder, system: System, sample: Showers, resume: bool, seed: int) -> bool:
+def _compare(
+    folder: RunFolder, system: System, facts: dict[str, Any], resume: bool, seed: int
+) -> bool:
     """Whether a run was begun in the folder; refuse one that another call began."""
     if not folder.exists:
         if os.path.lexists(folder.path / "stages"):
@@ -166,7 +180,7 @@ def _compare(folder: RunFolder, system: System, sample: Showers, resume: bool, s
         "seed": (before.get("seed"), seed),
     }
     other = [name for name, (then, now) in same.items() if then != now]
-    other += _other_data(before.get("data", {}), sample)
+    other += _other_data(before.get("data", {}), facts)
     if other:
         raise ValueError(
             f"{folder.path} was begun with another {' and '.join(other)}: "
@@ -175,9 +189,8 @@ def _compare(folder: RunFolder, system: System, sample: Showers, resume: bool, s
     return True
 
 
-def _other_data(before: dict[str, Any], sample: Showers) -> list[str]:
+def _other_data(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """How a training sample differs from the one before, as far as the run folder knows that."""
-    now = _facts(sample)
     then = {name: before.get(name, value) for name, value in now.items()}
     if then["n_showers"] != now["n_showers"]:
         return [f"n_showers ({then['n_showers']} then, {now['n_showers']} now)"]
@@ -207,7 +220,7 @@ def _in_order(system: System, wanted: Sequence[str]) -> list[str]:
 
 def _train_stage(
     system: System,
-    sample: Showers,
+    sample: ShowerSource[Any],
     folder: RunFolder,
     name: str,
     seed: int,
@@ -240,7 +253,7 @@ def _train_stage(
 
 def _calibrate(
     system: System,
-    sample: Showers,
+    sample: ShowerSource[Any],
     folder: RunFolder,
     seed: int,
     device: str,
@@ -265,26 +278,50 @@ def _calibrate(
 # ---------------------------------------------------------------- several processes
 
 
+class Handed(NamedTuple):
+    """The training sample as a worker gets it: of files, no more than where they lie."""
+
+    source: ShowerSource[Any]
+    fingerprint: str
+
+    def sample(self) -> ShowerSource[Any]:
+        """The same sample.
+
+        Raises:
+            ValueError: if its files hold other showers now.
+        """
+        sample = held(self.source)
+        if sample.fingerprint() != self.fingerprint:
+            raise ValueError(
+                f"{self.source!r} was changed while it was trained on: begin anew, with files that "
+                "stay as they are"
+            )
+        return sample
+
+
 class _Worker:
     """What a worker process holds between stages."""
 
     system: System
-    sample: Showers
+    handed: Handed
+    seen: ShowerSource[Any] | None = None
     folder: RunFolder
     messages: Any
 
 
-def _start_worker(folder: Path, sample: Showers, threads: int, messages: Any) -> None:
+def _start_worker(folder: Path, handed: Handed, threads: int, messages: Any) -> None:
     torch.set_num_threads(threads)
     _Worker.folder = RunFolder(folder)
     _Worker.system = _Worker.folder.build()
-    _Worker.sample, _Worker.messages = sample, messages
+    _Worker.handed, _Worker.messages = handed, messages
 
 
 def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) -> str:
     for need in needs:
         _Worker.folder.stage(need).load_weights(_Worker.system.stages[need])
-    _train_stage(_Worker.system, _Worker.sample, _Worker.folder, name, seed, device, _report)
+    if _Worker.seen is None:
+        _Worker.seen = held(_Worker.system.training_sample(_Worker.handed.sample()))
+    _train_stage(_Worker.system, _Worker.seen, _Worker.folder, name, seed, device, _report)
     return name
 
 
@@ -294,7 +331,7 @@ def _report(progress: TrainingProgress) -> None:
 
 def _train_in_processes(
     system: System,
-    sample: Showers,
+    handed: Handed,
     folder: RunFolder,
     wanted: Sequence[str],
     seed: int,
@@ -313,7 +350,7 @@ def _train_in_processes(
             work="training",
             remedy="what was saved is kept, resume it",
             initializer=_start_worker,
-            initargs=(folder.path, sample, threads, messages),
+            initargs=(folder.path, handed, threads, messages),
         ) as executor,
     ):
         while waiting or running:

@@ -64,8 +64,8 @@ class StageTraining:
         self.recipe = stage.recipe
         self.upstream, self.report = upstream, report
         self.device = torch.device(device)
-        parts = split(sample, self.recipe.validation, seed)
-        self.training, self.validation = (part.to(self.device) for part in parts)
+        there = sample.to(self.device)
+        self.training, self.validation = split(there, self.recipe.validation, seed)
         self.batch_size = min(self.recipe.batch_size, len(self.training))
         self.steps_per_epoch = len(self.training) // self.batch_size
         self.steps = self.recipe.epochs * self.steps_per_epoch

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import caloforge as cf
+from caloforge.data import open_source
 from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, build
 from caloforge.systems.caloclouds import CaloClouds
@@ -91,6 +92,19 @@ def test_clusters_are_made_of_members_which_have_their_energy(
     members = len(clouds.energy) / float(drawn["layer_counts"].sum())
     assert members == pytest.approx(len(bundled_points.energy) / len(seen.energy), rel=0.5)
     assert not ((drawn["layer_counts"].numpy() == 0) & (clouds.layer_counts() > 0)).any()
+
+
+def test_clusters_of_a_file_are_those_of_its_showers(
+    system: CaloClouds, bundled_points: PointShowers, tmp_path: Path
+) -> None:
+    """Made when they are taken, so that no sample of them need lie in memory."""
+    points, rows = bundled_points[:30], np.array([4, 29, 4])
+    cf.write(tmp_path / "points.h5", points)
+    seen = system.training_sample(open_source(tmp_path / "points.h5")).take(rows)
+    expected = system.training_sample(points[rows])
+    assert isinstance(expected, ClusteredShowers)
+    for name in (*expected.columns, "offset", "members"):
+        assert np.array_equal(getattr(seen, name), getattr(expected, name)), name
 
 
 def test_without_clusters_nothing_happens_to_the_sample(bundled_points: PointShowers) -> None:

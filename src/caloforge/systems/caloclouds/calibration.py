@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.geometry import Geometry, geometry_preset
-from caloforge.showers import PointShowers, Showers
+from caloforge.showers import PointShowers, ShowerSource
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
@@ -153,7 +153,7 @@ class CloudCalibration(Calibration):
         self.occupancy: Occupancy | None = None
         self.register_buffer("shift", torch.zeros(2), persistent=False)
 
-    def check(self, showers: Showers) -> None:
+    def check(self, showers: ShowerSource[Any]) -> None:
         if self.config.geometry is not None:
             cells = geometry_preset(self.config.geometry)
             if cells.n_layers != showers.geometry.n_layers:
@@ -167,22 +167,23 @@ class CloudCalibration(Calibration):
                 f"a cubic fit needs {DEGREE + 1} showers or more, got {self.config.showers}: set "
                 f"calibration.showers={DEGREE + 1} or more"
             )
-        _check_different("points of Geant4", np.diff(showers.offset))
+        counts = [np.diff(block.offset) for block in showers.blocks(1000)]
+        _check_different("points of Geant4", np.concatenate(counts))
 
     def fit(
         self,
         system: System,
-        showers: Showers,
+        showers: ShowerSource[Any],
         *,
         seed: int,
         device: str = "cpu",
         progress: Counted | None = None,
     ) -> None:
-        assert isinstance(showers, PointShowers)
         system.prepare(device)
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.config.showers]
-        sample = showers[np.sort(chosen)]
-        n_data = np.diff(system.training_sample(sample).offset)
+        sample = showers.take(np.sort(chosen))
+        seen: PointShowers = system.training_sample(sample).take(np.arange(len(sample)))
+        n_data = np.diff(seen.offset)
         seeds = Seeds.of(seed, np.arange(len(sample)), device, Branch.CLOUDS)
         done, wanted = 0, self.config.rounds * len(sample)
         for _ in range(self.config.rounds):

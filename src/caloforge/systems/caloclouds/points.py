@@ -97,12 +97,13 @@ class PointsStage(Learned):
                 lambda: (self.frame(smeared(q["points"], rng)) for q in sample.batches())
             )
         if self.members is not None:
-            if not isinstance(sample.showers, ClusteredShowers):
+            showers = sample.showers
+            if not isinstance(showers, ClusteredShowers):
                 raise TypeError(
-                    f"clusters are drawn: expected ClusteredShowers, got {sample.showers!r}: fit "
+                    f"clusters are drawn: expected ClusteredShowers, got {showers!r}: fit "
                     "on system.training_sample(showers)"
                 )
-            self.members.fit(sample.showers, rng)
+            self.members.fit(showers, rng)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
         place = quantities["points"][:, :2]

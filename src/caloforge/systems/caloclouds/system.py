@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from caloforge.geometry import Geometry
-from caloforge.showers import PointShowers, Showers, clustered
+from caloforge.showers import PointShowers, ShowerSource, View, clustered
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
@@ -63,14 +64,16 @@ class CaloClouds(PointSystem):
     def preset(cls, size: str, geometry: Geometry) -> CaloCloudsConfig:
         return preset(size, geometry)
 
-    def training_sample(self, showers: Showers) -> Showers:
+    def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:
         """The same showers as clusters, where the configuration asks for them, see `clustered`."""
         check_showers(self, showers)
-        assert isinstance(showers, PointShowers)
         clusters = self.config.clusters
         if clusters is None:
             return showers
-        return clustered(showers, clusters.reach, clusters.largest)
+        change = partial(clustered, reach=clusters.reach, largest=clusters.largest)
+        if isinstance(showers, PointShowers):
+            return change(showers)
+        return View(showers, change, showers.geometry)
 
     def check(self, options: SamplingOptions) -> None:
         # the solver is that of a diffusion, which the system of equations knows nothing of

@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
@@ -84,7 +84,7 @@ class AutoencoderStage(Learned):
     def sequential_passes(self) -> int:
         return 1
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         super().check(sample)
         showers = ShowerQuantities(sample, ("showers",), budget=0)
         self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
@@ -192,7 +192,7 @@ class LeastHit(Calibration):
     def fit(
         self,
         system: System,
-        showers: Showers,
+        showers: ShowerSource[Any],
         *,
         seed: int,
         device: str = "cpu",
@@ -202,7 +202,7 @@ class LeastHit(Calibration):
         assert isinstance(stage, AutoencoderStage)
         system.prepare(device)
         chosen = np.random.default_rng(seed).permutation(len(showers))[: self.n_showers]
-        sample = ShowerQuantities(showers[np.sort(chosen)], stage.learns)
+        sample = ShowerQuantities(showers.take(np.sort(chosen)), stage.learns)
         known = {name: values.to(device) for name, values in sample.all().items()}
         rng = batch_rng(seed, 0, device, branch=Branch.HITS)
         decoded = stage.reconstruct(known, rng, SamplingOptions(postprocess=False))

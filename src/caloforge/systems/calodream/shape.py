@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from caloforge.geometry import Geometry
 from caloforge.matching import matching_loss
 from caloforge.nets import ViT
 from caloforge.preprocessing import Standardise, Symmetry
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.systems.calodream.conditions import SETTINGS, Conditions
@@ -111,7 +112,7 @@ class ShapeStage(SolvedStage):
     def passes(self, options: SamplingOptions) -> int:
         return self.solver(options).n_evaluations or 1
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         super().check(sample)
         showers = ShowerQuantities(sample, ("showers",), budget=0)
         self.symmetry.check(q["showers"].sum(1) for q in showers.batches())

@@ -17,7 +17,7 @@ from caloforge.matching import (
     follow,
     train_bespoke,
 )
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.arguments import incident_particles
 from caloforge.systems.base import System
 from caloforge.systems.calibration import Calibration, Counted
@@ -68,13 +68,13 @@ class BespokeSolvers(Calibration):
     def fit(
         self,
         system: System,
-        showers: Showers,
+        showers: ShowerSource[Any],
         *,
         seed: int,
         device: str = "cpu",
         progress: Counted | None = None,
     ) -> None:
-        energies = np.random.default_rng(seed).permutation(showers.energy_inc)
+        energies = np.random.default_rng(seed).permutation(showers.particles.energy)
         plans = {_plan(fit): fit for fit in self.config.values()}
         count = _Count(
             sum(fit.showers for fit in plans.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ from caloforge.preprocessing import (
     add_uniform,
     fill_zeros,
 )
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
@@ -92,7 +93,7 @@ class LayerStage(Learned):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         super().check(sample)
         layers = ShowerQuantities(sample, (self.own,), budget=0)
         self.symmetry.check(q[self.own] for q in layers.batches())

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from caloforge.geometry import Geometry, voxel_images
 from caloforge.preprocessing import check_centred
-from caloforge.showers import Showers, entries_of
+from caloforge.showers import ShowerSource, entries_of
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.kept import KeepsRows
 from caloforge.systems.library.config import LibraryConfig
@@ -47,8 +47,9 @@ class BankStage(KeepsRows, Stage, ABC):
             self.register_buffer(name, torch.zeros(0))
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+        showers = sample.showers
         for name in (*self.reads, "offset", *self.columns):
-            values = getattr(sample.showers, name)
+            values = getattr(showers, name)
             exact = (
                 values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64)
             )
@@ -124,7 +125,7 @@ class VoxelBankStage(BankStage):
     writes = ("showers",)
     columns = ("index", "energy")
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         """Refuse showers with a preferred side where they would be rotated and mirrored."""
         super().check(sample)
         if self.config.images and self.geometry.is_regular:

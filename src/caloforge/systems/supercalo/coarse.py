@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from caloforge.preprocessing import (
     Symmetry,
     add_uniform,
 )
-from caloforge.showers import Showers
+from caloforge.showers import ShowerSource
 from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.systems.rescaling import rescale
@@ -84,7 +86,7 @@ class CoarseStage(Learned):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
-    def check(self, sample: Showers) -> None:
+    def check(self, sample: ShowerSource[Any]) -> None:
         super().check(sample)
         coarse = ShowerQuantities(sample, (self.own,), budget=0)
         self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in coarse.batches())
