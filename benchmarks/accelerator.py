@@ -81,7 +81,7 @@ class Records:
 
 
 def paper_presets() -> list[str]:
-    from caloforge.systems import presets
+    from caloforge.cascade import presets
 
     return [preset for preset in presets() if "/paper" in preset]
 
@@ -110,9 +110,9 @@ def fitted(preset: str, device: str) -> tuple[Any, Any]:
     import torch
 
     import caloforge as cf
+    from caloforge.cascade import ShowerQuantities
+    from caloforge.cascade.registry import default_geometry
     from caloforge.geometry import geometry_preset
-    from caloforge.systems import ShowerQuantities
-    from caloforge.systems.registry import default_geometry
 
     geometry = geometry_preset(default_geometry(preset))
     system = cf.build(preset, geometry).to(device)
@@ -199,7 +199,7 @@ def steps(
     """Steps of a stage, in the largest batch of the recipe, or a part of it, that fits the time."""
     import torch
 
-    from caloforge.systems import ShowerQuantities
+    from caloforge.cascade import ShowerQuantities
 
     stage, upstream = system.stages[name].to(device).train(), system.upstream(name)
     stage.requires_grad_(True)

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 
 import caloforge as cf
+from caloforge.cascade import ShowerQuantities, System
 from caloforge.showers import VoxelShowers
-from caloforge.systems import ShowerQuantities, System
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.training import RunFolder
 

@@ -31,11 +31,11 @@ import torch
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.cascade import SamplingOptions, ShowerQuantities
+from caloforge.cascade.seeds import Seeds
 from caloforge.generation.stopwatch import elapsed
 from caloforge.generation.timing import hardware, software
-from caloforge.systems import SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds import CaloClouds
-from caloforge.systems.seeds import Seeds
 
 RUNS = 3
 PRODUCT = 1024

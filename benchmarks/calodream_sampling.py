@@ -35,13 +35,13 @@ from torch import nn
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade.seeds import Seeds
 from caloforge.generation.stopwatch import elapsed
 from caloforge.generation.timing import hardware, software
-from caloforge.systems import SamplingOptions, ShowerQuantities, System
+from caloforge.stages.bespoke import shape_stage
+from caloforge.stages.ratios import EnergyRatioStage
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
-from caloforge.systems.calodream.energies import EnergyRatioStage
-from caloforge.systems.calodream.solvers import shape_stage
-from caloforge.systems.seeds import Seeds
 
 N_FITTED = 200  # showers that transforms are fitted to
 RUNS = 3

@@ -30,6 +30,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade.seeds import Seeds
 from caloforge.data import replacing
 from caloforge.evaluation import Scores
 from caloforge.generation import training_energies
@@ -45,10 +47,8 @@ from caloforge.matching import (
     make_solver,
 )
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities, System
+from caloforge.stages.bespoke import shape_stage
 from caloforge.systems.calodream.distilled import DistilledStage
-from caloforge.systems.calodream.solvers import shape_stage
-from caloforge.systems.seeds import Seeds
 from caloforge.training import RunFolder
 from caloforge.training.average import MovingAverage
 from caloforge.training.loop import split

@@ -29,13 +29,13 @@ import numpy as np
 import torch
 
 import caloforge as cf
+from caloforge.cascade import ShowerQuantities, System
 from caloforge.flows.knots import KnotTable
 from caloforge.flows.prepared import ChannelMap
 from caloforge.generation.stopwatch import TooLongError, stopwatch, timed_runs
 from caloforge.generation.timing import hardware
 from caloforge.nets import UNet
 from caloforge.showers import VoxelShowers
-from caloforge.systems import ShowerQuantities, System
 from caloforge.training import RunFolder
 
 N_FITTED = 200  # showers that transforms and activation norms are fitted to

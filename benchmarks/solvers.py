@@ -30,6 +30,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, System
+from caloforge.cascade.seeds import Seeds
 from caloforge.cli.progress import EvaluationDisplay, GenerationDisplay
 from caloforge.cli.terminal import console
 from caloforge.data import Parts, replacing
@@ -43,10 +45,8 @@ from caloforge.matching import (
     make_solver,
 )
 from caloforge.report.figures import GEANT4, LIGHT, encode, line_of, style
-from caloforge.systems import SamplingOptions, System
-from caloforge.systems.calodream.config import BespokeFit
-from caloforge.systems.calodream.solvers import BespokeSolvers, followed, shape_stage
-from caloforge.systems.seeds import Seeds
+from caloforge.stages.bespoke import BespokeSolvers, followed, shape_stage
+from caloforge.stages.config import BespokeFit
 from caloforge.training import RunFolder
 
 FAMILIES = {

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade.seeds import Seeds
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities, System
-from caloforge.systems.seeds import Seeds
 from caloforge.systems.supercalo import SuperCalo
 
 METRICS = ("l2lflows-high", "small-shower", "small-layers", "small-voxels")

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade.seeds import Seeds
 from caloforge.generation.timing import hardware
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities, System
-from caloforge.systems.seeds import Seeds
 
 N_FITTED = 200  # showers that transforms are fitted to
 RESAMPLING = (5, 10)

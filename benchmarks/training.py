@@ -21,9 +21,9 @@ from torch.profiler import ProfilerActivity, profile
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.cascade import ShowerQuantities, Stage
 from caloforge.flows import Spline
 from caloforge.generation.timing import hardware
-from caloforge.systems import ShowerQuantities, Stage
 
 STEPS = 12
 

@@ -28,8 +28,8 @@ from sklearn.metrics import roc_auc_score
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.cascade import layer_name
 from caloforge.evaluation import deviation_from_peers
-from caloforge.systems import layer_name
 
 Array = NDArray[np.floating]
 

@@ -12,9 +12,9 @@ import torch
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.cascade import SamplingOptions, System
 from caloforge.data import open_source
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import SamplingOptions, System
 
 
 def built(preset: str) -> System:

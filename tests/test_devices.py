@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import caloforge as cf
+from caloforge.cascade import System
 from caloforge.devices import find_device
 from caloforge.generation import time_generation
-from caloforge.systems import System
 from caloforge.systems.supercalo import SuperCalo
 
 

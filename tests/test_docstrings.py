@@ -85,7 +85,7 @@ def here(
     return {"cf": cf, "np": np, "showers": bundled[:50], "energies": np.array([1e4, 5e4])}
 
 
-@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 @pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example(

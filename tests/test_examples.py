@@ -35,7 +35,7 @@ def test_every_example_has_a_test_and_says_how_to_call_it() -> None:
         assert f"    python examples/{path.name}" in path.read_text()
 
 
-@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 def test_suspicious_showers_are_ranked(
     run: Path, slab: VoxelShowers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

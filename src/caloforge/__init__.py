@@ -16,7 +16,7 @@ _HOMES = {
     "PointShowers": "caloforge.showers",
     "Uniform": "caloforge.simulation",
     "VoxelShowers": "caloforge.showers",
-    "build": "caloforge.systems",
+    "build": "caloforge.cascade",
     "draw_showers": "caloforge.report",
     "evaluate": "caloforge.evaluation",
     "generate": "caloforge.generation",
@@ -25,6 +25,7 @@ _HOMES = {
     "load": "caloforge.training",
     "open_showers": "caloforge.data",
     "read": "caloforge.data",
+    "save_page": "caloforge.report",
     "simulate": "caloforge.simulation",
     "train": "caloforge.training",
     "upsample": "caloforge.generation",
@@ -49,6 +50,7 @@ __all__ = [
     "load",
     "open_showers",
     "read",
+    "save_page",
     "simulate",
     "train",
     "upsample",
@@ -56,14 +58,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from caloforge.cascade import build
     from caloforge.data import open_showers, read, write
     from caloforge.evaluation import evaluate
     from caloforge.generation import generate, upsample
     from caloforge.geometry import Geometry, geometry_preset, geometry_presets
-    from caloforge.report import draw_showers
+    from caloforge.report import draw_showers, save_page
     from caloforge.showers import Particles, PointShowers, VoxelShowers
     from caloforge.simulation import Fixed, LogUniform, Uniform, simulate
-    from caloforge.systems import build
     from caloforge.training import load, train
 
 

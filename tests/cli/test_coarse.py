@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions
 from caloforge.geometry import Coarsening
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed
 

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 import caloforge as cf
+from caloforge.cascade import ExtrapolationWarning
 from caloforge.cli import app
 from caloforge.evaluation import SmallSampleWarning
 from caloforge.generation import Timing, TimingRow
 from caloforge.showers import VoxelShowers
-from caloforge.systems import ExtrapolationWarning
 from caloforge.training import RunFolder
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed

@@ -15,9 +15,9 @@ import pytest
 
 import caloforge as cf
 from caloforge import samples
+from caloforge.cascade import presets, system_names
 from caloforge.cli.options import in_options
 from caloforge.simulation import detector_presets
-from caloforge.systems import presets, system_names
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed
 

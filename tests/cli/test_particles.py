@@ -18,7 +18,7 @@ Command = Callable[..., Any]
 INCLINED = (0.6, 0.0, 0.8)
 
 
-@pytest.mark.filterwarnings("always::caloforge.systems.ExtrapolationWarning")
+@pytest.mark.filterwarnings("always::caloforge.cascade.ExtrapolationWarning")
 def test_the_command_takes_the_particles_of_a_file(
     run: Path, slab: VoxelShowers, tmp_path: Path, caloforge: Command
 ) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions
 from caloforge.data import open_showers
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from caloforge.cascade import Recipe
 from caloforge.flows import (
     ActNorm,
     Affine,
@@ -27,8 +28,7 @@ from caloforge.flows import (
     vector_stack,
 )
 from caloforge.nets import MLP, UNet
-from caloforge.systems import Recipe
-from caloforge.systems.energies import EnergyFlow, energy_flow
+from caloforge.stages.energies import EnergyFlow, energy_flow
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 

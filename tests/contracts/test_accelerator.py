@@ -14,14 +14,14 @@ import torch
 from test_runs import ENERGIES, LEARNED, RUNS, same
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade.seeds import batch_rng
 from caloforge.showers import Showers
-from caloforge.systems import SamplingOptions, ShowerQuantities, System
-from caloforge.systems.seeds import batch_rng
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import StageTraining
 
 # energies of one list for all systems, some of them below those of the bundled clouds
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 SYSTEMS = pytest.mark.parametrize("name", LEARNED)
 
 

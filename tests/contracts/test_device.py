@@ -21,12 +21,12 @@ from safetensors.torch import load_file
 from test_runs import RUNS, smallest
 
 import caloforge as cf
+from caloforge.cascade import ShowerQuantities, System, build, presets
+from caloforge.cascade.registry import build_from_config, config_to_dict, default_geometry
+from caloforge.cascade.seeds import Seeds, batch_rng
+from caloforge.cascade.stage import Learned
 from caloforge.data import open_file
 from caloforge.showers import Showers, VoxelShowers
-from caloforge.systems import ShowerQuantities, System, build, presets
-from caloforge.systems.registry import build_from_config, config_to_dict, default_geometry
-from caloforge.systems.seeds import Seeds, batch_rng
-from caloforge.systems.stage import Learned
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import LOOK_EVERY, StageTraining
 

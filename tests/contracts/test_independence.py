@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import caloforge as cf
+from caloforge.cascade import System
 from caloforge.showers import PointShowers, Showers
-from caloforge.systems import System
 
 ENERGIES = np.geomspace(1.2e4, 9e4, 12).astype(np.float32)
 TOLERANCE = 1e-5  # of a shower's energy: rounding in single precision

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 import caloforge as cf
+from caloforge.cascade import ShowerQuantities
+from caloforge.cascade.limits import changed_shares
 from caloforge.preprocessing import Chain, LogEnergy, Logit, ScaleByMax, Snap, Transform
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import ShowerQuantities
-from caloforge.systems.limits import changed_shares
 from caloforge.training import RunFolder
 
 RUNS = ["run", "calodream_run", "supercalo_run", "caloclouds_run"]

@@ -15,22 +15,22 @@ import torch
 from torch import Tensor, nn
 
 import caloforge as cf
-from caloforge.cli import main
-from caloforge.generation import GenerationProgress
-from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import (
+from caloforge.cascade import (
     PointSystem,
     Recipe,
     SamplingOptions,
     ShowerQuantities,
     registry,
 )
-from caloforge.systems.quantities import Quantities
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Learned, Upstream
+from caloforge.cascade.quantities import Quantities
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Batch, Learned, Upstream
+from caloforge.cli import main
+from caloforge.generation import GenerationProgress
+from caloforge.showers import PointShowers, VoxelShowers
 
 # particles of any energy are asked for
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 
 
 class CloudStage(Learned):

@@ -18,10 +18,10 @@ import torch
 import yaml
 
 import caloforge as cf
+from caloforge.cascade import System, presets
+from caloforge.cascade.registry import config_to_dict, default_geometry
+from caloforge.cascade.sample import check_sample
 from caloforge.showers import PointShowers, Showers, VoxelShowers
-from caloforge.systems import System, presets
-from caloforge.systems.registry import config_to_dict, default_geometry
-from caloforge.systems.sample import check_sample
 
 EACH = pytest.mark.parametrize("preset", presets())
 ENOUGH = 150  # showers, of which a preferred side shows

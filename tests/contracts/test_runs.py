@@ -9,12 +9,12 @@ import pytest
 from safetensors.torch import load_file
 
 import caloforge as cf
+from caloforge.cascade import presets, system_names
 from caloforge.showers import Showers, VoxelShowers
-from caloforge.systems import presets, system_names
 from caloforge.training import RunFolder
 
 # particles of any energy are asked for
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 
 # the fixtures of a run folder, of the settings that it was trained with, and of the showers
 RUNS = {

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import caloforge as cf
+from caloforge.cascade import System
+from caloforge.cascade.seeds import Seeds
 from caloforge.nets import Preparable
 from caloforge.showers import PointShowers, Showers
-from caloforge.systems import System
-from caloforge.systems.seeds import Seeds
 
 ENERGIES = np.full(6, 2e4, dtype=np.float32)
 

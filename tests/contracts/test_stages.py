@@ -14,9 +14,9 @@ from test_runs import RUNS
 from torch import Tensor
 
 import caloforge as cf
-from caloforge.systems import SamplingOptions, Stage, System
-from caloforge.systems.quantities import Quantities
-from caloforge.systems.seeds import Noise, Seeds
+from caloforge.cascade import SamplingOptions, Stage, System
+from caloforge.cascade.quantities import Quantities
+from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.training import RunFolder
 
 ENERGIES = np.geomspace(1.5e4, 8e4, 6).astype(np.float32)

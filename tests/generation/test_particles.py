@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import caloforge as cf
+from caloforge.cascade import ExtrapolationWarning, System
+from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.showers import Particles, VoxelShowers
-from caloforge.systems import ExtrapolationWarning, System
-from caloforge.systems.usual import UsualParticle
 from caloforge.training import RunFolder
 
 ENERGIES = np.float32([2e3, 1e4, 5e4])

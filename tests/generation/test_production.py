@@ -11,13 +11,13 @@ import pytest
 import scipy.stats
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, System
 from caloforge.generation import GenerationProgress, generate, training_energies
 from caloforge.showers import UnitsWarning, VoxelShowers
-from caloforge.systems import SamplingOptions, System
 from caloforge.training import RunFolder, load
 
 # particles of any energy are asked for
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 
 ENERGIES = np.geomspace(1e3, 1e5, 43).astype(np.float32)
 

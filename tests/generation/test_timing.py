@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions
+from caloforge.cascade.described import preset_of
 from caloforge.generation import Timing, TimingProgress, TimingRow, time_generation
 from caloforge.generation.stopwatch import TooLongError, Worker, elapsed, stopwatch, timed_runs
 from caloforge.processes import WorkerDiedError
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions
-from caloforge.systems.described import preset_of
 from caloforge.training import RunFolder
 
 

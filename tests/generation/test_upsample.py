@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, System, build
 from caloforge.generation import GenerationProgress, generate, upsample
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, System, build
 
 TWICE = SamplingOptions(resample=2)
 

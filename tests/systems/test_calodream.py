@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System, build
+from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset
 from caloforge.matching import MIDPOINT, RungeKutta
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities, System, build
+from caloforge.stages.conditions import Conditions
+from caloforge.stages.pixels import HitPixels, voxel_pixels
+from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream import CaloDREAM
-from caloforge.systems.calodream.conditions import Conditions
-from caloforge.systems.calodream.pixels import HitPixels, voxel_pixels
 from caloforge.systems.calodream.presets import HOMES, SIZES, preset
-from caloforge.systems.calodream.shape import ShapeStage
-from caloforge.systems.seeds import Seeds
 
 DATASET_2 = geometry_preset("calochallenge-2")
 ENERGIES, LEADERBOARD = 1_692_225, 2_384_705

@@ -8,18 +8,19 @@ import math
 import pytest
 import torch
 
+from caloforge.cascade import build as build_system
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.recipe import Recipe
 from caloforge.geometry import geometry_preset
 from caloforge.preprocessing import rotate
 from caloforge.showers import VoxelShowers
-from caloforge.systems import build as build_system
-from caloforge.systems.arguments import SamplingOptions
+from caloforge.stages.conditions import Conditions
+from caloforge.stages.config import ShapeNetwork
+from caloforge.stages.shares import to_shares
 from caloforge.systems.calodream.autoencoder import AutoencoderStage, LeastHit
-from caloforge.systems.calodream.conditions import Conditions
-from caloforge.systems.calodream.config import Autoencoder, ShapeNetwork
-from caloforge.systems.calodream.shape import LatentShapeStage
-from caloforge.systems.calodream.shares import to_shares
-from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.recipe import Recipe
+from caloforge.systems.calodream.config import Autoencoder
+from caloforge.systems.calodream.latent import LatentShapeStage
 from caloforge.training.loop import StageTraining
 from caloforge.training.runfolder import StageFolder
 

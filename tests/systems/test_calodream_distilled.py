@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System, build
 from caloforge.matching import DrawnHits, FlowMap, hit_spread
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities, System, build
+from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream.distilled import DistilledStage
-from caloforge.systems.calodream.shape import ShapeStage
 
 
 def shape_stage(system: System) -> ShapeStage:

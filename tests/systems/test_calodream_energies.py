@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
-from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities
-from caloforge.systems.calodream.conditions import Conditions
-from caloforge.systems.calodream.config import EnergyNetwork
-from caloforge.systems.calodream.energies import EnergyRatioStage
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.seeds import Seeds
+from caloforge.stages.conditions import Conditions
+from caloforge.stages.config import EnergyNetwork
+from caloforge.stages.ratios import EnergyRatioStage
 
 EPS = torch.finfo(torch.float32).eps
 RECIPE = Recipe(epochs=1, batch_size=64, learning_rate=1e-3)

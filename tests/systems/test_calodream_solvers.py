@@ -9,18 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import Recipe, SamplingOptions, ShowerQuantities
+from caloforge.cascade.seeds import Seeds
 from caloforge.matching import BespokeTraining, make_solver
 from caloforge.showers import VoxelShowers
-from caloforge.systems import Recipe, SamplingOptions, ShowerQuantities
+from caloforge.stages.bespoke import BespokeSolvers, followed, shape_stage
+from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
 from caloforge.systems.calodream import CaloDREAM
-from caloforge.systems.calodream.config import (
-    BespokeFit,
-    CaloDREAMConfig,
-    EnergyNetwork,
-    ShapeNetwork,
-)
-from caloforge.systems.calodream.solvers import BespokeSolvers, followed, shape_stage
-from caloforge.systems.seeds import Seeds
+from caloforge.systems.calodream.config import CaloDREAMConfig
 
 QUICK = BespokeTraining(learning_rate=5e-3, iterations=60)
 FITS = tuple(

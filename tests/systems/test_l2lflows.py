@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from caloforge.cascade import Recipe, SamplingOptions, ShowerQuantities, System, build
+from caloforge.cascade.seeds import Seeds
 from caloforge.data import read
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
-from caloforge.systems import Recipe, SamplingOptions, ShowerQuantities, System, build
-from caloforge.systems.energies import EnergyFlow, energy_flow
+from caloforge.stages.energies import EnergyFlow, energy_flow
 from caloforge.systems.l2lflows.config import ConvolutionalFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.l2lflows.presets import HOMES, preset
 from caloforge.systems.l2lflows.stages import LayerStage
-from caloforge.systems.seeds import Seeds
 from caloforge.training import load
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)

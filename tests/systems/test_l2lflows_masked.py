@@ -13,17 +13,17 @@ import yaml
 from torch import Tensor, nn
 
 import caloforge as cf
+from caloforge.cascade import Recipe, ShowerQuantities, System, build
+from caloforge.cascade.registry import build_from_config, config_to_dict
+from caloforge.cascade.seeds import Seeds
 from caloforge.data import read
 from caloforge.flows import SplineMADE
 from caloforge.geometry import PolarLayer, geometry_preset
 from caloforge.showers import VoxelShowers
-from caloforge.systems import Recipe, ShowerQuantities, System, build
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
 from caloforge.systems.l2lflows.presets import preset
 from caloforge.systems.l2lflows.stages import LayerStage
-from caloforge.systems.registry import build_from_config, config_to_dict
-from caloforge.systems.seeds import Seeds
 
 RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1e-3)
 TINY = {

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import caloforge as cf
+from caloforge.cascade import Learned, build
 from caloforge.geometry import voxel_images
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import Learned, build
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_points_keep_radii_and_shares(clouds: Path, bundled_points: PointShowers
     assert ratio.max() <= whole.max() * (1 + 1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 def test_inclined_points_follow_the_azimuth(bundled_points: PointShowers, tmp_path: Path) -> None:
     """A bank of showers along +x, asked for showers along +y, rotates them by 90 degrees."""
     import dataclasses
@@ -83,7 +83,7 @@ def test_inclined_points_follow_the_azimuth(bundled_points: PointShowers, tmp_pa
 def test_a_system_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    from caloforge.systems import registry
+    from caloforge.cascade import registry
 
     foreign = EntryPoint("shelf", "caloforge.systems.library.system:Library", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [foreign])

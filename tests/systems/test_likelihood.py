@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 import caloforge as cf
+from caloforge.cascade import Quantities, ShowerQuantities, Stage, System, build
 from caloforge.geometry import PolarLayer
 from caloforge.preprocessing import FillNoise
 from caloforge.showers import VoxelShowers
-from caloforge.systems import Quantities, ShowerQuantities, Stage, System, build
-from caloforge.systems.energies import EnergyStage
+from caloforge.stages.energies import EnergyStage
 from caloforge.systems.l2lflows.stages import LayerStage
 
 # particles of any energy are asked for
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 
 LAYERS = slice(16, 19)
 

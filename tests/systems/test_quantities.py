@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from caloforge.cascade import ShowerQuantities, layer_name, quantities
 from caloforge.geometry import Geometry, PolarLayer
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import ShowerQuantities, layer_name, quantities
 
 NAMES = ("energy_inc", "layer_energies", "showers", "layer_00", "layer_07", "layer_44")
 OF_POINTS = ("direction", "energy_inc", "points", "n_points", "visible_energy", "layer_counts")

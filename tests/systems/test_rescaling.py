@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caloforge.systems.rescaling import rescale
+from caloforge.stages.rescaling import rescale
 
 
 def test_rescaling_hits_lifts_no_voxel_above_the_threshold() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from caloforge.systems.seeds import Seeds
+from caloforge.cascade.seeds import Seeds
 
 
 def test_a_shower_has_its_numbers_in_any_batch() -> None:

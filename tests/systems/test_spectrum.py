@@ -13,10 +13,10 @@ import torch
 from scipy import stats
 
 import caloforge as cf
+from caloforge.cascade import SamplingOptions
+from caloforge.cascade.seeds import Seeds
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions
-from caloforge.systems.seeds import Seeds
-from caloforge.systems.spectrum import SpectrumFit, SpectrumMap
+from caloforge.stages.spectrum import SpectrumFit, SpectrumMap
 from caloforge.training import RunFolder
 
 # ---------------------------------------------------------------- voxel spectrum

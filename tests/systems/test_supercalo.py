@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import SamplingOptions, ShowerQuantities, Stage, System, build
+from caloforge.cascade.seeds import Seeds
 from caloforge.flows import Flow, Permutation, SplineMADE
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
-from caloforge.systems import SamplingOptions, ShowerQuantities, Stage, System, build
-from caloforge.systems.seeds import Seeds
 from caloforge.systems.supercalo.coarse import CoarseStage, blocks
 from caloforge.systems.supercalo.presets import HOMES, preset
 from caloforge.systems.supercalo.upsample import UpsampleStage

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from caloforge.cascade import ShowerQuantities, build
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import VoxelShowers
-from caloforge.systems import ShowerQuantities, build
 from caloforge.systems.supercalo.upsample import UpsampleStage
 from caloforge.units import GeV, MeV, keV
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 import caloforge as cf
+from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities, System, build
+from caloforge.cascade.seeds import Seeds
 from caloforge.flows import BernoulliMADE, Flow
 from caloforge.showers import VoxelShowers
-from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, System, build
-from caloforge.systems.seeds import Seeds
 from caloforge.systems.supercalo.upsample import UpsampleStage
 from caloforge.units import MeV, keV
 

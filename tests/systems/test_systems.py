@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import caloforge as cf
+from caloforge.cascade import ShowerQuantities, System, build, presets, system_names
+from caloforge.cascade.registry import build_from_config, config_to_dict
+from caloforge.cascade.seeds import Branch, Seeds, batch_rng
 from caloforge.geometry import geometry_preset
 from caloforge.showers import PointShowers, Showers, VoxelShowers
-from caloforge.systems import ShowerQuantities, System, build, presets, system_names
-from caloforge.systems.registry import build_from_config, config_to_dict
-from caloforge.systems.seeds import Branch, Seeds, batch_rng
 
 TINY = [name for name in presets() if name.endswith("/tiny")]
 EACH = pytest.mark.parametrize("preset", TINY)
@@ -261,7 +261,7 @@ def test_no_two_purposes_share_a_stream() -> None:
     assert len(set(seeds)) == len(seeds)
 
 
-@pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 @pytest.mark.parametrize(
     ("name", "showers"), [("calodream_run", "bundled"), ("caloclouds_run", "bundled_points")]
 )

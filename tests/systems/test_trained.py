@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 import caloforge as cf
+from caloforge.cascade import ExtrapolationWarning, TrainedRange
 from caloforge.generation import training_energies
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems import ExtrapolationWarning, TrainedRange
 from caloforge.training import RunFolder
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed

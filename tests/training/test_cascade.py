@@ -20,13 +20,13 @@ import yaml
 from safetensors.torch import load_file
 
 import caloforge as cf
+from caloforge.cascade import ShowerQuantities, System
 from caloforge.data import NoSpaceError, open_source
 from caloforge.showers import VoxelShowers
-from caloforge.systems import ShowerQuantities, System
 from caloforge.training import RunFolder, StageFolder, TrainingProgress, cascade, load
 
 # particles of any energy are asked for
-pytestmark = pytest.mark.filterwarnings("ignore::caloforge.systems.ExtrapolationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
 
 ENERGIES = np.geomspace(1e3, 1e5, 30)
 

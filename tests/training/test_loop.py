@@ -16,8 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from caloforge.cascade import ShowerQuantities, build
 from caloforge.showers import VoxelShowers
-from caloforge.systems import ShowerQuantities, build
 from caloforge.training import StageFolder, TrainingProgress
 from caloforge.training.loop import StageTraining, split
 from caloforge.training.schedule import learning_rate

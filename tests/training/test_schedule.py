@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from caloforge.systems import Recipe
+from caloforge.cascade import Recipe
 from caloforge.training.average import MovingAverage
 from caloforge.training.schedule import follow_course, learning_rate
 

@@ -48,10 +48,10 @@ def bench(
 
     Example: caloforge bench runs/l2l --batch-sizes 1,100,10000 -o timing.json
     """
+    from caloforge.cascade import SamplingOptions
     from caloforge.cli.progress import TimingDisplay
     from caloforge.data import check_target, write_files
     from caloforge.generation import time_generation
-    from caloforge.systems import SamplingOptions
 
     sizes, devices = _sizes(batch_sizes), device or ["auto"]
     display = TimingDisplay(console, "runs", len(sizes) * len(devices) * runs)

@@ -16,8 +16,8 @@ __all__ = ["show_catalogue", "show_geometry", "show_presets"]
 
 def show_catalogue(*, as_json: bool) -> None:
     """Systems with their presets, and geometries; which of these Geant4 can simulate."""
+    from caloforge.cascade.registry import system_class, system_names
     from caloforge.simulation import detector_presets
-    from caloforge.systems.registry import system_class, system_names
 
     sizes = {name: list(system_class(name).sizes) for name in system_names()}
     detectors = detector_presets()
@@ -44,7 +44,7 @@ def show_catalogue(*, as_json: bool) -> None:
 
 def show_presets(name: str, *, as_json: bool) -> None:
     """The presets of a system, each for the geometry that it is shown for."""
-    from caloforge.systems.registry import system_class
+    from caloforge.cascade.registry import system_class
 
     found = system_class(name)
     rows = [_preset(name, size) for size in found.sizes]
@@ -66,7 +66,7 @@ def show_presets(name: str, *, as_json: bool) -> None:
 def _preset(name: str, size: str) -> dict[str, Any]:
     import torch
 
-    from caloforge.systems.registry import default_geometry, system_class
+    from caloforge.cascade.registry import default_geometry, system_class
 
     found, home = system_class(name), default_geometry(f"{name}/{size}")
     with torch.device("meta"):  # shapes alone, without memory for weights
@@ -87,8 +87,8 @@ def show_geometry(name: str, *, as_json: bool) -> None:
     Raises:
         ValueError: for a name that is neither a geometry nor anything else that `info` shows.
     """
+    from caloforge.cascade import presets, system_names
     from caloforge.simulation import detector_presets
-    from caloforge.systems import presets, system_names
 
     if name not in cf.geometry_presets():
         known = (*system_names(), *presets(), *cf.geometry_presets())

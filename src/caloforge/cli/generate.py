@@ -21,8 +21,8 @@ from caloforge.cli.terminal import (
 )
 
 if TYPE_CHECKING:
+    from caloforge.cascade import SamplingOptions, System
     from caloforge.showers import Floats, Particles
-    from caloforge.systems import SamplingOptions, System
 
 __all__ = ["generate", "upsample"]
 
@@ -221,7 +221,7 @@ def _options(
     energy_solver: str | None = None,
     precision: Literal["32", "bf16"] = "32",
 ) -> SamplingOptions:
-    from caloforge.systems import SamplingOptions
+    from caloforge.cascade import SamplingOptions
 
     return SamplingOptions(
         postprocess,

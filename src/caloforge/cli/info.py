@@ -14,8 +14,8 @@ from caloforge.cli.terminal import Quiet, out
 from caloforge.pdg import kinds_of
 
 if TYPE_CHECKING:
-    from caloforge.systems import System, TrainedRange
-    from caloforge.systems.usual import UsualParticle
+    from caloforge.cascade import System, TrainedRange
+    from caloforge.cascade.usual import UsualParticle
 
 __all__ = ["info"]
 
@@ -44,8 +44,8 @@ def info(
 
     Example: caloforge info l2lflows/small --json
     """
+    from caloforge.cascade.registry import config_to_dict, default_geometry, system_names
     from caloforge.cli.catalogue import show_catalogue, show_geometry, show_presets
-    from caloforge.systems.registry import config_to_dict, default_geometry, system_names
     from caloforge.training import RunFolder
 
     if preset is None:

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 import caloforge
+from caloforge.cascade.arguments import SamplingOptions, incident_particles
+from caloforge.cascade.registry import config_to_dict
+from caloforge.cascade.system import System
 from caloforge.data import Layout, Parts, check_layout
 from caloforge.devices import find_device
 from caloforge.pdg import particle_name
 from caloforge.showers import Particles, Showers, VoxelShowers, check_units, fingerprint
-from caloforge.systems.arguments import SamplingOptions, incident_particles
-from caloforge.systems.base import System
-from caloforge.systems.registry import config_to_dict
 
 __all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.system import System
 from caloforge.generation.production import training_energies
 from caloforge.processes import worker_pool
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
 from caloforge.training import RunFolder, load
 
 __all__ = ["Report", "Stopwatch", "TooLongError", "Worker", "elapsed", "stopwatch", "timed_runs"]

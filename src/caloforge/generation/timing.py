@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 import caloforge
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.described import preset_of
+from caloforge.cascade.solving import CHOICES
 from caloforge.devices import find_device
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
 from caloforge.processes import WorkerDiedError
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.described import preset_of
-from caloforge.systems.solving import CHOICES
 from caloforge.training import RunFolder, load
 
 __all__ = ["Timing", "TimingProgress", "TimingRow", "hardware", "software", "time_generation"]

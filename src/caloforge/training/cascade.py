@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.registry import config_to_dict, read_config
+from caloforge.cascade.sample import check_sample, check_showers
+from caloforge.cascade.stage import Learned
+from caloforge.cascade.system import System
+from caloforge.cascade.trained import TrainedRange
+from caloforge.cascade.usual import UsualParticle
 from caloforge.data import FileSource, open_source
 from caloforge.devices import find_device
 from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 from caloforge.processes import worker_pool
 from caloforge.showers import Particles, ShowerSource, check_units, held
-from caloforge.systems.base import System
-from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.registry import config_to_dict, read_config
-from caloforge.systems.sample import check_sample, check_showers
-from caloforge.systems.stage import Learned
-from caloforge.systems.trained import TrainedRange
-from caloforge.systems.usual import UsualParticle
 from caloforge.training.fitting import fit_stage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import RunFolder

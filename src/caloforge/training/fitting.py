@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import torch
 
-from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.stage import Stage
+from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.stage import Stage
 from caloforge.training.runfolder import StageFolder
 
 __all__ = ["fit_stage"]

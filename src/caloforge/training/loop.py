@@ -13,10 +13,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from caloforge.systems.limits import changed_shares
-from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.stage import Batch, Learned, Stage
+from caloforge.cascade.limits import changed_shares
+from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.stage import Batch, Learned, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
 from caloforge.training.runfolder import MALFORMED, StageFolder, check_form

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from caloforge.cascade.registry import build_from_config
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
-from caloforge.systems.base import System
-from caloforge.systems.registry import build_from_config
 
 __all__ = ["outlined"]
 

@@ -22,13 +22,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 import caloforge
+from caloforge.cascade.calibration import Calibration
+from caloforge.cascade.registry import build_from_config, config_to_dict
+from caloforge.cascade.stage import Stage
+from caloforge.cascade.system import System
+from caloforge.cascade.trained import TrainedRange
+from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
-from caloforge.systems.base import System
-from caloforge.systems.calibration import Calibration
-from caloforge.systems.registry import build_from_config, config_to_dict
-from caloforge.systems.stage import Stage
-from caloforge.systems.trained import TrainedRange
-from caloforge.systems.usual import UsualParticle
 from caloforge.training.enclosed import Enclosed
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written

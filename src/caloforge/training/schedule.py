@@ -6,7 +6,7 @@ import math
 
 from torch.optim import Optimizer
 
-from caloforge.systems.recipe import Recipe
+from caloforge.cascade.recipe import Recipe
 
 __all__ = ["follow_course", "learning_rate", "momentum"]
 

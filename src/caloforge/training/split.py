@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.systems.recipe import validation_size
+from caloforge.cascade.recipe import validation_size
 
 __all__ = ["split_numbers"]
 

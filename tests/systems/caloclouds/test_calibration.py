@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.geometry import geometry_preset
 from caloforge.showers import PointShowers
-from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds import CloudFit
 from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
 

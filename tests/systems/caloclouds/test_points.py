@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.seeds import Seeds
 from caloforge.diffusion import NoiseLevels
 from caloforge.showers import PointShowers
-from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import (
     CaloCloudsConfig,
@@ -20,8 +22,6 @@ from caloforge.systems.caloclouds.config import (
     ShowerFlowConfig,
 )
 from caloforge.systems.caloclouds.points import PointsStage, clouds, some_points
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.seeds import Seeds
 
 RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=1e-3)
 SMALL = PointsConfig(RECIPE, EncoderConfig(latent=3, hidden=8, layers=1), hidden=(8, 16, 8))

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import ShowerQuantities
 from caloforge.showers import PointShowers
-from caloforge.systems import ShowerQuantities
 from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 
 STAY = torch.zeros(2)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
+from caloforge.cascade.seeds import Seeds
 from caloforge.showers import PointShowers
-from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.systems.caloclouds import CloudFit
 from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
 from caloforge.systems.caloclouds.conditions import Conditions
@@ -22,7 +23,6 @@ from caloforge.systems.caloclouds.totals import (
     RelativeTotals,
     Totals,
 )
-from caloforge.systems.seeds import Seeds
 
 EACH = pytest.mark.parametrize("name", ["plain", "relative", "layers"])
 WITHOUT = SamplingOptions(postprocess=False)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 import caloforge as cf
+from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities, build
+from caloforge.cascade.seeds import Seeds
 from caloforge.data import open_source
 from caloforge.showers import ClusteredShowers, PointShowers
-from caloforge.systems import Quantities, SamplingOptions, ShowerQuantities, build
 from caloforge.systems.caloclouds import CaloClouds
 from caloforge.systems.caloclouds.latent import LatentStage, depth
 from caloforge.systems.caloclouds.points import PointsStage
-from caloforge.systems.seeds import Seeds
 
 ENERGIES = np.array([2e4, 5e4, 9e4, 3e4], dtype=np.float32)
 

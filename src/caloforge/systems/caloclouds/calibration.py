@@ -11,13 +11,13 @@ from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.calibration import Calibration, Counted
+from caloforge.cascade.seeds import Branch, Seeds
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import PointShowers, ShowerSource
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
-from caloforge.systems.calibration import Calibration, Counted
 from caloforge.systems.caloclouds.config import CloudFit
-from caloforge.systems.seeds import Branch, Seeds
 
 __all__ = ["CloudCalibration", "Occupancy"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.preprocessing import ScaleByMax
-from caloforge.systems.quantities import Quantities, ShowerQuantities
 
 __all__ = ["Conditions"]
 

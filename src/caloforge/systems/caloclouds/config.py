@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from caloforge.cascade.recipe import Recipe
 from caloforge.diffusion import NoiseLevels
-from caloforge.systems.recipe import Recipe
 
 __all__ = [
     "CaloCloudsConfig",

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.diffusion import (
     Consistency,
     Neighbours,
@@ -15,14 +19,10 @@ from caloforge.diffusion import (
     consistency_loss,
     neighbours,
 )
-from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig, Distillation
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork, with_level
 from caloforge.systems.caloclouds.points import PointsStage, some_points
 from caloforge.systems.caloclouds.processes import FreshNoise, LeveledNetwork, Sampler, spread
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["DistilledStage"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Flow, Spline, vector_stack
 from caloforge.preprocessing import Standardise
-from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import LatentFlowConfig
 from caloforge.systems.caloclouds.points import PointsStage
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["LatentStage", "depth"]
 

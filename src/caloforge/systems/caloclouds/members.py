@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from caloforge.cascade.kept import KeepsRows
 from caloforge.showers import ClusteredShowers
-from caloforge.systems.kept import KeepsRows
 
 __all__ = ["MemberLibrary"]
 

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.geometry import Geometry
 from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
 from caloforge.showers import ClusteredShowers
-from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
@@ -22,9 +25,6 @@ from caloforge.systems.caloclouds.members import MemberLibrary
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork
 from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.processes import Sampler, make_process
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.upload import upload
 
 __all__ = ["PointsStage", "clouds", "some_points"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.sizes import check_preset
 from caloforge.diffusion import NoiseLevels
 from caloforge.geometry import Geometry
 from caloforge.systems.caloclouds.config import (
@@ -14,8 +16,6 @@ from caloforge.systems.caloclouds.config import (
     PointsConfig,
     ShowerFlowConfig,
 )
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.sizes import check_preset
 
 __all__ = ["HOMES", "SIZES", "preset"]
 

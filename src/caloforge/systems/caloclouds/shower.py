@@ -7,17 +7,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Bijection, Flow, LinearSpline, Spline, affine_stack, vector_stack
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import ScaleByMax, Standardise
-from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import ShowerFlowConfig
 from caloforge.systems.caloclouds.totals import LayerTotals, PlainTotals, RelativeTotals, Totals
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Learned, Upstream
 
 __all__ = ["ShowerStage"]
 

@@ -7,9 +7,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import PointSystem
+from caloforge.cascade.sample import check_showers
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, ShowerSource, View, clustered
-from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
@@ -18,8 +20,6 @@ from caloforge.systems.caloclouds.latent import LatentStage
 from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.caloclouds.presets import HOMES, SIZES, preset
 from caloforge.systems.caloclouds.shower import ShowerStage
-from caloforge.systems.kinds import PointSystem
-from caloforge.systems.sample import check_showers
 
 __all__ = ["CaloClouds"]
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from caloforge.systems.quantities import Quantities
+from caloforge.cascade.quantities import Quantities
 
 __all__ = ["LayerTotals", "PlainTotals", "RelativeTotals", "Totals"]
 

@@ -1,13 +1,7 @@
 """CaloDREAM: layer energies and shapes by flow matching (Favaro et al., arXiv:2405.09629)."""
 
-from caloforge.systems.calodream.config import (
-    Autoencoder,
-    BespokeFit,
-    CaloDREAMConfig,
-    Distillation,
-    EnergyNetwork,
-    ShapeNetwork,
-)
+from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
+from caloforge.systems.calodream.config import Autoencoder, CaloDREAMConfig, Distillation
 from caloforge.systems.calodream.system import CaloDREAM
 
 __all__ = [

@@ -10,21 +10,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.calibration import Calibration, Counted
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Branch, Noise, batch_rng
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
 from caloforge.showers import ShowerSource
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.calibration import Calibration, Counted
-from caloforge.systems.calodream.conditions import SETTINGS, Conditions
+from caloforge.stages.conditions import SETTINGS, Conditions
+from caloforge.stages.shares import normalised, to_shares, to_showers
 from caloforge.systems.calodream.config import Autoencoder
-from caloforge.systems.calodream.shares import normalised, to_shares, to_showers
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Branch, Noise, batch_rng
-from caloforge.systems.stage import Batch, Learned, Upstream
 
 if TYPE_CHECKING:
-    from caloforge.systems.base import System
+    from caloforge.cascade.system import System
 
 __all__ = ["AutoencoderStage", "LeastHit"]
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.matching import (
     DrawnHits,
     FlowMap,
@@ -16,13 +20,10 @@ from caloforge.matching import (
     jumps,
     make_solver,
 )
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.calodream.config import Distillation, ShapeNetwork
-from caloforge.systems.calodream.pixels import HitPixels
-from caloforge.systems.calodream.shape import ShapeNetwork3d, ShapeStage
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Learned, Upstream
+from caloforge.stages.config import ShapeNetwork
+from caloforge.stages.pixels import HitPixels
+from caloforge.stages.shape import ShapeNetwork3d, ShapeStage
+from caloforge.systems.calodream.config import Distillation
 
 __all__ = ["DistilledStage"]
 

@@ -6,19 +6,12 @@ import math
 from dataclasses import replace
 from itertools import product
 
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.sizes import check_preset
 from caloforge.geometry import Geometry
-from caloforge.systems.calodream.config import (
-    Autoencoder,
-    BespokeFit,
-    CaloDREAMConfig,
-    Distillation,
-    EnergyNetwork,
-    ShapeNetwork,
-    Triple,
-)
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.sizes import check_preset
-from caloforge.systems.spectrum import SpectrumFit
+from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
+from caloforge.stages.spectrum import SpectrumFit
+from caloforge.systems.calodream.config import Autoencoder, CaloDREAMConfig, Distillation, Triple
 
 __all__ = ["HOMES", "SIZES", "preset"]
 

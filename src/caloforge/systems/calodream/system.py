@@ -8,22 +8,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import VoxelSystem
+from caloforge.cascade.quantities import Quantities
+from caloforge.cascade.solving import SolvedStage
 from caloforge.geometry import Geometry
-from caloforge.systems.arguments import SamplingOptions
+from caloforge.stages.bespoke import BespokeSolvers
+from caloforge.stages.conditions import Conditions
+from caloforge.stages.ratios import EnergyRatioStage
+from caloforge.stages.rescaling import Rescaled
+from caloforge.stages.shape import ShapeStage, VoxelShapeStage
+from caloforge.stages.shares import normalised
+from caloforge.stages.spectrum import SpectrumMap
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
-from caloforge.systems.calodream.conditions import Conditions
 from caloforge.systems.calodream.config import CaloDREAMConfig
 from caloforge.systems.calodream.distilled import DistilledStage
-from caloforge.systems.calodream.energies import EnergyRatioStage
+from caloforge.systems.calodream.latent import LatentShapeStage
 from caloforge.systems.calodream.presets import HOMES, SIZES, preset
-from caloforge.systems.calodream.shape import LatentShapeStage, ShapeStage, VoxelShapeStage
-from caloforge.systems.calodream.shares import normalised
-from caloforge.systems.calodream.solvers import BespokeSolvers
-from caloforge.systems.kinds import VoxelSystem
-from caloforge.systems.quantities import Quantities
-from caloforge.systems.rescaling import Rescaled
-from caloforge.systems.solving import SolvedStage
-from caloforge.systems.spectrum import SpectrumMap
 
 __all__ = ["CaloDREAM"]
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
 
-from caloforge.systems.energies import EnergyFlow
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.rescaling import Rescaled
-from caloforge.systems.spectrum import SpectrumFit
+from caloforge.cascade.recipe import Recipe
+from caloforge.stages.energies import EnergyFlow
+from caloforge.stages.rescaling import Rescaled
+from caloforge.stages.spectrum import SpectrumFit
 from caloforge.units import keV
 
 __all__ = [

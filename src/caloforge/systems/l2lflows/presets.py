@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.sizes import check_preset
 from caloforge.geometry import Geometry
-from caloforge.systems.energies import EnergyFlow
+from caloforge.stages.energies import EnergyFlow
+from caloforge.stages.spectrum import SpectrumFit
 from caloforge.systems.l2lflows.config import (
     ConvolutionalFlow,
     L2LFlowsConfig,
     MaskedFlow,
 )
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.sizes import check_preset
-from caloforge.systems.spectrum import SpectrumFit
 
 __all__ = ["HOMES", "SIZES", "preset"]
 

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities, layer_name
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import (
     Chain,
@@ -22,12 +26,8 @@ from caloforge.preprocessing import (
     fill_zeros,
 )
 from caloforge.showers import ShowerSource
-from caloforge.systems.arguments import SamplingOptions
 from caloforge.systems.l2lflows.config import ConvolutionalFlow, MaskedFlow
 from caloforge.systems.l2lflows.networks import layer_flow
-from caloforge.systems.quantities import Quantities, ShowerQuantities, layer_name
-from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.units import GeV
 
 __all__ = ["LayerStage", "incident_condition"]

@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import VoxelSystem
+from caloforge.cascade.quantities import Quantities, layer_name
 from caloforge.geometry import Geometry
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.energies import EnergyStage
-from caloforge.systems.kinds import VoxelSystem
+from caloforge.stages.energies import EnergyStage
+from caloforge.stages.rescaling import rescale
+from caloforge.stages.spectrum import SpectrumMap
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
 from caloforge.systems.l2lflows.stages import LayerStage, incident_condition
-from caloforge.systems.quantities import Quantities, layer_name
-from caloforge.systems.rescaling import rescale
-from caloforge.systems.spectrum import SpectrumMap
 
 __all__ = ["L2LFlows"]
 

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kept import KeepsRows
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Stage, Upstream
 from caloforge.geometry import Geometry, voxel_images
 from caloforge.preprocessing import check_centred
 from caloforge.showers import ShowerSource, entries_of
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.kept import KeepsRows
 from caloforge.systems.library.config import LibraryConfig
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Stage, Upstream
 from caloforge.upload import upload
 
 __all__ = ["PointBankStage", "VoxelBankStage"]

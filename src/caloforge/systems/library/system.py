@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import point_showers, voxel_showers
+from caloforge.cascade.quantities import Quantities
+from caloforge.cascade.sizes import check_preset
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, VoxelShowers
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
-from caloforge.systems.kinds import point_showers, voxel_showers
 from caloforge.systems.library.config import PRESETS, LibraryConfig
 from caloforge.systems.library.stages import PointBankStage, VoxelBankStage
-from caloforge.systems.quantities import Quantities
-from caloforge.systems.sizes import check_preset
 
 __all__ = ["Library"]
 

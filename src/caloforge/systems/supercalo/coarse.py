@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Chain as Bijections
 from caloforge.flows import Flow, Permutation, Spline, vector_stack
 from caloforge.geometry import Coarsening, Geometry
@@ -18,11 +22,7 @@ from caloforge.preprocessing import (
     add_uniform,
 )
 from caloforge.showers import ShowerSource
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
-from caloforge.systems.rescaling import rescale
-from caloforge.systems.seeds import Noise
-from caloforge.systems.stage import Batch, Learned, Upstream
+from caloforge.stages.rescaling import rescale
 from caloforge.systems.supercalo.config import CoarseFlow, UpsampleFlow
 from caloforge.units import MeV
 

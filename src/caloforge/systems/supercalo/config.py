@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from caloforge.cascade.recipe import Recipe
 from caloforge.flows import Kind
-from caloforge.systems.energies import EnergyFlow
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.rescaling import Rescaled
+from caloforge.stages.energies import EnergyFlow
+from caloforge.stages.rescaling import Rescaled
 from caloforge.units import keV
 
 __all__ = ["CoarseFlow", "SuperCaloConfig", "UpsampleFlow"]

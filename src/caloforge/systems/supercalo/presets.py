@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.sizes import check_preset
 from caloforge.geometry import Coarsening, Geometry
-from caloforge.systems.energies import EnergyFlow
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.sizes import check_preset
+from caloforge.stages.energies import EnergyFlow
 from caloforge.systems.supercalo.config import CoarseFlow, SuperCaloConfig, UpsampleFlow
 from caloforge.units import keV
 

@@ -7,10 +7,10 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Batch
 from caloforge.flows import BernoulliMADE, Flow
 from caloforge.preprocessing import Logit, add_uniform, break_sticks, join_sticks
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch
 from caloforge.systems.supercalo.coarse import blocks
 from caloforge.systems.supercalo.config import UpsampleFlow
 

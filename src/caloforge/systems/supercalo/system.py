@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import VoxelSystem
+from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
+from caloforge.cascade.seeds import Branch, Seeds
 from caloforge.devices import find_device
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import Showers
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.energies import EnergyStage
-from caloforge.systems.kinds import VoxelSystem
-from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
-from caloforge.systems.seeds import Branch, Seeds
+from caloforge.stages.energies import EnergyStage
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
 from caloforge.systems.supercalo.presets import HOMES, SIZES, preset

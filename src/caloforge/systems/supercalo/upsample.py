@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.preprocessing import Chain, Logit, ScaleByMax
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.quantities import Quantities, ShowerQuantities, coarse_name
-from caloforge.systems.rescaling import rescale
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Learned, Upstream
+from caloforge.stages.rescaling import rescale
 from caloforge.systems.supercalo.coarse import incident_condition
 from caloforge.systems.supercalo.config import UpsampleFlow
 from caloforge.systems.supercalo.shares import HitShares, RelativeShares

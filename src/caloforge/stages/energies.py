@@ -11,6 +11,12 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.likelihood import EntryNoise
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Flow, Kind, Order, Spline, vector_stack
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import (
@@ -21,12 +27,6 @@ from caloforge.preprocessing import (
     add_gaussian,
     add_uniform,
 )
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.likelihood import EntryNoise
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.recipe import Recipe
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.stage import Batch, Learned, Upstream
 from caloforge.units import keV
 
 __all__ = ["EnergyFlow", "EnergyStage", "energy_flow"]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, columns_of_particles
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.base import System
-from caloforge.systems.quantities import Quantities, columns_of_particles
 
 __all__ = ["PointSystem", "VoxelSystem", "point_showers", "voxel_showers"]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.cascade.trained import ExtrapolationWarning
 from caloforge.pdg import NOT_KNOWN, kinds_of
 from caloforge.showers import ALONG_DEPTH, Particles
-from caloforge.systems.trained import ExtrapolationWarning
 
 __all__ = ["PARALLEL", "UsualParticle"]
 

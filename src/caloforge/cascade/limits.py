@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.stage import Learned, Upstream
 from caloforge.preprocessing import Chain, Transform
-from caloforge.systems.quantities import ShowerQuantities
-from caloforge.systems.stage import Learned, Upstream
 
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
 

@@ -7,15 +7,14 @@ import pkgutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.names import did_you_mean
-from caloforge.systems.base import System
 
 __all__ = [
     "build",
@@ -26,18 +25,19 @@ __all__ = [
     "system_names",
 ]
 
-GROUP = "caloforge.systems"  # entry points of systems in other packages, "module:Class" by name
+FOLDER = "caloforge.systems"  # of the systems of this package
+GROUP = FOLDER  # entry points of systems in other packages, "module:Class" by name
 
 
 @cache
 def _homes() -> dict[str, str]:
     """Where each system lives; imported only when it is asked for.
 
-    The folders beside this file, and what other packages name as entry points.
+    The folders of `caloforge.systems`, and what other packages name as entry points.
     """
     own = {
-        module.name: f"{__package__}.{module.name}"
-        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+        module.name: f"{FOLDER}.{module.name}"
+        for module in pkgutil.iter_modules(importlib.import_module(FOLDER).__path__)
         if module.ispkg
     }
     others = {entry.name: entry.value for entry in entry_points(group=GROUP)}

@@ -14,21 +14,21 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions, incident_particles
+from caloforge.cascade.calibration import Calibration
+from caloforge.cascade.described import described, described_as_html
+from caloforge.cascade.likelihood import LogDensity, log_density
+from caloforge.cascade.quantities import Quantities, of_particles
+from caloforge.cascade.sample import check_showers
+from caloforge.cascade.seeds import Branch, Seeds
+from caloforge.cascade.solving import SolvedStage, check_solvers
+from caloforge.cascade.stage import Stage
+from caloforge.cascade.trained import TrainedRange
+from caloforge.cascade.usual import PARALLEL, UsualParticle
 from caloforge.devices import find_device
 from caloforge.geometry import Geometry
 from caloforge.pdg import NOT_KNOWN
 from caloforge.showers import Particles, Showers, ShowerSource, VoxelShowers, check_units
-from caloforge.systems.arguments import SamplingOptions, incident_particles
-from caloforge.systems.calibration import Calibration
-from caloforge.systems.described import described, described_as_html
-from caloforge.systems.likelihood import LogDensity, log_density
-from caloforge.systems.quantities import Quantities, of_particles
-from caloforge.systems.sample import check_showers
-from caloforge.systems.seeds import Branch, Seeds
-from caloforge.systems.solving import SolvedStage, check_solvers
-from caloforge.systems.stage import Stage
-from caloforge.systems.trained import TrainedRange
-from caloforge.systems.usual import PARALLEL, UsualParticle
 from caloforge.upload import upload
 
 __all__ = ["System"]

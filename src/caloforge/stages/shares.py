@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.rescaling import Rescaled, rescale
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.stages.rescaling import Rescaled, rescale
 
 __all__ = ["normalised", "to_shares", "to_showers"]
 

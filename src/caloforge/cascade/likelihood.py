@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from caloforge.cascade.arguments import incident_particles
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Branch, batch_rng
 from caloforge.showers import VoxelShowers
-from caloforge.systems.arguments import incident_particles
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Branch, batch_rng
 
 if TYPE_CHECKING:
-    from caloforge.systems.base import System
+    from caloforge.cascade.system import System
 
 __all__ = ["EntryNoise", "HasDensity", "LogDensity", "log_density"]
 

@@ -8,24 +8,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.solving import SolvedStage
+from caloforge.cascade.stage import Batch, Upstream
 from caloforge.geometry import Geometry
 from caloforge.matching import matching_loss
 from caloforge.nets import ViT
-from caloforge.preprocessing import Standardise, Symmetry
+from caloforge.preprocessing import Symmetry
 from caloforge.showers import ShowerSource
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.calodream.autoencoder import AutoencoderStage
-from caloforge.systems.calodream.conditions import SETTINGS, Conditions
-from caloforge.systems.calodream.config import ShapeNetwork
-from caloforge.systems.calodream.pixels import Pixels, voxel_pixels
-from caloforge.systems.calodream.shares import normalised
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise, Seeds
-from caloforge.systems.solving import SolvedStage
-from caloforge.systems.stage import Batch, Upstream
+from caloforge.stages.conditions import SETTINGS, Conditions
+from caloforge.stages.config import ShapeNetwork
+from caloforge.stages.pixels import Pixels, voxel_pixels
+from caloforge.stages.shares import normalised
 
 __all__ = [
-    "LatentShapeStage",
     "ShapeNetwork3d",
     "ShapeStage",
     "VoxelShapeStage",
@@ -178,52 +176,3 @@ class VoxelShapeStage(ShapeStage):
         energies, which = given["layer_energies"], self.config.rescale
         showers = self.voxels.showers(self.solved(noise, given, options), energies)
         return {"showers": normalised(showers, energies, self.threshold, which, options)}
-
-
-class LatentShapeStage(ShapeStage):
-    """All pixels of the autoencoder's latent space at once (section 3.3).
-
-    Args:
-        config: its configuration.
-        shape: of the latent space, channels and three axes.
-        geometry: the voxels, which are turned and mirrored before they are encoded.
-        conditions: those of all stages.
-    """
-
-    needs = ("autoencoder",)
-    reads = ("energy_inc", "layer_energies")
-    writes = ("latent",)
-    learns = ("energy_inc", "layer_energies", "showers")
-
-    def __init__(
-        self,
-        config: ShapeNetwork,
-        shape: Sequence[int],
-        geometry: Geometry,
-        conditions: Conditions,
-    ) -> None:
-        super().__init__(config, shape, conditions)
-        cyclic = geometry.cyclic_axis is not None
-        self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
-        self.pixels = Standardise(self.shape)
-
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        self.conditions.fit(sample)
-        self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
-
-    @torch.no_grad()
-    def _pixels(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Drawn from the encoder's distribution (equation 13)."""
-        autoencoder = upstream["autoencoder"]
-        assert isinstance(autoencoder, AutoencoderStage)
-        showers = self.symmetry(quantities["showers"], rng)
-        return autoencoder.encode({**quantities, "showers": showers}, rng)
-
-    def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        x = self.pixels(self._pixels(quantities, upstream, rng))
-        return {"x": x, "context": self.context(quantities)}
-
-    def decode(
-        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
-    ) -> Quantities:
-        return {"latent": self.pixels.inverse(self.solved(noise, given, options))}

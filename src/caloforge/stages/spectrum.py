@@ -12,10 +12,10 @@ from pydantic import ConfigDict
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
+from caloforge.cascade.calibration import Calibration, Counted
+from caloforge.cascade.seeds import Branch
+from caloforge.cascade.system import System
 from caloforge.showers import ShowerSource
-from caloforge.systems.base import System
-from caloforge.systems.calibration import Calibration, Counted
-from caloforge.systems.seeds import Branch
 
 __all__ = ["SpectrumFit", "SpectrumMap"]
 

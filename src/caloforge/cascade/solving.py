@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.stage import Learned, Stage
 from caloforge.matching import Solver, make_solver
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.stage import Learned, Stage
 
 __all__ = ["CHOICES", "Choice", "SolvedStage", "check_solvers"]
 

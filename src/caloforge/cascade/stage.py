@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.recipe import Recipe, validation_size
+from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
 from caloforge.showers import ShowerSource
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.recipe import Recipe, validation_size
-from caloforge.systems.seeds import Noise, Seeds
 
 __all__ = ["Batch", "Learned", "Stage", "Upstream"]
 

@@ -11,7 +11,7 @@ from torch import nn
 from caloforge.showers import ShowerSource
 
 if TYPE_CHECKING:
-    from caloforge.systems.base import System
+    from caloforge.cascade.system import System
 
 __all__ = ["Calibration", "Counted"]
 

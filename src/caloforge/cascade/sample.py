@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from caloforge.cascade.usual import PARALLEL, UsualParticle
 from caloforge.showers import PointShowers, ShowerSource
-from caloforge.systems.usual import PARALLEL, UsualParticle
 
 if TYPE_CHECKING:
-    from caloforge.systems.base import System
-    from caloforge.systems.calibration import Calibration
-    from caloforge.systems.stage import Stage
+    from caloforge.cascade.calibration import Calibration
+    from caloforge.cascade.stage import Stage
+    from caloforge.cascade.system import System
 
 __all__ = ["check_sample", "check_showers"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from caloforge.preprocessing import Chain, LogEnergy, Logit, Standardise, Transform
-from caloforge.systems.calodream.config import ShapeNetwork
-from caloforge.systems.calodream.shares import to_shares, to_showers
+from caloforge.stages.config import ShapeNetwork
+from caloforge.stages.shares import to_shares, to_showers
 from caloforge.units import MeV
 
 __all__ = ["HitPixels", "Pixels", "SharePixels", "voxel_pixels"]

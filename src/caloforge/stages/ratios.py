@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise
+from caloforge.cascade.solving import SolvedStage
+from caloforge.cascade.stage import Batch, Upstream
 from caloforge.geometry import Geometry
 from caloforge.nets import Transfusion
-from caloforge.systems.arguments import SamplingOptions
-from caloforge.systems.calodream.conditions import SETTINGS, Conditions
-from caloforge.systems.calodream.config import EnergyNetwork
-from caloforge.systems.quantities import Quantities, ShowerQuantities
-from caloforge.systems.seeds import Noise
-from caloforge.systems.solving import SolvedStage
-from caloforge.systems.stage import Batch, Upstream
+from caloforge.stages.conditions import SETTINGS, Conditions
+from caloforge.stages.config import EnergyNetwork
 
 __all__ = ["EnergyRatioStage"]
 

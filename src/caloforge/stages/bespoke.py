@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from caloforge.cascade.arguments import incident_particles
+from caloforge.cascade.calibration import Calibration, Counted
+from caloforge.cascade.seeds import Branch, Seeds
+from caloforge.cascade.system import System
 from caloforge.matching import (
     Batch,
     CurvePoint,
@@ -18,12 +22,8 @@ from caloforge.matching import (
     train_bespoke,
 )
 from caloforge.showers import ShowerSource
-from caloforge.systems.arguments import incident_particles
-from caloforge.systems.base import System
-from caloforge.systems.calibration import Calibration, Counted
-from caloforge.systems.calodream.config import BespokeFit
-from caloforge.systems.calodream.shape import ShapeStage
-from caloforge.systems.seeds import Branch, Seeds
+from caloforge.stages.config import BespokeFit
+from caloforge.stages.shape import ShapeStage
 
 __all__ = ["BespokeSolvers", "followed", "shape_stage"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from caloforge.geometry import geometry_preset
 
 if TYPE_CHECKING:
-    from caloforge.systems.base import System
+    from caloforge.cascade.system import System
 
 __all__ = ["described", "described_as_html", "preset_of", "stage_groups"]
 

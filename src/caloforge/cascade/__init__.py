@@ -1,0 +1,30 @@
+"""The generators: stages, systems, and the registry that knows them by name."""
+
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import PointSystem, VoxelSystem
+from caloforge.cascade.likelihood import LogDensity
+from caloforge.cascade.quantities import Quantities, ShowerQuantities, layer_name
+from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.registry import build, presets, system_names
+from caloforge.cascade.stage import Learned, Stage
+from caloforge.cascade.system import System
+from caloforge.cascade.trained import ExtrapolationWarning, TrainedRange
+
+__all__ = [
+    "ExtrapolationWarning",
+    "Learned",
+    "LogDensity",
+    "PointSystem",
+    "Quantities",
+    "Recipe",
+    "SamplingOptions",
+    "ShowerQuantities",
+    "Stage",
+    "System",
+    "TrainedRange",
+    "VoxelSystem",
+    "build",
+    "layer_name",
+    "presets",
+    "system_names",
+]

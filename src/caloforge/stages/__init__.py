@@ -1,0 +1,1 @@
+"""Stages that systems share, with their configurations."""
