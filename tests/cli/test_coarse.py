@@ -127,3 +127,13 @@ def test_resampling_a_generator(
     with cf.open_showers(tmp_path / "a.h5") as file:
         assert np.array_equal(file.energy_inc, bundled[:4].energy_inc.repeat(3))
         assert file.column("coarse_shower").tolist() == [i for i in range(4) for _ in range(3)]
+
+
+def test_a_job_does_not_take_what_was_made_of_its_output_for_its_own(
+    caloforge: Command, bundled: VoxelShowers, tmp_path: Path
+) -> None:
+    cf.write(tmp_path / "fine.h5", bundled[:5], attributes={"request": "of a job", "seed": 3})
+    caloforge("coarsen", tmp_path / "fine.h5", "-o", tmp_path / "coarse.h5")
+    with cf.open_showers(tmp_path / "coarse.h5") as file:
+        assert "request" not in file.attributes
+        assert file.attributes["seed"] == 3

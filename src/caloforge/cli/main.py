@@ -90,7 +90,7 @@ def coarsen(
             output,
             coarsening.geometry,
             layout=layout,
-            attributes=file.attributes,
+            attributes=file.passed_on,
             columns={} if outside is None else {"outside": outside},
             n_expected=len(file),
         ) as writer:

@@ -59,7 +59,7 @@ def project(
         outside = file.column("outside")  # what the points lack
         columns: dict[str, Floats] = {} if outside is None else {"outside": outside}
         made_by = {"points": points.name, "shift_mm": moved, "angle": angle, "threshold_MeV": 0.0}
-        attributes = {**file.attributes, **made_by}
+        attributes = {**file.passed_on, **made_by}
         with create(
             output,
             cells,

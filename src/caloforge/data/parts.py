@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from caloforge.data.files import Layout, check_layout, create, create_points, open_file, write
 from caloforge.data.replacing import NoSpaceError, check_target, write_files
-from caloforge.data.showerfile import ShowerFileError, ShowerWriter
+from caloforge.data.showerfile import REQUEST, ShowerFileError, ShowerWriter
 from caloforge.data.sparse import PointFile
 from caloforge.showers import Showers, VoxelShowers
 
@@ -84,7 +84,7 @@ class Parts:
         if not self.output.exists():
             return False
         with suppress(ShowerFileError), open_file(self.output) as file:
-            return bool(file.attributes.get("request") == self._request)
+            return bool(file.attributes.get(REQUEST) == self._request)
         return False
 
     def _begin(self, asked: dict[str, Any]) -> None:
@@ -203,7 +203,7 @@ class Parts:
             with creating(
                 self.output,
                 geometry,
-                attributes={**attributes, "request": self._request},
+                attributes={**attributes, REQUEST: self._request},
                 columns=columns,
                 **self._form,
             ) as writer:

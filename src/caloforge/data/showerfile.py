@@ -65,6 +65,7 @@ __all__ = [
 Kind = TypeVar("Kind", VoxelShowers, PointShowers)
 
 FORMAT_VERSION = 1
+REQUEST = "request"  # attribute: what a job was asked for that wrote the file
 
 _ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
 _NEAR = 8  # showers between two wanted ones that are read along rather than left out
@@ -246,6 +247,15 @@ class ShowerFile(_OpenFile, ABC, Generic[Kind]):
         with blaming(self.path, "its particles"):
             columns = self._read_particles(0, len(self))
             return Particles(columns["energy_inc"], columns["direction"], columns["pdg"])
+
+    @property
+    def passed_on(self) -> dict[str, Any]:
+        """The attributes that hold for what is made of the file's showers, too.
+
+        The request of the job that wrote the file is its own: with it another file would count as
+        what that job was to write.
+        """
+        return {name: value for name, value in self.attributes.items() if name != REQUEST}
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A number for each shower that was written beside them, shape (n,); None if not there.
