@@ -171,7 +171,7 @@ MISTAKES = {
     ),
     "upsampling with what upsamples none": (
         ["upsample", "{run}", "{data}", "-o", "{tmp}/a.h5"],
-        "l2lflows draws showers from incident energies: it upsamples none",
+        "l2lflows samples showers of particles: it upsamples none",
     ),
     "no coarse showers": (["upsample", "{run}", "{tmp}/no.h5", "-o", "{tmp}/a.h5"], "no.h5"),
     "energies for showers that have theirs": (

@@ -317,8 +317,8 @@ def test_a_system_without_coarse_showers_resamples_and_upsamples_nothing(
     system = build("l2lflows/tiny", bundled.geometry)
     with pytest.raises(ValueError, match="l2lflows draws every shower anew, it has nothing to res"):
         system.generate([1e4], seed=1, options=SamplingOptions(resample=2))
-    with pytest.raises(ValueError, match="draws showers from incident energies: it upsamples none"):
-        system.upsample([bundled[:2]], seed=1)
+    with pytest.raises(ValueError, match="samples showers of particles: it upsamples none"):
+        cf.upsample(system, bundled[:2], seed=1)
 
 
 # ---------------------------------------------------------------- any coarse shower

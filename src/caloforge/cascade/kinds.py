@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,9 +14,36 @@ from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.quantities import Quantities, columns_of_particles
 from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
-from caloforge.showers import PointShowers, VoxelShowers
+from caloforge.showers import PointShowers, Showers, VoxelShowers
 
-__all__ = ["PointSystem", "VoxelSystem", "point_showers", "voxel_showers"]
+__all__ = ["PointSystem", "Upsamples", "VoxelSystem", "point_showers", "voxel_showers"]
+
+
+@runtime_checkable
+class Upsamples(Protocol):
+    """What a system can do that samples the fine voxels of coarse ones, such as SuperCalo."""
+
+    def upsample(
+        self,
+        coarse: Iterable[Showers],
+        *,
+        seed: int,
+        first: int = 0,
+        device: torch.device | str = "auto",
+        options: SamplingOptions | None = None,
+    ) -> Iterator[Showers]:
+        """Sample the fine voxels of coarse showers, batch by batch.
+
+        Args:
+            coarse: batches of showers in the coarse voxels, or in the fine ones.
+            seed: every shower has a generator of its own, made of the seed and its number.
+            first: number of the first shower.
+            device: where to compute.
+            options: what a user chooses at generation.
+
+        Raises:
+            ValueError: for showers that do not fit.
+        """
 
 
 class VoxelSystem(System):

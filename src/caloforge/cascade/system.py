@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -452,22 +452,6 @@ class System(ABC):
                 self.name, asked.energy, asked.direction, strict=strict
             )
         return found
-
-    def upsample(
-        self,
-        coarse: Iterable[Showers],
-        *,
-        seed: int,
-        first: int = 0,
-        device: torch.device | str = "auto",
-        options: SamplingOptions | None = None,
-    ) -> Iterator[Showers]:
-        """Draw the fine voxels of coarse showers, batch by batch, as `SuperCalo` does.
-
-        Raises:
-            ValueError: for systems that take no coarse showers, or showers that do not fit.
-        """
-        raise ValueError(f"{self.name} draws showers from incident energies: it upsamples none")
 
     def log_prob(
         self,

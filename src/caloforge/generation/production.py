@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.cascade.arguments import SamplingOptions, incident_particles
+from caloforge.cascade.kinds import Upsamples
 from caloforge.cascade.registry import config_to_dict
 from caloforge.cascade.system import System
 from caloforge.data import Layout, Parts, check_layout
@@ -206,6 +207,8 @@ def upsample(
     Warns:
         ExtrapolationWarning: as for `generate`, of the system and of the other one.
     """
+    if not isinstance(system, Upsamples):
+        raise ValueError(f"{system.name} samples showers of particles: it upsamples none")
     if not isinstance(coarse, VoxelShowers | System):
         raise ValueError(
             f"upsample takes showers in voxels or a system that draws them, got {coarse!r}: "
