@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from rich.console import Console
 
 import caloforge as cf
 from caloforge.cli import progress as displays
+from caloforge.cli import terminal
+from caloforge.cli.tables import Tables
 from caloforge.cli.terminal import console, named_paths
 from caloforge.evaluation import EvaluationProgress, Scores
 from caloforge.showers import VoxelShowers
@@ -112,6 +115,7 @@ def test_candidates_keep_their_names(
         path.touch()
 
     monkeypatch.setattr("caloforge.report.save_page", no_page)  # drawing takes long
+    monkeypatch.setattr(terminal.out, "_width", 200)  # room for all names in one line
     cf.write(tmp_path / "test.h5", slab[:100])
     chosen = ("run[red]7", ":smile:", "$x$ *y* `z` _w_", "step=100", "a|b", "caf\udce9")
     for number, name in enumerate(chosen):
@@ -156,3 +160,12 @@ def test_a_usage_error_keeps_what_was_typed(caloforge: Command) -> None:
     result = caloforge("generate", "run", "--[red]")
     assert result.code == 2
     assert "No such option: --[red]" in result.err
+
+
+def test_names_are_broken_and_never_cut_in_a_narrow_terminal() -> None:
+    name = string.ascii_uppercase + string.digits
+    narrow = Console(width=30, file=io.StringIO())
+    narrow.print(Tables(f"| m | floor | {name} |\n| --- | ---: | ---: |\n| a | b | c |"))
+    printed = narrow.file.getvalue()
+    assert "…" not in printed
+    assert set(name) <= set(printed)

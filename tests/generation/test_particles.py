@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import caloforge as cf
-from caloforge.cascade import ExtrapolationWarning, System
+from caloforge.cascade import ExtrapolationWarning, SamplingOptions, System
 from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.showers import Particles, VoxelShowers
@@ -65,9 +65,7 @@ def test_a_direction_that_the_system_does_not_read_is_refused(system: System) ->
 
 def test_coarse_showers_keep_their_particles(supercalo_run: Path, bundled: VoxelShowers) -> None:
     coarse = dataclasses.replace(bundled[:3], direction=np.float32(INCLINED), pdg=[11, 0, 11])
-    twice = cf.upsample(
-        cf.load(supercalo_run), coarse, seed=1, options=cf.systems.SamplingOptions(resample=2)
-    )
+    twice = cf.upsample(cf.load(supercalo_run), coarse, seed=1, options=SamplingOptions(resample=2))
     assert twice.pdg.tolist() == [11, 11, 0, 0, 11, 11]
     assert np.array_equal(twice.direction, np.repeat(coarse.direction, 2, axis=0))
 

@@ -116,9 +116,9 @@ def evaluate(
     if as_json:
         out.print_json(scores.to_json())
     else:
-        from rich.markdown import Markdown
+        from caloforge.cli.tables import Tables
 
-        out.print(Markdown(scores.to_markdown(published=published)))
+        out.print(Tables(scores.to_markdown(published=published)))
     for name, sample in {"Geant4": scores.reference, **scores.candidates}.items():
         if sample.clouds is not None:
             lost = sample.clouds.features["lost"].mean()
