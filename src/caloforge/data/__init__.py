@@ -25,12 +25,8 @@ from caloforge.data.replacing import (
     write_files,
 )
 from caloforge.data.root import write_root
-from caloforge.data.showerfile import (
-    ShowerFile,
-    ShowerWriter,
-    VoxelFile,
-    VoxelWriter,
-)
+from caloforge.data.showerfile import ShowerFile, VoxelFile
+from caloforge.data.showerwriter import ShowerWriter, VoxelWriter
 from caloforge.data.source import FileSource, open_source
 
 __all__ = [

@@ -15,7 +15,8 @@ from numpy.typing import DTypeLike
 
 from caloforge.data.columns import COMPRESSION, extend
 from caloforge.data.hdf5 import ShowerFileError, ShowerFileWarning
-from caloforge.data.showerfile import VoxelFile, VoxelWriter
+from caloforge.data.showerfile import VoxelFile
+from caloforge.data.showerwriter import VoxelWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
 

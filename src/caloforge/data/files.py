@@ -15,7 +15,8 @@ from caloforge.data.calochallenge import CaloChallengeFile, CaloChallengeWriter
 from caloforge.data.hdf5 import ShowerFileError, blaming, find, open_hdf5
 from caloforge.data.padded import CaloCloudsFile, ShowerDataFile, write_showerdata
 from caloforge.data.replacing import replacing
-from caloforge.data.showerfile import ShowerFile, ShowerWriter, VoxelFile
+from caloforge.data.showerfile import ShowerFile, VoxelFile
+from caloforge.data.showerwriter import ShowerWriter
 from caloforge.data.sparse import (
     PointFile,
     PointWriter,

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from caloforge.data.columns import code_of
 from caloforge.data.hdf5 import ShowerFileError
-from caloforge.data.showerfile import ShowerFile, geometry_attributes
+from caloforge.data.showerfile import ShowerFile
+from caloforge.data.showerwriter import geometry_attributes
 from caloforge.data.sink import Sink
 from caloforge.geometry import Geometry, ild_ecal
 from caloforge.pdg import NOT_KNOWN

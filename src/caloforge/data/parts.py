@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caloforge.data.files import Layout, check_layout, create, create_points, open_file, write
+from caloforge.data.hdf5 import ShowerFileError
+from caloforge.data.openfile import REQUEST
 from caloforge.data.replacing import NoSpaceError, check_target, write_files
-from caloforge.data.showerfile import REQUEST, ShowerFileError, ShowerWriter
+from caloforge.data.showerwriter import ShowerWriter
 from caloforge.data.sparse import PointFile
 from caloforge.showers import Showers, VoxelShowers
 

@@ -20,12 +20,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from caloforge.data.columns import extend, growing
 from caloforge.data.hdf5 import ShowerFileError
-from caloforge.data.showerfile import (
-    ShowerFile,
-    ShowerWriter,
-    VoxelFile,
-    VoxelWriter,
-)
+from caloforge.data.showerfile import ShowerFile, VoxelFile
+from caloforge.data.showerwriter import ShowerWriter, VoxelWriter
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, VoxelShowers
 
