@@ -128,7 +128,7 @@ MISTAKES = {
     "timing of no run": (["bench", "{tmp}/no", "-o", "{tmp}/t.json"], "no run folder"),
     "batch sizes that are none": (
         ["bench", "{run}", "--batch-sizes", "1;100", "-o", "{tmp}/t.json"],
-        "parted by commas, such as 1,100,10000, got '1;100'",
+        "comma-separated batch sizes, such as 1,100,10000, got '1;100'",
     ),
     "batch of no shower": (["bench", "{run}", "--batch-sizes", "10,0"], "must be positive, got 0"),
     "unknown device": (

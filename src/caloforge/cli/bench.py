@@ -21,7 +21,7 @@ BUSY = 0.9  # share of a core below which other programs spoil a time
 def bench(
     run: Annotated[Path, typer.Argument(help="The run folder.")],
     batch_sizes: Annotated[
-        str, typer.Option(help="Showers drawn at once, parted by commas.")
+        str, typer.Option(help="Showers sampled at once, comma-separated.")
     ] = "1,100,10000",
     device: Annotated[
         list[str] | None,
@@ -85,7 +85,7 @@ def _sizes(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
         raise ValueError(
-            f"expected batch sizes parted by commas, such as 1,100,10000, got {text!r}"
+            f"expected comma-separated batch sizes, such as 1,100,10000, got {text!r}"
         ) from error
 
 

@@ -67,7 +67,7 @@ EnergySolver = Annotated[str | None, typer.Option(help="The same for layer energ
 
 
 def numbers(text: str, n: int) -> tuple[float, ...]:
-    """Read n numbers parted by commas, as options take them.
+    """Read n comma-separated numbers, as options take them.
 
     Raises:
         ValueError: for any other text.
