@@ -121,7 +121,7 @@ class ShowerWriter(OpenFile, ABC, Generic[Kind]):
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """HDF5 is not interrupted, and what the disk refused is raised once, behind it."""
+        """HDF5 is not interrupted, and what the disk refused is raised once, after it."""
         with uninterrupted():
             yield
         error = self._sink.error
