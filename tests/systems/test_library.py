@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 import caloforge as cf
-from caloforge.cascade import Learned, build
+from caloforge.cascade import Learned, ShowerQuantities, build
+from caloforge.data import open_source
 from caloforge.geometry import voxel_images
 from caloforge.showers import PointShowers, VoxelShowers
 
@@ -41,6 +47,19 @@ def test_every_shower_is_the_image_of_a_training_shower(
         back = shower[images]  # every symmetry undone, shape (n_symmetries, n_voxels)
         distance = np.abs(back[:, None] - sources).max(2)
         assert distance.min() < 1e-5 * energy
+
+
+def test_a_bank_is_filled_from_files_as_from_memory(
+    library_run: Path, bundled: VoxelShowers, tmp_path: Path
+) -> None:
+    """Block by block, where the sample is not held in memory."""
+    for number in range(2):
+        cf.write(tmp_path / f"{number}.h5", bundled[100 * number : 100 * number + 100])
+    source = open_source(tmp_path / "*.h5")
+    bank = build("library", bundled.geometry).stages["bank"]
+    bank.fit(ShowerQuantities(source, ("energy_inc",), budget=0), {}, torch.Generator())
+    known = cf.load(library_run).stages["bank"].state_dict()
+    assert all(values.equal(known[name]) for name, values in bank.state_dict().items())
 
 
 def test_images_can_be_left_out(bundled: VoxelShowers, tmp_path: Path) -> None:
@@ -98,3 +117,25 @@ def test_a_system_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -
             registry.system_names()
     finally:
         registry._homes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoiled"),
+    [
+        ("offset", lambda rows: rows.flip(0)),
+        ("offset", lambda rows: rows[:-1]),
+        ("index", lambda rows: rows + 10**6),
+        ("index", lambda rows: rows + 0.5),
+        ("energy", lambda rows: rows[1:]),
+        ("energy_inc", lambda rows: -rows),
+    ],
+)
+def test_a_bank_that_does_not_hold_together_is_refused(
+    name: str, spoiled: Callable[[Tensor], Tensor], library_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(library_run, tmp_path / "run")
+    path = tmp_path / "run" / "stages" / "bank" / "weights.safetensors"
+    rows = load_file(path)
+    save_file({**rows, name: spoiled(rows[name]).contiguous()}, path)
+    with pytest.raises(ValueError, match=r"a bank of \d+ showers .*train it again"):
+        cf.load(tmp_path / "run")

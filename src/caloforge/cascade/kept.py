@@ -25,3 +25,11 @@ class KeepsRows(nn.Module):
                 device = self.get_buffer(name).device
                 setattr(self, name, torch.empty_like(rows, device=device))
         super()._load_from_state_dict(state, prefix, *args)
+        self.check_kept()
+
+    def check_kept(self) -> None:
+        """Refuse rows that a file gave and that do not belong together; by default none.
+
+        Raises:
+            ValueError: saying what does not fit.
+        """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -120,11 +118,7 @@ class MemberLibrary(KeepsRows):
         energies = own[:, 3:] * members[:, 2:]
         return torch.cat([places, own[:, 2:3], energies], 1), sizes
 
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        super()._load_from_state_dict(state, prefix, *args)
-        self._check_loaded()
-
-    def _check_loaded(self) -> None:
+    def check_kept(self) -> None:
         """Refuse a library from which `draw` could not draw."""
         n, rows = len(self.key), len(self.members)
         shapes = [(RADII - 1,), (DEPTHS - 1,), (n,), (n + 1,), (rows, 3)]

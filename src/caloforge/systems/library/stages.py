@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.kept import KeepsRows
@@ -23,6 +24,7 @@ from caloforge.upload import upload
 
 __all__ = ["PointBankStage", "VoxelBankStage"]
 
+BLOCK = 10_000  # showers that are read at once
 STRAIGHT = 1e-6  # sine of the angle to the axis below which no azimuth is preferred
 
 
@@ -39,6 +41,8 @@ class BankStage(KeepsRows, Stage, ABC):
 
     learns = ("energy_inc",)
     columns: tuple[str, ...]
+    energy_inc: Tensor
+    offset: Tensor
 
     def __init__(self, config: LibraryConfig, geometry: Geometry) -> None:
         super().__init__()
@@ -47,13 +51,29 @@ class BankStage(KeepsRows, Stage, ABC):
             self.register_buffer(name, torch.zeros(0))
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        showers = sample.showers
-        for name in (*self.reads, "offset", *self.columns):
+        parts = list(sample.showers.blocks(BLOCK))
+        showers = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
+        for name in self.kept:
             values = getattr(showers, name)
-            exact = (
-                values.astype(np.float32) if values.dtype.kind == "f" else values.astype(np.int64)
-            )
-            setattr(self, name, torch.from_numpy(exact).to(rng.device))
+            exact = values.astype(np.float32 if values.dtype.kind == "f" else np.int64)
+            setattr(self, name, upload(torch.from_numpy(exact), rng.device))
+
+    def check_kept(self) -> None:
+        offset, n = self.offset, len(self.energy_inc)
+        rows = {len(self.get_buffer(name)) for name in self.columns}
+        ends = (int(offset[0]), int(offset[-1])) if len(offset) else None
+        if len(offset) != n + 1 or n == 0 or len(rows) != 1 or ends != (0, rows.pop()):
+            raise ValueError(f"a bank of {n} showers has other offsets than theirs: train it again")
+        where, most = (
+            ("layer", self.geometry.n_layers)
+            if "layer" in self.columns
+            else ("index", self.geometry.n_voxels)
+        )
+        place = self.get_buffer(where)
+        no_numbers = place.is_floating_point() or offset.is_floating_point()
+        falls = bool((offset.diff() < 0).any()) or not bool((self.energy_inc > 0).all())
+        if no_numbers or falls or bool(((place < 0) | (place >= most)).any()):
+            raise ValueError(f"a bank of {n} showers holds impossible ones: train it again")
 
     @property
     def kept(self) -> tuple[str, ...]:  # type: ignore[override]
