@@ -169,6 +169,18 @@ MISTAKES = {
         ["bench", "{run}", "--solver", "rk4-5", "-o", "{tmp}/t.json"],
         "l2lflows offers no choice of solver",
     ),
+    "choice without a value": (
+        ["generate", "{run}", "-n", "3", "--choose", "solver", "-o", "{tmp}/a.h5"],
+        "a choice is written name=value, got 'solver'",
+    ),
+    "choice made twice": (
+        ["generate", "{run}", "-n", "3", "--resample", "2", "--choose", "resample=3", "-o", "a.h5"],
+        "resample is chosen twice, 2 and 3",
+    ),
+    "choice of a wrong kind": (
+        ["generate", "{run}", "-n", "3", "--choose", "postprocess=3", "-o", "{tmp}/a.h5"],
+        "expected true or false, got 3",
+    ),
     "upsampling with what upsamples none": (
         ["upsample", "{run}", "{data}", "-o", "{tmp}/a.h5"],
         "l2lflows samples showers of particles: it upsamples none",

@@ -163,6 +163,6 @@ def chosen(choices: Mapping[str, Choice], options: Mapping[str, Any]) -> Samplin
         given = options.get(name)
         try:
             values[name] = choice.default if given is None else choice.read(given)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"cannot take {name}={given!r}: {error}") from error
     return values

@@ -27,7 +27,7 @@ __all__ = [
 Solver = Annotated[
     str | None,
     typer.Option(
-        help="How voxels are drawn by flow matching: euler-N, midpoint-N, rk4-N with N steps, "
+        help="How voxels are sampled by flow matching: euler-N, midpoint-N, rk4-N with N steps, "
         "adaptive, or one trained with the run, such as bns-8; points by diffusion: ddpm-100, "
         "heun-N, or distilled, consistency-1."
     ),
