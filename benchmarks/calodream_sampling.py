@@ -35,7 +35,7 @@ from torch import nn
 
 import caloforge as cf
 from caloforge import samples
-from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade import ShowerQuantities, System
 from caloforge.cascade.seeds import Seeds
 from caloforge.generation.stopwatch import elapsed
 from caloforge.generation.timing import hardware, software
@@ -168,8 +168,8 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
     """What is run, on a batch of random numbers, or of incident energies from 1 to 100 GeV."""
     system = untrained(work.preset, device)
     rng = torch.Generator(device).manual_seed(size)
-    options = SamplingOptions(
-        solver=work.solver, energy_solver=work.energy_solver, precision=work.precision
+    options = system.chosen(
+        {"solver": work.solver, "energy_solver": work.energy_solver, "precision": work.precision}
     )
     if work.part == "shower":
         energy_inc = np.geomspace(1e3, 1e5, size)

@@ -97,7 +97,9 @@ def conservation(system: SuperCalo, showers: VoxelShowers) -> dict[str, Any]:
     result = {}
     for postprocess in (False, True):
         seeds = Seeds.of(0, np.arange(len(coarse)))
-        fine = stage.sample(known, {}, seeds, SamplingOptions(postprocess))["showers"].numpy()
+        fine = stage.sample(known, {}, seeds, SamplingOptions(postprocess=postprocess))[
+            "showers"
+        ].numpy()
         fine = fine.reshape(len(fine), -1)[:, coarsening.fine_index]
         above = np.where(fine < system.geometry.threshold, 0, fine)
         for name, energies in (("before", fine), ("after", above)):

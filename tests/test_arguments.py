@@ -35,11 +35,14 @@ WRONG: dict[str, tuple[Callable[[System], Any], str]] = {
     "empty batches": (lambda s: s.stream([1e4], seed=1, batch_size=0), "batch_size must be 1"),
     "seed": (lambda s: s.stream([1e4], seed=-1), "non-negative"),
     "device": (lambda s: s.stream([1e4], seed=1, device="gpu"), "device must be"),
-    "resampling": (lambda s: s.stream([1e4], seed=1, options=TWICE), "nothing to resample"),
-    "solver": (lambda s: s.stream([1e4], seed=1, options=RUNGE), "no differential equation"),
+    "resampling": (
+        lambda s: s.stream([1e4], seed=1, options=TWICE),
+        "no choice of resample: what can be chosen is postprocess",
+    ),
+    "solver": (lambda s: s.stream([1e4], seed=1, options=RUNGE), "no choice of solver"),
     "solver of checked energies": (
         lambda s: s.batches(cf.Particles([1e4]), seed=1, options=RUNGE),
-        "no differential equation",
+        "no choice of solver",
     ),
 }
 
@@ -56,7 +59,7 @@ def test_a_stream_of_generated_showers(wrong: str) -> None:
     [
         ({"seed": -1}, "non-negative"),
         ({"device": "gpu"}, "device must be"),
-        ({"options": RUNGE}, "no differential equation"),
+        ({"options": RUNGE}, "no choice of solver"),
     ],
 )
 def test_a_stream_of_upsampled_showers(wrong: dict[str, Any], message: str) -> None:
@@ -100,7 +103,7 @@ def test_training_is_refused_before_its_folder_is_made(
     [
         ({"resume": True}, "resume needs an output"),
         ({"layout": "showerdata"}, "layout must be 'sparse' or 'calochallenge', got 'showerdata'"),
-        ({"options": RUNGE}, "no differential equation"),
+        ({"options": RUNGE}, "no choice of solver"),
         ({"device": "gpu"}, "device must be"),
     ],
 )

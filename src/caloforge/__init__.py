@@ -14,6 +14,7 @@ _HOMES = {
     "LogUniform": "caloforge.simulation",
     "Particles": "caloforge.showers",
     "PointShowers": "caloforge.showers",
+    "SamplingOptions": "caloforge.cascade",
     "Uniform": "caloforge.simulation",
     "VoxelShowers": "caloforge.showers",
     "build": "caloforge.cascade",
@@ -38,6 +39,7 @@ __all__ = [
     "LogUniform",
     "Particles",
     "PointShowers",
+    "SamplingOptions",
     "Uniform",
     "VoxelShowers",
     "__version__",
@@ -58,7 +60,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from caloforge.cascade import build
+    from caloforge.cascade import SamplingOptions, build
     from caloforge.data import open_showers, read, write
     from caloforge.evaluation import evaluate
     from caloforge.generation import generate, upsample

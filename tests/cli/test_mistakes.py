@@ -155,19 +155,31 @@ MISTAKES = {
     "no showers to coarsen": (["coarsen", "{tmp}/no.h5", "-o", "{tmp}/c.h5"], "no.h5"),
     "resampling of what has no coarse showers": (
         ["generate", "{run}", "-n", "3", "--resample", "2", "-o", "{tmp}/a.h5"],
-        "l2lflows draws every shower anew, it has nothing to resample",
+        "l2lflows offers no choice of resample: what can be chosen is postprocess",
     ),
     "solver of what solves nothing": (
         ["generate", "{run}", "-n", "3", "--solver", "rk4-5", "-o", "{tmp}/a.h5"],
-        "l2lflows solves no differential equation for its voxels, it takes no solver 'rk4-5'",
+        "l2lflows offers no choice of solver",
     ),
     "solver of layer energies that are not solved for": (
         ["generate", "{run}", "-n", "3", "--energy-solver", "rk4-5", "-o", "{tmp}/a.h5"],
-        "l2lflows solves no differential equation for its layer energies",
+        "l2lflows offers no choice of --energy-solver",
     ),
     "timing by a solver of what solves nothing": (
         ["bench", "{run}", "--solver", "rk4-5", "-o", "{tmp}/t.json"],
-        "it takes no solver 'rk4-5': only flow matching does, such as calodream",
+        "l2lflows offers no choice of solver",
+    ),
+    "choice without a value": (
+        ["generate", "{run}", "-n", "3", "--choose", "solver", "-o", "{tmp}/a.h5"],
+        "a choice is written name=value, got 'solver'",
+    ),
+    "choice made twice": (
+        ["generate", "{run}", "-n", "3", "--resample", "2", "--choose", "resample=3", "-o", "a.h5"],
+        "resample is chosen twice, 2 and 3",
+    ),
+    "choice of a wrong kind": (
+        ["generate", "{run}", "-n", "3", "--choose", "postprocess=3", "-o", "{tmp}/a.h5"],
+        "expected true or false, got 3",
     ),
     "upsampling with what upsamples none": (
         ["upsample", "{run}", "{data}", "-o", "{tmp}/a.h5"],

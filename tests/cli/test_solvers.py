@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,14 @@ def test_an_unknown_solver_is_refused_with_those_that_there_are(
     assert not list(tmp_path.iterdir())
 
 
+def test_info_lists_the_solvers_of_the_run(solved: Path, caloforge: Command) -> None:
+    choices = json.loads(caloforge("info", solved, "--json").out)["choices"]
+    assert choices["solver"]["default"] == "rk4-2"
+    assert choices["solver"]["offered"] == ["euler-N", "midpoint-N", "rk4-N", "adaptive", "bns-4"]
+    assert "bns-4" not in choices["energy_solver"]["offered"]
+    assert all(choice["what"] in caloforge("info", solved).out for choice in choices.values())
+
+
 def test_a_generation_is_resumed_with_its_solver_alone(
     solved: Path, tmp_path: Path, caloforge: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +117,6 @@ def test_a_timing_says_its_solver(solved: Path, tmp_path: Path, caloforge: Comma
     timing = ("bench", solved, "--batch-sizes", 1, "--runs", 1, "-n", 1, "--json")
     result = caloforge(*timing, "--solver", "euler-3", "--energy-solver", "euler-1")
     assert result.code == 0
-    assert '"solver": "euler-3"' in result.out
+    assert json.loads(result.out)["choices"] == {"solver": "euler-3", "energy_solver": "euler-1"}
     # four layers with a pass of the transformer and one of the velocity each, then three
     assert '"sequential_passes": 11' in result.out

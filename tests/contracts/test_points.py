@@ -185,7 +185,9 @@ def test_points_have_no_density_and_nothing_is_resampled(bundled_points: PointSh
     system = cf.build("cloud/tiny", bundled_points.geometry)
     with pytest.raises(ValueError, match="cloud has no density: points give none"):
         system.log_prob(bundled_points)
-    with pytest.raises(ValueError, match="has nothing to resample"):
+    with pytest.raises(
+        ValueError, match="cloud offers no choice of resample: what can be chosen is nothing"
+    ):
         system.generate([1e4], seed=1, options=SamplingOptions(resample=2))
 
 

@@ -1,4 +1,4 @@
-"""Every stage keeps to what it declares: what it reads and writes, and nothing beside."""
+"""Every stage keeps to what it declares: what it reads, writes, and lets a user choose."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from test_runs import RUNS
 from torch import Tensor
 
 import caloforge as cf
-from caloforge.cascade import SamplingOptions, Stage, System
+from caloforge.cascade import Stage, System
 from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.training import RunFolder
 
 ENERGIES = np.geomspace(1.5e4, 8e4, 6).astype(np.float32)
 REPORTS = {"redrawn"}  # what a stage may tell beside what it writes
-OPTIONS = SamplingOptions()
 
 
 class Spied(dict[str, Tensor]):
@@ -57,7 +56,8 @@ def decoded(stage: Stage, given: Quantities, seeds: Seeds, upstream: Any) -> tup
     noise = stage.noise(given, seeds)
     if stage.latent_shape is not None:
         noise["z"] = seeds.branch("z").normal(*stage.latent_shape)
-    return noise, stage.decode(noise, given, upstream, OPTIONS)
+    # what it looks at beside its own choices is not there
+    return noise, stage.decode(noise, given, upstream, stage.chosen({}))
 
 
 @torch.inference_mode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,7 +13,15 @@ import pytest
 from torch import Tensor
 
 import caloforge as cf
-from caloforge.cascade import Quantities, Recipe, SamplingOptions, VoxelSystem, registry
+from caloforge.cascade import (
+    Choice,
+    Quantities,
+    Recipe,
+    SamplingOptions,
+    VoxelSystem,
+    registry,
+)
+from caloforge.cli import main
 from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
 from caloforge.stages.conditions import Conditions
@@ -47,8 +55,12 @@ class Matched(VoxelSystem):
         shape = ShapeNetwork(RECIPE, (3, 16, 9), dim=12, heads=2, hidden=16, solver="euler-2")
         return MatchedConfig(energies, shape)
 
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        return {**super().choices, "scale": Choice("factor of all energies", 1.0, float)}
+
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        return quantities["showers"]
+        return options.scale * quantities["showers"]
 
 
 @pytest.fixture
@@ -62,7 +74,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_it_is_found_trained_and_kept_by_its_name(
-    installed: None, bundled: VoxelShowers, tmp_path: Path
+    installed: None,
+    bundled: VoxelShowers,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert "matched/tiny" in registry.presets()
     system = cf.build("matched", bundled.geometry)
@@ -72,3 +88,21 @@ def test_it_is_found_trained_and_kept_by_its_name(
     again = cf.load(tmp_path / "run").generate(energies, seed=1)
     np.testing.assert_array_equal(drawn.dense(), again.dense())
     assert (drawn.layer_energies().sum(1) > 0).all()
+
+    def caloforge(*arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", ["caloforge", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 0
+        return capsys.readouterr().out
+
+    # a choice of its own, on the command line as well
+    run, fake = tmp_path / "run", tmp_path / "fake.h5"
+    assert "factor of all energies" in caloforge("info", run)
+    cf.write(tmp_path / "like.h5", drawn)
+    like = ("--like", tmp_path / "like.h5", "--seed", 1)
+    caloforge("generate", run, *like, "-o", fake, "--choose", "scale=2", "--solver", "euler-2")
+    np.testing.assert_allclose(cf.read(fake).dense(), 2 * drawn.dense(), rtol=1e-6)
+    with cf.open_showers(fake) as file:
+        assert file.attributes["scale"] == 2.0
+        assert "solver" not in file.attributes  # it is the usual one

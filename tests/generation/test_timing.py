@@ -311,6 +311,8 @@ def test_json_and_back(timing: Timing) -> None:
     assert values["rows"][0]["ms_per_shower"] == timing.rows[0].ms_per_shower
     del values["sequential_passes"]  # as in the first files
     assert Timing.from_dict(values).rows == timing.rows
+    values["solvers"] = values.pop("choices") | {"solver": "bns-8"}
+    assert Timing.from_dict(values).choices == {"solver": "bns-8"}
 
 
 @pytest.mark.parametrize(

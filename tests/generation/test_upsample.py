@@ -143,7 +143,7 @@ def test_what_is_refused_leaves_nothing(
     """No parts either, which would have to be removed before the corrected job."""
     job = {"seed": 3, "output": tmp_path / "fine.h5"}
     other = cf.load(run)
-    with pytest.raises(ValueError, match="it has nothing to resample"):
+    with pytest.raises(ValueError, match="l2lflows offers no choice of resample"):
         generate(other, [1e4], **job, options=TWICE)
     with pytest.raises(ValueError, match="it upsamples none"):
         upsample(other, given, **job)

@@ -288,10 +288,10 @@ def test_half_precision_draws_nearly_the_same(calodream_run: Path) -> None:
     assert abs(half[both] / full[both] - 1).mean() < 0.05
 
 
-def test_precision_is_for_systems_that_have_it(run: Path) -> None:
-    with pytest.raises(ValueError, match=r"precision must be '32' or 'bf16', got 'fp8'"):
-        SamplingOptions(precision="fp8")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"l2lflows computes in 32 bits alone"):
+def test_precision_is_for_systems_that_have_it(run: Path, calodream_run: Path) -> None:
+    with pytest.raises(ValueError, match=r"precision='fp8': expected 32 or bf16, got 'fp8'"):
+        cf.load(calodream_run).generate([5e4], seed=1, options={"precision": "fp8"})
+    with pytest.raises(ValueError, match=r"l2lflows offers no choice of precision"):
         cf.load(run).generate([5e4], seed=1, options=SamplingOptions(precision="bf16"))
 
 

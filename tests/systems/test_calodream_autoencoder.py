@@ -113,8 +113,8 @@ def test_latent_pixels_follow_the_encoder(stage, sample, generator) -> None:
 def test_decoding_draws_nothing_and_hangs_on_no_budget(stage, sample, generator) -> None:
     quantities = sample.all()
     quantities["latent"] = stage.encode(quantities, generator)
-    first = stage.decode({}, quantities, {}, SamplingOptions())["showers"]
-    in_pieces = SamplingOptions(memory_budget=5 * 4 * stage.image_size)
+    first = stage.decode({}, quantities, {}, stage.chosen({}))["showers"]
+    in_pieces = stage.chosen({"memory_budget": 5 * 4 * stage.image_size})
     again = stage.decode({}, quantities, {}, in_pieces)["showers"]
     torch.testing.assert_close(first, again, rtol=1e-3, atol=1e-3)
 

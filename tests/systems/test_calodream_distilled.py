@@ -56,7 +56,7 @@ def test_a_distilled_network_is_a_solver_of_the_shape(
     assert solver.n_evaluations == 2
     assert system.passes(SamplingOptions(solver="distilled-1"))["shape"] == 1
     with pytest.raises(ValueError, match=r"distilled-1"):
-        system.check(SamplingOptions(solver="distilled-3"))
+        system.chosen(SamplingOptions(solver="distilled-3"))
     one, two, full = (
         system.generate([5e4] * 3, seed=1, options=SamplingOptions(solver=name)).dense()
         for name in ("distilled-1", "distilled-2", None)

@@ -277,9 +277,12 @@ def test_the_memory_budget_changes_no_shower(
 
 
 @pytest.mark.parametrize(("name", "value"), [("memory_budget", 0), ("resample", 0)])
-def test_impossible_options_are_refused(name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
-        SamplingOptions(**{name: value})
+def test_impossible_options_are_refused(
+    name: str, value: int, systems: dict[str, System], bundled: VoxelShowers
+) -> None:
+    message = f"cannot take {name}=0: expected a whole number, 1 or more"
+    with pytest.raises(ValueError, match=message):
+        systems["A"].upsample([bundled[:1]], seed=1, options={name: value})
 
 
 @CHOICES
@@ -315,7 +318,7 @@ def test_a_system_without_coarse_showers_resamples_and_upsamples_nothing(
     bundled: VoxelShowers,
 ) -> None:
     system = build("l2lflows/tiny", bundled.geometry)
-    with pytest.raises(ValueError, match="l2lflows draws every shower anew, it has nothing to res"):
+    with pytest.raises(ValueError, match="l2lflows offers no choice of resample"):
         system.generate([1e4], seed=1, options=SamplingOptions(resample=2))
     with pytest.raises(ValueError, match="samples showers of particles: it upsamples none"):
         cf.upsample(system, bundled[:2], seed=1)

@@ -1,6 +1,7 @@
 """The generators: stages, systems, and the registry that knows them by name."""
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import Choice
 from caloforge.cascade.kinds import PointSystem, VoxelSystem
 from caloforge.cascade.likelihood import LogDensity
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, layer_name
@@ -11,6 +12,7 @@ from caloforge.cascade.system import System
 from caloforge.cascade.trained import ExtrapolationWarning, TrainedRange
 
 __all__ = [
+    "Choice",
     "ExtrapolationWarning",
     "Learned",
     "LogDensity",

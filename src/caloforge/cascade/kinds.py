@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,7 +30,7 @@ class Upsamples(Protocol):
         seed: int,
         first: int = 0,
         device: torch.device | str = "auto",
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Iterator[Showers]:
         """Sample the fine voxels of coarse showers, batch by batch.
 

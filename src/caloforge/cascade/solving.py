@@ -1,73 +1,57 @@
-"""The contract of stages that draw by solving a differential equation."""
+"""The contract of stages that sample by solving a differential equation."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import ClassVar
 
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.stage import Learned, Stage
-from caloforge.matching import Solver, make_solver
+from caloforge.cascade.choices import Choice, named
+from caloforge.cascade.stage import Learned
+from caloforge.matching import Solver, make_solver, solver_names
 
-__all__ = ["CHOICES", "Choice", "SolvedStage", "check_solvers"]
-
-Choice = Literal["solver", "energy_solver"]
-"""The fields of `SamplingOptions` that name a solver."""
-
-CHOICES: Mapping[Choice, str] = {"solver": "voxels", "energy_solver": "layer energies"}
-"""What is drawn by the solver of each field."""
+__all__ = ["SolvedStage"]
 
 
 class SolvedStage(Learned, ABC):
-    """A stage that draws by solving dx/dt = v(x, t, context), with a solver that a user may choose.
+    """A stage that samples by solving dx/dt = v(x, t, context), with a solver of the user's choice.
 
     Attributes:
-        choice: the field of `SamplingOptions` that names its solver.
+        choice: the name of that choice.
+        solved_for: what is sampled with it.
         default_solver: the name where the user gives none.
         trained_solvers: those that were trained for its velocity, by name; its system knows them.
+        later_solvers: names of those that will be trained for it after all stages.
     """
 
-    choice: ClassVar[Choice]
+    choice: ClassVar[str]
+    solved_for: ClassVar[str]
     default_solver: str
     trained_solvers: Mapping[str, Solver] = {}
+    later_solvers: tuple[str, ...] = ()
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        offered = dict.fromkeys((*solver_names(self.trained_solvers), *self.later_solvers))
+        what = f"how {self.solved_for} are sampled"
+        return {self.choice: named(what, self.default_solver, self._solver, tuple(offered))}
 
     def solver(self, options: SamplingOptions) -> Solver:
-        """The solver to draw with.
+        """The solver to sample with.
 
         Raises:
             ValueError: for a name that there is not.
         """
-        name = getattr(options, self.choice) or self.default_solver
+        return self._solver(options[self.choice])
+
+    def _solver(self, name: str) -> Solver:
         return make_solver(name, self.trained_solvers)
 
     @property
     def sequential_passes(self) -> int:
-        return self.passes(SamplingOptions())
+        return self.passes(self.chosen({}))
 
     @abstractmethod
     def passes(self, options: SamplingOptions) -> int:
         """`sequential_passes` with the solver of the options."""
-
-
-def check_solvers(system: str, stages: Iterable[Stage], options: SamplingOptions) -> None:
-    """Refuse solvers and a precision that the stages of a system do not offer.
-
-    Raises:
-        ValueError: naming the choice and the system.
-    """
-    solved = {stage.choice: stage for stage in stages if isinstance(stage, SolvedStage)}
-    for choice in CHOICES:
-        name = getattr(options, choice)
-        if name is not None and choice not in solved:
-            raise ValueError(
-                f"{system} solves no differential equation for its {CHOICES[choice]}, it takes no "
-                f"{choice} {name!r}: only flow matching does, such as calodream"
-            )
-        if name is not None:
-            solved[choice].solver(options)
-    if options.precision != "32" and "solver" not in solved:
-        raise ValueError(
-            f"{system} computes in 32 bits alone, got precision {options.precision!r}: only flow "
-            "matching takes less, such as calodream"
-        )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import Choice, chosen
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.recipe import Recipe, validation_size
 from caloforge.cascade.seeds import Noise, Seeds
@@ -48,6 +49,19 @@ class Stage(Preparable, ABC):
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
 
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        """What it lets a user choose at generation, by name; by default nothing."""
+        return {}
+
+    def chosen(self, options: Mapping[str, Any]) -> SamplingOptions:
+        """Its own choices alone, all of them: what the options say of them, or by default.
+
+        Raises:
+            ValueError: for what a choice does not take.
+        """
+        return chosen(self.choices, options)
+
     def check(self, sample: ShowerSource[Any]) -> None:
         """Refuse a training sample that the stage cannot learn from.
 
@@ -83,7 +97,7 @@ class Stage(Preparable, ABC):
         given: Quantities,
         upstream: Upstream,
         seeds: Seeds,
-        options: SamplingOptions,
+        options: Mapping[str, Any],
         z: Tensor | None = None,
     ) -> Quantities:
         """Decode random numbers, those of the seeds.
@@ -92,13 +106,13 @@ class Stage(Preparable, ABC):
             given: what the stage reads, n showers.
             upstream: the stages of `needs`.
             seeds: of the showers, for this stage alone.
-            options: what a user chooses at generation.
+            options: what a user chooses at generation, of this stage and of others.
             z: standard normal numbers, shape (n, *latent_shape), in place of those of the seeds.
         """
         noise = self.noise(given, seeds)
         if self.latent_shape is not None:
             noise["z"] = seeds.branch("z").normal(*self.latent_shape) if z is None else z
-        return self.decode(noise, given, upstream, options)
+        return self.decode(noise, given, upstream, self.chosen(options))
 
     @abstractmethod
     def decode(
@@ -110,7 +124,7 @@ class Stage(Preparable, ABC):
             noise: as `noise` makes it.
             given: what the stage reads, n showers; left as it is.
             upstream: the stages of `needs`.
-            options: what a user chooses at generation.
+            options: what was chosen of its `choices`, as `chosen` gives it.
         """
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
@@ -138,6 +152,10 @@ class Stage(Preparable, ABC):
         A batch shares them, so that they rule the time of small batches.
         """
         return 0
+
+    def passes(self, options: SamplingOptions) -> int:
+        """`sequential_passes` with what was chosen; by default the same."""
+        return self.sequential_passes
 
     def transforms(self) -> dict[str, Any]:
         """State of every fitted transform, by attribute, in JSON's types."""

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions, incident_particles
 from caloforge.cascade.calibration import Calibration
+from caloforge.cascade.choices import Choice, check_offered, chosen, united
 from caloforge.cascade.described import described, described_as_html
 from caloforge.cascade.likelihood import LogDensity, log_density
 from caloforge.cascade.quantities import Quantities, of_particles
 from caloforge.cascade.sample import check_showers
 from caloforge.cascade.seeds import Branch, Seeds
-from caloforge.cascade.solving import SolvedStage, check_solvers
 from caloforge.cascade.stage import Stage
 from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import PARALLEL, UsualParticle
@@ -45,8 +45,6 @@ class System(ABC):
         sizes: names of its presets.
         homes: geometries of those presets that are for one alone.
         home: name of the geometry that the other presets are shown for.
-        resampled: the first stage that `SamplingOptions.resample` lets draw again and again, None
-            where there is none.
         config: the configuration.
         geometry: the voxels, or the detector in whose layers points lie.
         seed: of its initial weights.
@@ -63,7 +61,6 @@ class System(ABC):
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}
     home: ClassVar[str] = "calochallenge-2"
-    resampled: ClassVar[str | None] = None
     seed: int = 0
     usual: UsualParticle = UsualParticle()
     trained: TrainedRange | None = None
@@ -174,26 +171,31 @@ class System(ABC):
     @property
     def sequential_passes(self) -> dict[str, int]:
         """Passes through networks, one after the other, that each stage takes to draw."""
-        return self.passes(SamplingOptions())
+        return self.passes()
 
-    def passes(self, options: SamplingOptions) -> dict[str, int]:
+    def passes(self, options: Mapping[str, Any] | None = None) -> dict[str, int]:
         """`sequential_passes` with what a user chooses at generation."""
-        return {
-            name: stage.passes(options)
-            if isinstance(stage, SolvedStage)
-            else stage.sequential_passes
-            for name, stage in self.stages.items()
-        }
+        chosen = self.chosen(options)
+        return {name: stage.passes(chosen) for name, stage in self.stages.items()}
 
-    def check(self, options: SamplingOptions) -> None:
-        """Refuse what this system does not offer, before anything is drawn.
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        """What it lets a user choose at generation, by name: by default all that its stages do.
 
         Raises:
-            ValueError: for resampling, solvers or a precision that it has not.
+            ValueError: if two stages offer different choices by one name.
         """
-        if options.resample > 1 and self.resampled is None:
-            raise ValueError(f"{self.name} draws every shower anew, it has nothing to resample")
-        check_solvers(self.name, self.stages.values(), options)
+        return united({name: stage.choices for name, stage in self.stages.items()})
+
+    def chosen(self, options: Mapping[str, Any] | None = None) -> SamplingOptions:
+        """All of its choices: what the options say of them, or by default.
+
+        Raises:
+            ValueError: for a choice that it does not offer, or what a choice does not take.
+        """
+        given, choices = options or {}, self.choices
+        check_offered(self.name, choices, given)
+        return chosen(choices, given)
 
     @torch.inference_mode()
     def draw(
@@ -201,7 +203,7 @@ class System(ABC):
         particles: Particles | ArrayLike,
         *,
         seeds: Seeds,
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
         given: Mapping[str, Tensor] | None = None,
     ) -> Showers:
         """Sample one batch of showers, `resample` for each incident particle.
@@ -209,7 +211,7 @@ class System(ABC):
         Args:
             particles: n incident particles, or their energies [MeV], shape (n,).
             seeds: of the n showers, on the device where the stages are.
-            options: what a user chooses at generation.
+            options: what a user chooses at generation, of `choices`.
             given: quantities that are known, first dimension n; stages up to the last that writes
                 some of them are left out.
 
@@ -218,11 +220,11 @@ class System(ABC):
                 stages need.
             FloatingPointError: if a stage draws values that are not finite.
         """
-        chosen = options or SamplingOptions()
+        chosen = self.chosen(options)
         quantities = self.quantities(particles, seeds=seeds, options=chosen, given=given)
         self._check_finite(quantities)
         if "redrawn" in quantities:
-            self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.resample
+            self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.get("resample", 1)
         return self.showers(quantities, chosen)
 
     def quantities(
@@ -230,7 +232,7 @@ class System(ABC):
         particles: Particles | ArrayLike,
         *,
         seeds: Seeds,
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
         given: Mapping[str, Tensor] | None = None,
         before: str | None = None,
     ) -> Quantities:
@@ -239,15 +241,15 @@ class System(ABC):
         Args:
             particles: as for `draw`.
             seeds: of the n showers, on the device where the stages are.
-            options: what a user chooses at generation.
+            options: what a user chooses at generation, of `choices`.
             given: as for `draw`.
             before: the stage to stop at; None for all.
 
         Raises:
             ValueError: as for `draw`.
         """
-        chosen = options or SamplingOptions()
-        self.check(chosen)
+        chosen = self.chosen(options)
+        times = chosen.get("resample", 1)
         quantities = of_particles(Particles.of(particles)) | dict(given or {})
         read = {"energy_inc", *(given or {})}.union(*(s.reads for s in self.stages.values()))
         quantities = {  # what no stage reads stays here, and nobody waits for it
@@ -264,10 +266,9 @@ class System(ABC):
                     f"the stage {name} needs {', '.join(missing)}, which no stage of this "
                     f"{self.name} samples: give them, such as coarse showers to upsample"
                 )
-            if name == self.resampled and chosen.resample > 1:
-                times = chosen.resample
+            if times > 1 and "resample" in stage.choices:
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
-                seeds, latents = seeds.repeat(times), {}
+                seeds, latents, times = seeds.repeat(times), {}, 1
             own, z = seeds.branch(name), latents.get(name)
             quantities |= stage.sample(quantities, self.upstream(name), own, chosen, z)
         return quantities
@@ -307,7 +308,7 @@ class System(ABC):
         batch_size: int = 100,
         first: int = 0,
         device: torch.device | str = "auto",
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
         branch: Branch = Branch.GENERATION,
         strict: bool = False,
     ) -> Iterator[Showers]:
@@ -341,7 +342,7 @@ class System(ABC):
         first: int = 0,
         branch: Branch = Branch.GENERATION,
         device: torch.device | str = "auto",
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Iterator[Showers]:
         """Sample showers as `stream` does, of particles that were checked before.
 
@@ -351,7 +352,7 @@ class System(ABC):
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        self.check(options or SamplingOptions())
+        options = self.chosen(options)
         place = find_device(device)
         seeds = Seeds.of(seed, np.arange(first, first + len(asked)), place, branch)
 
@@ -370,7 +371,7 @@ class System(ABC):
         seed: int,
         batch_size: int = 100,
         device: torch.device | str = "auto",
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
         strict: bool = False,
     ) -> Showers:
         """Generate showers, one (or `options.resample`) for each incident particle.
@@ -384,7 +385,7 @@ class System(ABC):
             seed: every shower has a generator of its own, made of the seed and its number.
             batch_size: showers drawn at once.
             device: where to compute; by default the accelerator if there is one.
-            options: what a user chooses at generation.
+            options: what a user chooses at generation, of `choices`.
             strict: refuse particles outside the trained range, or of another kind.
 
         Raises:

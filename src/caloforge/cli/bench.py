@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from caloforge.cli.terminal import EnergySolver, Precision, Quiet, Seed, Solver, console, out
+from caloforge.cli.choosing import Choose, EnergySolver, Precision, Solver, choices_made
+from caloforge.cli.terminal import Quiet, Seed, console, out
 
 if TYPE_CHECKING:
     from caloforge.generation import Timing
@@ -41,18 +42,19 @@ def bench(
     seed: Seed = 0,
     solver: Solver = None,
     energy_solver: EnergySolver = None,
-    precision: Precision = "32",
+    precision: Precision = None,
+    choose: Choose = None,
     as_json: Quiet = False,
 ) -> None:
     """Time a trained generator by the protocol of the CaloChallenge.
 
     Example: caloforge bench runs/l2l --batch-sizes 1,100,10000 -o timing.json
     """
-    from caloforge.cascade import SamplingOptions
     from caloforge.cli.progress import TimingDisplay
     from caloforge.data import check_target, write_files
     from caloforge.generation import time_generation
 
+    made = choices_made(choose, solver=solver, energy_solver=energy_solver, precision=precision)
     sizes, devices = _sizes(batch_sizes), device or ["auto"]
     display = TimingDisplay(console, "runs", len(sizes) * len(devices) * runs)
     if output is not None:
@@ -67,9 +69,7 @@ def bench(
             n_showers=n,
             seed=seed,
             limit=limit,
-            options=SamplingOptions(
-                solver=solver, energy_solver=energy_solver, precision=precision
-            ),
+            options=made,
             progress=display,
         )
     if output is not None:
@@ -97,7 +97,7 @@ def _print_table(timing: Timing) -> None:
         f"{timing.run}: {timing.preset or timing.system} for {timing.geometry}, "
         f"{sum(timing.parameters.values()):,} parameters"
         + (f", {timing.sequential_passes:,} passes in a row" if timing.sequential_passes else "")
-        + "".join(f", {choice} {name}" for choice, name in timing.solvers.items())
+        + "".join(f", {choice} {name}" for choice, name in timing.choices.items())
     )
     table = Table(
         caption=f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_GB']:.0f} GB"

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import caloforge as cf
-from caloforge.cli.terminal import (
-    Device,
+from caloforge.cli.choosing import (
+    Choose,
     EnergySolver,
-    Layout,
+    Memory,
+    Postprocess,
     Precision,
-    Resume,
-    Seed,
+    Resample,
     Solver,
-    console,
-    numbers,
+    choices_made,
 )
+from caloforge.cli.terminal import Device, Layout, Resume, Seed, console, numbers
 
 if TYPE_CHECKING:
-    from caloforge.cascade import SamplingOptions, System
+    from caloforge.cascade import System
     from caloforge.showers import Floats, Particles
 
 __all__ = ["generate", "upsample"]
@@ -42,14 +42,9 @@ Direction = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Showers drawn at once.")]
-Postprocess = Annotated[bool, typer.Option(help="The system's post-processing.")]
-Resample = Annotated[
-    int, typer.Option(min=1, help="Showers upsampled from each coarse one (supercalo).")
-]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse energies outside the range of the training.")
 ]
-Memory = Annotated[int, typer.Option("--memory", min=1, help="For temporaries [MB].")]
 
 
 def generate(
@@ -62,12 +57,13 @@ def generate(
     seed: Seed = 0,
     batch_size: BatchSize = 100,
     device: Device = "auto",
-    postprocess: Postprocess = True,
-    resample: Resample = 1,
-    memory: Memory = 1000,
+    postprocess: Postprocess = None,
+    resample: Resample = None,
+    memory: Memory = None,
     solver: Solver = None,
     energy_solver: EnergySolver = None,
-    precision: Precision = "32",
+    precision: Precision = None,
+    choose: Choose = None,
     strict: Strict = False,
     resume: Resume = False,
     layout: Layout = "sparse",
@@ -78,9 +74,19 @@ def generate(
     """
     from caloforge.cli.progress import GenerationDisplay
 
+    made = choices_made(
+        choose,
+        postprocess=postprocess,
+        resample=resample,
+        memory=memory,
+        solver=solver,
+        energy_solver=energy_solver,
+        precision=precision,
+    )
     system = cf.load(run)
+    times = system.chosen(made).get("resample", 1)
     particles = _particles(run, system, n, energy, like, seed, direction)
-    display = GenerationDisplay(console, "showers", len(particles) * resample)
+    display = GenerationDisplay(console, "showers", len(particles) * times)
     with display.live():
         cf.generate(
             system,
@@ -91,12 +97,12 @@ def generate(
             attributes={"run": run.name},
             batch_size=batch_size,
             device=device,
-            options=_options(postprocess, resample, memory, solver, energy_solver, precision),
+            options=made,
             strict=strict,
             resume=resume,
             progress=display,
         )
-    _summary(output, len(particles) * resample, system)
+    _summary(output, len(particles) * times, system)
 
 
 def upsample(
@@ -118,9 +124,10 @@ def upsample(
     seed: Seed = 0,
     batch_size: BatchSize = 100,
     device: Device = "auto",
-    postprocess: Postprocess = True,
-    resample: Resample = 1,
-    memory: Memory = 1000,
+    postprocess: Postprocess = None,
+    resample: Resample = None,
+    memory: Memory = None,
+    choose: Choose = None,
     strict: Strict = False,
     resume: Resume = False,
     layout: Layout = "sparse",
@@ -131,7 +138,9 @@ def upsample(
     """
     from caloforge.cli.progress import GenerationDisplay
 
+    made = choices_made(choose, postprocess=postprocess, resample=resample, memory=memory)
     system = cf.load(run)
+    times = system.chosen(made).get("resample", 1)
     source: System | cf.VoxelShowers
     if coarse.is_dir():
         source = cf.load(coarse)
@@ -146,7 +155,7 @@ def upsample(
         particles = None
         source = showers = cf.read(coarse, geometry)
         n_coarse = len(showers)
-    display = GenerationDisplay(console, "showers", n_coarse * resample)
+    display = GenerationDisplay(console, "showers", n_coarse * times)
     with display.live():
         cf.upsample(
             system,
@@ -158,12 +167,12 @@ def upsample(
             attributes={"run": run.name, "coarse_showers": coarse.name},
             batch_size=batch_size,
             device=device,
-            options=_options(postprocess, resample, memory),
+            options=made,
             strict=strict,
             resume=resume,
             progress=display,
         )
-    _summary(output, n_coarse * resample, system)
+    _summary(output, n_coarse * times, system)
 
 
 def _particles(
@@ -211,26 +220,6 @@ def _unit_vector(text: str) -> Floats:
     vector = np.array(numbers(text, 3))
     length = float(np.linalg.norm(vector))
     return vector / length if length > 0 else vector
-
-
-def _options(
-    postprocess: bool,
-    resample: int,
-    memory: int,
-    solver: str | None = None,
-    energy_solver: str | None = None,
-    precision: Literal["32", "bf16"] = "32",
-) -> SamplingOptions:
-    from caloforge.cascade import SamplingOptions
-
-    return SamplingOptions(
-        postprocess,
-        resample,
-        memory * 1_000_000,
-        solver,
-        energy_solver,
-        precision,
-    )
 
 
 def _summary(output: Path, n: int, system: System) -> None:

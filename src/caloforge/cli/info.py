@@ -37,8 +37,8 @@ def info(
     """Show what there is: systems, geometries, detectors; or one preset, run, geometry, file.
 
     Of a preset or a trained run: geometry, stages, parameters, how many network passes have to
-    follow each other to draw a shower, and the incident particles of the training. Of a file of
-    showers: what it says of itself.
+    follow each other to draw a shower, what can be chosen at generation, and the incident particles
+    of the training. Of a file of showers: what it says of itself.
 
     Example: caloforge info
 
@@ -69,6 +69,7 @@ def info(
     trained = folder.trained_range() if folder.exists else None
     if not as_json:
         _show_system(preset, system)
+        _show_choices(system)
         if folder.exists:
             out.print(_trained_on(trained, folder.usual_particle()))
         return
@@ -79,6 +80,10 @@ def info(
         "geometry": system.geometry.name,
         "parameters": {"total": sum(counts.values()), "stages": counts},
         "sequential_passes": {"total": sum(passes.values()), "stages": passes},
+        "choices": {
+            name: {"default": choice.default, "what": choice.what, "offered": choice.offered}
+            for name, choice in system.choices.items()
+        },
         "trained": None if trained is None else trained.to_dict(),
         "usual_particle": folder.usual_particle().to_dict() if folder.exists else None,
         "config": config_to_dict(system.config),
@@ -98,6 +103,16 @@ def _show_system(name: str, system: System) -> None:
     table.add_section()
     table.add_row("total", f"{sum(counts.values()):,}", f"{sum(passes.values()):,}", "")
     out.print(f"{name} for {system.geometry.name}:", table)
+
+
+def _show_choices(system: System) -> None:
+    table = Table("choice", "default", "what", "on offer")
+    for name, choice in system.choices.items():
+        default = choice.default
+        written = str(default).lower() if isinstance(default, bool) else str(default)
+        table.add_row(name, written, choice.what, ", ".join(choice.offered))
+    if table.row_count:
+        out.print("can be chosen at generation:", table)
 
 
 def _trained_on(trained: TrainedRange | None, usual: UsualParticle) -> str:

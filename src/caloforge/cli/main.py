@@ -24,7 +24,16 @@ from caloforge.cli.info import info
 from caloforge.cli.options import Commands, in_options
 from caloforge.cli.project import project
 from caloforge.cli.simulate import simulate
-from caloforge.cli.terminal import Device, Layout, Processes, Resume, Seed, console, out
+from caloforge.cli.terminal import (
+    Device,
+    Layout,
+    Processes,
+    Resume,
+    Seed,
+    console,
+    named_value,
+    out,
+)
 from caloforge.processes import WorkerDiedError
 
 __all__ = ["app", "main"]
@@ -152,12 +161,12 @@ def train(
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        is_file = ": give each file its own --data, or a pattern in quotes"
-        hint = is_file if Path(text).is_file() else ""
-        raise ValueError(f"a setting is written name=value, got {text!r}{hint}")
-    return key, yaml.safe_load(value)
+    if "=" not in text and Path(text).is_file():
+        raise ValueError(
+            f"a setting is written name=value, got {text!r}: give each file its own --data, or a "
+            "pattern in quotes"
+        )
+    return named_value(text, "setting")
 
 
 def _settings(path: Path | None, values: Any = None, prefix: str = "") -> dict[str, Any]:

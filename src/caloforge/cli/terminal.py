@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+import yaml
 from rich.console import Console
 
 __all__ = [
     "Device",
-    "EnergySolver",
     "Layout",
-    "Precision",
     "Processes",
     "Quiet",
     "Resume",
     "Seed",
-    "Solver",
     "console",
     "named_paths",
+    "named_value",
     "numbers",
     "out",
 ]
@@ -48,22 +47,6 @@ Layout = Annotated[
 Quiet = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Processes = Annotated[int, typer.Option(min=1, help="Processes to use.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted job.")]
-Solver = Annotated[
-    str | None,
-    typer.Option(
-        help="How voxels are drawn by flow matching: euler-N, midpoint-N, rk4-N with N steps, "
-        "adaptive, or one trained with the run, such as bns-8; points by diffusion: ddpm-100, "
-        "heun-N, or distilled, consistency-1."
-    ),
-]
-Precision = Annotated[
-    Literal["32", "bf16"],
-    typer.Option(
-        help="Of the voxels' network: 32 bits, or bf16, fastest where the processor has matrix "
-        "units for it."
-    ),
-]
-EnergySolver = Annotated[str | None, typer.Option(help="The same for layer energies.")]
 
 
 def numbers(text: str, n: int) -> tuple[float, ...]:
@@ -80,6 +63,25 @@ def numbers(text: str, n: int) -> tuple[float, ...]:
         example = ",".join(str(i + 1) for i in range(n))
         raise ValueError(f"expected {n} numbers such as {example}, got {text!r}")
     return values
+
+
+def named_value(text: str, what: str) -> tuple[str, Any]:
+    """Read name=value, the value as YAML has it.
+
+    Args:
+        text: what was given.
+        what: is written so, for messages.
+
+    Raises:
+        ValueError: for any other text.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ValueError(f"a {what} is written name=value, got {text!r}")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"a {what} has a value such as 3 or text, got {text!r}") from error
 
 
 def named_paths(texts: Sequence[str]) -> dict[str, Path]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -56,7 +55,7 @@ def generate(
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
     device: torch.device | str = ...,
-    options: SamplingOptions | None = ...,
+    options: Mapping[str, Any] | None = ...,
     strict: bool = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
@@ -74,7 +73,7 @@ def generate(
     attributes: dict[str, Any] | None = ...,
     batch_size: int = ...,
     device: torch.device | str = ...,
-    options: SamplingOptions | None = ...,
+    options: Mapping[str, Any] | None = ...,
     strict: bool = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
@@ -91,7 +90,7 @@ def generate(
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
     device: torch.device | str = "auto",
-    options: SamplingOptions | None = None,
+    options: Mapping[str, Any] | None = None,
     strict: bool = False,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
@@ -119,7 +118,7 @@ def generate(
         attributes: written to the root of the file.
         batch_size: showers drawn at once.
         device: where to compute; by default the accelerator if there is one.
-        options: what a user chooses at generation.
+        options: what a user chooses at generation, of `system.choices`.
         strict: refuse particles unlike those that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
@@ -139,7 +138,7 @@ def generate(
     """
     asked = system.asked(particles)
     check_units("energies to generate for", system.geometry, asked.energy)
-    system.check(options or SamplingOptions())
+    chosen = system.chosen(options)
     place = find_device(device)
     outside = system.outside(asked, strict=strict)
 
@@ -150,11 +149,11 @@ def generate(
             batch_size=batch_size,
             first=start,
             device=place,
-            options=options,
+            options=chosen,
         )
 
     request = _hashes(asked)
-    job = _Job(system, asked, outside, batches, request, seed, batch_size, options, layout)
+    job = _Job(system, asked, outside, batches, request, seed, batch_size, chosen, layout)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -169,7 +168,7 @@ def upsample(
     attributes: dict[str, Any] | None = None,
     batch_size: int = 100,
     device: torch.device | str = "auto",
-    options: SamplingOptions | None = None,
+    options: Mapping[str, Any] | None = None,
     strict: bool = False,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
@@ -192,7 +191,7 @@ def upsample(
         attributes: written to the root of the file.
         batch_size: coarse showers at once.
         device: where to compute; by default the accelerator if there is one.
-        options: what a user chooses at generation.
+        options: what a user chooses at generation, of `system.choices`.
         strict: refuse particles unlike those that the system was trained on.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
@@ -228,7 +227,7 @@ def upsample(
         check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
         request = {"coarse": fingerprint(coarse)}
     request |= _hashes(asked)
-    system.check(options or SamplingOptions())
+    chosen = system.chosen(options)
     place = find_device(device)
     outside = system.outside(asked, strict=strict)
     if isinstance(coarse, System):
@@ -238,14 +237,15 @@ def upsample(
         if isinstance(coarse, VoxelShowers):
             return coarse[start:stop].batches(batch_size)
         # it resamples nothing: that is for the fine voxels
-        options_there = dataclasses.replace(options or SamplingOptions(), resample=1)
+        offered = coarse.choices.keys() - {"resample"}
+        there = {name: given for name, given in (options or {}).items() if name in offered}
         return coarse.batches(
             asked[start:stop],
             seed=seed,
             batch_size=batch_size,
             first=start,
             device=place,
-            options=options_there,
+            options=there,
         )
 
     def batches(start: int, stop: int) -> Iterator[Showers]:
@@ -254,10 +254,10 @@ def upsample(
             seed=seed,
             first=start,
             device=place,
-            options=options,
+            options=chosen,
         )
 
-    job = _Job(system, asked, outside, batches, request, seed, batch_size, options, layout)
+    job = _Job(system, asked, outside, batches, request, seed, batch_size, chosen, layout)
     return job.run(output, attributes, resume=resume, progress=progress)
 
 
@@ -273,7 +273,7 @@ class _Job:
         request: what else is asked, in JSON's types: a resumed job must ask the same.
         seed: of the random numbers.
         batch_size: draws at once.
-        options: what the user chose.
+        options: all that was chosen, see `System.chosen`.
         layout: of the output.
     """
 
@@ -284,7 +284,7 @@ class _Job:
     request: dict[str, Any]
     seed: int
     batch_size: int
-    options: SamplingOptions | None
+    options: SamplingOptions
     layout: Layout
 
     @property
@@ -309,7 +309,7 @@ class _Job:
         progress: Callable[[GenerationProgress], None] | None,
     ) -> Showers | Path:
         """The showers, or the path of the file that holds them."""
-        resample = (self.options or SamplingOptions()).resample
+        resample = self.options.get("resample", 1)
         if resume and output is None:
             raise ValueError("resume needs an output: only files keep what a former job made")
         # whole batches, so that a file holds to the last bit what memory would
@@ -360,7 +360,7 @@ class _Job:
             "n": self.n,
             "seed": self.seed,
             "batch_size": self.batch_size,
-            "options": dataclasses.asdict(self.options or SamplingOptions()),
+            "options": self.options,
             "settings": _settings_hash(self.system),
             "weights": _weights_hash(self.system),
             **self.request,
@@ -376,13 +376,12 @@ class _Job:
         }
         if len(self.particles.kinds) == 1:
             facts["particle"] = particle_name(*self.particles.kinds)
-        chosen = dataclasses.asdict(self.options or SamplingOptions())
+        chosen, choices = self.options, self.system.choices
         if self.system.trained is not None:
             facts["trained_energy_inc_MeV"] = list(self.system.trained.energy_inc)
-            facts["n_outside_trained"] = int(self.outside.sum()) * chosen["resample"]
-        usual = dataclasses.asdict(SamplingOptions())
-        told = ("resample", "solver", "energy_solver", "precision")
-        return facts | {name: chosen[name] for name in told if chosen[name] != usual[name]}
+            facts["n_outside_trained"] = int(self.outside.sum()) * chosen.get("resample", 1)
+        unusual = {n: value for n, value in chosen.items() if value != choices[n].default}
+        return unusual | facts
 
 
 def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.float32]:

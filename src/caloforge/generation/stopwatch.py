@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.system import System
 from caloforge.generation.production import training_energies
 from caloforge.processes import worker_pool
@@ -126,16 +125,16 @@ class Worker:
     system: System
     config: dict[str, Any]
     device: str
-    options: SamplingOptions
+    options: Mapping[str, Any] | None
     begun: tuple[float, float]
 
     @classmethod
     def begin(
-        cls, run: str, device: str, threads: int, options: SamplingOptions | None = None
+        cls, run: str, device: str, threads: int, options: Mapping[str, Any] | None = None
     ) -> None:
         """Load the system, which is not timed."""
         torch.set_num_threads(threads)
-        cls.options = options or SamplingOptions()
+        cls.options = options
         cls.system, cls.config, cls.device = load(run).to(device), RunFolder(run).config(), device
         cls.begun = time.process_time(), time.perf_counter()
 
@@ -176,7 +175,7 @@ class Worker:
 
 @contextmanager
 def stopwatch(
-    run: str | Path, device: str, threads: int, options: SamplingOptions | None = None
+    run: str | Path, device: str, threads: int, options: Mapping[str, Any] | None = None
 ) -> Iterator[Stopwatch]:
     """Load a trained system into a fresh process, which ends with the block.
 

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 import caloforge
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.described import preset_of
-from caloforge.cascade.solving import CHOICES
 from caloforge.devices import find_device
 from caloforge.generation.production import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
@@ -78,7 +76,7 @@ class Timing:
         rows: one for each device and batch size.
         sequential_passes: network passes that follow each other to draw a shower, which a batch
             shares; None in files that do not say it.
-        solvers: those that the user chose, by the field of `SamplingOptions`.
+        choices: what the user chose, such as a solver, by name.
     """
 
     run: str
@@ -91,7 +89,7 @@ class Timing:
     protocol: str
     rows: tuple[TimingRow, ...]
     sequential_passes: int | None = None
-    solvers: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """All of it as JSON; `from_dict` is the inverse."""
@@ -119,6 +117,8 @@ class Timing:
             )
         try:
             known["parameters"] = known["parameters"]["stages"]
+            if "solvers" in known:  # once the only choices that were kept
+                known["choices"] = known.pop("solvers")
             known["rows"] = tuple(TimingRow(**row) for row in known["rows"])
             return cls(**known)
         except (KeyError, TypeError) as error:
@@ -156,7 +156,7 @@ def time_generation(
     n_showers: int | None = None,
     seed: int = 0,
     limit: float = 600.0,
-    options: SamplingOptions | None = None,
+    options: Mapping[str, Any] | None = None,
     progress: Callable[[TimingProgress], None] | None = None,
 ) -> Timing:
     """Time the generation of a trained system by the protocol of the CaloChallenge.
@@ -184,7 +184,7 @@ def time_generation(
         seed: of the incident energies and the showers.
         limit: seconds that one row may take. What would take longer gets shorter runs, and if
             runs of one batch are still too long, a row without time that says so.
-        options: what a user chooses at generation.
+        options: what a user chooses at generation, of `system.choices`.
         progress: called with a `TimingProgress` when a row begins, and after every run.
 
     Returns:
@@ -199,9 +199,9 @@ def time_generation(
     """
     _check(batch_sizes, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
     devices = _found(devices)
-    chosen = options or SamplingOptions()
+    chosen = {name: given for name, given in (options or {}).items() if given is not None}
     system = load(run)
-    system.check(chosen)
+    passes = system.passes(chosen)
     training_energies(RunFolder(run).config(), 1, seed)  # fails here rather than in a process
     cells = [
         _Cell(str(run), device, threads, size, runs, n_showers, seed, limit, chosen)
@@ -225,10 +225,8 @@ def time_generation(
         software=software(),
         protocol=_protocol(runs),
         rows=tuple(rows),
-        sequential_passes=sum(system.passes(chosen).values()),
-        solvers={
-            choice: name for choice in CHOICES if (name := getattr(chosen, choice)) is not None
-        },
+        sequential_passes=sum(passes.values()),
+        choices=chosen,
     )
 
 
@@ -244,7 +242,7 @@ class _Cell:
     n_showers: int | None
     seed: int
     limit: float
-    options: SamplingOptions
+    options: Mapping[str, Any]
 
 
 def _measure(cell: _Cell, report: Report) -> TimingRow:

@@ -2,7 +2,7 @@
 
 from caloforge.matching.adaptive import Adaptive
 from caloforge.matching.bespoke import Bespoke, global_error, local_error
-from caloforge.matching.catalogue import make_solver
+from caloforge.matching.catalogue import make_solver, solver_names
 from caloforge.matching.flowmap import FlowMap, Jumps, MeanVelocity, flow_map_loss, jumps
 from caloforge.matching.hits import DrawnHits, hit_spread
 from caloforge.matching.nonstationary import NonStationary
@@ -48,5 +48,6 @@ __all__ = [
     "local_error",
     "make_solver",
     "matching_loss",
+    "solver_names",
     "train_bespoke",
 ]

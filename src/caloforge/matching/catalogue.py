@@ -10,9 +10,14 @@ from caloforge.matching.rungekutta import EULER, MIDPOINT, RK4, RungeKutta
 from caloforge.matching.solver import Solver
 from caloforge.names import did_you_mean
 
-__all__ = ["make_solver"]
+__all__ = ["make_solver", "solver_names"]
 
 TABLEAUS = {"euler": EULER, "midpoint": MIDPOINT, "rk4": RK4}
+
+
+def solver_names(trained: Mapping[str, Solver]) -> tuple[str, ...]:
+    """Names of all solvers, those that were trained last; N is any number of steps."""
+    return (*(f"{method}-N" for method in TABLEAUS), "adaptive", *trained)
 
 
 def make_solver(name: str, trained: Mapping[str, Solver] | None = None) -> Solver:

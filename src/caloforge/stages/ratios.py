@@ -37,6 +37,7 @@ class EnergyRatioStage(SolvedStage):
     reads = ("energy_inc",)
     writes = ("layer_energies",)
     choice = "energy_solver"
+    solved_for = "layer energies"
     settings = SETTINGS
 
     def __init__(self, config: EnergyNetwork, geometry: Geometry, conditions: Conditions) -> None:

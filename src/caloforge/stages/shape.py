@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import POSTPROCESS, PRECISION, Choice
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.solving import SolvedStage
@@ -82,6 +83,7 @@ class ShapeStage(SolvedStage):
     """
 
     choice = "solver"
+    solved_for = "voxels"
     settings = SETTINGS
     symmetry: Symmetry
 
@@ -101,6 +103,10 @@ class ShapeStage(SolvedStage):
         self.default_solver = config.solver
         self.voxels = voxels
         self.network = ShapeNetwork3d(config, shape, conditions.n_layers, voxels)
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        return {**super().choices, "precision": PRECISION}
 
     def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         """v(x, t, context), see `Velocity`."""
@@ -160,6 +166,10 @@ class VoxelShapeStage(ShapeStage):
         self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
         self.voxels: Pixels = voxels
         self.pixels = voxels.transform
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        return {**super().choices, "postprocess": POSTPROCESS}
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.conditions.fit(sample)

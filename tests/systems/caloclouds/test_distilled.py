@@ -73,7 +73,7 @@ def drawn(teacher: PointsStage, quantities: Quantities, solver: str) -> Tensor:
     rng = torch.Generator().manual_seed(5)
     latent = torch.randn(len(quantities["energy_inc"]), 3, generator=rng)
     context = teacher.context({**quantities, "latent": latent})
-    n_points, options = quantities["n_points"], SamplingOptions(solver=solver)
+    n_points, options = quantities["n_points"], teacher.chosen({"solver": solver})
     seeds = Seeds.of(5, range(len(n_points)))
     noise = {
         "z": seeds.normal_rows(n_points, 4),

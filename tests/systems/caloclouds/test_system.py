@@ -167,10 +167,10 @@ def test_solvers_are_those_of_the_points(system: CaloClouds) -> None:
     other = system.generate(ENERGIES, seed=1, options=few)
     assert not np.array_equal(other.x, system.generate(ENERGIES, seed=1).x)
     for wrong in ("ddpm-100", "rk4-20"):
-        with pytest.raises(ValueError, match=f"no solver '{wrong}' of these points: .* heun-N"):
+        with pytest.raises(ValueError, match=f"no solver '{wrong}' of these points.*: .* heun-N"):
             system.generate(ENERGIES, seed=1, options=SamplingOptions(solver=wrong))
-    with pytest.raises(ValueError, match="for its layer energies, it takes no energy_solver"):
-        system.check(SamplingOptions(energy_solver="rk4-4"))
+    with pytest.raises(ValueError, match="caloclouds offers no choice of energy_solver"):
+        system.chosen(SamplingOptions(energy_solver="rk4-4"))
 
 
 def test_the_latent_flow_learns_draws_of_the_encoder(

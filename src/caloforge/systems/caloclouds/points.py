@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import MEMORY_BUDGET, POSTPROCESS, PRECISION, Choice, named
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.geometry import Geometry
+from caloforge.names import did_you_mean
 from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
 from caloforge.showers import ClusteredShowers
@@ -211,18 +213,31 @@ class PointsStage(Learned):
 
     # ------------------------------------------------------------ sampling
 
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        offered = (*self.process.solvers, *self.trained_solvers)
+        return {
+            "solver": named("how points are sampled", self.config.solver, self._solver, offered),
+            "precision": PRECISION,
+            "memory_budget": MEMORY_BUDGET,
+            "postprocess": POSTPROCESS,
+        }
+
     def solver(self, options: SamplingOptions) -> Sampler:
-        """The sampler to draw with.
+        """The sampler to sample with.
 
         Raises:
             ValueError: for a name that there is not.
         """
-        name = options.solver or self.config.solver
+        return self._solver(options.solver)
+
+    def _solver(self, name: str) -> Sampler:
         found = self.trained_solvers.get(name) or self.process.sampler(name)
         if found is None:
+            offered = (*self.process.solvers, *self.trained_solvers)
             raise ValueError(
-                f"there is no solver {name!r} of these points: expected "
-                f"{' or '.join([self.process.solvers, *self.trained_solvers])}"
+                f"there is no solver {name!r} of these points{did_you_mean(name, offered)}: "
+                f"there are {', '.join(offered)}"
             )
         return found
 
@@ -268,7 +283,10 @@ class PointsStage(Learned):
 
     @property
     def sequential_passes(self) -> int:
-        return self.solver(SamplingOptions()).n_evaluations
+        return self.passes(self.chosen({}))
+
+    def passes(self, options: SamplingOptions) -> int:
+        return self.solver(options).n_evaluations
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions

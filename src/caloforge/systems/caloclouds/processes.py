@@ -56,11 +56,11 @@ class Process(ABC):
 
     Attributes:
         is_standardised: whether it wants features of mean 0 and standard deviation 1.
-        solvers: what names of samplers look like.
+        solvers: names of its samplers; N is any number of steps.
     """
 
     is_standardised: bool
-    solvers: str
+    solvers: tuple[str, ...]
 
     @abstractmethod
     def error(
@@ -97,7 +97,7 @@ class Chain(Process):
 
     def __init__(self, chain: MarkovChain) -> None:
         self.chain = chain
-        self.solvers = f"ddpm-{chain.steps}"
+        self.solvers = (f"ddpm-{chain.steps}",)
 
     def error(
         self,
@@ -113,7 +113,7 @@ class Chain(Process):
         return (network(noised, upload(self.chain.beta, x.device, x.dtype)[step]) - noise).square()
 
     def sampler(self, name: str) -> Sampler | None:
-        if name != self.solvers:
+        if name not in self.solvers:
             return None
 
         def draw(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
@@ -130,7 +130,7 @@ class Edm(Process):
     """
 
     is_standardised = True
-    solvers = "dpm-N, heun-N or euler-N with N steps"
+    solvers = tuple(f"{method}-N" for method in METHODS)
 
     def __init__(self, levels: NoiseLevels) -> None:
         self.levels = levels

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import POSTPROCESS, Choice
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -41,6 +42,8 @@ class ShowerStage(Learned):
         conditions: those of all stages.
         calibration: of the number of points, None for none.
     """
+
+    choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS}
 
     def __init__(
         self,

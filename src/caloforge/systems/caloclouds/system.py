@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.kinds import PointSystem
 from caloforge.cascade.sample import check_showers
 from caloforge.geometry import Geometry
@@ -58,7 +56,7 @@ class CaloClouds(PointSystem):
             distilled = DistilledStage(config, self.points)
             self.stages["distilled"] = distilled
             self.points.trained_solvers = distilled.solvers
-        self.points.solver(SamplingOptions())
+        self.points.solver(self.points.chosen({}))
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> CaloCloudsConfig:
@@ -74,12 +72,3 @@ class CaloClouds(PointSystem):
         if isinstance(showers, PointShowers):
             return change(showers)
         return View(showers, change, showers.geometry)
-
-    def check(self, options: SamplingOptions) -> None:
-        # the solver is that of a diffusion, which the system of equations knows nothing of
-        super().check(replace(options, solver=None, precision="32"))
-        self.points.solver(options)
-
-    def passes(self, options: SamplingOptions) -> dict[str, int]:
-        evaluations = self.points.solver(options).n_evaluations
-        return {**super().passes(options), "points": evaluations}

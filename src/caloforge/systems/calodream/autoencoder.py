@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.calibration import Calibration, Counted
+from caloforge.cascade.choices import MEMORY_BUDGET, POSTPROCESS, Choice
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Branch, Noise, batch_rng
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -53,6 +54,7 @@ class AutoencoderStage(Learned):
     reads = ("energy_inc", "layer_energies", "latent")
     writes = ("showers",)
     learns = ("energy_inc", "layer_energies", "showers")
+    choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS, "memory_budget": MEMORY_BUDGET}
     settings = SETTINGS
 
     def __init__(self, config: Autoencoder, geometry: Geometry, conditions: Conditions) -> None:
@@ -118,7 +120,7 @@ class AutoencoderStage(Learned):
         quantities: Quantities,
         rng: torch.Generator,
         *,
-        memory_budget: int = SamplingOptions.memory_budget,
+        memory_budget: int = MEMORY_BUDGET.default,
     ) -> Tensor:
         """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *grid_shape).
 
@@ -153,7 +155,10 @@ class AutoencoderStage(Learned):
 
     @torch.inference_mode()
     def reconstruct(
-        self, quantities: Quantities, rng: torch.Generator, options: SamplingOptions | None = None
+        self,
+        quantities: Quantities,
+        rng: torch.Generator,
+        options: Mapping[str, Any] | None = None,
     ) -> Tensor:
         """Showers encoded and decoded [MeV], shape (n, L, a, b): the best the latent space allows.
 
@@ -162,7 +167,7 @@ class AutoencoderStage(Learned):
             rng: source of randomness.
             options: what a user chooses at generation.
         """
-        chosen = options or SamplingOptions()
+        chosen = self.chosen(options or {})
         latent = self.encode(quantities, rng, memory_budget=chosen.memory_budget)
         return self.decode({}, {**quantities, "latent": latent}, {}, chosen)["showers"]
 

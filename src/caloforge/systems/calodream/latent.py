@@ -31,6 +31,7 @@ class LatentShapeStage(ShapeStage):
         conditions: those of all stages.
     """
 
+    solved_for = "latent pixels"
     needs = ("autoencoder",)
     reads = ("energy_inc", "layer_energies")
     writes = ("latent",)

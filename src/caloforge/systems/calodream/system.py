@@ -73,10 +73,10 @@ class CaloDREAM(VoxelSystem):
             self.stages["distilled"] = distilled
             solvers.append(distilled.solvers)
         shape.trained_solvers = ChainMap(*solvers)
-        fitted = {fit.name for fit in config.solvers}  # which are there once all is trained
+        shape.later_solvers = tuple(fit.name for fit in config.solvers)
         for stage in (self.stages["energies"], shape):
-            if isinstance(stage, SolvedStage) and stage.default_solver not in fitted:
-                stage.solver(SamplingOptions())
+            if isinstance(stage, SolvedStage) and stage.default_solver not in stage.later_solvers:
+                stage.solver(stage.chosen({}))
         if config.spectrum is not None:
             self.calibrations["spectrum"] = SpectrumMap(config.spectrum, geometry.threshold)
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import POSTPROCESS, Choice
 from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.quantities import Quantities, layer_name
 from caloforge.geometry import Geometry
@@ -46,6 +47,10 @@ class L2LFlows(VoxelSystem):
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> L2LFlowsConfig:
         return preset(size, geometry)
+
+    @property
+    def choices(self) -> Mapping[str, Choice]:
+        return {**super().choices, "postprocess": POSTPROCESS}
 
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
         layers = [quantities[layer_name(i)] for i in range(self.geometry.n_layers)]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import POSTPROCESS, Choice
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -58,6 +60,8 @@ class CoarseStage(Learned):
         geometry: the fine voxels.
         factors: fine voxels in a coarse one.
     """
+
+    choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS}
 
     def __init__(
         self, config: CoarseFlow, geometry: Geometry, factors: tuple[int, int, int]

@@ -37,7 +37,6 @@ class SuperCalo(VoxelSystem):
     Config: ClassVar[type[Any]] = SuperCaloConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     homes: ClassVar[Mapping[str, str]] = HOMES
-    resampled: ClassVar[str | None] = "upsample"
 
     def __init__(self, config: SuperCaloConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
@@ -59,7 +58,7 @@ class SuperCalo(VoxelSystem):
         seed: int,
         first: int = 0,
         device: torch.device | str = "auto",
-        options: SamplingOptions | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> Iterator[Showers]:
         """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
 
@@ -80,7 +79,7 @@ class SuperCalo(VoxelSystem):
             ValueError: for showers in other voxels, or coarse ones that cannot give the energies of
                 the fine layers that the flow is conditioned on.
         """
-        self.check(options or SamplingOptions())
+        options = self.chosen(options)
         place = find_device(device)
         Seeds.of(seed, (), place)  # refuses a seed that is none
 

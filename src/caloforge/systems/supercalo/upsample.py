@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.choices import MEMORY_BUDGET, POSTPROCESS, RESAMPLE, Choice
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -35,6 +38,11 @@ class UpsampleStage(Learned):
         geometry: the fine voxels.
     """
 
+    choices: Mapping[str, Choice] = {
+        "postprocess": POSTPROCESS,
+        "resample": RESAMPLE,
+        "memory_budget": MEMORY_BUDGET,
+    }
     fine_index: Tensor
     neighbours: Tensor
     place: Tensor
