@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,9 +23,6 @@ __all__ = ["Report", "Stopwatch", "TooLongError", "Worker", "elapsed", "stopwatc
 Report = Callable[[int, float | None], None]
 
 RUN_SECONDS = 5.0  # a run has as many batches as this allows, and one at least
-
-# Read by the numerical libraries when they are first imported.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class TooLongError(Exception):
@@ -186,15 +182,7 @@ def stopwatch(
         threads: threads of all numerical libraries.
         options: what a user chooses at generation.
     """
-    with worker_pool(1, work="timing", remedy="time it again with more memory free") as pool:
-        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-        try:
-            pool.submit(os.getpid)  # starts the process, which inherits the environment
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
+    remedy = "time it again with more memory free"
+    with worker_pool(1, work="timing", remedy=remedy, threads=threads) as pool:
         pool.submit(Worker.begin, str(run), device, threads, options).result()
         yield Stopwatch(pool)
