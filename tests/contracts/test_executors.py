@@ -8,11 +8,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from chores import Board
+from safetensors.torch import load_file
 
+import caloforge as cf
+from caloforge.generation import GenerationProgress
 from caloforge.jobs import Executor, Processes, Serial, Task, find_executor
 from caloforge.processes import WorkerDiedError
+from caloforge.showers import VoxelShowers
+from caloforge.training import load
+
+ENERGIES = np.geomspace(1e3, 1e5, 43).astype(np.float32)
+WARM = {"layers.warm_start": True}  # layer_01 begins with the weights of layer_02
+
+
+def same(a: VoxelShowers, b: VoxelShowers) -> bool:
+    columns = ("energy_inc", "offset", "index", "energy")
+    return all(np.array_equal(getattr(a, c), getattr(b, c)) for c in columns)
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +222,109 @@ def test_processes_share_the_processors() -> None:
     available = len(os.sched_getaffinity(0))
     expected = str(max(1, available // 2))
     assert dict(Processes(2).run(tasks)) == {"a": expected, "b": expected}
+
+
+# ---------------------------------------------------------------- what is made by tasks
+
+
+@pytest.fixture
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Of every process, so that sums are taken in the same order."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten showers a part, so that a job of 43 has five."""
+    monkeypatch.setattr("caloforge.generation.production.PART_SIZE", 10)
+
+
+@pytest.mark.parametrize("executor", ["processes", "dask"], indirect=True)
+def test_stages_are_trained_to_the_same_bits(
+    executor: Executor,
+    slab: VoxelShowers,
+    small: dict[str, object],
+    one_thread: None,
+    tmp_path: Path,
+) -> None:
+    """The second one begins with the weights of the first."""
+    stages = ["layer_02", "layer_01"]
+    heard: dict[str, set[str]] = {}
+    found = {}
+    for name, processes in {"serial": 1, "other": executor}.items():
+        system = cf.build("l2lflows/tiny", slab.geometry, seed=4, overrides=small | WARM)
+        heard[name] = set()
+        cf.train(
+            system,
+            slab,
+            run=tmp_path / name,
+            stages=stages,
+            processes=processes,
+            progress=lambda progress, name=name: heard[name].add(progress.stage),
+        )
+        found[name] = {stage: system.stages[stage].state_dict() for stage in stages}
+        found[f"{name} on disk"] = {
+            stage: load_file(tmp_path / name / "stages" / stage / "weights.safetensors")
+            for stage in stages
+        }
+    assert heard["serial"] == heard["other"] == set(stages)
+    for other in found.values():
+        for stage in stages:
+            assert other[stage].keys() == found["serial"][stage].keys()
+            for key, value in found["serial"][stage].items():
+                assert torch.equal(value, other[stage][key]), (stage, key)
+
+
+def interrupt(progress: GenerationProgress) -> None:
+    """Press Ctrl-C when six batches, two a part, were heard of: one part is there."""
+    if progress.done > 25:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
+def test_showers_are_generated_as_in_one_process(
+    executor: Executor, run: Path, small_parts: None, one_thread: None, tmp_path: Path
+) -> None:
+    """In a file whose parts are made by several workers, and which is resumed."""
+    system, job = load(run), {"seed": 3, "batch_size": 5}
+    kept = cf.generate(system, ENERGIES, **job)
+    with pytest.raises(KeyboardInterrupt):
+        cf.generate(
+            system,
+            ENERGIES,
+            **job,
+            processes=executor,
+            output=tmp_path / "left.h5",
+            progress=interrupt,
+        )
+    min((tmp_path / "left.h5.parts").glob("0*.h5")).unlink()  # there is some
+    seen: list[GenerationProgress] = []
+    path = cf.generate(
+        system,
+        ENERGIES,
+        **job,
+        processes=executor,
+        output=tmp_path / "left.h5",
+        resume=True,
+        progress=seen.append,
+    )
+    assert same(cf.read(path), kept)
+    assert (seen[-1].done, seen[-1].n) == (43, 43)
+    assert [path.name for path in tmp_path.iterdir()] == ["left.h5"]
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
+def test_fine_showers_in_memory_are_as_in_one_process(
+    executor: Executor,
+    supercalo_run: Path,
+    bundled: VoxelShowers,
+    small_parts: None,
+    one_thread: None,
+) -> None:
+    system, job = load(supercalo_run), {"seed": 3, "batch_size": 5}
+    kept = cf.upsample(system, bundled[:13], **job)
+    assert same(cf.upsample(system, bundled[:13], **job, processes=executor), kept)

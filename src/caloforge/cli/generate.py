@@ -13,6 +13,7 @@ from caloforge.cli.terminal import (
     EnergySolver,
     Layout,
     Precision,
+    Processes,
     Resume,
     Seed,
     Solver,
@@ -69,6 +70,7 @@ def generate(
     energy_solver: EnergySolver = None,
     precision: Precision = "32",
     strict: Strict = False,
+    processes: Processes = 1,
     resume: Resume = False,
     layout: Layout = "sparse",
 ) -> None:
@@ -93,6 +95,7 @@ def generate(
             device=device,
             options=_options(postprocess, resample, memory, solver, energy_solver, precision),
             strict=strict,
+            processes=processes,
             resume=resume,
             progress=display,
         )
@@ -122,6 +125,7 @@ def upsample(
     resample: Resample = 1,
     memory: Memory = 1000,
     strict: Strict = False,
+    processes: Processes = 1,
     resume: Resume = False,
     layout: Layout = "sparse",
 ) -> None:
@@ -160,6 +164,7 @@ def upsample(
             device=device,
             options=_options(postprocess, resample, memory),
             strict=strict,
+            processes=processes,
             resume=resume,
             progress=display,
         )

@@ -14,7 +14,7 @@ import torch
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.system import System
-from caloforge.generation.production import training_energies
+from caloforge.generation.energies import training_energies
 from caloforge.processes import worker_pool
 from caloforge.training import RunFolder, load
 
