@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import caloforge
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kinds import Upsamples
 from caloforge.cascade.system import System
 from caloforge.data import Parts
 from caloforge.generation.identity import particle_hashes, settings_hash, weights_hash
@@ -111,6 +112,7 @@ class Job:
             coarse = self.coarse.batches(
                 asked[start:stop], batch_size=self.batch_size, options=options, **given
             )
+        assert isinstance(self.system, Upsamples)
         fine: Iterator[Showers] = self.system.upsample(coarse, options=self.options, **given)
         return fine
 
