@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,6 +47,14 @@ class Board:
         words = [(self.folder / other).read_text() for other in reads]
         (self.folder / name).write_text(" ".join([name, *words]))
         return self.arrivals
+
+    def tick(self, name: str) -> None:
+        """Say a word and write a letter a hundred times, which takes long."""
+        for _ in range(100):
+            report(name)
+            with (self.folder / name).open("a") as file:
+                file.write("x")
+            time.sleep(0.1)
 
     def die(self) -> None:
         signal.raise_signal(signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -36,7 +37,7 @@ def dask() -> Iterator[Executor]:
     distributed = pytest.importorskip("distributed")
     from caloforge.jobs.dask import Dask
 
-    quiet = {"dashboard_address": None, "n_workers": 2, "threads_per_worker": 1}
+    quiet = {"dashboard_address": ":0", "n_workers": 2, "threads_per_worker": 1}
     with distributed.LocalCluster(**quiet) as cluster, cluster.get_client() as client:
         yield Dask(client)
 
@@ -196,6 +197,36 @@ def test_a_worker_that_dies_is_one_sentence(executor: Executor, tmp_path: Path) 
         WorkerDiedError, match=r"^a (process|worker) of the test died.*: do it again"
     ):
         list(run)
+
+
+@pytest.mark.parametrize("executor", ["processes", "dask"], indirect=True)
+def test_what_is_at_work_ends_with_the_run(executor: Executor, tmp_path: Path) -> None:
+    def interrupt(name: str) -> None:
+        raise KeyboardInterrupt
+
+    tasks = [Task(name, "chores:Board.tick", {"name": name}) for name in "ab"]
+    with pytest.raises(KeyboardInterrupt):
+        list(executor.run(tasks, shared=Board(tmp_path), progress=interrupt))
+    time.sleep(1)  # until its next word
+    written = {path: path.stat().st_size for path in tmp_path.iterdir()}
+    assert written
+    assert max(written.values()) < 100
+    time.sleep(0.5)
+    assert written == {path: path.stat().st_size for path in tmp_path.iterdir()}
+
+
+def test_workers_of_dask_that_share_a_process_are_refused() -> None:
+    distributed = pytest.importorskip("distributed")
+    from caloforge.jobs.dask import Dask
+
+    shape = {"n_workers": 1, "threads_per_worker": 2, "processes": False}
+    tasks = [Task("a", "chores:square", {"x": 2})]
+    with (
+        distributed.LocalCluster(**shape, dashboard_address=":0") as cluster,
+        cluster.get_client() as client,
+        pytest.raises(ValueError, match="needs workers of one thread, got one of 2: start"),
+    ):
+        list(Dask(client).run(tasks))
 
 
 # ---------------------------------------------------------------- what users ask for

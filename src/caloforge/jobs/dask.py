@@ -13,7 +13,7 @@ from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 from distributed.protocol import deserialize_bytes, serialize_bytes
 
 from caloforge.jobs.executor import Submit, Workers
-from caloforge.jobs.reporting import Hear, heard_by
+from caloforge.jobs.reporting import Listener, heard_by
 from caloforge.jobs.task import Task
 from caloforge.processes import WorkerDiedError
 
@@ -39,7 +39,13 @@ class Dask(Workers):
 
     @contextmanager
     def begin(
-        self, most: int, first: tuple[Any, ...], hear: Hear | None, *, work: str, remedy: str
+        self,
+        most: int,
+        first: tuple[Any, ...],
+        listener: Listener | None,
+        *,
+        work: str,
+        remedy: str,
     ) -> Iterator[Submit]:
         """See `Workers`."""
         run, futures = f"caloforge-{uuid4().hex}", []
@@ -50,16 +56,16 @@ class Dask(Workers):
             return futures[-1]
 
         # a plugin reaches workers that come later, too
-        self.client.register_plugin(_Run(run, first, heard=hear is not None), name=run)
-        if hear is not None:
-            self.client.subscribe_topic(run, partial(_unpack, hear))
+        self.client.register_plugin(_Run(run, first, heard=listener is not None), name=run)
+        if listener is not None:
+            self.client.subscribe_topic(run, partial(_unpack, listener))
         try:
             yield submit
         except (KilledWorker, CancelledError) as error:
             raise WorkerDiedError(f"a worker of the {work} died ({error}): {remedy}") from error
         finally:
             self.client.cancel(futures)
-            if hear is not None:
+            if listener is not None:
                 self.client.unsubscribe_topic(run)
             self.client.unregister_worker_plugin(run)
 
@@ -79,8 +85,8 @@ def _work(task: Task, run: str) -> Any:
             "them with threads_per_worker=1, or with as many processes as cores"
         )
     here = worker.plugins[run]
-    hear = partial(_say, worker, run, f"{run}-{task.key}") if here.heard else None
-    with heard_by(hear):
+    listener = partial(_say, worker, run, f"{run}-{task.key}") if here.heard else None
+    with heard_by(listener):
         return task.run(*here.first)
 
 
@@ -91,5 +97,5 @@ def _say(worker: Any, run: str, key: str, message: Any) -> None:
     worker.log_event(run, serialize_bytes(message))
 
 
-def _unpack(hear: Hear, event: tuple[Any, bytes]) -> None:
-    hear(deserialize_bytes(event[1]))
+def _unpack(listener: Listener, event: tuple[Any, bytes]) -> None:
+    listener(deserialize_bytes(event[1]))

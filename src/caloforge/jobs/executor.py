@@ -12,7 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from caloforge.jobs.reporting import Hear, heard_by
+from caloforge.jobs.reporting import Listener, heard_by
 from caloforge.jobs.task import Schedule, Task
 from caloforge.processes import worker_pool
 
@@ -40,7 +40,7 @@ class Executor(Protocol):
         tasks: Sequence[Task],
         *,
         shared: Any = None,
-        progress: Hear | None = None,
+        progress: Listener | None = None,
         work: str = "work",
         remedy: str = "do it again",
     ) -> Generator[Finished, None, None]:
@@ -72,7 +72,7 @@ class Serial:
         tasks: Sequence[Task],
         *,
         shared: Any = None,
-        progress: Hear | None = None,
+        progress: Listener | None = None,
         work: str = "work",
         remedy: str = "do it again",
     ) -> Generator[Finished, None, None]:
@@ -80,7 +80,7 @@ class Serial:
         return self._run(Schedule(tasks), _first(shared), progress)
 
     def _run(
-        self, schedule: Schedule, first: tuple[Any, ...], progress: Hear | None
+        self, schedule: Schedule, first: tuple[Any, ...], progress: Listener | None
     ) -> Generator[Finished, None, None]:
         while schedule:
             for task in schedule.ready():
@@ -108,14 +108,20 @@ class Workers(ABC):
 
     @abstractmethod
     def begin(
-        self, most: int, first: tuple[Any, ...], hear: Hear | None, *, work: str, remedy: str
+        self,
+        most: int,
+        first: tuple[Any, ...],
+        listener: Listener | None,
+        *,
+        work: str,
+        remedy: str,
     ) -> AbstractContextManager[Submit]:
         """Workers for a block, which end their work with it.
 
         Args:
             most: tasks that are done at once at most.
             first: what every call has before its arguments.
-            hear: takes what tasks report, from any thread; None if nobody listens.
+            listener: takes what tasks report, from any thread; None if nobody listens.
             work: as for `run`.
             remedy: as for `run`.
         """
@@ -125,14 +131,14 @@ class Workers(ABC):
         tasks: Sequence[Task],
         *,
         shared: Any = None,
-        progress: Hear | None = None,
+        progress: Listener | None = None,
         work: str = "work",
         remedy: str = "do it again",
     ) -> Generator[Finished, None, None]:
         """See `Executor`."""
         events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-        hear = None if progress is None else partial(_said, events)
-        workers = self.begin(len(tasks), _first(shared), hear, work=work, remedy=remedy)
+        listener = None if progress is None else partial(_said, events)
+        workers = self.begin(len(tasks), _first(shared), listener, work=work, remedy=remedy)
         return self._run(Schedule(tasks), workers, events, progress)
 
     def _run(
@@ -140,7 +146,7 @@ class Workers(ABC):
         schedule: Schedule,
         workers: AbstractContextManager[Submit],
         events: queue.SimpleQueue[_Event],
-        progress: Hear | None,
+        progress: Listener | None,
     ) -> Generator[Finished, None, None]:
         with workers as submit:
 
@@ -182,7 +188,7 @@ def _said(events: queue.SimpleQueue[_Event], message: Any) -> None:
     events.put(_Event(None, message))
 
 
-def _tell(progress: Hear | None, event: _Event) -> None:
+def _tell(progress: Listener | None, event: _Event) -> None:
     if progress is not None and event.key is None:
         progress(event.what)
 
@@ -221,13 +227,19 @@ class Processes(Workers):
 
     @contextmanager
     def begin(
-        self, most: int, first: tuple[Any, ...], hear: Hear | None, *, work: str, remedy: str
+        self,
+        most: int,
+        first: tuple[Any, ...],
+        listener: Listener | None,
+        *,
+        work: str,
+        remedy: str,
     ) -> Iterator[Submit]:
         """See `Workers`."""
         n = min(self.n, most)
-        messages = None if hear is None else get_context("spawn").Queue()
+        messages = None if listener is None else get_context("spawn").Queue()
         with (
-            _forwarding(messages, hear),
+            _forwarding(messages, listener),
             worker_pool(
                 n,
                 work=work,
@@ -244,22 +256,22 @@ class _Here:
     """What a worker process holds between tasks."""
 
     first: tuple[Any, ...]
-    hear: Hear | None
+    listener: Listener | None
 
 
 def _begin(first: tuple[Any, ...], messages: Any) -> None:
-    _Here.first, _Here.hear = first, None if messages is None else messages.put
+    _Here.first, _Here.listener = first, None if messages is None else messages.put
 
 
 def _work(task: Task) -> Any:
-    with heard_by(_Here.hear):
+    with heard_by(_Here.listener):
         return task.run(*_Here.first)
 
 
 @contextmanager
-def _forwarding(messages: Any, hear: Hear | None) -> Iterator[None]:
+def _forwarding(messages: Any, listener: Listener | None) -> Iterator[None]:
     """Hand the workers' messages on, in a thread, until all of them are."""
-    if messages is None or hear is None:
+    if messages is None or listener is None:
         yield
         return
     ended = threading.Event()
@@ -269,7 +281,7 @@ def _forwarding(messages: Any, hear: Hear | None) -> Iterator[None]:
         while True:
             last = ended.is_set()
             try:
-                hear(messages.get(timeout=0.1))
+                listener(messages.get(timeout=0.1))
             except queue.Empty:
                 if last:
                     return

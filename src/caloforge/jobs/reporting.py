@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["Hear", "heard_by", "report"]
+__all__ = ["Listener", "heard_by", "report"]
 
-Hear = Callable[[Any], None]
+Listener = Callable[[Any], None]
 
-_hear: ContextVar[Hear | None] = ContextVar("hear", default=None)
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(message: Any) -> None:
@@ -20,16 +20,16 @@ def report(message: Any) -> None:
     Args:
         message: anything that can be handed to another process.
     """
-    hear = _hear.get()
-    if hear is not None:
-        hear(message)
+    listener = _listener.get()
+    if listener is not None:
+        listener(message)
 
 
 @contextmanager
-def heard_by(hear: Hear | None) -> Iterator[None]:
-    """Let someone hear what is reported within the block."""
-    token = _hear.set(hear)
+def heard_by(listener: Listener | None) -> Iterator[None]:
+    """Let a listener hear what is reported within the block."""
+    token = _listener.set(listener)
     try:
         yield
     finally:
-        _hear.reset(token)
+        _listener.reset(token)
