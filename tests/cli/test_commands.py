@@ -17,7 +17,8 @@ import caloforge as cf
 from caloforge.cascade import ExtrapolationWarning
 from caloforge.cli import app
 from caloforge.evaluation import SmallSampleWarning
-from caloforge.generation import Timing, TimingRow
+from caloforge.generation import Timing, TimingRow, production
+from caloforge.jobs import Serial
 from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder
 
@@ -117,6 +118,25 @@ def test_train_generate_evaluate(
         "scores.md",
     }
     assert "mine" in result.out
+
+
+@pytest.mark.parametrize("command", ["generate", "upsample"])
+def test_processes_are_asked_for(
+    command: str,
+    run: Path,
+    supercalo_run: Path,
+    bundled: VoxelShowers,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(production, "find_executor", lambda n: asked.append(n) or Serial())
+    cf.write(tmp_path / "coarse.h5", bundled[:3])
+    given = [run, "-n", 3] if command == "generate" else [supercalo_run, tmp_path / "coarse.h5"]
+    result = caloforge(command, *given, "-o", tmp_path / "a.h5", "--processes", 3)
+    assert result.code == 0, result.err
+    assert asked == [3]
 
 
 def test_generate_takes_a_number_or_a_spectrum(

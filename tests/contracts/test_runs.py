@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,14 @@ def test_a_seed_gives_one_sample_whatever_was_drawn_before(
     assert first.geometry == system.geometry
     if isinstance(first, VoxelShowers):  # points know no threshold
         assert float(first.energy.min()) >= np.float32(system.geometry.threshold)
+
+
+@EACH
+def test_a_system_is_the_same_in_another_process(name: str, request: pytest.FixtureRequest) -> None:
+    """Where its configuration and its weights arrive, as in a copy."""
+    system = cf.load(request.getfixturevalue(RUNS[name][0]))
+    expected = system.generate(ENERGIES, seed=1)  # prepared, which stays here
+    other = copy.copy(system)
+    assert other is not system
+    assert (other.seed, other.usual, other.trained) == (system.seed, system.usual, system.trained)
+    assert same(other.generate(ENERGIES, seed=1), expected)

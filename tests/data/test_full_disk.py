@@ -134,7 +134,11 @@ def test_a_job_that_finds_no_space_says_what_all_of_it_needs(
     bundled: Showers, tmp_path: Path
 ) -> None:
     parts = data.Parts(tmp_path / "out.h5", 10, REQUEST)
-    with from_call(3, ("pwrite",), _full), pytest.raises(data.NoSpaceError) as refused:
+    with (
+        from_call(3, ("pwrite",), _full),
+        pytest.raises(data.NoSpaceError) as refused,
+        parts.making(),
+    ):
         parts.save(0, bundled[:8])
     assert list(tmp_path.iterdir()) == []  # nothing is there to resume
     data.Parts(tmp_path / "out.h5", 10, REQUEST).save(0, bundled[:8])

@@ -9,9 +9,9 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
+from caloforge.cascade.handed import begun
 from caloforge.cascade.system import System
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.names import did_you_mean
@@ -137,13 +137,7 @@ def build_from_config(
     Raises:
         ValueError: for values that do not fit; every wrong one is named.
     """
-    found = system_class(name)
-    checked = read_config(name, config)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # that of the CPU alone
-        system = found(checked, geometry)
-    system.seed = seed
-    return system
+    return begun(system_class(name), read_config(name, config), geometry, seed)
 
 
 def read_config(name: str, values: Mapping[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from caloforge.cascade.arguments import SamplingOptions, incident_particles
 from caloforge.cascade.calibration import Calibration
 from caloforge.cascade.choices import Choice, check_offered, chosen, united
 from caloforge.cascade.described import described, described_as_html
+from caloforge.cascade.handed import handed, received
 from caloforge.cascade.likelihood import LogDensity, log_density
 from caloforge.cascade.quantities import Quantities, of_particles
 from caloforge.cascade.sample import check_showers
@@ -71,6 +72,9 @@ class System(ABC):
         self.stages: dict[str, Stage] = {}
         self.calibrations: dict[str, Calibration] = {}
         self.n_redrawn = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return received, (handed(self),)
 
     def __repr__(self) -> str:
         return described(self)

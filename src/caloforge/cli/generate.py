@@ -18,7 +18,7 @@ from caloforge.cli.choosing import (
     Solver,
     choices_made,
 )
-from caloforge.cli.terminal import Device, Layout, Resume, Seed, console, numbers
+from caloforge.cli.terminal import Device, Layout, Processes, Resume, Seed, console, numbers
 
 if TYPE_CHECKING:
     from caloforge.cascade import System
@@ -65,6 +65,7 @@ def generate(
     precision: Precision = None,
     choose: Choose = None,
     strict: Strict = False,
+    processes: Processes = 1,
     resume: Resume = False,
     layout: Layout = "sparse",
 ) -> None:
@@ -99,6 +100,7 @@ def generate(
             device=device,
             options=made,
             strict=strict,
+            processes=processes,
             resume=resume,
             progress=display,
         )
@@ -129,6 +131,7 @@ def upsample(
     memory: Memory = None,
     choose: Choose = None,
     strict: Strict = False,
+    processes: Processes = 1,
     resume: Resume = False,
     layout: Layout = "sparse",
 ) -> None:
@@ -169,6 +172,7 @@ def upsample(
             device=device,
             options=made,
             strict=strict,
+            processes=processes,
             resume=resume,
             progress=display,
         )

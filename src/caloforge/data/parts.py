@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ class Parts:
             raise ValueError(f"n_parts must be 1 or more, got {n_parts}")
         self.output = Path(output)
         self.n_parts = n_parts
-        self.folder = self.output.with_name(self.output.name + ".parts")
+        # absolute, as other processes may be in other folders
+        self.folder = self.output.absolute().with_name(self.output.name + ".parts")
         self._note = self.folder / "request.json"
         self._request = json.dumps({**request, **self._form})
         asked = {**json.loads(self._request), "n_parts": n_parts}
@@ -137,12 +138,11 @@ class Parts:
 
         Raises:
             NoSpaceError: if the disk is full. It says what the other parts and the output need as
-                well; a job that has no part so far leaves nothing.
+                well.
         """
         try:
             write(self.path(part), showers, columns=columns)
         except NoSpaceError as error:
-            self.abandon()
             still = len(self.missing()) + self.n_parts  # and all of them once more, joined
             raise NoSpaceError(self.output.absolute().parent, error.needed * still) from error
 
@@ -160,6 +160,18 @@ class Parts:
                 raise ValueError(f"{self.path(part)} has no column {name!r}: make it anew")
             found.append(values)
         return np.concatenate(found)
+
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Make parts in the block, in any process: what is refused, or finds no space, is no job.
+
+        If it has no finished part then, nothing of it is left.
+        """
+        try:
+            yield
+        except (ValueError, FloatingPointError, NoSpaceError):
+            self.abandon()
+            raise
 
     def abandon(self) -> None:
         """Remove the folder of a job that has no finished part: nothing is there to resume."""

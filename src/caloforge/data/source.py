@@ -62,8 +62,9 @@ class FileSource:
         self._begins = np.cumsum([0, *map(len, particles)])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # which another process need not look at once more
-        return type(self), (self.paths, self._given), {"_looked_at": set(range(len(self.paths)))}
+        # another process may be in another folder, and need not look at the files once more
+        paths = tuple(Path(path).absolute() for path in self.paths)
+        return type(self), (paths, self._given), {"_looked_at": set(range(len(paths)))}
 
     def __len__(self) -> int:
         return len(self.particles)

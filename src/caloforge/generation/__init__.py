@@ -1,11 +1,7 @@
 """Generation: system, energies and seed to showers, in memory or streamed to disk, and its time."""
 
-from caloforge.generation.production import (
-    GenerationProgress,
-    generate,
-    training_energies,
-    upsample,
-)
+from caloforge.generation.energies import training_energies
+from caloforge.generation.production import GenerationProgress, generate, upsample
 from caloforge.generation.timing import Timing, TimingProgress, TimingRow, time_generation
 
 __all__ = [

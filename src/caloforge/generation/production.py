@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-import caloforge
-from caloforge.cascade.arguments import SamplingOptions, incident_particles
+from caloforge.cascade.arguments import incident_particles
 from caloforge.cascade.kinds import Upsamples
-from caloforge.cascade.registry import config_to_dict
 from caloforge.cascade.system import System
 from caloforge.data import Layout, Parts, check_layout
 from caloforge.devices import find_device
-from caloforge.pdg import particle_name
-from caloforge.showers import Particles, Showers, VoxelShowers, check_units, fingerprint
+from caloforge.generation.job import Job
+from caloforge.jobs import Executor, Task, find_executor
+from caloforge.showers import Particles, Showers, VoxelShowers, check_units
 
-__all__ = ["GenerationProgress", "generate", "training_energies", "upsample"]
+__all__ = ["GenerationProgress", "generate", "upsample"]
 
 PART_SIZE = 1000  # showers kept in memory before they are written
 
@@ -57,6 +55,7 @@ def generate(
     device: torch.device | str = ...,
     options: Mapping[str, Any] | None = ...,
     strict: bool = ...,
+    processes: int | Executor = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
 ) -> Showers: ...
@@ -75,6 +74,7 @@ def generate(
     device: torch.device | str = ...,
     options: Mapping[str, Any] | None = ...,
     strict: bool = ...,
+    processes: int | Executor = ...,
     resume: bool = ...,
     progress: Callable[[GenerationProgress], None] | None = ...,
 ) -> Path: ...
@@ -92,6 +92,7 @@ def generate(
     device: torch.device | str = "auto",
     options: Mapping[str, Any] | None = None,
     strict: bool = False,
+    processes: int | Executor = 1,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
@@ -120,6 +121,8 @@ def generate(
         device: where to compute; by default the accelerator if there is one.
         options: what a user chooses at generation, of `system.choices`.
         strict: refuse particles unlike those that the system was trained on.
+        processes: how many to use, or an `Executor`, such as one on a cluster. With several, a
+            script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -139,22 +142,14 @@ def generate(
     asked = system.asked(particles)
     check_units("energies to generate for", system.geometry, asked.energy)
     chosen = system.chosen(options)
-    place = find_device(device)
+    find_device(device)
     outside = system.outside(asked, strict=strict)
-
-    def batches(start: int, stop: int) -> Iterator[Showers]:
-        return system.batches(
-            asked[start:stop],
-            seed=seed,
-            batch_size=batch_size,
-            first=start,
-            device=place,
-            options=chosen,
-        )
-
-    request = _hashes(asked)
-    job = _Job(system, asked, outside, batches, request, seed, batch_size, chosen, layout)
-    return job.run(output, attributes, resume=resume, progress=progress)
+    check_layout(system.kind, layout)
+    job = Job(system, asked, None, seed, batch_size, str(device), chosen, PART_SIZE)
+    facts = {**job.facts(int(outside.sum())), **(attributes or {})}
+    return _run(
+        job, output, layout, facts, find_executor(processes), resume=resume, progress=progress
+    )
 
 
 def upsample(
@@ -170,6 +165,7 @@ def upsample(
     device: torch.device | str = "auto",
     options: Mapping[str, Any] | None = None,
     strict: bool = False,
+    processes: int | Executor = 1,
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
@@ -193,6 +189,8 @@ def upsample(
         device: where to compute; by default the accelerator if there is one.
         options: what a user chooses at generation, of `system.choices`.
         strict: refuse particles unlike those that the system was trained on.
+        processes: how many to use, or an `Executor`, such as one on a cluster. With several, a
+            script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
         resume: continue an interrupted job of the same request to the same output.
         progress: called with a `GenerationProgress` after every batch.
 
@@ -221,238 +219,87 @@ def upsample(
     if isinstance(coarse, System):
         asked = coarse.asked(particles if particles is not None else [])
         check_units("energies to generate for", coarse.geometry, asked.energy)
-        request = {"coarse": f"{_settings_hash(coarse)} {_weights_hash(coarse)}"}
     else:
         asked = incident_particles(coarse.particles)
         check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
-        request = {"coarse": fingerprint(coarse)}
-    request |= _hashes(asked)
     chosen = system.chosen(options)
-    place = find_device(device)
+    find_device(device)
     outside = system.outside(asked, strict=strict)
     if isinstance(coarse, System):
         outside = outside | coarse.outside(asked, strict=strict)
-
-    def coarse_batches(start: int, stop: int) -> Iterator[Showers]:
-        if isinstance(coarse, VoxelShowers):
-            return coarse[start:stop].batches(batch_size)
-        # it resamples nothing: that is for the fine voxels
-        offered = coarse.choices.keys() - {"resample"}
-        there = {name: given for name, given in (options or {}).items() if name in offered}
-        return coarse.batches(
-            asked[start:stop],
-            seed=seed,
-            batch_size=batch_size,
-            first=start,
-            device=place,
-            options=there,
-        )
-
-    def batches(start: int, stop: int) -> Iterator[Showers]:
-        return system.upsample(
-            coarse_batches(start, stop),
-            seed=seed,
-            first=start,
-            device=place,
-            options=chosen,
-        )
-
-    job = _Job(system, asked, outside, batches, request, seed, batch_size, chosen, layout)
-    return job.run(output, attributes, resume=resume, progress=progress)
+    check_layout(system.kind, layout)
+    job = Job(system, asked, coarse, seed, batch_size, str(device), chosen, PART_SIZE)
+    facts = {**job.facts(int(outside.sum())), **(attributes or {})}
+    return _run(
+        job, output, layout, facts, find_executor(processes), resume=resume, progress=progress
+    )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A generation in batches, in memory or part by part to disk.
-
-    Args:
-        system: the system that draws.
-        particles: one for each draw of its first stages, which gives `options.resample` showers.
-        outside: which of them lie outside the trained range, shape (n,).
-        batches: showers of the draws from a start to a stop.
-        request: what else is asked, in JSON's types: a resumed job must ask the same.
-        seed: of the random numbers.
-        batch_size: draws at once.
-        options: all that was chosen, see `System.chosen`.
-        layout: of the output.
-    """
-
-    system: System
-    particles: Particles
-    outside: NDArray[np.bool_]
-    batches: Callable[[int, int], Iterator[Showers]]
-    request: dict[str, Any]
-    seed: int
-    batch_size: int
-    options: SamplingOptions
-    layout: Layout
-
-    @property
-    def n(self) -> int:
-        """Draws of the first stages."""
-        return len(self.particles)
-
-    def __post_init__(self) -> None:
-        check_layout(self.system.kind, self.layout)
-        if self.n == 0 or self.batch_size < 1:
-            raise ValueError(
-                "generate needs one incident energy or more and a batch_size of 1 or more, "
-                f"got {self.n} and {self.batch_size}"
-            )
-
-    def run(
-        self,
-        output: str | Path | None,
-        attributes: dict[str, Any] | None,
-        *,
-        resume: bool,
-        progress: Callable[[GenerationProgress], None] | None,
-    ) -> Showers | Path:
-        """The showers, or the path of the file that holds them."""
-        resample = self.options.get("resample", 1)
-        if resume and output is None:
+def _run(
+    job: Job,
+    output: str | Path | None,
+    layout: Layout,
+    facts: dict[str, Any],
+    executor: Executor,
+    *,
+    resume: bool,
+    progress: Callable[[GenerationProgress], None] | None,
+) -> Showers | Path:
+    """The showers, or the path of the file that holds them."""
+    if output is None:
+        if resume:
             raise ValueError("resume needs an output: only files keep what a former job made")
-        # whole batches, so that a file holds to the last bit what memory would
-        size = max(1, PART_SIZE // (self.batch_size * resample)) * self.batch_size
-        n_parts = -(-self.n // size)
-        parts = None if output is None else self._parts(output, n_parts, resume)
-        if parts is not None and parts.is_finished:
-            return parts.output
-        wanted = list(range(n_parts)) if parts is None else parts.missing()
-        left = sum(min(size, self.n - part * size) for part in wanted)
-        report = _Reporter(progress, self.n * resample, before=(self.n - left) * resample)
-        kept: list[Showers] = []
-        redrawn_before = self.system.n_redrawn
-        for part in wanted:
-            start = part * size
-            made: list[Showers] = []
-            try:
-                for batch in self.batches(start, min(self.n, start + size)):
-                    made.append(batch)
-                    report(len(batch))
-            except (ValueError, FloatingPointError):  # what is refused is not resumed
-                if parts is not None:
-                    parts.abandon()
-                raise
-            if parts is None:
-                kept += made
-            else:
-                parts.save(part, self._joined(made))
-        if parts is None:
-            return self._joined(kept)
-        facts = self._facts()
-        if len(wanted) == n_parts and self.system.n_redrawn > redrawn_before:
-            # a resumed job knows the draws of its last run alone
-            facts["n_redrawn"] = self.system.n_redrawn - redrawn_before
-        columns = {}
-        if resample > 1:
-            columns["coarse_shower"] = np.repeat(np.arange(self.n), resample)
-        return parts.assemble({**facts, **(attributes or {})}, columns=columns)
-
-    def _joined(self, made: list[Showers]) -> Showers:
-        joined: Showers = self.system.kind.concatenate(made)
-        return joined
-
-    def _parts(self, output: str | Path, n_parts: int, resume: bool) -> Parts:
-        request = {
-            "system": self.system.name,
-            "geometry": self.system.geometry.name,
-            "n": self.n,
-            "seed": self.seed,
-            "batch_size": self.batch_size,
-            "options": self.options,
-            "settings": _settings_hash(self.system),
-            "weights": _weights_hash(self.system),
-            **self.request,
-        }
-        return Parts(
-            output, n_parts, request, resume=resume, kind=self.system.kind, layout=self.layout
-        )
-
-    def _facts(self) -> dict[str, Any]:
-        facts = {
-            "generator": f"caloforge {caloforge.__version__}, {self.system.name}",
-            "seed": self.seed,
-        }
-        if len(self.particles.kinds) == 1:
-            facts["particle"] = particle_name(*self.particles.kinds)
-        chosen, choices = self.options, self.system.choices
-        if self.system.trained is not None:
-            facts["trained_energy_inc_MeV"] = list(self.system.trained.energy_inc)
-            facts["n_outside_trained"] = int(self.outside.sum()) * chosen.get("resample", 1)
-        unusual = {n: value for n, value in chosen.items() if value != choices[n].default}
-        return unusual | facts
+        made, _ = _make(job, list(range(job.n_parts)), executor, progress)
+        showers: Showers = job.system.kind.concatenate([made[i] for i in range(job.n_parts)])
+        return showers
+    kind = job.system.kind
+    parts = Parts(output, job.n_parts, job.request(), resume=resume, kind=kind, layout=layout)
+    if parts.is_finished:
+        return parts.output
+    wanted = parts.missing()
+    with parts.making():
+        _, n_redrawn = _make(replace(job, parts=parts), wanted, executor, progress)
+    if len(wanted) == job.n_parts and n_redrawn > 0:
+        # a resumed job knows the draws of its last run alone
+        facts = {"n_redrawn": n_redrawn, **facts}
+    columns = {}
+    if job.resample > 1:
+        columns["coarse_shower"] = np.repeat(np.arange(job.n), job.resample)
+    return parts.assemble(facts, columns=columns)
 
 
-def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.float32]:
-    """Draw incident energies as the training sample has them, within the trained range.
-
-    Args:
-        config: of the run folder, which keeps the quantiles of the training sample's energies.
-        n: number of energies.
-        seed: of the draw.
-
-    Returns:
-        Energies [MeV], shape (n,).
-
-    Raises:
-        ValueError: if the run folder does not know its training sample.
-    """
-    quantiles = config.get("data", {}).get("energy_inc_quantiles")
-    if not quantiles:
-        raise ValueError("the run folder does not say its training energies: give the energies")
-    share = np.random.default_rng(seed).random(n)
-    trained = config["data"].get("trained")
-    if trained is not None:  # the ends may be of showers that were kept for validation
-        quantiles = np.clip(quantiles, *trained["energy_inc"])
-    known = np.log(np.asarray(quantiles))
-    drawn = np.exp(np.interp(share, np.linspace(0, 1, len(known)), known))
-    energies: NDArray[np.float32] = drawn.astype(np.float32)
-    return energies
-
-
-def _settings_hash(system: System) -> str:
-    """Distinguishes systems that draw with the same weights in another way, or in other voxels."""
-    described = {"config": config_to_dict(system.config), "geometry": system.geometry.to_dict()}
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-
-
-def _weights_hash(system: System) -> str:
-    """Distinguishes trained systems, so that no file mixes the showers of two."""
-    digest = hashlib.sha256()
-    for stage in system.stages.values():
-        digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
-        for value in stage.state_dict().values():
-            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    for calibration in system.calibrations.values():
-        digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _hashes(particles: Particles) -> dict[str, str]:
-    """What a request says of its particles."""
-    columns = {"energies": particles.energy, "direction": particles.direction, "pdg": particles.pdg}
-    return {name: _hash(values) for name, values in columns.items()}
-
-
-def _hash(*arrays: NDArray[Any]) -> str:
-    digest = hashlib.sha256()
-    for values in arrays:
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
+def _make(
+    job: Job,
+    wanted: list[int],
+    executor: Executor,
+    progress: Callable[[GenerationProgress], None] | None,
+) -> tuple[dict[int, Showers], int]:
+    """Make parts: their showers by number, where they are not written, and the draws rejected."""
+    tasks = [
+        Task(str(part), "caloforge.generation.job:Job.make", {"part": part}) for part in wanted
+    ]
+    before, n_redrawn = job.system.n_redrawn, 0
+    n = job.n * job.resample
+    tell = progress and _Reporter(progress, n, before=n - sum(map(job.size, wanted)))
+    remedy = "finished parts of a job with an output are kept, resume it"
+    made: dict[int, Any] = {}
+    with closing(
+        executor.run(tasks, shared=job, progress=tell, work="generation", remedy=remedy)
+    ) as finished:
+        for key, part in finished:
+            made[int(key)], n_redrawn = part.showers, n_redrawn + part.n_redrawn
+    job.system.n_redrawn = before + n_redrawn  # wherever they were drawn
+    return made, n_redrawn
 
 
 class _Reporter:
     """Counts showers and hands on how far the job is."""
 
-    def __init__(
-        self, progress: Callable[[GenerationProgress], None] | None, n: int, before: int
-    ) -> None:
+    def __init__(self, progress: Callable[[GenerationProgress], None], n: int, before: int) -> None:
         self.progress, self.n, self.before, self.made = progress, n, before, 0
         self.begin = time.monotonic()
 
     def __call__(self, made: int) -> None:
         self.made += made
-        if self.progress is not None:
-            speed = self.made / max(1e-9, time.monotonic() - self.begin)
-            self.progress(GenerationProgress(self.before + self.made, self.n, speed))
+        speed = self.made / max(1e-9, time.monotonic() - self.begin)
+        self.progress(GenerationProgress(self.before + self.made, self.n, speed))

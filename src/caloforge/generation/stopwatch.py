@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from caloforge.cascade.system import System
-from caloforge.generation.production import training_energies
+from caloforge.generation.energies import training_energies
 from caloforge.processes import worker_pool
 from caloforge.training import RunFolder, load
 
@@ -23,9 +22,6 @@ __all__ = ["Report", "Stopwatch", "TooLongError", "Worker", "elapsed", "stopwatc
 Report = Callable[[int, float | None], None]
 
 RUN_SECONDS = 5.0  # a run has as many batches as this allows, and one at least
-
-# Read by the numerical libraries when they are first imported.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class TooLongError(Exception):
@@ -185,15 +181,7 @@ def stopwatch(
         threads: threads of all numerical libraries.
         options: what a user chooses at generation.
     """
-    with worker_pool(1, work="timing", remedy="time it again with more memory free") as pool:
-        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-        try:
-            pool.submit(os.getpid)  # starts the process, which inherits the environment
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
+    remedy = "time it again with more memory free"
+    with worker_pool(1, work="timing", remedy=remedy, threads=threads) as pool:
         pool.submit(Worker.begin, str(run), device, threads, options).result()
         yield Stopwatch(pool)

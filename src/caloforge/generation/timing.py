@@ -17,7 +17,7 @@ import torch
 import caloforge
 from caloforge.cascade.described import preset_of
 from caloforge.devices import find_device
-from caloforge.generation.production import training_energies
+from caloforge.generation.energies import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
 from caloforge.processes import WorkerDiedError
 from caloforge.training import RunFolder, load

@@ -27,6 +27,8 @@ __all__ = ["WorkerDiedError", "worker_pool"]
 
 GRACE = 2.0  # seconds in which a worker that is asked to end may tidy up
 ASKED = 128 + signal.SIGTERM  # exit code of a worker that was asked to end
+# Read by the numerical libraries when they are first imported.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PR_SET_PDEATHSIG = 1  # of Linux's prctl.h
 
 
@@ -40,6 +42,7 @@ def worker_pool(
     *,
     work: str,
     remedy: str,
+    threads: int | None = None,
     initializer: Callable[..., object] | None = None,
     initargs: Sequence[Any] = (),
 ) -> Iterator[ProcessPoolExecutor]:
@@ -51,13 +54,14 @@ def worker_pool(
         n: number of processes.
         work: what they do, to say what died.
         remedy: what the user can do if one dies.
+        threads: of the numerical libraries of each process; None: as many as they choose.
         initializer: called in each process before its first task.
         initargs: its arguments.
 
     Raises:
         WorkerDiedError: if a worker dies, such as where memory runs out.
     """
-    context = _Context()
+    context = _Context(threads)
     executor = ProcessPoolExecutor(
         n, mp_context=context, initializer=_begin, initargs=(initializer, tuple(initargs))
     )
@@ -100,12 +104,15 @@ def _cause(workers: Sequence[_Worker]) -> str:
 class _Worker(SpawnProcess):
     """A process that does not hear Ctrl-C and ends with its parent."""
 
+    threads: int | None = None
+
     def start(self) -> None:
         # Its start would unblock the signal: it must be there before.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # is inherited
         try:
-            with uninterrupted():  # a half-started process has no handle to end it by
+            # a half-started process has no handle to end it by
+            with uninterrupted(), _inherited(self.threads):
                 super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -123,14 +130,30 @@ class _Worker(SpawnProcess):
 class _Context(SpawnContext):
     """Starts workers, and knows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int | None) -> None:
         super().__init__()
+        self.threads = threads
         self.workers: list[_Worker] = []
 
     def Process(self, *args: Any, **options: Any) -> _Worker:  # type: ignore[override]  # noqa: N802
         worker = _Worker(*args, **options)
+        worker.threads = self.threads
         self.workers.append(worker)
         return worker
+
+
+@contextmanager
+def _inherited(threads: int | None) -> Iterator[None]:
+    """Let processes that are started within the block use so many threads."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES if threads is not None}
+    os.environ.update(dict.fromkeys(before, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _arrive(parent: int) -> _Worker:

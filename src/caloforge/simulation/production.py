@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, overload
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from caloforge.data import Layout, Parts, check_layout
 from caloforge.geometry import Geometry, official_sample
-from caloforge.processes import worker_pool
+from caloforge.jobs import Executor, Task, find_executor
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.simulation.clustering import Clustering
 from caloforge.simulation.detectors import Detector, detector_preset
@@ -68,7 +68,7 @@ class Progress:
 class _Options(TypedDict, total=False):
     particle: str | None
     seed: int
-    processes: int
+    processes: int | Executor
     resume: bool
     chunk_size: int | None
     pitch: float | None
@@ -127,7 +127,7 @@ def simulate(
     particle: str | None = None,
     seed: int = 0,
     output: str | Path | None = None,
-    processes: int = 1,
+    processes: int | Executor = 1,
     resume: bool = False,
     chunk_size: int | None = None,
     points: bool = False,
@@ -163,8 +163,8 @@ def simulate(
         particle: "e-", "e+" or "gamma"; the one of the detector's official sample if not given.
         seed: any number from 0.
         output: where to write; without it the showers are returned.
-        processes: how many to use. With more than one, a script must call this under
-            `if __name__ == "__main__":`, as multiprocessing asks.
+        processes: how many to use, or an `Executor`, such as one on a cluster. With several, a
+            script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
         resume: continue an interrupted run of the same request to the same output.
         chunk_size: showers of one chunk, some 500 GeV if not given.
         points: keep the steps, clustered on a fine grid, in place of the energies of voxels.
@@ -196,7 +196,8 @@ def simulate(
     spectrum = _spectrum(energy)
     gun = Gun(particle or _usual_particle(detector), spectrum, position, direction)
     size = chunk_size or max(1, min(MAX_CHUNK_SIZE, int(CHUNK_ENERGY / spectrum.mean)))
-    for name, value, least in (("n", n, 1), ("processes", processes, 1), ("chunk_size", size, 1)):
+    executor = find_executor(processes)
+    for name, value, least in (("n", n, 1), ("chunk_size", size, 1)):
         if value < least:
             raise ValueError(f"{name} must be {least} or more, got {value}")
     if seed < 0:
@@ -213,16 +214,17 @@ def simulate(
     if output is None:
         if resume:
             raise ValueError("resume needs an output: only files keep the chunks of a former run")
-        chunks = dict(_run(job, list(range(job.n_chunks)), processes, progress))
-        made: list[Any] = [chunks[i].showers for i in range(job.n_chunks)]
-        joined: VoxelShowers | PointShowers = type(made[0]).concatenate(made)
+        chunks = dict(_run(job, list(range(job.n_chunks)), executor, progress))
+        showers: list[Any] = [chunks[i].showers for i in range(job.n_chunks)]
+        joined: VoxelShowers | PointShowers = type(showers[0]).concatenate(showers)
         _warn_of_losses(job, np.concatenate([chunks[i].outside for i in range(job.n_chunks)]))
         return joined
     parts = Parts(output, job.n_chunks, job.request(), resume=resume, **form)
     if parts.is_finished:
         return parts.output
-    for number, chunk in _run(job, parts.missing(), processes, progress):
-        parts.save(number, chunk.showers, {OUTSIDE: chunk.outside})
+    with parts.making(), closing(_run(job, parts.missing(), executor, progress)) as made:
+        for number, chunk in made:
+            parts.save(number, chunk.showers, {OUTSIDE: chunk.outside})
     columns = {OUTSIDE: parts.column(OUTSIDE)}
     path = parts.assemble(attributes, columns=columns)
     _warn_of_losses(job, columns[OUTSIDE])
@@ -290,31 +292,23 @@ def _spectrum(energy: EnergySpectrum | str | float) -> EnergySpectrum:
 
 
 def _run(
-    job: Job, chunks: list[int], processes: int, progress: Callable[[Progress], None] | None
-) -> Iterator[tuple[int, Chunk]]:
+    job: Job,
+    chunks: list[int],
+    executor: Executor,
+    progress: Callable[[Progress], None] | None,
+) -> Generator[tuple[int, Chunk], None, None]:
     """Make chunks and yield each, with its number, when it is finished."""
     begin = time.perf_counter()
     before = job.n - sum(job.size(chunk) for chunk in chunks)
     made, energy_made = 0, 0.0
-    source = _in_processes if processes > 1 and len(chunks) > 1 else _in_this_process
-    for number, chunk in source(job, chunks, processes):
-        yield number, chunk
-        made += len(chunk.showers)
-        energy_made += float(chunk.showers.energy_inc.sum(dtype=np.float64))
-        if progress is not None:
-            seconds = time.perf_counter() - begin
-            progress(Progress(before + made, job.n, made, energy_made, seconds))
-
-
-def _in_this_process(job: Job, chunks: list[int], processes: int) -> Iterator[tuple[int, Chunk]]:
-    for chunk in chunks:
-        yield chunk, job.make(chunk)
-
-
-def _in_processes(job: Job, chunks: list[int], processes: int) -> Iterator[tuple[int, Chunk]]:
+    call = "caloforge.simulation.job:Job.make"
+    tasks = [Task(str(chunk), call, {"chunk": chunk}) for chunk in chunks]
     remedy = "finished chunks of a run with an output are kept, resume it"
-    workers = min(processes, len(chunks))
-    with worker_pool(workers, work="simulation", remedy=remedy) as executor:
-        futures = {executor.submit(job.make, chunk): chunk for chunk in chunks}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
+    with closing(executor.run(tasks, shared=job, work="simulation", remedy=remedy)) as finished:
+        for number, chunk in finished:
+            yield int(number), chunk
+            made += len(chunk.showers)
+            energy_made += float(chunk.showers.energy_inc.sum(dtype=np.float64))
+            if progress is not None:
+                seconds = time.perf_counter() - begin
+                progress(Progress(before + made, job.n, made, energy_made, seconds))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +25,8 @@ from caloforge.cascade.usual import UsualParticle
 from caloforge.data import FileSource, open_source
 from caloforge.devices import find_device
 from caloforge.geometry import Geometry
+from caloforge.jobs import Executor, Task, find_executor, report
 from caloforge.names import did_you_mean
-from caloforge.processes import worker_pool
 from caloforge.showers import Particles, ShowerSource, check_units, held
 from caloforge.training.fitting import fit_stage
 from caloforge.training.progress import TrainingProgress
@@ -49,7 +47,7 @@ def train(
     run: str | Path,
     stages: Sequence[str] | None = None,
     seed: int = 0,
-    processes: int = 1,
+    processes: int | Executor = 1,
     device: torch.device | str = "auto",
     resume: bool = False,
     progress: Report | None = None,
@@ -68,8 +66,9 @@ def train(
         run: the run folder.
         stages: train only these.
         seed: of the split, the order of the showers and all noise.
-        processes: how many stages to train at once; with more than one, a script must call this
-            under `if __name__ == "__main__":`, as multiprocessing asks.
+        processes: how many stages to train at once, or an `Executor`, such as one on a cluster;
+            with several, a script must call this under `if __name__ == "__main__":`, as
+            multiprocessing asks.
         device: where to compute; by default the accelerator if there is one.
         resume: go on with a run that was begun with the same system and seed.
         progress: called with a `TrainingProgress` now and then.
@@ -86,9 +85,9 @@ def train(
         UnitsWarning: if the energies look as if they were not in MeV.
     """
     place = find_device(device)
-    for name, value, least in (("processes", processes, 1), ("seed", seed, 0)):
-        if value < least:
-            raise ValueError(f"{name} must be {least} or more, got {value}")
+    executor = find_executor(processes)
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     source: ShowerSource[Any] = (
         open_source(showers) if isinstance(showers, str | Path | Sequence) else showers
     )
@@ -110,21 +109,29 @@ def train(
     is_begun = _compare(folder, system, facts, resume, seed)
     system.usual = UsualParticle.of(sample.particles)
     wanted = [name for name in (stages or system.stages) if not folder.stage(name).is_trained]
+    _check_needs(system, folder, wanted)
     check_sample(system, sample, wanted)
     if not is_begun:
         trained = _trained(system, sample.particles, seed)
         folder.create(system, seed=seed, data={**_origin(source), **facts, "trained": trained})
+    # workers read files themselves
+    handed = Handed(source if isinstance(source, FileSource) else sample, facts["fingerprint"])
+    training = StageTasks(folder, handed, seed, str(device))
+    training.system, training.sample = system, sample
     for name in system.stages:
         if folder.stage(name).is_trained:
-            folder.stage(name).load_weights(system.stages[name])
-    if processes > 1 and len(wanted) > 1:
-        # workers read files themselves
-        handed = Handed(source if isinstance(source, FileSource) else sample, facts["fingerprint"])
-        _train_in_processes(system, handed, folder, wanted, seed, processes, place, progress)
-    elif wanted:
-        seen = held(system.training_sample(sample))
-        for name in _in_order(system, wanted):
-            _train_stage(system, seen, folder, name, seed, place, progress)
+            training.fetch(name)
+    with closing(
+        executor.run(
+            [training.task(name, wanted) for name in wanted],
+            shared=training,
+            progress=progress,
+            work="training",
+            remedy="what was saved is kept, resume it",
+        )
+    ) as finished:
+        for name, _ in finished:
+            training.fetch(name)
     if all(folder.stage(name).is_trained for name in system.stages):
         _calibrate(system, sample, folder, seed, place, progress)
     system.trained = folder.trained_range()
@@ -201,21 +208,13 @@ def _other_data(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return []
 
 
-def _in_order(system: System, wanted: Sequence[str]) -> list[str]:
-    """The wanted stages, each behind those it needs.
-
-    Raises:
-        ValueError: if a needed stage is neither trained nor wanted.
-    """
-    ordered: list[str] = []
-    waiting = list(wanted)
-    while waiting:
-        ready = [n for n in waiting if not set(system.stages[n].needs) & set(waiting)]
-        if not ready:
-            raise ValueError(f"the stages {', '.join(waiting)} need each other in a circle")
-        ordered += ready
-        waiting = [name for name in waiting if name not in ready]
-    return ordered
+def _check_needs(system: System, folder: RunFolder, wanted: Sequence[str]) -> None:
+    """Refuse to train a stage without one that it needs."""
+    for name in wanted:
+        needs = [need for need in system.stages[name].needs if need not in wanted]
+        untrained = [need for need in needs if not folder.stage(need).is_trained]
+        if untrained:
+            raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
 
 
 def _train_stage(
@@ -231,9 +230,6 @@ def _train_stage(
     from caloforge.training.loop import StageTraining
 
     stage = system.stages[name]
-    untrained = [need for need in stage.needs if not folder.stage(need).is_trained]
-    if untrained:
-        raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
     quantities = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
     if not isinstance(stage, Learned):
         upstream, kept = system.upstream(name), folder.stage(name)
@@ -275,7 +271,7 @@ def _calibrate(
     system.calibrate(sample, seed=seed, device=device, progress=report, fitted=keep)
 
 
-# ---------------------------------------------------------------- several processes
+# ---------------------------------------------------------------- as tasks
 
 
 class Handed(NamedTuple):
@@ -299,99 +295,64 @@ class Handed(NamedTuple):
         return sample
 
 
-class _Worker:
-    """What a worker process holds between stages."""
+@dataclass
+class StageTasks:
+    """The training of stages as tasks that meet in the run folder.
 
-    system: System
-    handed: Handed
-    seen: ShowerSource[Any] | None = None
+    A task is told the name of its stage. Whatever else it needs goes to another process as the
+    place of the run folder, and of a sample in files no more than their place.
+
+    Args:
+        folder: the run folder.
+        handed: the training sample.
+        seed: of the split, the order of the showers and all noise.
+        device: where to compute, see `find_device`.
+    """
+
     folder: RunFolder
-    messages: Any
+    handed: Handed
+    seed: int
+    device: str
 
+    def __getstate__(self) -> dict[str, Any]:
+        folder = RunFolder(self.folder.path.absolute())
+        return {"folder": folder, "handed": self.handed, "seed": self.seed, "device": self.device}
 
-def _start_worker(folder: Path, handed: Handed, threads: int, messages: Any) -> None:
-    torch.set_num_threads(threads)
-    _Worker.folder = RunFolder(folder)
-    _Worker.system = _Worker.folder.build()
-    _Worker.handed, _Worker.messages = handed, messages
+    @cached_property
+    def system(self) -> System:
+        """The system, as the run began."""
+        return self.folder.build()
 
+    @cached_property
+    def sample(self) -> ShowerSource[Any]:
+        """The training sample."""
+        return self.handed.sample()
 
-def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) -> str:
-    for need in needs:
-        _Worker.folder.stage(need).load_weights(_Worker.system.stages[need])
-    if _Worker.seen is None:
-        _Worker.seen = held(_Worker.system.training_sample(_Worker.handed.sample()))
-    _train_stage(_Worker.system, _Worker.seen, _Worker.folder, name, seed, device, _report)
-    return name
+    @cached_property
+    def seen(self) -> ShowerSource[Any]:
+        """What the stages learn from."""
+        return held(self.system.training_sample(self.sample))
 
+    @cached_property
+    def here(self) -> set[str]:
+        """Stages that were trained in this process, or fetched."""
+        return set()
 
-def _report(progress: TrainingProgress) -> None:
-    _Worker.messages.put(progress)
+    def fetch(self, stage: str) -> None:
+        """Load a trained stage, unless it is here."""
+        if stage not in self.here:
+            self.folder.stage(stage).load_weights(self.system.stages[stage])
+            self.here.add(stage)
 
+    def task(self, stage: str, wanted: Collection[str]) -> Task:
+        """The task of a stage, after those of the wanted stages that it needs."""
+        needs = tuple(need for need in self.system.stages[stage].needs if need in wanted)
+        return Task(stage, f"{__name__}:StageTasks.train", {"stage": stage}, needs)
 
-def _train_in_processes(
-    system: System,
-    handed: Handed,
-    folder: RunFolder,
-    wanted: Sequence[str],
-    seed: int,
-    processes: int,
-    device: str,
-    progress: Report | None,
-) -> None:
-    messages = get_context("spawn").Queue()
-    threads = max(1, (os.cpu_count() or 1) // processes)
-    waiting = _in_order(system, wanted)
-    running: set[Future[str]] = set()
-    with (
-        _forwarding(messages, progress),
-        worker_pool(
-            min(processes, len(wanted)),
-            work="training",
-            remedy="what was saved is kept, resume it",
-            initializer=_start_worker,
-            initargs=(folder.path, handed, threads, messages),
-        ) as executor,
-    ):
-        while waiting or running:
-            for name in [n for n in waiting if _is_ready(system, folder, n)]:
-                waiting.remove(name)
-                needs = system.stages[name].needs
-                running.add(executor.submit(_train_in_worker, name, needs, seed, device))
-            if not running:
-                raise ValueError(f"{waiting[0]} needs a stage that is not trained: train it too")
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                name = future.result()
-                folder.stage(name).load_weights(system.stages[name])
-
-
-def _is_ready(system: System, folder: RunFolder, name: str) -> bool:
-    return all(folder.stage(need).is_trained for need in system.stages[name].needs)
-
-
-@contextmanager
-def _forwarding(messages: Any, progress: Report | None) -> Iterator[None]:
-    """Hand the workers' messages to the caller's `progress`, in a thread of this process."""
-    ended = threading.Event()
-
-    # Nothing is put into the queue from here: a worker that was killed may have left it locked.
-    def forward() -> None:
-        while True:
-            last = ended.is_set()
-            try:
-                message = messages.get(timeout=0.1)
-            except queue.Empty:
-                if last:
-                    return
-                continue
-            if progress is not None:
-                progress(message)
-
-    thread = threading.Thread(target=forward, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(timeout=5)
+    def train(self, stage: str) -> None:
+        """Train a stage, with those that it needs as the folder has them."""
+        for need in self.system.stages[stage].needs:
+            self.fetch(need)
+        place = find_device(self.device)
+        _train_stage(self.system, self.seen, self.folder, stage, self.seed, place, report)
+        self.here.add(stage)
