@@ -18,12 +18,14 @@ class Recombination:
         incident: weight of log(E_inc), and of the angle.
         before: that of the logarithm of the energy in the layer before.
         so_far: that of the energy in all layers before over the incident one.
+        depth: that of the mean depth [layers] of this energy.
         radius: that of the logarithm of the mean radius of the layer before.
     """
 
     incident: float = 4.0
-    before: float = 1.5
-    so_far: float = 10.0
+    before: float = 3.0
+    so_far: float = 20.0
+    depth: float = 1.0
     radius: float = 1.0
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -62,6 +64,6 @@ class LibraryConfig:
 PRESETS = {
     "whole": LibraryConfig(),
     "points": LibraryConfig(points=True),
-    "layers": LibraryConfig(neighbours=4, layers=Recombination()),
-    "layers-points": LibraryConfig(points=True, neighbours=4, layers=Recombination()),
+    "layers": LibraryConfig(neighbours=3, layers=Recombination()),
+    "layers-points": LibraryConfig(points=True, neighbours=3, layers=Recombination()),
 }

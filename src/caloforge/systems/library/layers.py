@@ -33,10 +33,11 @@ class LayersStage(BankStage):
     """Showers of which each layer is that of a training shower with similar layers before it.
 
     Layer after layer, one of the nearest training showers is sampled, in log(E_inc) and direction,
-    energy and mean radius of the layer before, and energy of all layers before; energies are in
-    units of the incident one. Its layer is scaled by the ratio of the incident energies, and
-    rotated or mirrored so that the layer before it leans to the side of the new shower's. This is
-    the nearest-neighbour bootstrap of Lall and Sharma (Water Resources Research 32, 1996, 679).
+    energy and mean radius of the layer before, and energy and mean depth of all layers before;
+    energies are in units of the incident one. Its layer is scaled by the ratio of the incident
+    energies, and rotated or mirrored so that the layer before it leans to the side of the new
+    shower's. This is the nearest-neighbour bootstrap of Lall and Sharma (Water Resources Research
+    32, 1996, 679).
 
     Args:
         config: of the library.
@@ -71,20 +72,28 @@ class LayersStage(BankStage):
         width = NARROWEST * float(radius.max(initial=1e-3))
         near = self._place(kept) * self.weights.incident
         so_far = np.cumsum(shares, 1)
+        depth = np.cumsum(shares * np.arange(n_layers), 1) / so_far.clip(SMALLEST)
         trees = [cKDTree(near)]
         for before in range(n_layers - 1):
-            known = shares[:, before], so_far[:, before], mean[:, before, 0]
+            known = shares[:, before], so_far[:, before], depth[:, before], mean[:, before, 0]
             trees.append(cKDTree(self._state(near, *known, width)))
         self._prepared = kept, rows, offset, shares, mean, width, trees
 
     def _state(
-        self, near: Floats, share: Floats, so_far: Floats, radius: Floats, width: float
+        self,
+        near: Floats,
+        share: Floats,
+        so_far: Floats,
+        depth: Floats,
+        radius: Floats,
+        width: float,
     ) -> Floats:
         """Where showers lie among each other before a layer, shape (n, features)."""
         weights = self.weights
         columns = [
             weights.before * np.log(share + SMALLEST),
             weights.so_far * so_far,
+            weights.depth * depth,
             weights.radius * np.log(radius + width),
         ]
         return np.concatenate([near, np.stack(columns, 1)], 1)
@@ -99,7 +108,7 @@ class LayersStage(BankStage):
         particles = {name: given[name].cpu().numpy() for name in self.reads}
         n, n_layers = len(u), self.geometry.n_layers
         near = self._place(particles) * self.weights.incident
-        state, so_far, centre = near, np.zeros(n), np.zeros((n, 2))
+        state, so_far, moment, centre = near, np.zeros(n), np.zeros(n), np.zeros((n, 2))
         numbers, images, matrices = [], [], []
         for layer, tree in enumerate(trees):
             k = min(self.config.neighbours, tree.n)
@@ -112,8 +121,9 @@ class LayersStage(BankStage):
                 known.append(one)
             share, (radius, *lean) = shares[number, layer], mean[number, layer].T
             centre = np.einsum("nij,jn->ni", matrix, lean)
-            so_far = so_far + share
-            state = self._state(near, share, so_far, radius, width)
+            so_far, moment = so_far + share, moment + layer * share
+            depth = moment / so_far.clip(SMALLEST)
+            state = self._state(near, share, so_far, depth, radius, width)
         number = np.stack(numbers, 1)
         offset, entries = entries_of(offset, (number * n_layers + np.arange(n_layers)).ravel())
         chosen = {name: values[entries] for name, values in rows.items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from torch import Tensor
 
 from caloforge.geometry import Geometry, PolarLayer, SensorLayer, voxel_images
@@ -18,10 +19,9 @@ from caloforge.systems.parametric.energies import depth_and_width
 __all__ = ["BinnedLateral", "Hits", "Lateral", "RadialLateral", "Spots"]
 
 TERMS = 6  # of a polynomial in tau and ln(E_inc)
-SHOWN = 0.99  # of the hits lie at a tau that polynomials are fitted to
+SHOWN = 0.99  # of the energy lies at a tau that polynomials are fitted to
 INNERMOST = 1e-3  # of all points are within the first ring
 RADII, AZIMUTHS = 4, 90  # at which it is looked what an annulus shares with the voxels
-ITERATIONS = 100
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -132,7 +132,7 @@ class RadialLateral(Lateral):
         log_e, tau = np.log(hits.energy_inc), _tau(hits.energies)
         radius = float(hits.radius.max()) if self.of_points else _known_radius(self.geometry)
         edges = radius * np.linspace(0, 1, config.rings + 1) ** 2
-        of_tau = _weighted_quantile(tau[hits.shower, hits.layer], hits.shares, SHOWN)
+        of_tau = _weighted_quantile(tau, hits.energies / hits.energy_inc[:, None], SHOWN)
         scale, reach = (log_e.mean(), log_e.std() or 1.0), (of_tau, radius)
         self.scale.copy_(torch.tensor(scale))
         self.reach.copy_(torch.tensor(reach))
@@ -144,7 +144,7 @@ class RadialLateral(Lateral):
         profiles = np.bincount(place, hits.shares, n * n_layers * config.rings)
         terms = _terms(np.array(scale), of_tau, log_e, tau)
         terms = np.stack([terms[group == one].mean(0) for one in range(n)])
-        start = _weighted_quantile(hits.radius, hits.shares, 0.5)
+        start = float(np.average(hits.radius, weights=hits.shares))
         fitted = _likeliest(profiles.reshape(n, *shape), terms, edges, self._visible(edges), start)
         self.coefficients.copy_(torch.from_numpy(fitted))
 
@@ -338,6 +338,7 @@ def _known_radius(geometry: Geometry) -> float:
 
 
 def _weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
+    values, weights = values.ravel(), weights.ravel()
     order = np.argsort(values)
     rising = weights[order].cumsum()
     return float(
@@ -345,7 +346,6 @@ def _weighted_quantile(values: Floats, weights: Floats, level: float) -> float:
     )
 
 
-@torch.enable_grad()
 def _likeliest(
     profiles: Floats, terms: Floats, edges: Floats, visible: Floats, start: float
 ) -> Floats:
@@ -359,25 +359,22 @@ def _likeliest(
         start: radius to begin with [mm].
     """
     seen, x, square, shares = (torch.tensor(a) for a in (profiles, terms, edges**2, visible))
-    coefficients = torch.zeros(TERMS, 3, dtype=torch.float64)
-    coefficients[0, :2] = torch.tensor([start / 2, start * 2], dtype=torch.float64).log()
-    coefficients.requires_grad_()
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
+    def negative_log_likelihood(flat: Floats) -> tuple[float, Floats]:
+        coefficients = torch.tensor(flat.reshape(TERMS, 3), requires_grad=True)
         core, tail, logit = (x @ coefficients).unbind(2)
         p = logit.sigmoid()[..., None]
         inside = [square / (square + (2 * log).exp()[..., None]) for log in (core, tail)]
         c, t = (f.diff(dim=2) / f[..., -1:] for f in inside)
         model = torch.einsum("glk,lck->glc", p * c + (1 - p) * t, shares)
-        model = model / model.sum(2, keepdim=True)
-        negative: Tensor = -(seen * model.clamp_min(1e-12).log()).sum() / seen.sum()
-        negative.backward()  # type: ignore[no-untyped-call]
-        return negative
+        model = model / model.sum(2, keepdim=True).clamp_min(1e-12)
+        loss = -(seen * model.clamp_min(1e-12).log()).sum() / seen.sum()
+        (slope,) = torch.autograd.grad(loss, coefficients)
+        return float(loss.detach()), slope.numpy().ravel()
 
-    optimizer = torch.optim.LBFGS(
-        [coefficients], max_iter=ITERATIONS, history_size=30, line_search_fn="strong_wolfe"
-    )
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
-    fitted: Floats = coefficients.detach().numpy()
+    first = np.zeros((TERMS, 3))
+    first[0, :2] = np.log([start / 2, start * 2])
+    with torch.enable_grad():
+        found = minimize(negative_log_likelihood, first.ravel(), jac=True, method="L-BFGS-B")
+    fitted: Floats = found.x.reshape(TERMS, 3)
     return fitted

@@ -31,7 +31,7 @@ DENSITIES = 8  # energies of layers at which spots have a density of their own
 ENERGIES, RADII = 8, 32  # of layers and at which points have a spectrum of their own
 ALONE = 0.05  # of all hits are in the voxels that are hit most seldom
 TRIED = 200  # training showers whose hits are compared
-ROUNDS = 6  # of the density, which is raised where
+ROUNDS = 4  # of the density, which is raised by more than hits are missing,
 BOLDNESS = 1.5  # as several spots hit one voxel
 MANY = 100.0  # spots of which a Poisson distribution is a normal one
 Floats = NDArray[np.float64]
@@ -313,9 +313,11 @@ class PointSpotStage(SpotStage):
         for borders, values in ((self.radii, hits.radius), (self.borders, of_layer)):
             n = len(borders) + 1
             borders.copy_(_tensor(np.quantile(values, np.arange(1, n) / n)))
+        self.prepare()
         which, energy = self._spectrum(hits, hits.radius), showers.energy.astype(np.float64)
-        ends = np.searchsorted(np.sort(which), np.arange(1, self.n_spectra))
-        spectra = np.split(energy[np.argsort(which, kind="stable")], ends)
+        ends = np.bincount(which, minlength=self.n_spectra).cumsum()[:-1]
+        order = np.argsort(which.astype(np.int16), kind="stable")  # a radix sort
+        spectra = np.split(energy[order], ends)
         quantiles = [np.quantile(some if len(some) else energy, LEVELS) for some in spectra]
         self.spectra.copy_(_tensor(np.stack(quantiles)))
 
@@ -340,9 +342,9 @@ class PointSpotStage(SpotStage):
 
     def _spectrum(self, spots: Spots, radius: Floats) -> Integers:
         """The spectrum of points at distances from the axis [mm], shape (m,)."""
-        radii, borders = (b.double().cpu().numpy() for b in (self.radii, self.borders))
-        row = np.searchsorted(borders, _log(spots.energies))[spots.shower, spots.layer]
-        spectrum: Integers = row * RADII + np.searchsorted(radii, radius)
+        known = self._prepared
+        row = np.searchsorted(known["borders"], _log(spots.energies))[spots.shower, spots.layer]
+        spectrum: Integers = row * RADII + np.searchsorted(known["radii"], radius)
         return spectrum
 
     def placed(self, spots: Spots, counts: Any, u: Any) -> dict[str, Any]:
