@@ -315,9 +315,61 @@ def caloclouds_run(
 
 
 @pytest.fixture(scope="session")
-def small_library() -> dict[str, object]:
-    """The settings of a library, which needs none to be quick."""
+def none() -> dict[str, object]:
+    """The settings of a system that needs none to be quick."""
     return {}
+
+
+@pytest.fixture(scope="session")
+def layers_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a library of the layers of 200 bundled showers; copy it to change it."""
+    return _fitted("library/layers", bundled[:200], tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def layers_points_run(
+    bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a library of the layers of the bundled clouds; copy it to change it."""
+    return _fitted("library/layers-points", bundled_points, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def parametric_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a parametrisation of 200 bundled showers; copy it to change it."""
+    return _fitted("parametric", bundled[:200], tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def binned_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a binned parametrisation of 200 bundled showers; copy it to change it."""
+    return _fitted("parametric/binned", bundled[:200], tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def parametric_points_run(
+    bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a parametrisation of the bundled clouds; copy it to change it."""
+    return _fitted("parametric/points", bundled_points, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def binned_points_run(
+    bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a binned parametrisation of the bundled clouds; copy it to change it."""
+    return _fitted("parametric/binned-points", bundled_points, tmp_path_factory)
+
+
+def _fitted(
+    preset: str, showers: VoxelShowers | PointShowers, folders: pytest.TempPathFactory
+) -> Path:
+    import caloforge as cf
+
+    folder = folders.mktemp("runs") / preset.replace("/", "-")
+    cf.train(cf.build(preset, showers.geometry, seed=4), showers, run=folder, seed=4)
+    return folder
 
 
 @pytest.fixture(scope="session")

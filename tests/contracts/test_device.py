@@ -38,7 +38,8 @@ VOXELS = 4
 # nothing, but asks which layer energies to draw anew, and how many that were. CaloClouds looks
 # whether counts are finite, how many points there are, which of them the layers have room for, and
 # how many members their clusters have; it fetches points, their numbers, incident energies, and
-# directions where it knows them.
+# directions where it knows them. Libraries and parametrisations compute with numpy, and fetch what
+# each of their stages is given, and its random numbers.
 WAITS = {
     "l2lflows/small": VOXELS,
     "l2lflows/tiny": VOXELS,
@@ -68,6 +69,12 @@ WAITS = {
     "caloclouds/paper": 7,
     "library/whole": 5,
     "library/points": 8,
+    "library/layers": 5,
+    "library/layers-points": 8,
+    "parametric/profile": VOXELS + 3,
+    "parametric/binned": VOXELS + 2,
+    "parametric/points": 8,
+    "parametric/binned-points": 7,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
 # points or voxels which only the device knows, and the spread of the hits that a jump may draw.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_runs import RUNS
 
 import caloforge as cf
 from caloforge.cascade import System
@@ -13,7 +14,7 @@ ENERGIES = np.geomspace(1.2e4, 9e4, 12).astype(np.float32)
 TOLERANCE = 1e-5  # of a shower's energy: rounding in single precision
 
 
-@pytest.fixture(params=["run", "supercalo_run", "calodream_run", "caloclouds_run", "library_run"])
+@pytest.fixture(params=sorted(run for run, *_ in RUNS.values()))
 def system(request: pytest.FixtureRequest) -> System:
     return cf.load(request.getfixturevalue(request.param))
 

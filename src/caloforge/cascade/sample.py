@@ -79,7 +79,8 @@ def _check_direction(system: System, showers: ShowerSource[Any]) -> None:
     usual = UsualParticle() if of_points else UsualParticle.of(showers.particles)
     others = usual.angles_to(showers.particles) > PARALLEL
     if others.any():
-        remedy = "set directed=true" if of_points else "choose showers of one direction"
+        choose = f"choose showers {'along the depth' if of_points else 'of one direction'}"
+        remedy = "set directed=true" if hasattr(system.config, "directed") else choose
         raise ValueError(
             f"{int(others.sum())} of {len(showers)} particles do not fly along {usual.direction}, "
             f"and this {system.name} reads no direction: {remedy}"

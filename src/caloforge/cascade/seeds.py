@@ -16,7 +16,7 @@ from torch import Tensor
 
 from caloforge.upload import upload
 
-__all__ = ["Branch", "Noise", "Seeds", "batch_rng"]
+__all__ = ["Branch", "Noise", "Seeds", "batch_rng", "numpy_rng"]
 
 Noise = dict[str, Tensor]
 """The random numbers of a batch of showers by name, the same whatever else is in the batch."""
@@ -192,3 +192,9 @@ def batch_rng(
     key = (number,) if branch == Branch.GENERATION else (number, branch)
     state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)[0]
     return torch.Generator(device).manual_seed(int(state) & (2**63 - 1))
+
+
+def numpy_rng(rng: torch.Generator) -> np.random.Generator:
+    """A generator of numpy that one of torch begins."""
+    seed = torch.randint(2**63 - 1, (1,), generator=rng, device=rng.device)
+    return np.random.default_rng(int(seed))

@@ -13,18 +13,19 @@ from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 from caloforge.systems.library.config import PRESETS, LibraryConfig
+from caloforge.systems.library.layers import PointLayersStage, VoxelLayersStage
 from caloforge.systems.library.stages import PointBankStage, VoxelBankStage
 
 __all__ = ["Library"]
 
 
 class Library(System):
-    """Whole training showers of similar particles, rotated, mirrored and rescaled.
+    """Training showers of similar particles, or their layers, rotated, mirrored and rescaled.
 
-    A library of N showers has N showers: it knows no others, however many it is asked for.
+    A library of N whole showers has N showers: it knows no others, however many it is asked for.
 
     Args:
-        config: how a shower is chosen.
+        config: how showers or layers are chosen.
         geometry: the voxels, or the layers of the points.
     """
 
@@ -36,7 +37,9 @@ class Library(System):
     def __init__(self, config: LibraryConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
         self.kind = PointShowers if config.points else VoxelShowers
-        stage = PointBankStage if config.points else VoxelBankStage
+        whole = PointBankStage if config.points else VoxelBankStage
+        recombined = PointLayersStage if config.points else VoxelLayersStage
+        stage = whole if config.layers is None else recombined
         self.stages["bank"] = stage(config, geometry)
 
     @classmethod
