@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from torch import Tensor
 
 import caloforge as cf
-from caloforge.cascade import Quantities, Recipe, SamplingOptions, VoxelSystem, registry
+from caloforge.cascade import Recipe, VoxelSystem, registry
 from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
 from caloforge.stages.conditions import Conditions
@@ -46,9 +45,6 @@ class Matched(VoxelSystem):
         energies = EnergyNetwork(RECIPE, feed_forward=16, hidden=16, solver="midpoint-2")
         shape = ShapeNetwork(RECIPE, (3, 16, 9), dim=12, heads=2, hidden=16, solver="euler-2")
         return MatchedConfig(energies, shape)
-
-    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        return quantities["showers"]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import torch
 
 import caloforge as cf
 from caloforge.cascade import ShowerQuantities, System, build, presets, system_names
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.registry import build_from_config, config_to_dict
 from caloforge.cascade.seeds import Branch, Seeds, batch_rng
 from caloforge.geometry import geometry_preset
@@ -133,14 +134,14 @@ def test_a_stage_keeps_its_transforms_through_json(
     for name in sorted(first, key=lambda name: len(system.stages[name].needs)):
         stage = system.stages[name]
         with pytest.raises(RuntimeError, match="not fitted"):
-            stage.transforms()
+            stage.state()
         learns = stage.learns or (*stage.reads, *stage.writes)
         sample = ShowerQuantities(system.training_sample(showers), learns)
         stage.fit(sample, system.upstream(name), torch.Generator().manual_seed(0))
-        other.stages[name].load_transforms(stage.transforms())
-        assert other.stages[name].transforms() == stage.transforms()
+        other.stages[name].load_state(stage.state())
+        assert other.stages[name].state() == stage.state()
     with pytest.raises(ValueError, match=r"expected the transforms .*, got nonsense"):
-        stage.load_transforms({"nonsense": {}})
+        stage.load_state({"nonsense": {}})
 
 
 # ---------------------------------------------------------------- wrong input
@@ -279,11 +280,16 @@ def test_what_is_fitted_on_drawn_showers_sees_none_that_are_generated(
 
     monkeypatch.setattr(System, "quantities", watched)
     streams: dict[str, set[int]] = {}
-    for fitted, calibration in system.calibrations.items():
-        used.clear()
-        calibration.fit(system, sample[:40], seed=0)
-        streams[fitted] = set(used)
-        assert used
+    showers = sample[:40]
+    seen = system.training_sample(showers)
+    for fitted in ("solvers", "spectrum", "clouds"):
+        if (stage := system.stages.get(fitted)) is not None:
+            used.clear()
+            learned = ShowerQuantities(seen, stage.learns)
+            draw = Draw(system, showers, 0)
+            stage.fit(learned, system.upstream(fitted), torch.Generator(), draw)
+            streams[fitted] = set(used)
+            assert used
     used.clear()
     system.generate(sample.energy_inc[:40], seed=0)
     streams["generated"] = set(used)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import caloforge
 from caloforge.cascade.arguments import SamplingOptions, incident_particles
+from caloforge.cascade.asked import asked_particles, outside_trained
 from caloforge.cascade.kinds import Upsamples
 from caloforge.cascade.registry import config_to_dict
 from caloforge.cascade.system import System
@@ -137,11 +138,11 @@ def generate(
         ExtrapolationWarning: for particles outside the trained range. A file has the range and
             their number in its attributes `trained_energy_inc_MeV` and `n_outside_trained`.
     """
-    asked = system.asked(particles)
+    asked = asked_particles(system, particles)
     check_units("energies to generate for", system.geometry, asked.energy)
     system.check(options or SamplingOptions())
     place = find_device(device)
-    outside = system.outside(asked, strict=strict)
+    outside = outside_trained(system, asked, strict=strict)
 
     def batches(start: int, stop: int) -> Iterator[Showers]:
         return system.batches(
@@ -220,7 +221,7 @@ def upsample(
             "them and particles for it"
         )
     if isinstance(coarse, System):
-        asked = coarse.asked(particles if particles is not None else [])
+        asked = asked_particles(coarse, particles if particles is not None else [])
         check_units("energies to generate for", coarse.geometry, asked.energy)
         request = {"coarse": f"{_settings_hash(coarse)} {_weights_hash(coarse)}"}
     else:
@@ -230,9 +231,9 @@ def upsample(
     request |= _hashes(asked)
     system.check(options or SamplingOptions())
     place = find_device(device)
-    outside = system.outside(asked, strict=strict)
+    outside = outside_trained(system, asked, strict=strict)
     if isinstance(coarse, System):
-        outside = outside | coarse.outside(asked, strict=strict)
+        outside = outside | outside_trained(coarse, asked, strict=strict)
 
     def coarse_batches(start: int, stop: int) -> Iterator[Showers]:
         if isinstance(coarse, VoxelShowers):
@@ -422,11 +423,9 @@ def _weights_hash(system: System) -> str:
     """Distinguishes trained systems, so that no file mixes the showers of two."""
     digest = hashlib.sha256()
     for stage in system.stages.values():
-        digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
+        digest.update(json.dumps(stage.state(), sort_keys=True).encode())
         for value in stage.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    for calibration in system.calibrations.values():
-        digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.solving import SolvedStage
@@ -161,7 +162,13 @@ class VoxelShapeStage(ShapeStage):
         self.voxels: Pixels = voxels
         self.pixels = voxels.transform
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
         # turned and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
@@ -54,7 +52,7 @@ def train(
     resume: bool = False,
     progress: Report | None = None,
 ) -> System:
-    """Train the stages of a system, calibrate it, and keep both in a run folder.
+    """Train the stages of a system, and keep them in a run folder.
 
     Example:
         >>> showers = cf.read("showers.h5")[:200]
@@ -75,7 +73,7 @@ def train(
         progress: called with a `TrainingProgress` now and then.
 
     Returns:
-        The system, with the best weights of all stages that are trained; calibrated, if all are.
+        The system, with the best weights of all stages that are trained.
 
     Raises:
         ValueError: for showers that the system or one of its stages cannot learn from, unknown
@@ -124,9 +122,7 @@ def train(
     elif wanted:
         seen = held(system.training_sample(sample))
         for name in _in_order(system, wanted):
-            _train_stage(system, seen, folder, name, seed, place, progress)
-    if all(folder.stage(name).is_trained for name in system.stages):
-        _calibrate(system, sample, folder, seed, place, progress)
+            _train_stage(system, sample, seen, folder, name, seed, place, progress)
     system.trained = folder.trained_range()
     return system
 
@@ -220,13 +216,15 @@ def _in_order(system: System, wanted: Sequence[str]) -> list[str]:
 
 def _train_stage(
     system: System,
-    sample: ShowerSource[Any],
+    showers: ShowerSource[Any],
+    seen: ShowerSource[Any],
     folder: RunFolder,
     name: str,
     seed: int,
     device: str,
     progress: Report | None,
 ) -> None:
+    """Train a stage on what the stages see of the showers, or fit it."""
     # the loop brings in Fabric, which is slow to import
     from caloforge.training.loop import StageTraining
 
@@ -234,10 +232,12 @@ def _train_stage(
     untrained = [need for need in stage.needs if not folder.stage(need).is_trained]
     if untrained:
         raise ValueError(f"{name} needs {', '.join(untrained)} trained first: train it too")
-    quantities = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
+    quantities = ShowerQuantities(seen, stage.learns or (*stage.reads, *stage.writes))
     if not isinstance(stage, Learned):
-        upstream, kept = system.upstream(name), folder.stage(name)
-        fit_stage(stage, quantities, upstream, kept, seed=seed, device=device)
+        place = folder.stage(name)
+        fit_stage(
+            name, system, showers, quantities, place, seed=seed, device=device, report=progress
+        )
         return
     StageTraining(
         name,
@@ -249,30 +249,6 @@ def _train_stage(
         device=device,
         report=progress,
     ).run()
-
-
-def _calibrate(
-    system: System,
-    sample: ShowerSource[Any],
-    folder: RunFolder,
-    seed: int,
-    device: str,
-    progress: Report | None,
-) -> None:
-    """Fit what is fitted on the trained system, unless that was done before."""
-    for name, calibration in system.calibrations.items():
-        folder.load_calibration(name, calibration)
-    begin = time.monotonic()
-
-    def report(name: str, done: int, n: int) -> None:
-        if progress is not None:
-            rate = done / max(1e-9, time.monotonic() - begin)
-            progress(TrainingProgress(name, done, n, math.nan, math.nan, rate, done == n))
-
-    def keep(name: str) -> None:
-        folder.save_calibration(name, system.calibrations[name])
-
-    system.calibrate(sample, seed=seed, device=device, progress=report, fitted=keep)
 
 
 # ---------------------------------------------------------------- several processes
@@ -304,6 +280,7 @@ class _Worker:
 
     system: System
     handed: Handed
+    sample: ShowerSource[Any]
     seen: ShowerSource[Any] | None = None
     folder: RunFolder
     messages: Any
@@ -320,8 +297,10 @@ def _train_in_worker(name: str, needs: Sequence[str], seed: int, device: str) ->
     for need in needs:
         _Worker.folder.stage(need).load_weights(_Worker.system.stages[need])
     if _Worker.seen is None:
-        _Worker.seen = held(_Worker.system.training_sample(_Worker.handed.sample()))
-    _train_stage(_Worker.system, _Worker.seen, _Worker.folder, name, seed, device, _report)
+        _Worker.sample = _Worker.handed.sample()
+        _Worker.seen = held(_Worker.system.training_sample(_Worker.sample))
+    system, sample, seen, folder = _Worker.system, _Worker.sample, _Worker.seen, _Worker.folder
+    _train_stage(system, sample, seen, folder, name, seed, device, _report)
     return name
 
 

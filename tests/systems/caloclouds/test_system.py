@@ -18,6 +18,7 @@ from caloforge.cascade.seeds import Seeds
 from caloforge.data import open_source
 from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems.caloclouds import CaloClouds
+from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.latent import LatentStage, depth
 from caloforge.systems.caloclouds.points import PointsStage
 
@@ -49,7 +50,7 @@ def test_the_published_networks_have_their_sizes() -> None:
     """Sections 3.1 to 3.3 and figure 3, with what the authors' code says of the flows."""
     system = build("caloclouds/paper")
     assert system.geometry.name == "ild-ecal"
-    sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368}
+    sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368, "clouds": 0}
     assert system.n_parameters == sizes
     assert isinstance(system, CaloClouds)
     assert sum(p.numel() for p in system.points.network.parameters()) == 1_001_520
@@ -148,12 +149,13 @@ def test_the_calibration_is_fitted_after_training_and_kept(
     bare: CaloClouds, caloclouds_run: Path
 ) -> None:
     system = bare
-    kept = json.loads((caloclouds_run / "calibration" / "clouds.json").read_text())
-    assert system.correction is not None
-    assert system.correction.is_fitted
-    assert system.correction.state() == kept
+    kept = json.loads((caloclouds_run / "stages" / "clouds" / "transforms.json").read_text())
+    correction = system.stages["clouds"]
+    assert isinstance(correction, CloudCalibration)
+    assert correction.is_fitted
+    assert correction.state() == kept
     before = system.generate(ENERGIES, seed=1)
-    system.correction.shift += torch.tensor([1.5, 0.0])
+    correction.shift += torch.tensor([1.5, 0.0])
     after = system.generate(ENERGIES, seed=1)
     inside = np.abs(before.x) < 150
     assert (after.x - before.x)[inside] == pytest.approx(1.5, abs=1e-4)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -17,7 +18,6 @@ from caloforge.geometry import Geometry
 from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
 from caloforge.showers import ClusteredShowers
-from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.frame import PointFrame, smeared
@@ -42,7 +42,6 @@ class PointsStage(Learned):
         config: that of the system.
         geometry: the layers.
         conditions: those of all stages.
-        calibration: of where points lie, None for none.
 
     Attributes:
         members: of clusters, where they are drawn in place of points.
@@ -50,21 +49,16 @@ class PointsStage(Learned):
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
 
-    optional = ("layer_energies", "n_points")
+    optional = ("layer_energies", "n_points", "shift")
     writes = ("points", "n_points")
     trained_solvers: Mapping[str, Sampler] = {}
     settings = {"PointFrame": "half_width"}  # noqa: RUF012 (read only)
 
     def __init__(
-        self,
-        config: CaloCloudsConfig,
-        geometry: Geometry,
-        conditions: Conditions,
-        calibration: CloudCalibration | None = None,
+        self, config: CaloCloudsConfig, geometry: Geometry, conditions: Conditions
     ) -> None:
         super().__init__()
         self.config, self.half_width = config.points, config.half_width
-        self.calibration = calibration
         self.recipe = config.points.recipe
         self.conditions = conditions
         self.reads = (*conditions.reads, "layer_counts", "visible_energy", "latent")
@@ -84,7 +78,13 @@ class PointsStage(Learned):
         clusters = config.clusters
         self.members = None if clusters is None else MemberLibrary(clusters.library)
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         """Fit all scales, and keep the members of clusters.
 
         Raises:
@@ -277,8 +277,7 @@ class PointsStage(Learned):
         n_points = counts.sum(1).round().long()
         points = self.sampled(noise, self.context(given), options)
         if options.postprocess:
-            shift = points.new_zeros(2) if self.calibration is None else self.calibration.shift
-            layers = given.get("layer_energies")
+            shift, layers = given.get("shift"), given.get("layer_energies")
             points, n_points = calibrated(points, n_points, counts, energy, shift, layers)
         else:
             points = uncalibrated(points, self.frame.n_layers)
