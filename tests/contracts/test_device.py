@@ -40,9 +40,9 @@ VOXELS = 4
 # What a preset waits for beside that. SuperCalo asks once which coarse voxels hold energy, and
 # rescales coarse voxels, or fine ones, or both, or none. L2LFlows of the CaloChallenge rescales
 # nothing, but asks which layer energies to draw anew, and how many that were. CaloClouds looks
-# whether counts are finite, how many points there are, which of them the layers have room for, and
-# how many members their clusters have; it fetches points, their numbers, incident energies, and
-# directions where it knows them.
+# whether counts are finite, how many points there are, which of them the layers have room for, how
+# many clusters that leaves, and how many members they have; it fetches points, their numbers,
+# incident energies, and directions where it knows them.
 WAITS = {
     "l2lflows/small": VOXELS,
     "l2lflows/tiny": VOXELS,
@@ -67,8 +67,8 @@ WAITS = {
     "supercalo/paper-b": VOXELS + 1,
     "supercalo/coupling": VOXELS + 2,
     "supercalo/calochallenge-3": VOXELS + 2,
-    "caloclouds/small": 8,
-    "caloclouds/tiny": 8,
+    "caloclouds/small": 9,
+    "caloclouds/tiny": 9,
     "caloclouds/paper": 7,
     "library/whole": 5,
     "library/points": 8,

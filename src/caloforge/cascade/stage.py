@@ -38,6 +38,7 @@ class Stage(Preparable, ABC):
         writes: physical quantities that it samples, or samples anew.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
+        seeded: branches from the random numbers of a shower to its own; by default its name.
         settings: what to change where a kind of transform moves too much of a training sample, by
             the name of its class.
         is_fitted: whether `fit` was called or a checkpoint loaded.
@@ -48,6 +49,7 @@ class Stage(Preparable, ABC):
     optional: tuple[str, ...] = ()
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
+    seeded: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
 

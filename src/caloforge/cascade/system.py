@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -231,7 +232,7 @@ class System(ABC):
                 times = chosen.resample
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
                 seeds, latents = seeds.repeat(times), {}
-            own, z = seeds.branch(name), latents.get(name)
+            own, z = reduce(Seeds.branch, stage.seeded or (name,), seeds), latents.get(name)
             quantities |= stage.sample(quantities, self.upstream(name), own, chosen, z)
         return quantities
 

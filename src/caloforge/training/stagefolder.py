@@ -49,10 +49,12 @@ class StageFolder:
     Args:
         path: the folder.
         run: the run folder that it lies in; None if it stands alone.
+        guests: stages whose tensors earlier versions keep here, under their names.
     """
 
     path: Path
     run: Path | None = None
+    guests: tuple[str, ...] = ()
 
     @cached_property
     def _files(self) -> Enclosed:
@@ -89,7 +91,7 @@ class StageFolder:
             )
         with self._fitting():
             self._files.check_size(weights, MOST_TENSORS)
-            check_layout(weights, stage.state_dict())
+            check_layout(weights, stage.state_dict(), others=self._of_guests)
 
     def load_weights(self, stage: Stage) -> None:
         """Load what `save_weights` wrote.
@@ -100,7 +102,11 @@ class StageFolder:
         self.check_weights(stage)
         with self._fitting():
             self._load_state(stage, self.path / "transforms.json")
-            stage.load_state_dict(read_tensors(self.path / "weights.safetensors")[0])
+            weights = self.path / "weights.safetensors"
+            stage.load_state_dict(read_tensors(weights, self._of_guests)[0])
+
+    def _of_guests(self, name: str) -> bool:
+        return name.partition(".")[0] in self.guests
 
     def _load_state(self, stage: Stage, path: Path) -> None:
         state = self._files.json(path, MOST_JSON)

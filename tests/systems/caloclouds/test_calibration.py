@@ -13,6 +13,7 @@ from torch import Tensor
 
 from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.cascade.draw import Draw
+from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import geometry_preset
 from caloforge.showers import Particles, PointShowers
 from caloforge.systems.caloclouds import CloudFit
@@ -154,12 +155,11 @@ def test_hits_are_cells_above_the_threshold_of_the_geometry_that_is_named(
 class Drawing:
     """A system that draws what it is given, and notes with which corrections."""
 
+    name, is_directed, usual = "drawing", False, UsualParticle()
+
     def __init__(self, calibration: CloudCalibration, *rounds: PointShowers) -> None:
         self.calibration, self.rounds = calibration, list(rounds)
         self.seen: list[tuple[bool, float]] = []
-
-    def asked(self, particles: Particles) -> Particles:
-        return particles
 
     def prepare(self, device: str) -> None: ...
 

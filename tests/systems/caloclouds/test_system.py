@@ -14,11 +14,12 @@ from torch import Tensor
 
 import caloforge as cf
 from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities, build
-from caloforge.cascade.seeds import Seeds
+from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.data import open_source
 from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems.caloclouds import CaloClouds
 from caloforge.systems.caloclouds.calibration import CloudCalibration
+from caloforge.systems.caloclouds.frame import boxed
 from caloforge.systems.caloclouds.latent import LatentStage, depth
 from caloforge.systems.caloclouds.points import PointsStage
 
@@ -35,7 +36,12 @@ def system(caloclouds_run: Path) -> CaloClouds:
 @pytest.fixture
 def bare(system: CaloClouds) -> CaloClouds:
     """The same, whose clusters stay points."""
-    system.points.members = None
+
+    def kept(noise: Noise, given: Quantities, *_: object) -> Quantities:
+        points = boxed(given["points"], system.config.half_width)
+        return {"points": points, "n_points": given["n_points"]}
+
+    system.stages["members"].decode = kept  # type: ignore[method-assign]
     return system
 
 
@@ -238,6 +244,7 @@ def test_the_latent_flow_of_the_paper_does_not_see_the_depth(bundled_points: Poi
 
 def test_points_where_clusters_are_drawn_are_refused(bundled_points: PointShowers) -> None:
     system = build("caloclouds/tiny", bundled_points.geometry)
-    sample = ShowerQuantities(bundled_points, system.stages["points"].learns)
+    members = system.stages["members"]
+    sample = ShowerQuantities(bundled_points, members.learns)
     with pytest.raises(TypeError, match=r"expected ClusteredShowers, got .*: fit on system.train"):
-        system.stages["points"].fit(sample, {}, torch.Generator())
+        members.fit(sample, {}, torch.Generator())

@@ -17,17 +17,15 @@ from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.geometry import Geometry
 from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
-from caloforge.showers import ClusteredShowers
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
-from caloforge.systems.caloclouds.frame import PointFrame, smeared
-from caloforge.systems.caloclouds.members import MemberLibrary
+from caloforge.systems.caloclouds.frame import PointFrame, boxed, clouds, smeared
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork
 from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.processes import Sampler, make_process
 from caloforge.upload import upload
 
-__all__ = ["PointsStage", "clouds", "some_points"]
+__all__ = ["PointsStage", "some_points"]
 
 COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the network holds
 
@@ -44,7 +42,7 @@ class PointsStage(Learned):
         conditions: those of all stages.
 
     Attributes:
-        members: of clusters, where they are drawn in place of points.
+        box: half width of the box that no point lies outside [mm]; None where clusters are drawn.
         context_size: numbers that the network sees of a shower.
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
@@ -75,8 +73,7 @@ class PointsStage(Learned):
         )
         self.context_size = conditions.size + encoder.latent
         self.network = PointNetwork(self.context_size, config.points.hidden)
-        clusters = config.clusters
-        self.members = None if clusters is None else MemberLibrary(clusters.library)
+        self.box = config.half_width if config.clusters is None else None
 
     def fit(
         self,
@@ -85,25 +82,12 @@ class PointsStage(Learned):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        """Fit all scales, and keep the members of clusters.
-
-        Raises:
-            TypeError: for points where clusters are drawn.
-        """
         self.conditions.fit(sample)
         self.frame.fit(lambda: (q["points"] for q in sample.batches()))
         if self.features is not None:
             self.features.fit(
                 lambda: (self.frame(smeared(q["points"], rng)) for q in sample.batches())
             )
-        if self.members is not None:
-            showers = sample.showers
-            if not isinstance(showers, ClusteredShowers):
-                raise TypeError(
-                    f"clusters are drawn: expected ClusteredShowers, got {showers!r}: fit "
-                    "on system.training_sample(showers)"
-                )
-            self.members.fit(showers, rng)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
         place = quantities["points"][:, :2]
@@ -281,25 +265,8 @@ class PointsStage(Learned):
             points, n_points = calibrated(points, n_points, counts, energy, shift, layers)
         else:
             points = uncalibrated(points, self.frame.n_layers)
-        if self.members is not None:
-            cloud = clouds(n_points, len(points))
-            seeds = Seeds.of_keys(noise["keys"], points.device).branch("members")
-            points, sizes = self.members.draw(points, seeds.uniform_rows(noise["counts"], 1)[:, 0])
-            n_points = torch.zeros_like(n_points).index_add_(0, cloud, sizes)
-        # few points are drawn outside the box, some of them beyond what is known of the cells
-        place, others = points.split([2, 2], 1)
-        place = place.clamp(-self.half_width, self.half_width)
-        return {"points": torch.cat([place, others], 1), "n_points": n_points}
-
-
-def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
-    """Which cloud each point belongs to, shape (sum of n_points,).
-
-    Args:
-        n_points: points of each cloud, integers, shape (n,).
-        total: their sum, where it is known: else an accelerator is asked for it and waited for.
-    """
-    return torch.repeat_interleave(n_points, output_size=total)
+        points = points if self.box is None else boxed(points, self.box)
+        return {"points": points, "n_points": n_points}
 
 
 def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generator) -> Tensor:

@@ -18,6 +18,7 @@ from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.distilled import DistilledStage
 from caloforge.systems.caloclouds.latent import LatentStage
+from caloforge.systems.caloclouds.members import MemberLibrary
 from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.caloclouds.presets import HOMES, SIZES, preset
 from caloforge.systems.caloclouds.shower import ShowerStage
@@ -51,6 +52,8 @@ class CaloClouds(PointSystem):
             "latent": LatentStage(config.latent, self.points, conditions),
             "points": self.points,
         }
+        if config.clusters is not None:
+            drawing["members"] = MemberLibrary(config.clusters.library, config.half_width)
         if config.distillation is not None:
             distilled = DistilledStage(config, self.points)
             drawing["distilled"] = distilled
