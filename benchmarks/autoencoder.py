@@ -21,7 +21,9 @@ import numpy as np
 import torch
 
 import caloforge as cf
-from caloforge.cascade import ShowerQuantities, System
+from caloforge.cascade import SamplingOptions, ShowerQuantities, System
+from caloforge.cascade.draw import Draw
+from caloforge.cascade.kinds import voxel_showers
 from caloforge.showers import VoxelShowers
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 from caloforge.training import RunFolder
@@ -55,7 +57,7 @@ def main() -> None:
         )
         print(f"{threshold:.3g} MeV\n{of_cut.to_markdown()}")
         scores[f"{threshold:.3g} MeV"] = json.loads(of_cut.to_json())
-    least = stage_of(system).least_hit
+    least = system.stages.get("hits")
     result = {
         "run": arguments.run.name,
         "latent_shape": stage_of(system).grid_shape,
@@ -75,8 +77,12 @@ def trained(run: Path, training: VoxelShowers) -> System:
     system = folder.build()
     stage = stage_of(system)
     folder.stage("autoencoder").load_weights(stage)
-    if stage.least_hit is not None and not folder.load_calibration("hits", stage.least_hit):
-        stage.least_hit.fit(system, training, seed=0)
+    least = system.stages.get("hits")
+    if least is not None and folder.stage("hits").is_trained:
+        folder.stage("hits").load_weights(least)
+    elif least is not None:
+        sample, draw = ShowerQuantities(training, least.learns), Draw(system, training, 0)
+        least.fit(sample, system.upstream("hits"), torch.Generator(), draw)
     return system
 
 
@@ -97,10 +103,13 @@ def reconstructed(system: System, showers: VoxelShowers) -> VoxelShowers:
     stage = stage_of(system)
     system.prepare("cpu")
     quantities = ShowerQuantities(showers, stage.learns).all()
-    voxels = stage.reconstruct(quantities, torch.Generator().manual_seed(0)).flatten(1).numpy()
-    return VoxelShowers.from_dense(showers.energy_inc, voxels, system.geometry).above(
-        system.geometry.threshold
-    )
+    known = {
+        **quantities,
+        "showers": stage.reconstruct(quantities, torch.Generator().manual_seed(0)),
+    }
+    if (least := system.stages.get("hits")) is not None:
+        known |= least.decode({}, known, {}, SamplingOptions())
+    return voxel_showers(known, known["showers"], system.geometry)
 
 
 def hits(before: VoxelShowers, after: VoxelShowers) -> dict[str, Any]:

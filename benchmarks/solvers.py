@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 
 import caloforge as cf
 from caloforge.cascade import SamplingOptions, System
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.seeds import Seeds
 from caloforge.cli.progress import EvaluationDisplay, GenerationDisplay
 from caloforge.cli.terminal import console
@@ -45,8 +46,10 @@ from caloforge.matching import (
     make_solver,
 )
 from caloforge.report.figures import GEANT4, LIGHT, encode, line_of, style
-from caloforge.stages.bespoke import BespokeSolvers, followed, shape_stage
+from caloforge.showers import Particles, VoxelShowers
+from caloforge.stages.bespoke import BespokeSolvers, followed
 from caloforge.stages.config import BespokeFit
+from caloforge.stages.shape import ShapeStage
 from caloforge.training import RunFolder
 
 FAMILIES = {
@@ -74,6 +77,7 @@ class Study:
     Args:
         run: a trained CaloDREAM.
         system: of the run.
+        reference: showers of Geant4.
         energies: incident energies [MeV], shape (n,).
         folder: where all is kept that is made.
         fit: how bespoke solvers are trained, whatever their steps and truncation.
@@ -87,6 +91,7 @@ class Study:
 
     run: Path
     system: System
+    reference: VoxelShowers
     energies: np.ndarray[Any, np.dtype[np.float32]]
     folder: Path
     fit: BespokeFit
@@ -212,7 +217,7 @@ class Study:
             else:
                 begin = time.monotonic()
                 references = self.references
-                bespoke.train_one(name, self.system, references)
+                bespoke.train_one(name, shape, references)
                 last = bespoke.curves[name][-1]
                 console.print(
                     f"{name}: trained for {last.iteration} iterations in "
@@ -228,15 +233,16 @@ class Study:
         """What bespoke solvers are trained with, at energies of the training sample."""
         config = RunFolder(self.run).config()
         energies = training_energies(config, self.fit.showers, self.seed)
+        self.system.prepare(self.device)
         with counted("references", self.fit.showers) as count:
-            return followed(
+            draw = Draw(
                 self.system,
-                energies,
-                self.fit,
-                seed=self.seed,
-                device=self.device,
-                progress=count,
+                self.reference,
+                self.seed,
+                self.device,
+                progress=lambda *_: count(self.fit.batch_size),
             )
+            return followed(shape_stage(self.system), draw, Particles.of(energies), self.fit)
 
 
 @contextmanager
@@ -268,6 +274,7 @@ def main() -> None:
     study = Study(
         asked.run,
         system,
+        reference,
         training_energies(RunFolder(asked.run).config(), asked.n or len(reference), asked.seed),
         asked.folder or asked.run.with_name(f"{asked.run.name}.solvers"),
         fit,
@@ -337,6 +344,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="what is made; by default <run>.solvers")
     parser.add_argument("-o", "--output", type=Path, required=True, help="JSON, a PNG beside it")
     return parser.parse_args()
+
+
+def shape_stage(system: System) -> ShapeStage:
+    stage = system.stages.get("shape")
+    if not isinstance(stage, ShapeStage):
+        raise ValueError(f"{system.name} has no shape network: bespoke solvers are for calodream")
+    return stage
 
 
 def evaluations(name: str, system: System) -> int | None:

@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ):
         clusters = clustered(showers, reach, largest)
         library = MemberLibrary(50_000)
-        library.fit(clusters, torch.Generator().manual_seed(chosen.seed))
+        library.keep(clusters, torch.Generator().manual_seed(chosen.seed))
         found = observed(dealt(clusters, library, chosen.seed))
         table.add_row(*row(name, len(clusters.energy) / whole, found, geant4))
     console = Console()

@@ -185,7 +185,7 @@ def test_dealt_clusters_keep_numbers_and_energies(
     script = example("points_on_their_own")
     clusters = clustered(bundled_points, 2.0, 12)
     library = MemberLibrary(1000)
-    library.fit(clusters, torch.Generator().manual_seed(1))
+    library.keep(clusters, torch.Generator().manual_seed(1))
     dealt = script.dealt(clusters, library, 1)
     assert dealt.total_energy() == pytest.approx(bundled_points.total_energy(), rel=1e-4)
     assert len(dealt.energy) > 1.3 * len(clusters.energy)

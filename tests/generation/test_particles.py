@@ -13,6 +13,7 @@ import yaml
 
 import caloforge as cf
 from caloforge.cascade import ExtrapolationWarning, SamplingOptions, System
+from caloforge.cascade.asked import asked_particles
 from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.showers import Particles, VoxelShowers
@@ -79,7 +80,7 @@ def test_a_sample_of_one_direction_is_learned_and_drawn_along_it(
     built = RunFolder(tmp_path / "run").build()
     for trained in (system, built):
         assert trained.usual == UsualParticle.of(inclined.particles)
-        asked = trained.asked(ENERGIES)
+        asked = asked_particles(trained, ENERGIES)
         assert asked.pdg.tolist() == [22] * 3
         assert asked.direction == pytest.approx(np.tile(INCLINED, (3, 1)))
     mixed = dataclasses.replace(slab, direction=np.float32([INCLINED, (0, 0, 1)] * 200))

@@ -87,7 +87,7 @@ def test_showers_of_two_calibrations_do_not_mix(
     job = {"seed": 3, "batch_size": 10, "output": tmp_path / "fake.h5"}
     with pytest.raises(KeyboardInterrupt):
         generate(system, energies, **job, progress=stop)
-    ((_, calibration),) = system.calibrations.items()
+    calibration = system.stages["clouds"]
     state = calibration.state()
     calibration.load_state({**state, "shift": [value + 1.0 for value in state["shift"]]})
     with pytest.raises(ValueError, match=r"answers another request .*weights: "):

@@ -152,7 +152,7 @@ def test_what_is_refused_leaves_nothing(
     with pytest.raises(ValueError, match="coarse showers have no energies of fine layers"):
         upsample(system, given.coarsen(system.coarsening), **job)
     alone = build("supercalo/tiny", given.geometry, overrides={"energies": None, "coarse": None})
-    alone.stages["upsample"].load_transforms(system.stages["upsample"].transforms())
+    alone.stages["upsample"].load_state(system.stages["upsample"].state())
     with pytest.raises(ValueError, match="the stage upsample needs coarse_5x2x1"):
         generate(alone, [1e4], **job)
     with pytest.raises(ValueError, match="one incident energy or more"):

@@ -135,7 +135,7 @@ def test_all_stages_share_their_conditions(calodream_run: Path, bundled: VoxelSh
         for name in ("energies", "shape")
     ]
     assert all('"ratios"' in text and '"energy_inc"' in text for text in texts)
-    kept = [stage.transforms()["ratios"] for stage in (energies, shape)]
+    kept = [stage.state()["ratios"] for stage in (energies, shape)]
     assert kept[0] == kept[1]
 
 

@@ -10,6 +10,7 @@ import torch
 
 from caloforge.cascade import build as build_system
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import ShowerQuantities
 from caloforge.cascade.recipe import Recipe
 from caloforge.geometry import geometry_preset
@@ -21,8 +22,8 @@ from caloforge.stages.shares import to_shares
 from caloforge.systems.calodream.autoencoder import AutoencoderStage, LeastHit
 from caloforge.systems.calodream.config import Autoencoder
 from caloforge.systems.calodream.latent import LatentShapeStage
+from caloforge.training import StageFolder
 from caloforge.training.loop import StageTraining
-from caloforge.training.runfolder import StageFolder
 
 CONFIG = Autoencoder(
     Recipe(epochs=2, batch_size=16, learning_rate=5e-3),
@@ -176,7 +177,7 @@ def test_a_saved_stage_reconstructs_the_same(stage, slab, sample) -> None:
     with torch.no_grad():
         stage.net.to_logits.weight += 0.1
     other.load_state_dict(stage.state_dict())
-    other.load_transforms(stage.transforms())
+    other.load_state(stage.state())
     quantities = sample.all()
     showers = [s.reconstruct(quantities, torch.Generator().manual_seed(2)) for s in (stage, other)]
     assert torch.equal(*showers)
@@ -185,10 +186,13 @@ def test_a_saved_stage_reconstructs_the_same(stage, slab, sample) -> None:
 def test_decoded_showers_have_as_many_hits_as_geant4(bundled) -> None:
     """And no layer loses its energy, however little it has."""
     system = build_system("calodream/latent-tiny", bundled.geometry)
-    stage, least = system.stages["autoencoder"], LeastHit(60)
+    stage, threshold = system.stages["autoencoder"], bundled.geometry.threshold
+    config = dataclasses.replace(stage.config, hit_showers=60)
+    least = LeastHit(config, threshold)
     sample = ShowerQuantities(bundled[:60], stage.learns)
     stage.fit(sample, {}, torch.Generator().manual_seed(1))
-    least.fit(system, bundled[:60], seed=3)
+    draw = Draw(system, bundled[:60], 3)
+    least.fit(sample, {"autoencoder": stage}, torch.Generator(), draw)
     quantities = sample.all()
     rng = torch.Generator().manual_seed(3)
     raw = stage.reconstruct(quantities, rng, SamplingOptions(postprocess=False))
@@ -198,7 +202,7 @@ def test_decoded_showers_have_as_many_hits_as_geant4(bundled) -> None:
     assert (emptied < raw).any()
     torch.testing.assert_close(emptied.amax((2, 3)), raw.amax((2, 3)), rtol=0, atol=0)
     assert ((emptied == raw) | (emptied == 0)).all()
-    again = LeastHit(60)
+    again = LeastHit(config, threshold)
     again.load_state(least.state())
     torch.testing.assert_close(again(raw), emptied, rtol=0, atol=0)
 
@@ -207,4 +211,4 @@ def test_decoded_showers_have_as_many_hits_as_geant4(bundled) -> None:
 def test_hits_are_calibrated_where_showers_are_set_aside_for_it(showers: int, bundled) -> None:
     overrides = {"autoencoder.hit_showers": showers}
     system = build_system("calodream/latent-tiny", bundled.geometry, overrides=overrides)
-    assert ("hits" in system.calibrations) == (showers > 0)
+    assert ("hits" in system.stages) == (showers > 0)

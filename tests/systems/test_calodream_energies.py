@@ -107,10 +107,10 @@ def test_its_transforms_are_those_of_all_stages(bundled: VoxelShowers) -> None:
     conditions = Conditions(45, 2.85, 1e-6)
     first, other = (EnergyRatioStage(TINY, bundled.geometry, conditions) for _ in range(2))
     first.fit(quantities(bundled), {}, torch.Generator())
-    assert other.transforms() == first.transforms()
-    assert first.transforms().keys() == {"energy_inc", "ratios"}
+    assert other.state() == first.state()
+    assert first.state().keys() == {"energy_inc", "ratios"}
     again = EnergyRatioStage(TINY, bundled.geometry, Conditions(45, 2.85, 1e-6))
-    again.load_transforms(first.transforms())
+    again.load_state(first.state())
     known = quantities(bundled[:5]).all()
     assert torch.equal(again.context(known), first.context(known))
 

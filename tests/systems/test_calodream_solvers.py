@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade import Recipe, SamplingOptions, ShowerQuantities
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.seeds import Seeds
 from caloforge.matching import BespokeTraining, make_solver
 from caloforge.showers import VoxelShowers
-from caloforge.stages.bespoke import BespokeSolvers, followed, shape_stage
+from caloforge.stages.bespoke import BespokeSolvers, followed
 from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
+from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream import CaloDREAM
 from caloforge.systems.calodream.config import CaloDREAMConfig
 
@@ -24,6 +26,21 @@ FITS = tuple(
     for truncation in ("local", "global")
 )
 NAMES = ["bns-4", "bns-global-4"]
+
+
+def shape_stage(system: CaloDREAM) -> ShapeStage:
+    stage = system.stages["shape"]
+    assert isinstance(stage, ShapeStage)
+    return stage
+
+
+def fit(system: CaloDREAM, draw: Draw) -> None:
+    """Fit the bespoke solvers."""
+    solvers, upstream = system.stages["solvers"], system.upstream("solvers")
+    sample = ShowerQuantities(draw.showers, solvers.learns)
+    system.prepare(draw.device)
+    solvers.fit(sample, upstream, torch.Generator(), draw)
+    solvers.is_fitted = True
 
 
 def made(showers: VoxelShowers) -> CaloDREAM:
@@ -41,7 +58,8 @@ def made(showers: VoxelShowers) -> CaloDREAM:
     )  # fmt: skip
     torch.manual_seed(3)
     system = CaloDREAM(config, showers.geometry)
-    for stage in system.stages.values():
+    for name in ("energies", "shape"):
+        stage = system.stages[name]
         quantities = ShowerQuantities(showers, (*stage.reads, *stage.writes))
         stage.fit(quantities, {}, torch.Generator().manual_seed(0))
     for weights in shape_stage(system).parameters():
@@ -50,16 +68,17 @@ def made(showers: VoxelShowers) -> CaloDREAM:
 
 
 @pytest.fixture(scope="module")
-def progress() -> list[tuple[str, int, int]]:
+def progress() -> list[tuple[int, int]]:
     """What the fit of `system` told."""
     return []
 
 
 @pytest.fixture(scope="module")
-def system(slab: VoxelShowers, progress: list[tuple[str, int, int]]) -> CaloDREAM:
+def system(slab: VoxelShowers, progress: list[tuple[int, int]]) -> CaloDREAM:
     """With two bespoke solvers."""
     system = made(slab)
-    system.calibrate(slab, seed=5, progress=lambda *told: progress.append(told))
+    draw = Draw(system, slab, 5, progress=lambda *told: progress.append(told))
+    fit(system, draw)
     return system
 
 
@@ -91,17 +110,17 @@ def test_a_bespoke_solver_leads_closer_to_the_end_than_euler(
 
 
 def test_references_are_followed_once_for_solvers_that_share_them(
-    system: CaloDREAM, progress: list[tuple[str, int, int]]
+    system: CaloDREAM, progress: list[tuple[int, int]]
 ) -> None:
     assert list(shape_stage(system).trained_solvers) == NAMES
     # two batches, then at most 60 iterations of a batch each for the global error alone
-    assert progress[:3] == [("solvers", done, 1240) for done in (20, 40, 60)]
-    assert progress[-1] == ("solvers", 1240, 1240)
+    assert progress[:3] == [(done, 1240) for done in (20, 40, 60)]
+    assert progress[-1] == (1240, 1240)
 
 
 def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelShowers) -> None:
-    references = followed(system, slab.energy_inc[:3], FITS[0], seed=1)
-    shape = shape_stage(system)
+    shape, few = shape_stage(system), slab.particles[:3]
+    references = followed(shape, Draw(system, slab, 1), few, FITS[0])
     assert [len(reference.noise) for reference in references] == [20, 20]
     context = references[0].context
     assert context is not None
@@ -109,7 +128,7 @@ def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelSho
     incident = context[:, 0]
     assert torch.equal(incident[3:], incident[:-3])
     assert len(context[:, 1].unique()) == 20
-    again = followed(system, slab.energy_inc[:3], FITS[0], seed=1)
+    again = followed(shape, Draw(system, slab, 1), few, FITS[0])
     assert torch.equal(again[1].data, references[1].data)
     with torch.no_grad():
         end = make_solver("midpoint-20")(shape.velocity, references[0].noise, context)
@@ -117,9 +136,9 @@ def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelSho
 
 
 def test_solvers_are_the_same_behind_json(system: CaloDREAM, slab: VoxelShowers) -> None:
-    state = json.loads(json.dumps(system.calibrations["solvers"].state()))
+    state = json.loads(json.dumps(system.stages["solvers"].state()))
     loaded = made(slab)
-    loaded.calibrations["solvers"].load_state(state)
+    loaded.stages["solvers"].load_state(state)
     energies = slab.energy_inc[:10]
     for name in NAMES:
         options = SamplingOptions(solver=name)
@@ -129,7 +148,7 @@ def test_solvers_are_the_same_behind_json(system: CaloDREAM, slab: VoxelShowers)
 
 
 def test_the_training_curve_begins_at_euler_and_falls(system: CaloDREAM) -> None:
-    state = system.calibrations["solvers"].state()
+    state = system.stages["solvers"].state()
     for name in NAMES:
         curve = state[name]["curve"]
         assert curve[0][0] == 0
@@ -192,7 +211,7 @@ def test_an_unknown_solver_is_refused_before_anything_is_drawn(
 
 
 def test_a_state_of_other_solvers_is_refused(system: CaloDREAM) -> None:
-    state = system.calibrations["solvers"].state()
+    state = system.stages["solvers"].state()
     with pytest.raises(ValueError, match="expected the solvers bns-4, got bns-4, bns-global-4"):
         BespokeSolvers(FITS[:1]).load_state(state)
     with pytest.raises(ValueError, match="bns-8 has 4 steps"):

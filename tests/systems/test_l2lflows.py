@@ -406,7 +406,7 @@ def test_a_warm_start_takes_the_neighbour_over(bundled: VoxelShowers) -> None:
         assert any("permutation" in key for key in equal)
         assert len(equal) > 0.8 * len(mine)
         largest = float(bundled[:60].dense()[:, layer].max())
-        assert stage.transforms()["voxels"]["0"]["maximum"] == pytest.approx(largest)
+        assert stage.state()["voxels"]["0"]["maximum"] == pytest.approx(largest)
 
 
 @pytest.mark.parametrize(

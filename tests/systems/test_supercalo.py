@@ -316,7 +316,7 @@ def test_normalisations_are_those_of_the_training_sample(bundled: VoxelShowers) 
         stage.fit(ShowerQuantities(sample, (*stage.reads, *stage.writes)), {}, torch.Generator())
     largest = sample.coarsen(system.coarsening).energy.max()
     layer = sample.layer_energies().max()
-    stages = {name: stage.transforms() for name, stage in system.stages.items()}
+    stages = {name: stage.state() for name, stage in system.stages.items()}
     width = system.config.coarse.noise_width
     assert stages["coarse"]["voxels"]["0"]["maximum"] == pytest.approx(largest + width)
     assert stages["upsample"]["coarse"]["0"]["maximum"] == pytest.approx(largest)
@@ -350,7 +350,7 @@ def test_coarse_showers_are_turned_and_mirrored_at_random(
         seen.update(fitting)
     assert len(seen) > 10
     off = coarse_stage(**{"coarse.noise_width": 0.0})
-    off.load_transforms(stage.transforms())
+    off.load_state(stage.state())
     plain = off.voxels.inverse(off.batch(quantities, {}, generator)["x"])
     torch.testing.assert_close(plain, quantities[COARSE], rtol=1e-4, atol=1e-6)
 

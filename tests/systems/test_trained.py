@@ -15,6 +15,7 @@ import yaml
 
 import caloforge as cf
 from caloforge.cascade import ExtrapolationWarning, TrainedRange
+from caloforge.cascade.asked import asked_particles, outside_trained
 from caloforge.generation import training_energies
 from caloforge.showers import PointShowers, VoxelShowers
 from caloforge.training import RunFolder
@@ -72,7 +73,7 @@ def test_energies_of_the_training_are_inside(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         energies = training_energies(RunFolder(run).config(), 2000, seed=1)
-        assert not system.outside(system.asked(energies)).any()
+        assert not outside_trained(system, asked_particles(system, energies)).any()
 
 
 @pytest.mark.parametrize("draw", ["generate", "stream", "cf.generate"])

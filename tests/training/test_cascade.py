@@ -369,7 +369,7 @@ def test_the_same_showers_are_known_in_any_precision_and_file(
         cf.train(build(slab, small), showers, run=copy, seed=4, resume=True)
 
 
-def test_calibrations_are_kept_one_by_one(
+def test_stages_that_are_fitted_are_kept_one_by_one(
     calodream_run: Path, bundled: VoxelShowers, small_calodream: dict[str, object], tmp_path: Path
 ) -> None:
     """Stopped at the second one, a run has the first, and ends as if it had not been stopped."""
@@ -387,14 +387,17 @@ def test_calibrations_are_kept_one_by_one(
 
     folder = tmp_path / "run"
     shutil.copytree(calodream_run, folder)
-    shutil.rmtree(folder / "calibration")
+    for name in ("solvers", "spectrum"):
+        shutil.rmtree(folder / "stages" / name)
     with pytest.raises(StopError):
         resumed(progress=stop)
-    assert [path.name for path in (folder / "calibration").iterdir()] == ["solvers.json"]
+    kept = RunFolder(folder)
+    assert [kept.stage(name).is_trained for name in ("solvers", "spectrum")] == [True, False]
     resumed()
     for name in ("solvers", "spectrum"):
         mine, theirs = (
-            (run / "calibration" / f"{name}.json").read_bytes() for run in (folder, calodream_run)
+            (run / "stages" / name / "transforms.json").read_bytes()
+            for run in (folder, calodream_run)
         )
         assert mine == theirs
 

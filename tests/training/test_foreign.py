@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -274,9 +275,9 @@ def test_a_summary_holds_numbers(text: str, copy: Path) -> None:
         RunFolder(copy).stage("layer_02").summary()
 
 
-# ---------------------------------------------------------------- calibrations
+# ---------------------------------------------------------------- fitted stages
 
-CALIBRATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
+FITTED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "spectrum without means": ("calodream", "spectrum", {"means": []}),
     "spectrum of more bins": ("calodream", "spectrum", {"means": [[k, k] for k in range(9)]}),
     "spectrum of triples": ("calodream", "spectrum", {"means": [[1, 2, 3]]}),
@@ -314,15 +315,51 @@ CALIBRATIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", CALIBRATIONS)
-def test_a_calibration_has_the_shape_of_the_configuration(
-    name: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("older", [False, True], ids=["stage", "calibration"])
+@pytest.mark.parametrize("name", FITTED)
+def test_what_was_fitted_has_the_shape_of_the_configuration(
+    name: str, older: bool, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    system_name, calibration, values = CALIBRATIONS[name]
-    system = load(request.getfixturevalue(f"{system_name}_run"))
-    state = {**system.calibrations[calibration].state(), **values}
-    tmp_path: Path = request.getfixturevalue("tmp_path")
-    (tmp_path / "calibration").mkdir()
-    (tmp_path / "calibration" / f"{calibration}.json").write_text(json.dumps(state))
-    with pytest.raises(ValueError, match=rf"{calibration}.json is damaged \("):
-        RunFolder(tmp_path).load_calibration(calibration, system.calibrations[calibration])
+    """In the file of the stage, as in that of earlier versions."""
+    system_name, fitted, values = FITTED[name]
+    run = tmp_path / "run"
+    shutil.copytree(request.getfixturevalue(f"{system_name}_run"), run)
+    path = run / "stages" / fitted / "transforms.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    if older:
+        path = as_calibration(run, fitted)
+    with pytest.raises(ValueError, match=rf"{path.stem if older else fitted}.* does not fit"):
+        load(run)
+
+
+def as_calibration(run: Path, name: str) -> Path:
+    """Keep a fitted stage where earlier versions did."""
+    path = run / "calibration" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    (run / "stages" / name / "transforms.json").rename(path)
+    shutil.rmtree(run / "stages" / name)
+    return path
+
+
+def as_guest(run: Path, name: str, host: str) -> None:
+    """Keep the tensors of a stage among those of another, as earlier versions did."""
+    guest, path = run / "stages" / name, run / "stages" / host / "weights.safetensors"
+    tensors = load_file(guest / "weights.safetensors")
+    named = {f"{name}.{key}": values for key, values in tensors.items()}
+    save_file(load_file(path) | named, path)
+    shutil.rmtree(guest)
+
+
+@pytest.mark.parametrize("name", ["calodream", "caloclouds"])
+def test_a_run_of_an_earlier_version_is_the_same_system(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run = request.getfixturevalue(f"{name}_run")
+    shutil.copytree(run, tmp_path / "run")
+    for fitted in {stage for system, stage, _ in FITTED.values() if system == name}:
+        as_calibration(tmp_path / "run", fitted)
+    if name == "caloclouds":
+        as_guest(tmp_path / "run", "members", "points")
+    energies = np.array([2e4, 5e4], np.float32)
+    now, then = (load(folder).generate(energies, seed=1) for folder in (run, tmp_path / "run"))
+    assert np.array_equal(now.energy, then.energy)

@@ -139,7 +139,7 @@ def test_a_stopped_training_gives_what_an_uninterrupted_one_gives(
     assert equal(kept(resumed), kept(whole))
     assert equal(dict(resumed.stage.state_dict()), dict(whole.stage.state_dict()))
     assert log(resumed) == log(whole)
-    assert resumed.stage.transforms() == whole.stage.transforms()
+    assert resumed.stage.state() == whole.stage.state()
     assert resumed.folder.is_trained
     assert not (resumed.folder.path / "state.safetensors").exists()
 
@@ -254,7 +254,7 @@ def test_transforms_are_fitted_on_the_training_split_alone(
 ) -> None:
     training = begin("run")
     training.run(until=1)
-    largest = training.stage.transforms()["voxels"]["0"]["maximum"]
+    largest = training.stage.state()["voxels"]["0"]["maximum"]
     own = torch.arange(len(training.training))
     seen = training.training.take(own)["layer_02"]
     assert largest == float(seen.max())
@@ -266,7 +266,7 @@ def test_transforms_are_fitted_on_the_training_split_alone(
             break
     other = begin("other", seed=seed)
     other.run(until=1)
-    assert other.stage.transforms()["voxels"]["0"]["maximum"] < float(slab.dense()[:, 2].max())
+    assert other.stage.state()["voxels"]["0"]["maximum"] < float(slab.dense()[:, 2].max())
 
 
 def test_the_split_is_a_partition(slab: VoxelShowers) -> None:

@@ -35,12 +35,11 @@ def handed(system: System) -> dict[str, Any]:
         "trained": system.trained,
         "stages": {
             name: (
-                stage.transforms(),
+                stage.state(),
                 save({key: value.contiguous() for key, value in stage.state_dict().items()}),
             )
             for name, stage in system.stages.items()
         },
-        "calibrations": {name: fit.state() for name, fit in system.calibrations.items()},
     }
 
 
@@ -48,11 +47,9 @@ def received(values: dict[str, Any]) -> System:
     """The system, on the CPU."""
     system = begun(values["kind"], values["config"], values["geometry"], values["seed"])
     system.usual, system.trained = values["usual"], values["trained"]
-    for name, (transforms, weights) in values["stages"].items():
+    for name, (state, weights) in values["stages"].items():
         stage = system.stages[name]
-        stage.load_transforms(transforms)
+        stage.load_state(state)
         stage.load_state_dict(load(weights))
         stage.eval()
-    for name, state in values["calibrations"].items():
-        system.calibrations[name].load_state(state)
     return system

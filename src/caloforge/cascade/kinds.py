@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -51,9 +50,9 @@ class VoxelSystem(System):
 
     kind: type[Any] = VoxelShowers
 
-    @abstractmethod
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        """Voxel energies [MeV] from the sampled quantities, shape (n, n_voxels) or (n, *shape)."""
+        """Voxel energies [MeV], shape (n, n_voxels) or (n, *shape); by default `showers`."""
+        return quantities["showers"]
 
     def showers(self, quantities: Quantities, options: SamplingOptions) -> VoxelShowers:
         """The showers of sampled quantities, without what lies below the read-out threshold."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from caloforge.cascade.arguments import incident_particles
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Branch, batch_rng
+from caloforge.cascade.stage import Correction
 from caloforge.showers import VoxelShowers
 
 if TYPE_CHECKING:
@@ -119,14 +120,36 @@ def log_density(
     batch_size: int,
     device: torch.device | str,
 ) -> LogDensity:
-    """Log-densities of showers; see `System.log_prob`.
+    """Log-density of showers given their incident energies, `log_density(…).total`.
+
+    The joint density of layer energies and voxels [MeV^-1 each] as the flows draw them, before
+    post-processing and threshold. Empty voxels and layers have no density of their own: as in
+    training they are filled with noise n, and all else is blurred by it. The value is
+
+        < log p(showers + n | energy_inc) >,   log p = sum over stages of log p(writes | reads)
+
+    averaged over draws of the noise: what training maximises. (The log of <p> would be that of the
+    luckiest draw, as thousands of voxels are noise.) It is minus infinity for energies that the
+    flows cannot draw, larger than any that they were trained on. The same seed, device and batch
+    size give the same values.
+
+    Args:
+        system: the system.
+        showers: showers of the system's geometry.
+        draws: draws of the noise.
+        seed: every batch draws from its own generator, derived from the seed and its number.
+        batch_size: showers looked at at once.
+        device: where to compute.
+
+    Returns:
+        The density by stage, and the error that the finite number of draws leaves.
 
     Raises:
         ValueError: for showers of another geometry or none at all, numbers below 1, or a system
             with stages that have no density.
         FloatingPointError: if a stage gives densities that are no numbers.
     """
-    densities(system)
+    stages = densities(system).values()
     if showers.geometry != system.geometry:
         raise ValueError(
             f"the showers are of {showers.geometry.name}, the system draws those of "
@@ -136,9 +159,9 @@ def log_density(
         raise ValueError(f"draws and batch_size must be 1 or more, got {draws} and {batch_size}")
     incident_particles(showers.particles)  # of which single precision may leave nothing
     system.to(device)
-    for stage in system.stages.values():
+    for stage in stages:
         stage.eval()
-    written = (name for stage in system.stages.values() for name in stage.writes)
+    written = (name for stage in stages for name in stage.writes)
     # made dense batch by batch: a long sample need not fit into memory
     sample = ShowerQuantities(showers, ("energy_inc", *written), budget=0)
     parts = []
@@ -150,15 +173,16 @@ def log_density(
 
 
 def densities(system: System) -> dict[str, Any]:
-    """The stages of a system, which all have a density, by name.
+    """The stages of a system, but for corrections, which all have a density, by name.
 
     Raises:
         ValueError: naming those that have none.
     """
-    without = [name for name, stage in system.stages.items() if not isinstance(stage, HasDensity)]
+    stages = {n: s for n, s in system.stages.items() if not isinstance(s, Correction)}
+    without = [name for name, stage in stages.items() if not isinstance(stage, HasDensity)]
     if without:
         raise ValueError(f"{system.name} has no density: {', '.join(without)} give none")
-    return dict(system.stages)
+    return stages
 
 
 def _batch(system: System, quantities: Quantities, draws: int, rng: torch.Generator) -> LogDensity:
@@ -169,7 +193,7 @@ def _batch(system: System, quantities: Quantities, draws: int, rng: torch.Genera
     (a control variate), which leaves the average as it is and takes nearly all of the scatter.
     """
     drawn = torch.stack([_one_draw(system, quantities, rng) for _ in range(draws)])
-    stages = dict(zip(system.stages, drawn.mean(0).cpu().numpy(), strict=True))
+    stages = dict(zip(densities(system), drawn.mean(0).cpu().numpy(), strict=True))
     if broken := [name for name, density in stages.items() if np.isnan(density).any()]:
         raise FloatingPointError(
             f"the stages {', '.join(broken)} give densities that are no numbers: their training "

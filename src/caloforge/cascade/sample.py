@@ -11,8 +11,6 @@ from caloforge.cascade.usual import PARALLEL, UsualParticle
 from caloforge.showers import PointShowers, ShowerSource
 
 if TYPE_CHECKING:
-    from caloforge.cascade.calibration import Calibration
-    from caloforge.cascade.stage import Stage
     from caloforge.cascade.system import System
 
 __all__ = ["check_sample", "check_showers"]
@@ -49,24 +47,22 @@ def check_showers(system: System, showers: ShowerSource[Any]) -> None:
 
 
 def check_sample(system: System, showers: ShowerSource[Any], stages: Iterable[str]) -> None:
-    """Refuse a training sample that a stage, or what is fitted after training, cannot learn from.
+    """Refuse a training sample that a stage cannot learn from.
 
     Args:
         system: the system.
         showers: what `check_showers` takes.
-        stages: names of those that are to be trained; what is fitted after training is always
-            asked.
+        stages: names of those that are to be trained.
 
     Raises:
         ValueError: saying what each of them refuses.
     """
     refused: dict[type[Any], str] = {}  # stages of one kind say the same, each of its layer
-    parts: list[Stage | Calibration] = [system.stages[name] for name in stages]
-    for part in (*parts, *system.calibrations.values()):
+    for stage in (system.stages[name] for name in stages):
         try:
-            part.check(showers)
+            stage.check(showers)
         except ValueError as error:
-            refused.setdefault(type(part), str(error))
+            refused.setdefault(type(stage), str(error))
     if refused:
         raise ValueError("; ".join(dict.fromkeys(refused.values())))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -114,6 +115,12 @@ class Seeds:
     def uniform(self, *shape: int) -> Tensor:
         """Numbers from 0 to below 1, shape (n, *shape)."""
         return self._filled(np.ones(len(self), np.int64), shape, _uniform)
+
+    def normals(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+        """Standard normal numbers by name, shape (n, *shape), made in one run a shower."""
+        sizes = [math.prod(shape) for shape in shapes.values()]
+        parts = self.branch(" ".join(shapes)).normal(sum(sizes)).split(sizes, 1)
+        return {n: z.reshape(-1, *shapes[n]) for n, z in zip(shapes, parts, strict=True)}
 
     def normal_rows(self, counts: Tensor, features: int) -> Tensor:
         """Standard normal numbers of all entries of showers, shape (sum of counts, features).

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.choices import Choice, chosen
+from caloforge.cascade.choices import POSTPROCESS, Choice, chosen
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.recipe import Recipe, validation_size
 from caloforge.cascade.seeds import Noise, Seeds
@@ -18,7 +19,7 @@ from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
 from caloforge.showers import ShowerSource
 
-__all__ = ["Batch", "Learned", "Stage", "Upstream"]
+__all__ = ["Batch", "Correction", "Learned", "Stage", "Upstream"]
 
 Batch = dict[str, Tensor]
 Upstream = Mapping[str, "Stage"]
@@ -27,15 +28,18 @@ Upstream = Mapping[str, "Stage"]
 class Stage(Preparable, ABC):
     """A map that is fitted to showers, and then a pure function of noise and of what is given.
 
-    A stage never owns another: the frozen stages of `needs` are handed in as `upstream`.
+    A stage never owns another: the frozen stages of `needs` are handed in as `upstream`. It may
+    write a quantity that it reads: those after it read the new values, those before it the old.
 
     Attributes:
-        needs: stages that must be trained, and are then frozen, before this one.
+        needs: stages that must be trained, and are then frozen, before this one; they may come
+            after it in sampling.
         reads: physical quantities that it is conditioned on.
         optional: others that it takes into account where there are any.
-        writes: physical quantities that it samples.
+        writes: physical quantities that it samples, or samples anew.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
+        seeded: branches from the random numbers of a shower to its own; by default its name.
         settings: what to change where a kind of transform moves too much of a training sample, by
             the name of its class.
         is_fitted: whether `fit` was called or a checkpoint loaded.
@@ -46,6 +50,7 @@ class Stage(Preparable, ABC):
     optional: tuple[str, ...] = ()
     writes: tuple[str, ...]
     learns: tuple[str, ...] = ()
+    seeded: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
 
@@ -72,8 +77,22 @@ class Stage(Preparable, ABC):
         """
 
     @abstractmethod
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        """Fit the transforms, and what else depends on data, on the training split; once."""
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
+        """Fit the transforms, and what else depends on data, on the training split; once.
+
+        Args:
+            sample: what the stage learns.
+            upstream: the stages of `needs`.
+            rng: source of randomness.
+            draw: what the system samples as it stands, for stages that are fitted and not trained;
+                the stages that are sampled belong to `needs`.
+        """
 
     @property
     def latent_shape(self) -> tuple[int, ...] | None:
@@ -157,19 +176,19 @@ class Stage(Preparable, ABC):
         """`sequential_passes` with what was chosen; by default the same."""
         return self.sequential_passes
 
-    def transforms(self) -> dict[str, Any]:
-        """State of every fitted transform, by attribute, in JSON's types."""
+    def state(self) -> dict[str, Any]:
+        """What was fitted beside tensors, in JSON's types: by default the state of transforms."""
         return {
             name: module.state()
             for name, module in self.named_children()
             if isinstance(module, Transform)
         }
 
-    def load_transforms(self, states: Mapping[str, Any]) -> None:
-        """Inverse of `transforms`.
+    def load_state(self, states: Mapping[str, Any]) -> None:
+        """Inverse of `state`; the stage counts as fitted then.
 
         Raises:
-            ValueError: if the states are of other transforms.
+            ValueError: for values that no fit of the configuration gives.
         """
         own = {n: module for n, module in self.named_children() if isinstance(module, Transform)}
         if own.keys() != states.keys():
@@ -180,6 +199,16 @@ class Stage(Preparable, ABC):
         for name, module in own.items():
             module.load_state(states[name])
         self.is_fitted = True
+
+
+class Correction(Stage, ABC):
+    """Post-processing: a stage that corrects what those before it sampled.
+
+    It is left out while it is not fitted, and where a user wants no post-processing. A density is
+    that of the quantities before they are corrected.
+    """
+
+    choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS}
 
 
 class Learned(Stage, ABC):

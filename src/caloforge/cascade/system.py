@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from caloforge.cascade.arguments import SamplingOptions, incident_particles
-from caloforge.cascade.calibration import Calibration
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.asked import asked_particles, outside_trained
 from caloforge.cascade.choices import Choice, check_offered, chosen, united
 from caloforge.cascade.described import described, described_as_html
 from caloforge.cascade.handed import handed, received
 from caloforge.cascade.likelihood import LogDensity, log_density
 from caloforge.cascade.quantities import Quantities, of_particles
-from caloforge.cascade.sample import check_showers
 from caloforge.cascade.seeds import Branch, Seeds
-from caloforge.cascade.stage import Stage
+from caloforge.cascade.stage import Correction, Stage
 from caloforge.cascade.trained import TrainedRange
-from caloforge.cascade.usual import PARALLEL, UsualParticle
+from caloforge.cascade.usual import UsualParticle
 from caloforge.devices import find_device
 from caloforge.geometry import Geometry
-from caloforge.pdg import NOT_KNOWN
 from caloforge.showers import Particles, Showers, ShowerSource, VoxelShowers, check_units
 from caloforge.upload import upload
 
@@ -51,7 +47,6 @@ class System(ABC):
         seed: of its initial weights.
         usual: direction and kind of the particles that it was trained on.
         stages: the stages, in sampling order.
-        calibrations: what is fitted after training, in the order in which it is applied.
         trained: what it was trained on; None where that is not known.
         n_redrawn: draws that a stage rejected since the system was built or loaded.
     """
@@ -70,7 +65,6 @@ class System(ABC):
         self.config = config
         self.geometry = geometry
         self.stages: dict[str, Stage] = {}
-        self.calibrations: dict[str, Calibration] = {}
         self.n_redrawn = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -115,10 +109,9 @@ class System(ABC):
     def to(self, device: torch.device | str) -> System:
         """Move all stages to a device."""
         there = torch.empty(0, device=device)
-        for part in (*self.stages.values(), *self.calibrations.values()):
-            ready = isinstance(part, Stage) and part.is_prepared
-            if not ready or next(part.parameters(), there).device != there.device:
-                part.to(device)  # which drops what was prepared
+        for stage in self.stages.values():
+            if not stage.is_prepared or next(stage.parameters(), there).device != there.device:
+                stage.to(device)  # which drops what was prepared
         return self
 
     def prepare(self, device: torch.device | str = "auto") -> str:
@@ -133,36 +126,6 @@ class System(ABC):
             if not stage.is_prepared:
                 stage.prepare()
         return place
-
-    def calibrate(
-        self,
-        showers: ShowerSource[Any],
-        *,
-        seed: int,
-        device: torch.device | str = "auto",
-        progress: Callable[[str, int, int], None] | None = None,
-        fitted: Callable[[str], None] | None = None,
-    ) -> None:
-        """Fit what is fitted after training, on showers that are drawn for it and discarded.
-
-        Args:
-            showers: the training sample.
-            seed: of what is drawn.
-            device: where to compute; by default the accelerator if there is one.
-            progress: called with the name of a calibration, showers done and showers wanted.
-            fitted: called with the name of a calibration when it is fitted.
-
-        Raises:
-            ValueError: see `check_showers`.
-        """
-        check_showers(self, showers)
-        place = find_device(device)
-        for name, calibration in self.calibrations.items():
-            if not calibration.is_fitted:
-                counted = None if progress is None else partial(progress, name)
-                calibration.fit(self, showers, seed=seed, device=place, progress=counted)
-                if fitted is not None:
-                    fitted(name)
 
     @property
     def n_parameters(self) -> dict[str, int]:
@@ -260,8 +223,9 @@ class System(ABC):
             name: upload(values, seeds.device) if name in read else values
             for name, values in quantities.items()
         }
-        stages = self._wanted(quantities, before)
-        latents = _latents(stages, seeds)
+        stages = self._wanted(quantities, chosen, before)
+        shapes = {name: s.latent_shape for name, s in stages.items() if s.latent_shape is not None}
+        latents = seeds.normals(shapes)
         for name, stage in stages.items():
             if stage.training:
                 stage.eval()
@@ -273,20 +237,25 @@ class System(ABC):
             if times > 1 and "resample" in stage.choices:
                 quantities = {k: q.repeat_interleave(times, 0) for k, q in quantities.items()}
                 seeds, latents, times = seeds.repeat(times), {}, 1
-            own, z = seeds.branch(name), latents.get(name)
+            own, z = reduce(Seeds.branch, stage.seeded or (name,), seeds), latents.get(name)
             quantities |= stage.sample(quantities, self.upstream(name), own, chosen, z)
         return quantities
 
-    def _wanted(self, known: Quantities, before: str | None) -> dict[str, Stage]:
-        """The stages after the last that writes known quantities, up to one to stop at."""
-        names = list(self.stages)
-        written = [
-            i
-            for i, stage in enumerate(self.stages.values())
-            if stage.writes and known.keys() >= set(stage.writes)
-        ]
-        end = len(names) if before is None else names.index(before)
-        return {name: self.stages[name] for name in names[max(written, default=-1) + 1 : end]}
+    def _wanted(
+        self, known: Quantities, options: SamplingOptions, before: str | None
+    ) -> dict[str, Stage]:
+        """The stages after the last that writes known quantities, up to one to stop at.
+
+        Corrections are left out until they are fitted, and without post-processing.
+        """
+        stages = list(self.stages.items())
+        written = [i for i, (_, s) in enumerate(stages) if s.writes and known.keys() >= {*s.writes}]
+        end = len(stages) if before is None else list(self.stages).index(before)
+        return {
+            name: stage
+            for name, stage in stages[max(written, default=-1) + 1 : end]
+            if not isinstance(stage, Correction) or (stage.is_fitted and options.postprocess)
+        }
 
     def _check_finite(self, quantities: Quantities) -> None:
         # by sums and for all stages at once: an accelerator waits for what Python decides on
@@ -325,8 +294,8 @@ class System(ABC):
         Raises:
             ValueError: as for `generate`.
         """
-        asked = self.asked(particles)
-        self.outside(asked, strict=strict)
+        asked = asked_particles(self, particles)
+        outside_trained(self, asked, strict=strict)
         return self.batches(
             asked,
             seed=seed,
@@ -351,7 +320,7 @@ class System(ABC):
         """Sample showers as `stream` does, of particles that were checked before.
 
         Args:
-            asked: what `asked` gave.
+            asked: what `asked_particles` gave.
             branch: what the showers are for: with one seed, those of two branches are independent.
         """
         if batch_size < 1:
@@ -400,7 +369,7 @@ class System(ABC):
             UnitsWarning: if the energies look as if they were not in MeV.
             ExtrapolationWarning: for particles outside the trained range, or of another kind.
         """
-        asked = self.asked(particles)
+        asked = asked_particles(self, particles)
         check_units("energies to generate for", self.geometry, asked.energy)
         batches = self.stream(
             asked,
@@ -413,51 +382,6 @@ class System(ABC):
         showers: Showers = self.kind.concatenate(list(batches))
         return showers
 
-    def asked(self, particles: Particles | ArrayLike) -> Particles:
-        """Particles to generate for, in single precision.
-
-        Energies alone are those of particles like the ones that it was trained on, `usual`, and
-        particles of no known kind are of the kind of these.
-
-        Raises:
-            ValueError: as `generate` does.
-        """
-        asked = incident_particles(particles)
-        if not isinstance(particles, Particles):
-            along = np.array(self.usual.direction, np.float32)
-            asked = replace(asked, direction=along)
-        angle = self.usual.angles_to(asked).max(initial=0)
-        if angle > PARALLEL and not self.is_directed:
-            raise ValueError(
-                f"{self.name} samples showers of the direction {self.usual.direction} and reads "
-                f"none, got particles up to {angle:.3g} rad from it: leave the directions out, or "
-                "train a system that is conditioned on them"
-            )
-        return replace(asked, pdg=np.where(asked.pdg == NOT_KNOWN, self.usual.pdg, asked.pdg))
-
-    def outside(self, asked: Particles, *, strict: bool = False) -> NDArray[np.bool_]:
-        """Which particles are unlike all that it was trained on, as far as that is known.
-
-        Args:
-            asked: the particles.
-            strict: refuse those that are.
-
-        Returns:
-            Which are of another kind or lie outside the trained range, shape (n,).
-
-        Raises:
-            ValueError: see `strict`.
-
-        Warns:
-            ExtrapolationWarning: if there are some.
-        """
-        found = self.usual.check(self.name, asked, strict=strict)
-        if self.trained is not None:
-            found = found | self.trained.check(
-                self.name, asked.energy, asked.direction, strict=strict
-            )
-        return found
-
     def log_prob(
         self,
         showers: VoxelShowers,
@@ -467,33 +391,7 @@ class System(ABC):
         batch_size: int = 100,
         device: torch.device | str = "auto",
     ) -> LogDensity:
-        """Log-density of showers given their incident energies, `log_prob(showers).total`.
-
-        The joint density of layer energies and voxels [MeV^-1 each] as the flows draw them, before
-        post-processing and threshold. Empty voxels and layers have no density of their own: as in
-        training they are filled with noise n, and all else is blurred by it. The value is
-
-            < log p(showers + n | energy_inc) >,   log p = sum over stages of log p(writes | reads)
-
-        averaged over draws of the noise: what training maximises. (The log of <p> would be that of
-        the luckiest draw, as thousands of voxels are noise.) It is minus infinity for energies
-        that the flows cannot draw, larger than any that they were trained on. The same seed, device
-        and batch size give the same values.
-
-        Args:
-            showers: showers of the system's geometry.
-            draws: draws of the noise.
-            seed: every batch draws from its own generator, derived from the seed and its number.
-            batch_size: showers looked at at once.
-            device: where to compute; by default the accelerator if there is one.
-
-        Returns:
-            The density by stage, and the error that the finite number of draws leaves.
-
-        Raises:
-            ValueError: for showers of another geometry or none at all, and for systems with stages
-                that have no density.
-            FloatingPointError: if a stage gives densities that are no numbers.
+        """Log-density of showers given their incident energies, see `log_density`.
 
         Warns:
             ExtrapolationWarning: for particles outside the trained range.
@@ -501,13 +399,5 @@ class System(ABC):
         density = log_density(
             self, showers, draws=draws, seed=seed, batch_size=batch_size, device=find_device(device)
         )
-        self.outside(showers.particles)
+        outside_trained(self, showers.particles)
         return density
-
-
-def _latents(stages: Mapping[str, Stage], seeds: Seeds) -> Quantities:
-    """The standard normal numbers of all stages that want some, made in one run a shower."""
-    shapes = {name: s.latent_shape for name, s in stages.items() if s.latent_shape is not None}
-    sizes = [math.prod(shape) for shape in shapes.values()]
-    parts = seeds.branch(" ".join(shapes)).normal(sum(sizes)).split(sizes, 1)
-    return {n: z.reshape(-1, *shapes[n]) for n, z in zip(shapes, parts, strict=True)}

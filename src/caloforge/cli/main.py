@@ -144,7 +144,7 @@ def train(
     settings = {**_settings(config), **dict(_setting(text) for text in overrides or ())}
     system = cf.build(preset, showers.geometry, seed=seed, overrides=settings)
     untrained = [n for n in stage or system.stages if not RunFolder(output).stage(n).is_trained]
-    display = TrainingDisplay(console, len(untrained) + (0 if stage else len(system.calibrations)))
+    display = TrainingDisplay(console, len(untrained))
     with display.live():
         cf.train(
             system,

@@ -133,7 +133,7 @@ class TrainingDisplay(_Display):
 
     Args:
         console: where to draw.
-        stages: number of stages and calibrations that are still to be done.
+        stages: number of stages that are still to be done.
     """
 
     even = False

@@ -26,11 +26,9 @@ def weights_hash(system: System) -> str:
     """Distinguishes trained systems, so that no file mixes the showers of two."""
     digest = hashlib.sha256()
     for stage in system.stages.values():
-        digest.update(json.dumps(stage.transforms(), sort_keys=True).encode())
+        digest.update(json.dumps(stage.state(), sort_keys=True).encode())
         for value in stage.state_dict().values():
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    for calibration in system.calibrations.values():
-        digest.update(json.dumps(calibration.state(), sort_keys=True).encode())
     return digest.hexdigest()
 
 

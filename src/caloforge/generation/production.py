@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from caloforge.cascade.arguments import incident_particles
+from caloforge.cascade.asked import asked_particles, outside_trained
 from caloforge.cascade.kinds import Upsamples
 from caloforge.cascade.system import System
 from caloforge.data import Layout, Parts, check_layout
@@ -139,11 +140,11 @@ def generate(
         ExtrapolationWarning: for particles outside the trained range. A file has the range and
             their number in its attributes `trained_energy_inc_MeV` and `n_outside_trained`.
     """
-    asked = system.asked(particles)
+    asked = asked_particles(system, particles)
     check_units("energies to generate for", system.geometry, asked.energy)
     chosen = system.chosen(options)
     find_device(device)
-    outside = system.outside(asked, strict=strict)
+    outside = outside_trained(system, asked, strict=strict)
     check_layout(system.kind, layout)
     job = Job(system, asked, None, seed, batch_size, str(device), chosen, PART_SIZE)
     facts = {**job.facts(int(outside.sum())), **(attributes or {})}
@@ -217,16 +218,16 @@ def upsample(
             "them and particles for it"
         )
     if isinstance(coarse, System):
-        asked = coarse.asked(particles if particles is not None else [])
+        asked = asked_particles(coarse, particles if particles is not None else [])
         check_units("energies to generate for", coarse.geometry, asked.energy)
     else:
         asked = incident_particles(coarse.particles)
         check_units("coarse showers", coarse.geometry, asked.energy, coarse.total_energy())
     chosen = system.chosen(options)
     find_device(device)
-    outside = system.outside(asked, strict=strict)
+    outside = outside_trained(system, asked, strict=strict)
     if isinstance(coarse, System):
-        outside = outside | coarse.outside(asked, strict=strict)
+        outside = outside | outside_trained(coarse, asked, strict=strict)
     check_layout(system.kind, layout)
     job = Job(system, asked, coarse, seed, batch_size, str(device), chosen, PART_SIZE)
     facts = {**job.facts(int(outside.sum())), **(attributes or {})}

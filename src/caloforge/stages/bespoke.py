@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+import torch
 
-from caloforge.cascade.arguments import incident_particles
-from caloforge.cascade.calibration import Calibration, Counted
-from caloforge.cascade.seeds import Branch, Seeds
-from caloforge.cascade.system import System
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Branch, Noise
+from caloforge.cascade.stage import Stage, Upstream
 from caloforge.matching import (
     Batch,
     CurvePoint,
@@ -21,21 +22,21 @@ from caloforge.matching import (
     follow,
     train_bespoke,
 )
-from caloforge.showers import ShowerSource
+from caloforge.showers import Particles
 from caloforge.stages.config import BespokeFit
 from caloforge.stages.shape import ShapeStage
 
-__all__ = ["BespokeSolvers", "followed", "shape_stage"]
+__all__ = ["BespokeSolvers", "followed"]
 
 CURVE_POINTS = 50  # of a training curve that are kept
 
 
-class BespokeSolvers(Calibration):
+class BespokeSolvers(Stage):
     """The bespoke solvers of a system's shape network.
 
     They see what it sees when showers are drawn: the energy network's draws, at incident energies
     of the training sample. Those that want the same references share them, as following the
-    velocity takes most of the time.
+    velocity takes most of the time. The shape stage draws with them: this stage draws nothing.
 
     Args:
         config: what to fit.
@@ -47,6 +48,11 @@ class BespokeSolvers(Calibration):
     Raises:
         ValueError: for two solvers of one name, or one without references to validate with.
     """
+
+    needs = ("energies", "shape")
+    reads = ()
+    writes = ()
+    learns = ("energy_inc",)
 
     def __init__(self, config: Sequence[BespokeFit]) -> None:
         super().__init__()
@@ -67,35 +73,32 @@ class BespokeSolvers(Calibration):
 
     def fit(
         self,
-        system: System,
-        showers: ShowerSource[Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: Counted | None = None,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
     ) -> None:
-        energies = np.random.default_rng(seed).permutation(showers.particles.energy)
+        assert draw is not None
+        shape = upstream["shape"]
+        assert isinstance(shape, ShapeStage)
+        particles = draw.showers.particles[draw.rng.permutation(len(draw.showers))]
         plans = {_plan(fit): fit for fit in self.config.values()}
-        count = _Count(
+        draw.expect(
             sum(fit.showers for fit in plans.values())
-            + sum(_most_showers(fit) for fit in self.config.values()),
-            progress,
+            + sum(_most_showers(fit) for fit in self.config.values())
         )
         for plan, first in plans.items():
-            references = followed(
-                system, energies, first, seed=seed, device=device, progress=count.add
-            )
+            references = followed(shape, draw, particles, first)
             for name, fit in self.config.items():
                 if _plan(fit) == plan:
-                    before = count.done
-                    self.train_one(name, system, references, progress=count.add)
-                    count.add(before + _most_showers(fit) - count.done)
-        self.is_fitted = True
+                    left = draw.left - _most_showers(fit)
+                    self.train_one(name, shape, references, progress=draw.count)
+                    draw.count(draw.left - left)
 
     def train_one(
         self,
         name: str,
-        system: System,
+        shape: ShapeStage,
         references: Sequence[Reference],
         *,
         progress: Callable[[int], None] | None = None,
@@ -104,7 +107,7 @@ class BespokeSolvers(Calibration):
 
         Args:
             name: of the solver.
-            system: the system.
+            shape: the stage whose velocity they are for.
             references: what it is trained with.
             progress: called with the number of showers that an iteration drew.
         """
@@ -113,7 +116,7 @@ class BespokeSolvers(Calibration):
         if progress is not None and fit.truncation == "global":
             told = partial(progress, fit.batch_size)
         trained = train_bespoke(
-            shape_stage(system).velocity,
+            shape.velocity,
             references,
             fit.steps,
             truncation=fit.truncation,
@@ -130,12 +133,12 @@ class BespokeSolvers(Calibration):
             for name, solver in self.solvers.items()
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        if state.keys() != self.config.keys():
+    def load_state(self, states: Mapping[str, Any]) -> None:
+        if states.keys() != self.config.keys():
             raise ValueError(
-                f"expected the solvers {', '.join(self.config)}, got {', '.join(state)}"
+                f"expected the solvers {', '.join(self.config)}, got {', '.join(states)}"
             )
-        for name, values in state.items():
+        for name, values in states.items():
             if len(values["a"]) != self.config[name].steps:
                 raise ValueError(f"{name} has {len(values['a'])} steps")
             solver = NonStationary.from_state(values)
@@ -143,67 +146,33 @@ class BespokeSolvers(Calibration):
             self.curves[name] = tuple(CurvePoint(*point) for point in values["curve"])
         self.is_fitted = True
 
-
-def shape_stage(system: System) -> ShapeStage:
-    """The stage whose velocity bespoke solvers are for.
-
-    Raises:
-        ValueError: for a system that has none.
-    """
-    stage = system.stages.get("shape")
-    if not isinstance(stage, ShapeStage):
-        raise ValueError(f"{system.name} has no shape network: bespoke solvers are for calodream")
-    return stage
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        return {}
 
 
 def followed(
-    system: System,
-    energy_inc: ArrayLike,
-    fit: BespokeFit,
-    *,
-    seed: int,
-    device: str = "cpu",
-    progress: Callable[[int], None] | None = None,
+    shape: ShapeStage, draw: Draw, particles: Particles, fit: BespokeFit
 ) -> list[Reference]:
     """Follow the shape network's velocity, as the references of bespoke solvers.
 
     Args:
-        system: a trained system.
-        energy_inc: incident energies [MeV], shape (n,); few are gone through again and again.
+        shape: the trained stage.
+        draw: samples the layer energies.
+        particles: incident particles; few are gone through again and again.
         fit: how many showers, in which batches and steps.
-        seed: of the layer energies and of the noise.
-        device: where to compute.
-        progress: called with the number of showers that a batch had.
     """
-    shape = shape_stage(system)
-    system.prepare(device)
-    energies = np.resize(incident_particles(energy_inc).energy, fit.showers)
-    starts = range(0, len(energies), fit.batch_size)
-    seeds = Seeds.of(seed, np.arange(len(energies)), device, Branch.SOLVERS)
+    incident = particles[np.resize(np.arange(len(particles)), fit.showers)]
 
     def batches() -> Iterator[Batch]:
-        for start in starts:
-            part = slice(start, start + fit.batch_size)
-            quantities = system.quantities(energies[part], seeds=seeds[part], before="shape")
-            z = seeds[part].branch("shape").normal(*shape.latent_shape)
-            yield z, shape.context(quantities)
-            if progress is not None:
-                progress(len(z))
+        for seeds, quantities in draw.batches(
+            incident, Branch.SOLVERS, size=fit.batch_size, before="shape"
+        ):
+            yield seeds.branch("shape").normal(*shape.latent_shape), shape.context(quantities)
+            draw.count(len(seeds))
 
     return follow(shape.velocity, batches(), steps=fit.reference_steps)
-
-
-class _Count:
-    """Showers that are done, of those that a fit draws at most."""
-
-    def __init__(self, wanted: int, progress: Counted | None) -> None:
-        self.done, self.wanted, self.progress = 0, wanted, progress
-
-    def add(self, showers: int) -> None:
-        """So many more are done."""
-        self.done += showers
-        if showers and self.progress is not None:
-            self.progress(self.done, self.wanted)
 
 
 def _most_showers(fit: BespokeFit) -> int:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.likelihood import EntryNoise
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.recipe import Recipe
@@ -119,7 +120,13 @@ class EnergyStage(Learned):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.layer_energies.fit(lambda: (q["layer_energies"] for q in sample.batches()))
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:

@@ -14,6 +14,7 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds, numpy_rng
 from caloforge.cascade.stage import Stage, Upstream
@@ -104,7 +105,13 @@ class PrincipalEnergyStage(Stage):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         known = {name: q.double().cpu().numpy() for name, q in sample.all().items()}
         total = known["layer_energies"].sum(1)
         filled = total > 0

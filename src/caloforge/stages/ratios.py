@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.solving import SolvedStage
@@ -62,7 +63,13 @@ class EnergyRatioStage(SolvedStage):
         """For each layer one through the transformer, and those of the solver."""
         return self.network.features * (1 + (self.solver(options).n_evaluations or 1))
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:

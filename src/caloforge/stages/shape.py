@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.choices import POSTPROCESS, PRECISION, Choice
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.solving import SolvedStage
@@ -171,7 +172,13 @@ class VoxelShapeStage(ShapeStage):
     def choices(self) -> Mapping[str, Choice]:
         return {**super().choices, "postprocess": POSTPROCESS}
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
         # turned and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))

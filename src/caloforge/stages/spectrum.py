@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,10 +13,14 @@ from pydantic import ConfigDict
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from caloforge.cascade.calibration import Calibration, Counted
-from caloforge.cascade.seeds import Branch
-from caloforge.cascade.system import System
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Branch, Noise
+from caloforge.cascade.stage import Correction, Upstream
 from caloforge.showers import ShowerSource
+from caloforge.stages.rescaling import Rescaled
+from caloforge.stages.shares import normalised
 
 __all__ = ["SpectrumFit", "SpectrumMap"]
 
@@ -38,7 +43,7 @@ class SpectrumFit:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
-class SpectrumMap(Calibration):
+class SpectrumMap(Correction):
     """Maps the spectrum of drawn voxels onto that of the training sample (L2LFlows, appendix C).
 
     f = Q^-1 o P, with P and Q the cumulative distributions of drawn and of Geant4's voxel energies
@@ -51,21 +56,34 @@ class SpectrumMap(Calibration):
         config: showers and bins of the fit.
         threshold: read-out threshold [MeV], which is mapped onto itself; where it is 0, the map
             goes on as a straight line below the first mean as well.
+        needs: all stages whose showers are mapped.
+        rescale: voxels that are scaled to the energies of their layers after the map.
     """
 
+    reads: tuple[str, ...] = ("layer_energies", "showers")
+    writes = ("showers",)
+    learns = ("energy_inc",)
     knots: Tensor
     coefficients: Tensor
 
-    def __init__(self, config: SpectrumFit, threshold: float) -> None:
+    def __init__(
+        self,
+        config: SpectrumFit,
+        threshold: float,
+        needs: Iterable[str] = (),
+        rescale: Rescaled = "none",
+    ) -> None:
         super().__init__()
         self.config = config
         self.threshold = threshold
+        self.needs = tuple(needs)
+        self.rescale = rescale
         self.means: list[list[float]] = []
         self.register_buffer("knots", torch.zeros(0), persistent=False)
         self.register_buffer("coefficients", torch.zeros(0), persistent=False)
 
-    def check(self, showers: ShowerSource[Any]) -> None:
-        n = sum(int((b.energy >= self.threshold).sum()) for b in showers.blocks(1000))
+    def check(self, sample: ShowerSource[Any]) -> None:
+        n = sum(int((b.energy >= self.threshold).sum()) for b in sample.blocks(1000))
         if n < 2:
             raise ValueError(
                 f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, the "
@@ -74,25 +92,19 @@ class SpectrumMap(Calibration):
 
     def fit(
         self,
-        system: System,
-        showers: ShowerSource[Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: Counted | None = None,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
     ) -> None:
-        rng = np.random.default_rng(seed)
-        chosen = rng.permutation(len(showers))[: self.config.showers]
-        sample = showers.take(np.sort(chosen))
+        assert draw is not None
+        geant4 = draw.showers.take(draw.some(self.config.showers))
         drawn: list[NDArray[Any]] = []
-        done = 0
-        asked = system.asked(sample.particles)
-        for batch in system.batches(asked, seed=seed, device=device, branch=Branch.SPECTRUM):
-            drawn.append(batch.energy)
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(sample))
-        self.fit_energies(np.concatenate(drawn), sample.energy, rng)
+        draw.expect(len(geant4))
+        for seeds, quantities in draw.batches(geant4.particles, Branch.SPECTRUM):
+            drawn.append(self.mapped_showers(quantities).flatten().cpu().numpy())
+            draw.count(len(seeds))
+        self.fit_energies(np.concatenate(drawn), geant4.energy, draw.rng)
 
     def fit_energies(
         self, drawn: NDArray[Any], geant4: NDArray[Any], rng: np.random.Generator
@@ -100,7 +112,7 @@ class SpectrumMap(Calibration):
         """Fit to voxel energies.
 
         Args:
-            drawn: energies of drawn voxels [MeV], any number.
+            drawn: energies of drawn voxels [MeV], any number, some of them 0.
             geant4: energies of Geant4's voxels [MeV], any number.
             rng: chooses equally many of both.
 
@@ -108,7 +120,7 @@ class SpectrumMap(Calibration):
             ValueError: if fewer than two energies of one of them lie above the threshold.
         """
         log_drawn, log_geant4 = (
-            np.log(values[values >= self.threshold].astype(np.float64))
+            np.log(values[(values >= self.threshold) & (values > 0)].astype(np.float64))
             for values in (drawn, geant4)
         )
         n = min(len(log_drawn), len(log_geant4))
@@ -131,6 +143,16 @@ class SpectrumMap(Calibration):
         ]
         self.load_state({"means": np.stack(means, 1).tolist()})
 
+    def mapped_showers(self, given: Quantities) -> Tensor:
+        """Voxel energies that are mapped [MeV], shape (n, L, a, b)."""
+        return given["showers"]
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        mapped, energies = self(self.mapped_showers(given)), given["layer_energies"]
+        return {"showers": normalised(mapped, energies, self.threshold, self.rescale, options)}
+
     def forward(self, energy: Tensor) -> Tensor:
         """Map voxel energies [MeV] of any shape; those below the threshold become 0."""
         mapped = torch.zeros_like(energy)
@@ -152,13 +174,11 @@ class SpectrumMap(Calibration):
     def state(self) -> dict[str, Any]:
         return {"means": self.means}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        if not 0 < len(state["means"]) <= self.config.bins:
-            raise ValueError(
-                f"expected means of up to {self.config.bins} bins, got {len(state['means'])}"
-            )
-        self.means = [[float(x), float(y)] for x, y in state["means"]]
-        means = self.means
+    def load_state(self, states: Mapping[str, Any]) -> None:
+        means = states["means"]
+        if not 0 < len(means) <= self.config.bins:
+            raise ValueError(f"expected means of up to {self.config.bins} bins, got {len(means)}")
+        self.means = means = [[float(x), float(y)] for x, y in means]
         if self.threshold:
             border = float(np.log(self.threshold))
             means = [[border, border], *(mean for mean in means if mean[0] > border)]

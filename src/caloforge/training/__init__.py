@@ -2,6 +2,7 @@
 
 from caloforge.training.cascade import train
 from caloforge.training.progress import TrainingProgress
-from caloforge.training.runfolder import RunFolder, StageFolder, load
+from caloforge.training.runfolder import RunFolder, load
+from caloforge.training.stagefolder import StageFolder
 
 __all__ = ["RunFolder", "StageFolder", "TrainingProgress", "load", "train"]

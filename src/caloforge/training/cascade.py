@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -52,7 +50,7 @@ def train(
     resume: bool = False,
     progress: Report | None = None,
 ) -> System:
-    """Train the stages of a system, calibrate it, and keep both in a run folder.
+    """Train the stages of a system, and keep them in a run folder.
 
     Example:
         >>> showers = cf.read("showers.h5")[:200]
@@ -74,7 +72,7 @@ def train(
         progress: called with a `TrainingProgress` now and then.
 
     Returns:
-        The system, with the best weights of all stages that are trained; calibrated, if all are.
+        The system, with the best weights of all stages that are trained.
 
     Raises:
         ValueError: for showers that the system or one of its stages cannot learn from, unknown
@@ -84,7 +82,7 @@ def train(
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
     """
-    place = find_device(device)
+    find_device(device)
     executor = find_executor(processes)
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
@@ -132,8 +130,6 @@ def train(
     ) as finished:
         for name, _ in finished:
             training.fetch(name)
-    if all(folder.stage(name).is_trained for name in system.stages):
-        _calibrate(system, sample, folder, seed, place, progress)
     system.trained = folder.trained_range()
     return system
 
@@ -219,21 +215,25 @@ def _check_needs(system: System, folder: RunFolder, wanted: Sequence[str]) -> No
 
 def _train_stage(
     system: System,
-    sample: ShowerSource[Any],
+    showers: ShowerSource[Any],
+    seen: ShowerSource[Any],
     folder: RunFolder,
     name: str,
     seed: int,
     device: str,
     progress: Report | None,
 ) -> None:
+    """Train a stage on what the stages see of the showers, or fit it."""
     # the loop brings in Fabric, which is slow to import
     from caloforge.training.loop import StageTraining
 
     stage = system.stages[name]
-    quantities = ShowerQuantities(sample, stage.learns or (*stage.reads, *stage.writes))
+    quantities = ShowerQuantities(seen, stage.learns or (*stage.reads, *stage.writes))
     if not isinstance(stage, Learned):
-        upstream, kept = system.upstream(name), folder.stage(name)
-        fit_stage(stage, quantities, upstream, kept, seed=seed, device=device)
+        place = folder.stage(name)
+        fit_stage(
+            name, system, showers, quantities, place, seed=seed, device=device, report=progress
+        )
         return
     StageTraining(
         name,
@@ -245,30 +245,6 @@ def _train_stage(
         device=device,
         report=progress,
     ).run()
-
-
-def _calibrate(
-    system: System,
-    sample: ShowerSource[Any],
-    folder: RunFolder,
-    seed: int,
-    device: str,
-    progress: Report | None,
-) -> None:
-    """Fit what is fitted on the trained system, unless that was done before."""
-    for name, calibration in system.calibrations.items():
-        folder.load_calibration(name, calibration)
-    begin = time.monotonic()
-
-    def report(name: str, done: int, n: int) -> None:
-        if progress is not None:
-            rate = done / max(1e-9, time.monotonic() - begin)
-            progress(TrainingProgress(name, done, n, math.nan, math.nan, rate, done == n))
-
-    def keep(name: str) -> None:
-        folder.save_calibration(name, system.calibrations[name])
-
-    system.calibrate(sample, seed=seed, device=device, progress=report, fitted=keep)
 
 
 # ---------------------------------------------------------------- as tasks
@@ -354,5 +330,7 @@ class StageTasks:
         for need in self.system.stages[stage].needs:
             self.fetch(need)
         place = find_device(self.device)
-        _train_stage(self.system, self.seen, self.folder, stage, self.seed, place, report)
+        _train_stage(
+            self.system, self.sample, self.seen, self.folder, stage, self.seed, place, report
+        )
         self.here.add(stage)

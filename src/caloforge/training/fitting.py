@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import ShowerQuantities
-from caloforge.cascade.stage import Stage
-from caloforge.training.runfolder import StageFolder
+from caloforge.cascade.system import System
+from caloforge.showers import ShowerSource
+from caloforge.training.progress import TrainingProgress
+from caloforge.training.stagefolder import StageFolder
 
 __all__ = ["fit_stage"]
 
 
 def fit_stage(
-    stage: Stage,
+    name: str,
+    system: System,
+    showers: ShowerSource[Any],
     sample: ShowerQuantities,
-    upstream: Mapping[str, Stage],
     folder: StageFolder,
     *,
     seed: int,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
+    report: Callable[[TrainingProgress], None] | None = None,
 ) -> None:
-    """Fit a stage that learns nothing, and keep it.
+    """Fit a stage that is not trained, and keep it.
 
     Args:
-        stage: the stage.
-        sample: the training sample, none of which is held back: nothing is chosen by it.
-        upstream: the frozen stages that it needs.
-        folder: where it is kept.
-        seed: of what is chosen at random.
+        name: of the stage.
+        system: the system, in which the stages that it needs are trained.
+        showers: the training sample, as Geant4 made it.
+        sample: what the stage learns of it; nothing is held back, as nothing is chosen by it.
+        folder: where the stage is kept.
+        seed: of what is chosen and sampled at random.
         device: where to compute.
+        report: called with the progress of stages that are fitted on what the system samples.
     """
     begin = time.monotonic()
-    stage.to(device).eval()
-    stage.fit(sample, upstream, torch.Generator(device).manual_seed(seed))
+
+    def progress(done: int, wanted: int) -> None:
+        if report is not None:
+            rate = done / max(1e-9, time.monotonic() - begin)
+            report(TrainingProgress(name, done, wanted, math.nan, math.nan, rate, done == wanted))
+
+    stage, upstream = system.stages[name].to(device).eval(), system.upstream(name)
+    stage.is_fitted = False
+    for needed in upstream.values():
+        needed.to(device).prepare()
+    draw = Draw(system, showers, seed, device, progress)
+    stage.fit(sample, upstream, torch.Generator(device).manual_seed(seed), draw)
     stage.is_fitted = True
     folder.save_weights(stage)
     folder.finish({"seconds": round(time.monotonic() - begin, 2)})

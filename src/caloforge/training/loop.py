@@ -19,9 +19,9 @@ from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.stage import Batch, Learned, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
-from caloforge.training.runfolder import MALFORMED, StageFolder, check_form
 from caloforge.training.schedule import follow_course, learning_rate
 from caloforge.training.split import split_numbers
+from caloforge.training.stagefolder import MALFORMED, StageFolder, check_form
 
 __all__ = ["StageTraining"]
 
@@ -290,7 +290,7 @@ class StageTraining:
             "seconds": self.seconds,
             "rows": self.rows,
             "changed": self.changed,
-            "transforms": self.stage.transforms(),
+            "transforms": self.stage.state(),
             "precision": self.fabric._precision.state_dict(),
         }
         self.folder.save_state(tensors, values)
@@ -314,8 +314,8 @@ class StageTraining:
             found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             return {name: value.to(self.device) for name, value in found.items()}
 
-        self.stage.load_transforms(values["transforms"])
-        check_form(self.stage.transforms(), values["transforms"])
+        self.stage.load_state(values["transforms"])
+        check_form(self.stage.state(), values["transforms"])
         self.stage.load_state_dict(under("stage."))
         weights = dict(self.stage.named_parameters())
         for key in ("step", "exp_avg", "exp_avg_sq"):

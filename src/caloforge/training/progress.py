@@ -9,13 +9,13 @@ __all__ = ["TrainingProgress"]
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where the training of a stage stands, or a calibration behind it.
+    """Where the training of a stage stands, or its fit.
 
     Args:
         stage: its name.
         step: steps done, or showers drawn.
         steps: steps in all.
-        loss: mean training loss since the epoch began, NaN for a calibration.
+        loss: mean training loss since the epoch began, NaN for a fit.
         validation: last validation loss, NaN before the first.
         showers_per_second: speed.
         finished: whether the stage is trained.

@@ -6,198 +6,29 @@ the configuration before it is used, and before memory is spent on it.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save as to_bytes
-from torch import Tensor
-
 import caloforge
-from caloforge.cascade.calibration import Calibration
 from caloforge.cascade.registry import build_from_config, config_to_dict
-from caloforge.cascade.stage import Stage
 from caloforge.cascade.system import System
 from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.training.enclosed import Enclosed
+from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.tensors import check_layout, read_tensors
+from caloforge.training.stagefolder import MOST_TENSORS, StageFolder
 
-__all__ = ["MALFORMED", "RunFolder", "StageFolder", "check_form", "load"]
+__all__ = ["RunFolder", "load"]
 
-# what values of the wrong kind end in, wherever they are used
-MALFORMED = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-    RuntimeError,
-)
-
-MOST_YAML = 1 << 20  # sizes of files [bytes]
-MOST_JSON = 1 << 26
-MOST_TENSORS = 1 << 34
+MOST_YAML = 1 << 20  # size of a file [bytes]
 FEW_WEIGHTS = 1 << 22  # numbers that cost nothing, whether they are there or not
 
 
-@dataclass(frozen=True)
-class StageFolder:
-    """What is kept of one stage.
-
-    `transforms.json` what its transforms were fitted to, `weights.safetensors` the best weights,
-    `state.safetensors` all that resuming needs, while it trains, `log.csv` one line an epoch,
-    `summary.json` once it is trained.
-
-    Args:
-        path: the folder.
-        run: the run folder that it lies in; None if it stands alone.
-    """
-
-    path: Path
-    run: Path | None = None
-
-    @cached_property
-    def _files(self) -> Enclosed:
-        return Enclosed(self.run or self.path)
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether its training came to its end."""
-        return self._files.holds(self.path / "summary.json")
-
-    def save_weights(self, stage: Stage) -> None:
-        """Write the weights and the transforms of a stage."""
-        tensors = {name: value.detach().contiguous() for name, value in stage.state_dict().items()}
-        self._files.write(
-            {
-                self.path / "transforms.json": json.dumps(stage.transforms(), indent=1),
-                self.path / "weights.safetensors": to_bytes(tensors),
-            }
-        )
-
-    def check_weights(self, stage: Stage) -> None:
-        """Refuse weights that a stage has no room for, before any of them is read.
-
-        Args:
-            stage: may lie on PyTorch's meta device, where it has shapes alone.
-
-        Raises:
-            ValueError: if they are missing, damaged, or of another network.
-        """
-        weights = self.path / "weights.safetensors"
-        if not self._files.holds(weights):
-            raise ValueError(
-                f"{self.path} holds no weights: train the stage {self.path.name!r} first"
-            )
-        with self._fitting():
-            self._files.check_size(weights, MOST_TENSORS)
-            check_layout(weights, stage.state_dict())
-
-    def load_weights(self, stage: Stage) -> None:
-        """Load what `save_weights` wrote.
-
-        Raises:
-            ValueError: if it is missing, damaged, or of another network.
-        """
-        self.check_weights(stage)
-        with self._fitting():
-            transforms = self._files.json(self.path / "transforms.json", MOST_JSON)
-            stage.load_transforms(transforms)
-            check_form(stage.transforms(), transforms)
-            stage.load_state_dict(read_tensors(self.path / "weights.safetensors")[0])
-
-    @contextmanager
-    def _fitting(self) -> Iterator[None]:
-        """Whatever goes wrong in here is said of this folder."""
-        try:
-            yield
-        except (SafetensorError, OSError, *MALFORMED) as error:
-            # PyTorch lists every weight that is missing: its first two lines say enough
-            reason = " ".join(str(error).splitlines()[:2])[:200]
-            raise ValueError(f"{self.path} does not fit the stage: {reason}") from error
-
-    def save_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Write all that resuming needs: tensors, and values in JSON's types."""
-        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        # to memory first: an error of the disk is then one of Python's, not of safetensors
-        content = to_bytes(contiguous, metadata={"values": json.dumps(values)})
-        self._files.write({self.path / "state.safetensors": content})
-
-    def load_state(
-        self, expected: Mapping[str, Tensor], *, optional: frozenset[str] = frozenset()
-    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What `save_state` wrote, None if there is nothing.
-
-        Args:
-            expected: tensors of the names and shapes that there have to be.
-            optional: names that may be missing.
-
-        Raises:
-            ValueError: if it is damaged, or of another stage.
-        """
-        path = self.path / "state.safetensors"
-        if not self._files.holds(path):
-            return None
-        try:
-            self._files.check_size(path, MOST_TENSORS)
-            check_layout(path, expected, optional=optional)
-            return read_tensors(path)
-        except ValueError as error:
-            raise self.damaged_state(error) from error
-
-    def damaged_state(self, reason: object) -> ValueError:
-        """What to say of a state that cannot be resumed from."""
-        return ValueError(
-            f"{self.path / 'state.safetensors'} is damaged ({str(reason)[:200]}): remove it to "
-            "begin this stage anew"
-        )
-
-    def save_log(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write the log, a line an epoch."""
-        lines, text = list(rows), io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(lines[0]) if lines else [])
-        writer.writeheader()
-        writer.writerows(lines)
-        self._files.write({self.path / "log.csv": text.getvalue()})
-
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Mark the stage as trained and drop what only resuming needs."""
-        self._files.write({self.path / "summary.json": json.dumps(summary, indent=1)})
-        self._files.remove(self.path / "state.safetensors")
-
-    def summary(self) -> dict[str, Any]:
-        """What `finish` wrote: of a stage that learns nothing the seconds alone.
-
-        Raises:
-            ValueError: if it is damaged.
-        """
-        path = self.path / "summary.json"
-        values = self._files.json(path, MOST_JSON)
-        found: dict[str, Any] = values if isinstance(values, dict) else {}
-        is_fitted_alone = found.keys() == {"seconds"}
-        numbers = () if is_fitted_alone else ("epochs", "steps", "validation")
-        if any(not _is_number(found.get(name)) for name in (*numbers, "seconds")):
-            raise ValueError(
-                f"{path} is damaged: expected the numbers {', '.join((*numbers, 'seconds'))}"
-            )
-        return found
-
-
 class RunFolder:
-    """A folder that holds one trained system: `config.yaml`, `stages/<name>/…`, `calibration/…`.
+    """A folder that holds one trained system: `config.yaml` and `stages/<name>/…`.
 
     Args:
         path: the folder.
@@ -226,35 +57,7 @@ class RunFolder:
 
     def stage(self, name: str) -> StageFolder:
         """The folder of a stage."""
-        return StageFolder(self.path / "stages" / name, self.path)
-
-    def save_calibration(self, name: str, calibration: Calibration) -> None:
-        """Keep what was fitted after training."""
-        content = json.dumps(calibration.state(), indent=1)
-        self._files.write({self._calibration(name): content})
-
-    def load_calibration(self, name: str, calibration: Calibration) -> bool:
-        """Load what `save_calibration` wrote; returns whether there is any.
-
-        Raises:
-            ValueError: if it is damaged.
-        """
-        path = self._calibration(name)
-        if not self._files.holds(path):
-            return False
-        try:
-            state = self._files.json(path, MOST_JSON)
-            calibration.load_state(state)
-            check_form(calibration.state(), state)
-        except (OSError, *MALFORMED) as error:
-            reason = " ".join(str(error).splitlines()[:2])[:200]
-            raise ValueError(
-                f"{path} is damaged ({reason}): remove it and resume the training"
-            ) from error
-        return True
-
-    def _calibration(self, name: str) -> Path:
-        return self.path / "calibration" / f"{name}.json"
+        return stage_folder(self.path, name)
 
     def create(self, system: System, **facts: Any) -> None:
         """Begin a run: write the complete configuration.
@@ -370,12 +173,6 @@ def load(run: str | Path) -> System:
         folder.stage(name).load_weights(stage)
         stage.eval()
     system.trained = folder.trained_range()
-    for name, calibration in system.calibrations.items():
-        if not folder.load_calibration(name, calibration):
-            raise ValueError(
-                f"{run} lacks its calibration {name!r}, which is fitted behind the last stage: "
-                "resume the training"
-            )
     return system
 
 
@@ -388,23 +185,3 @@ _KINDS: dict[str, type[Any]] = {
     "seed": int,
     "data": dict,
 }
-
-
-def check_form(own: Any, given: Any) -> None:
-    """Refuse loaded values that would be written otherwise: other names or lengths, not finite.
-
-    Raises:
-        ValueError: for values of another form.
-    """
-    if isinstance(own, dict) and isinstance(given, dict) and own.keys() == given.keys():
-        for name in own:
-            check_form(own[name], given[name])
-    elif isinstance(own, list) and isinstance(given, list) and len(own) == len(given):
-        for pair in zip(own, given, strict=True):
-            check_form(*pair)
-    elif not (_is_number(own) and _is_number(given)) and own != given:
-        raise ValueError(f"expected values such as {str(own)[:60]}, got {str(given)[:60]}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ DTYPES = {
 
 
 def check_layout(
-    path: Path, expected: Mapping[str, Tensor], *, optional: frozenset[str] = frozenset()
+    path: Path,
+    expected: Mapping[str, Tensor],
+    *,
+    optional: frozenset[str] = frozenset(),
+    others: Callable[[str], bool] = lambda name: False,
 ) -> None:
     """Compare names, shapes and types of a file's tensors, before any of them is read.
 
@@ -38,13 +42,14 @@ def check_layout(
         path: a safetensors file.
         expected: tensors of the same names, such as those of PyTorch's meta device.
         optional: names that may be missing.
+        others: which names are no matter of whoever asks.
 
     Raises:
         ValueError: naming the first that differs, or if the file is damaged.
     """
     try:
         with safe_open(path, "pt") as file:
-            names = set(file.keys())
+            names = {name for name in file.keys() if not others(name)}  # noqa: SIM118
             slices = {name: file.get_slice(name) for name in names}
             found = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
     except SafetensorError as error:
@@ -62,15 +67,18 @@ def check_layout(
             )
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of a file, all of them finite, and the values beside them, in JSON's types.
+def read_tensors(
+    path: Path, others: Callable[[str], bool] = lambda name: False
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a file but for others, all of them finite, and values beside them in JSON's types.
 
     Raises:
         ValueError: if it is damaged, or a number is not finite.
     """
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if not others(name)]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names}
             values = json.loads((file.metadata() or {}).get("values", "{}"))
     except (SafetensorError, RecursionError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error

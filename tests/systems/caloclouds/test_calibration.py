@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
+from caloforge.cascade.draw import Draw
+from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import geometry_preset
-from caloforge.showers import PointShowers
+from caloforge.showers import Particles, PointShowers
 from caloforge.systems.caloclouds import CloudFit
 from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
 
@@ -22,7 +25,7 @@ N = np.arange(700, 7000, 50)
 def fitted_to(calibration: CloudCalibration, geant4: PointShowers, drawn: PointShowers) -> None:
     """Fit to clouds whose networks draw their points one by one."""
     n_data, n_gen = np.diff(geant4.offset), np.diff(drawn.offset)
-    calibration.fit_clouds(geant4, n_data, drawn, n_gen, geant4.geometry)
+    calibration.fit_clouds(geant4, n_data, drawn, n_gen)
 
 
 def cubic(n: np.ndarray) -> np.ndarray:
@@ -116,7 +119,7 @@ def moved(clouds: PointShowers, x: float, y: float) -> PointShowers:
 def test_a_network_that_draws_half_as_many_points_again_for_a_hit_is_corrected(
     bundled_points: PointShowers,
 ) -> None:
-    calibration = CloudCalibration(CloudFit())
+    calibration = CloudCalibration(CloudFit(), bundled_points.geometry)
     assert not calibration.is_fitted
     assert calibration.shift.tolist() == [0, 0]
     fitted_to(calibration, bundled_points, halved(bundled_points))
@@ -130,7 +133,7 @@ def test_a_network_that_draws_half_as_many_points_again_for_a_hit_is_corrected(
 def test_the_mean_centre_of_gravity_is_brought_to_that_of_geant4(
     bundled_points: PointShowers,
 ) -> None:
-    calibration = CloudCalibration(CloudFit())
+    calibration = CloudCalibration(CloudFit(), bundled_points.geometry)
     fitted_to(calibration, bundled_points, moved(bundled_points, 3.0, -1.25))
     assert calibration.shift.tolist() == pytest.approx([-3.0, 1.25], abs=1e-4)
 
@@ -140,7 +143,7 @@ def test_hits_are_cells_above_the_threshold_of_the_geometry_that_is_named(
     bundled_points: PointShowers, name: str | None
 ) -> None:
     clouds = bundled_points[:20]
-    calibration = CloudCalibration(CloudFit(geometry=name))
+    calibration = CloudCalibration(CloudFit(geometry=name), clouds.geometry)
     fitted_to(calibration, clouds, clouds)
     assert calibration.occupancy is not None
     cells = clouds.project(clouds.geometry if name is None else geometry_preset(name)).dense()
@@ -152,34 +155,29 @@ def test_hits_are_cells_above_the_threshold_of_the_geometry_that_is_named(
 class Drawing:
     """A system that draws what it is given, and notes with which corrections."""
 
-    is_directed = False
+    name, is_directed, usual = "drawing", False, UsualParticle()
 
     def __init__(self, calibration: CloudCalibration, *rounds: PointShowers) -> None:
         self.calibration, self.rounds = calibration, list(rounds)
-        self.geometry = rounds[0].geometry
         self.seen: list[tuple[bool, float]] = []
 
     def prepare(self, device: str) -> None: ...
 
-    def training_sample(self, showers: PointShowers) -> PointShowers:
-        return showers
-
-    def quantities(self, energy_inc: np.ndarray, **_: object) -> Quantities:
+    def quantities(self, particles: Particles, **_: object) -> Quantities:
         self.seen.append((self.calibration.is_fitted, self.calibration.shift[0].item()))
-        return ShowerQuantities(self.rounds[0], ("layer_counts",)).all()
-
-    def showers(self, quantities: Quantities, options: SamplingOptions) -> PointShowers:
-        return self.rounds.pop(0)
+        names = ("energy_inc", "layer_counts", "n_points", "points")
+        return ShowerQuantities(self.rounds.pop(0), names).all()
 
 
 def test_a_second_round_is_drawn_with_the_corrections_of_the_first(
-    bundled_points: PointShowers,
+    bundled_points: PointShowers, generator: torch.Generator
 ) -> None:
-    calibration = CloudCalibration(CloudFit(showers=60, rounds=2))
+    calibration = CloudCalibration(CloudFit(showers=60, rounds=2), bundled_points.geometry)
     better = moved(bundled_points, 0.5, 0.0)
-    system = Drawing(calibration, moved(halved(bundled_points), 3.0, 0.0), better)
+    system: Any = Drawing(calibration, moved(halved(bundled_points), 3.0, 0.0), better)
     told: list[tuple[int, int]] = []
-    calibration.fit(system, bundled_points, seed=1, progress=lambda *told_: told.append(told_))  # type: ignore[arg-type]
+    draw = Draw(system, bundled_points, 1, progress=lambda *told_: told.append(told_))
+    calibration.fit(ShowerQuantities(bundled_points, calibration.learns), {}, generator, draw)
     assert told == [(60, 120), (120, 120)]
     assert system.seen == [(False, 0), (True, pytest.approx(-3, abs=1e-4))]
     assert calibration.shift.tolist() == pytest.approx([-3.5, 0], abs=1e-4)
@@ -188,8 +186,20 @@ def test_a_second_round_is_drawn_with_the_corrections_of_the_first(
     assert calibration.occupancy.correction(n).item() == pytest.approx(1, rel=0.01)
 
 
+@torch.no_grad()
+def test_the_correction_acts_on_the_counts_and_says_where_points_are_shifted_to(
+    tenth_fewer: Occupancy, bundled_points: PointShowers, generator: torch.Generator
+) -> None:
+    calibration = CloudCalibration(CloudFit(), bundled_points.geometry)
+    calibration.load_state({**tenth_fewer.state(), "shift": [3.0, -1.25]})
+    before = counts(generator)
+    after = calibration.decode({}, {"layer_counts": before}, {}, SamplingOptions())
+    assert torch.equal(after["layer_counts"], tenth_fewer.corrected(before))
+    assert after["shift"].tolist() == [[3.0, -1.25]] * len(before)
+
+
 def test_what_was_fitted_is_loaded_again(bundled_points: PointShowers) -> None:
-    calibration, other = CloudCalibration(CloudFit()), CloudCalibration(CloudFit())
+    calibration, other = (CloudCalibration(CloudFit(), bundled_points.geometry) for _ in range(2))
     fitted_to(calibration, bundled_points, moved(halved(bundled_points), 1.0, 2.0))
     other.load_state(json.loads(json.dumps(calibration.state())))
     assert other.is_fitted

@@ -19,7 +19,7 @@ def clusters(bundled_points: PointShowers) -> ClusteredShowers:
 @pytest.fixture(scope="module")
 def library(clusters: ClusteredShowers) -> MemberLibrary:
     found = MemberLibrary(20_000)
-    found.fit(clusters, torch.Generator().manual_seed(1))
+    found.keep(clusters, torch.Generator().manual_seed(1))
     return found
 
 
@@ -113,7 +113,7 @@ def test_energies_and_places_beyond_the_sample_are_served(
 
 def test_few_clusters_will_do(clusters: ClusteredShowers, generator: torch.Generator) -> None:
     library = MemberLibrary(3)
-    library.fit(clusters, generator)
+    library.keep(clusters, generator)
     assert len(library.begins) == 4
     members, sizes = drawn_members(library, rows(clusters))
     assert len(members) == sizes.sum() >= len(sizes)
@@ -132,4 +132,4 @@ def test_a_sample_without_energy_is_refused(
     bundled_points: PointShowers, generator: torch.Generator
 ) -> None:
     with pytest.raises(ValueError, match="needs one with energy or more, got none"):
-        MemberLibrary(10).fit(clustered(bundled_points[:0], 2.0, 12), generator)
+        MemberLibrary(10).keep(clustered(bundled_points[:0], 2.0, 12), generator)

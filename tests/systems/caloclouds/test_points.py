@@ -21,7 +21,8 @@ from caloforge.systems.caloclouds.config import (
     PointsConfig,
     ShowerFlowConfig,
 )
-from caloforge.systems.caloclouds.points import PointsStage, clouds, some_points
+from caloforge.systems.caloclouds.frame import clouds
+from caloforge.systems.caloclouds.points import PointsStage, some_points
 
 RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=1e-3)
 SMALL = PointsConfig(RECIPE, EncoderConfig(latent=3, hidden=8, layers=1), hidden=(8, 16, 8))

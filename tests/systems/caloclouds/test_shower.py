@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,8 +11,6 @@ from torch import Tensor
 from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.cascade.seeds import Seeds
 from caloforge.showers import PointShowers
-from caloforge.systems.caloclouds import CloudFit
-from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.presets import preset
 from caloforge.systems.caloclouds.shower import ShowerStage
@@ -28,13 +25,11 @@ EACH = pytest.mark.parametrize("name", ["plain", "relative", "layers"])
 WITHOUT = SamplingOptions(postprocess=False)
 
 
-def stage_of(
-    name: str, clouds: PointShowers, calibration: CloudCalibration | None = None
-) -> ShowerStage:
+def stage_of(name: str, clouds: PointShowers) -> ShowerStage:
     """An untrained stage, fitted."""
     config = replace(preset("tiny", clouds.geometry).shower, totals=name)
     torch.manual_seed(1)
-    stage = ShowerStage(config, clouds.geometry, Conditions(directed=False), calibration).eval()
+    stage = ShowerStage(config, clouds.geometry, Conditions(directed=False)).eval()
     stage.fit(ShowerQuantities(clouds, stage.learns), {}, torch.Generator().manual_seed(1))
     return stage
 
@@ -137,24 +132,6 @@ def test_counts_are_whole_and_never_far_beyond_the_training_sample(
     assert counts.max() <= 2 * bundled_points.layer_counts().max()
     assert energy.max() <= 2.001 * bundled_points.total_energy().max()
     assert len(counts.unique()) > 20
-
-
-@EACH
-def test_the_calibration_acts_on_the_counts_once_it_is_fitted(
-    name: str, bundled_points: PointShowers
-) -> None:
-    calibration = CloudCalibration(CloudFit())
-    stage = stage_of(name, bundled_points, calibration)
-    energies = torch.from_numpy(bundled_points.energy_inc)
-    options = SamplingOptions()
-    counts, energy = draw(stage, energies, options)
-    assert torch.equal(counts, draw(stage, energies, WITHOUT)[0])
-    n = np.arange(100, 9000, 100)
-    calibration.occupancy = Occupancy.fit(n, n, 0.8 * n, n)
-    found, same = draw(stage, energies, options)
-    assert torch.equal(found.sum(1), (0.8 * counts.sum(1).double()).round().float())
-    assert torch.equal(same, energy)
-    assert torch.equal(draw(stage, energies, WITHOUT)[0], counts)
 
 
 def test_energies_of_layers_are_drawn_where_there_are_points(bundled_points: PointShowers) -> None:

@@ -14,10 +14,12 @@ from torch import Tensor
 
 import caloforge as cf
 from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities, build
-from caloforge.cascade.seeds import Seeds
+from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.data import open_source
 from caloforge.showers import ClusteredShowers, PointShowers
 from caloforge.systems.caloclouds import CaloClouds
+from caloforge.systems.caloclouds.calibration import CloudCalibration
+from caloforge.systems.caloclouds.frame import boxed
 from caloforge.systems.caloclouds.latent import LatentStage, depth
 from caloforge.systems.caloclouds.points import PointsStage
 
@@ -34,7 +36,12 @@ def system(caloclouds_run: Path) -> CaloClouds:
 @pytest.fixture
 def bare(system: CaloClouds) -> CaloClouds:
     """The same, whose clusters stay points."""
-    system.points.members = None
+
+    def kept(noise: Noise, given: Quantities, *_: object) -> Quantities:
+        points = boxed(given["points"], system.config.half_width)
+        return {"points": points, "n_points": given["n_points"]}
+
+    system.stages["members"].decode = kept  # type: ignore[method-assign]
     return system
 
 
@@ -49,7 +56,7 @@ def test_the_published_networks_have_their_sizes() -> None:
     """Sections 3.1 to 3.3 and figure 3, with what the authors' code says of the flows."""
     system = build("caloclouds/paper")
     assert system.geometry.name == "ild-ecal"
-    sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368}
+    sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368, "clouds": 0}
     assert system.n_parameters == sizes
     assert isinstance(system, CaloClouds)
     assert sum(p.numel() for p in system.points.network.parameters()) == 1_001_520
@@ -148,12 +155,13 @@ def test_the_calibration_is_fitted_after_training_and_kept(
     bare: CaloClouds, caloclouds_run: Path
 ) -> None:
     system = bare
-    kept = json.loads((caloclouds_run / "calibration" / "clouds.json").read_text())
-    assert system.correction is not None
-    assert system.correction.is_fitted
-    assert system.correction.state() == kept
+    kept = json.loads((caloclouds_run / "stages" / "clouds" / "transforms.json").read_text())
+    correction = system.stages["clouds"]
+    assert isinstance(correction, CloudCalibration)
+    assert correction.is_fitted
+    assert correction.state() == kept
     before = system.generate(ENERGIES, seed=1)
-    system.correction.shift += torch.tensor([1.5, 0.0])
+    correction.shift += torch.tensor([1.5, 0.0])
     after = system.generate(ENERGIES, seed=1)
     inside = np.abs(before.x) < 150
     assert (after.x - before.x)[inside] == pytest.approx(1.5, abs=1e-4)
@@ -236,6 +244,7 @@ def test_the_latent_flow_of_the_paper_does_not_see_the_depth(bundled_points: Poi
 
 def test_points_where_clusters_are_drawn_are_refused(bundled_points: PointShowers) -> None:
     system = build("caloclouds/tiny", bundled_points.geometry)
-    sample = ShowerQuantities(bundled_points, system.stages["points"].learns)
+    members = system.stages["members"]
+    sample = ShowerQuantities(bundled_points, members.learns)
     with pytest.raises(TypeError, match=r"expected ClusteredShowers, got .*: fit on system.train"):
-        system.stages["points"].fit(sample, {}, torch.Generator())
+        members.fit(sample, {}, torch.Generator())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.calibration import Calibration, Counted
-from caloforge.cascade.seeds import Branch, Seeds
-from caloforge.cascade.system import System
+from caloforge.cascade.draw import Draw
+from caloforge.cascade.kinds import point_showers
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Branch, Noise
+from caloforge.cascade.stage import Correction, Upstream
 from caloforge.geometry import Geometry, geometry_preset
 from caloforge.showers import PointShowers, ShowerSource
 from caloforge.systems.caloclouds.config import CloudFit
@@ -23,7 +26,6 @@ __all__ = ["CloudCalibration", "Occupancy"]
 
 Integers = NDArray[np.int64]
 
-BATCH = 100  # showers that are drawn at once
 DEGREE = 3  # of both polynomials (section 3.3)
 LARGEST = 2.0  # correction: what wants a larger one is not trained
 
@@ -94,7 +96,7 @@ class Occupancy:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Occupancy:
+    def from_state(cls, state: Mapping[str, Any]) -> Occupancy:
         """Inverse of `state`.
 
         Raises:
@@ -130,74 +132,71 @@ def _value(polynomial: Polynomial, x: Tensor) -> Tensor:
     return value
 
 
-class CloudCalibration(Calibration):
+class CloudCalibration(Correction):
     """Two corrections, fitted on drawn clouds (CaloClouds, section 3.3).
 
     The number of points is corrected so that as many cells are hit as by Geant4, see `Occupancy`;
-    and all points are shifted along x and y by what the drawn centres of gravity, in the mean, lie
-    beside those of the training sample.
+    and all points are to be shifted along x and y by what the drawn centres of gravity, on average,
+    lie beside those of the training sample.
 
     Args:
         config: how many showers, and the cells.
+        geometry: whose cells are counted, unless the configuration names another.
+        needs: all other stages.
 
     Attributes:
         occupancy: the correction of the number of points; None until it is fitted.
         shift: of x and y [mm], shape (2,); 0 until it is fitted.
     """
 
+    reads = ("layer_counts",)
+    writes = ("layer_counts", "shift")
+    learns = ("n_points",)
     shift: Tensor
 
-    def __init__(self, config: CloudFit) -> None:
+    def __init__(self, config: CloudFit, geometry: Geometry, needs: Iterable[str] = ()) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.needs = config, tuple(needs)
+        named = config.geometry
+        self.geometry = geometry if named is None else geometry_preset(named)
         self.occupancy: Occupancy | None = None
         self.register_buffer("shift", torch.zeros(2), persistent=False)
 
-    def check(self, showers: ShowerSource[Any]) -> None:
-        if self.config.geometry is not None:
-            cells = geometry_preset(self.config.geometry)
-            if cells.n_layers != showers.geometry.n_layers:
-                raise ValueError(
-                    f"the hits of {cells.name} cannot be counted, which has {cells.n_layers} layers"
-                    f" and the sample {showers.geometry.n_layers}: set calibration.geometry=null "
-                    "for the cells of the sample"
-                )
+    def check(self, sample: ShowerSource[Any]) -> None:
+        cells = self.geometry
+        if cells.n_layers != sample.geometry.n_layers:
+            raise ValueError(
+                f"the hits of {cells.name} cannot be counted, which has {cells.n_layers} layers"
+                f" and the sample {sample.geometry.n_layers}: set calibration.geometry=null "
+                "for the cells of the sample"
+            )
         if self.config.showers <= DEGREE:
             raise ValueError(
                 f"a cubic fit needs {DEGREE + 1} showers or more, got {self.config.showers}: set "
                 f"calibration.showers={DEGREE + 1} or more"
             )
-        counts = [np.diff(block.offset) for block in showers.blocks(1000)]
+        counts = [np.diff(block.offset) for block in sample.blocks(1000)]
         _check_different("points of Geant4", np.concatenate(counts))
 
     def fit(
         self,
-        system: System,
-        showers: ShowerSource[Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: Counted | None = None,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
     ) -> None:
-        system.prepare(device)
-        chosen = np.random.default_rng(seed).permutation(len(showers))[: self.config.showers]
-        sample = showers.take(np.sort(chosen))
-        seen: PointShowers = system.training_sample(sample).take(np.arange(len(sample)))
-        n_data = np.diff(seen.offset)
-        seeds = Seeds.of(seed, np.arange(len(sample)), device, Branch.CLOUDS)
-        done, wanted = 0, self.config.rounds * len(sample)
+        assert draw is not None
+        chosen = draw.some(self.config.showers)
+        geant4 = draw.showers.take(chosen)
+        n_data = sample.take(torch.from_numpy(chosen))["n_points"].numpy()
+        draw.expect(self.config.rounds * len(geant4))
         for _ in range(self.config.rounds):
             drawn, n_gen = [], []
-            for start in range(0, len(sample), BATCH):
-                like = sample[start : start + BATCH]
-                clouds, n_points = _drawn(system, like, seeds[start : start + BATCH])
-                drawn.append(clouds)
-                n_gen.append(n_points)
-                done += len(like)
-                if progress is not None:
-                    progress(done, wanted)
-            everything = PointShowers.concatenate(drawn)
-            self.fit_clouds(sample, n_data, everything, np.concatenate(n_gen), system.geometry)
+            for seeds, quantities in draw.batches(geant4.particles, Branch.CLOUDS):
+                drawn.append(point_showers(quantities, geant4.geometry))
+                n_gen.append(quantities["layer_counts"].sum(1).round().long().cpu().numpy())
+                draw.count(len(seeds))
+            self.fit_clouds(geant4, n_data, PointShowers.concatenate(drawn), np.concatenate(n_gen))
 
     def fit_clouds(
         self,
@@ -205,7 +204,6 @@ class CloudCalibration(Calibration):
         n_data: Integers,
         drawn: PointShowers,
         n_gen: Integers,
-        geometry: Geometry,
     ) -> None:
         """Fit to clouds of Geant4 and drawn ones.
 
@@ -214,36 +212,31 @@ class CloudCalibration(Calibration):
             n_data: what the network would have to draw for each, points or clusters, shape (n,).
             drawn: any number of them, m, drawn with the corrections found so far.
             n_gen: what the network drew for each, shape (m,).
-            geometry: whose cells are counted, unless the configuration names another.
 
         Raises:
             ValueError: if they are too few.
         """
-        if self.config.geometry is not None:
-            geometry = geometry_preset(self.config.geometry)
-        o_data, o_gen = _hits(geant4, geometry), _hits(drawn, geometry)
+        o_data, o_gen = _hits(geant4, self.geometry), _hits(drawn, self.geometry)
         occupancy = Occupancy.fit(n_data, o_data, n_gen, o_gen)
         shift = self.shift.cpu() + torch.from_numpy(_mean_centre(geant4) - _mean_centre(drawn))
         self.load_state({**occupancy.state(), "shift": shift.tolist()})
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        assert self.occupancy is not None
+        counts = self.occupancy.corrected(given["layer_counts"])
+        return {"layer_counts": counts, "shift": self.shift.expand(len(counts), 2)}
 
     def state(self) -> dict[str, Any]:
         assert self.occupancy is not None
         return {**self.occupancy.state(), "shift": self.shift.tolist()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        x, y = state["shift"]
-        self.occupancy = Occupancy.from_state(state)
+    def load_state(self, states: Mapping[str, Any]) -> None:
+        x, y = states["shift"]
+        self.occupancy = Occupancy.from_state(states)
         self.shift.copy_(torch.tensor([float(x), float(y)]))
         self.is_fitted = True
-
-
-@torch.inference_mode()
-def _drawn(system: System, like: PointShowers, seeds: Seeds) -> tuple[PointShowers, Integers]:
-    """Clouds of such particles, and how many points or clusters the network drew for each."""
-    quantities = system.quantities(like.particles, seeds=seeds)
-    clouds = system.showers(quantities, SamplingOptions())
-    assert isinstance(clouds, PointShowers)
-    return clouds, quantities["layer_counts"].sum(1).round().long().cpu().numpy()
 
 
 def _hits(clouds: PointShowers, geometry: Geometry) -> Integers:

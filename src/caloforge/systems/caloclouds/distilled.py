@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -71,7 +72,13 @@ class DistilledStage(Learned):
     def sequential_passes(self) -> int:
         return 0
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         """Begin as PointWise Net."""
         self.network.load_state_dict(_teacher(upstream).network.state_dict())
         self._follow(1.0)

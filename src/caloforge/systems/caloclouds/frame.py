@@ -174,3 +174,26 @@ class PointFrame(Transform):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self.shift, self.scale, self.lowest, self.highest = (float(state[n]) for n in STATE)
+
+
+def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
+    """Which cloud each point belongs to, shape (sum of n_points,).
+
+    Args:
+        n_points: points of each cloud, integers, shape (n,).
+        total: their sum, where it is known: else an accelerator is asked for it and waited for.
+    """
+    return torch.repeat_interleave(n_points, output_size=total)
+
+
+def boxed(points: Tensor, half_width: float) -> Tensor:
+    """Points of which none lies outside the box, shape (n, 4).
+
+    Few are drawn outside, some of them beyond what is known of the cells.
+
+    Args:
+        points: x [mm], y [mm], layer and energy [MeV], shape (n, 4).
+        half_width: of the box along x and y [mm].
+    """
+    place, others = points.split([2, 2], 1)
+    return torch.cat([place.clamp(-half_width, half_width), others], 1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -67,7 +68,13 @@ class LatentStage(Learned):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
         if self.depth is not None:
             self.depth.fit(lambda: (depth(q["layer_counts"]) for q in sample.batches()))

@@ -5,8 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.kept import KeepsRows
+from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.cascade.stage import Stage, Upstream
 from caloforge.showers import ClusteredShowers
+from caloforge.systems.caloclouds.frame import boxed, clouds
 
 __all__ = ["MemberLibrary"]
 
@@ -15,7 +21,7 @@ NEAR = 5  # clusters of less energy, and of more, that members are taken from
 LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is told from others
 
 
-class MemberLibrary(KeepsRows):
+class MemberLibrary(KeepsRows, Stage):
     """Members of clusters of the training sample, for clusters that are drawn.
 
     A drawn cluster gets the members of a real one of nearly its energy, from its quarter of the
@@ -25,6 +31,7 @@ class MemberLibrary(KeepsRows):
 
     Args:
         size: most clusters that are kept.
+        half_width: of the box that no point lies outside [mm]; None for no box.
 
     Attributes:
         radii: borders of the classes of distance from the axis [mm], shape (15,).
@@ -34,6 +41,10 @@ class MemberLibrary(KeepsRows):
         members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).
     """
 
+    reads = ("points", "n_points")
+    writes = ("points", "n_points")
+    learns = ("n_points",)
+    seeded = ("points", "members")
     kept = ("radii", "depths", "key", "begins", "members")
     radii: Tensor
     depths: Tensor
@@ -41,14 +52,34 @@ class MemberLibrary(KeepsRows):
     begins: Tensor
     members: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, half_width: float | None = None) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.half_width = size, half_width
         for name in self.kept:
             self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
 
-    def fit(self, showers: ClusteredShowers, rng: torch.Generator) -> None:
-        """Keep clusters of the training split, chosen at random.
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
+        """Keep clusters of the training sample.
+
+        Raises:
+            TypeError: for points that are no clusters.
+        """
+        showers = sample.showers
+        if not isinstance(showers, ClusteredShowers):
+            raise TypeError(
+                f"clusters are drawn: expected ClusteredShowers, got {showers!r}: fit on "
+                "system.training_sample(showers)"
+            )
+        self.keep(showers, rng)
+
+    def keep(self, showers: ClusteredShowers, rng: torch.Generator) -> None:
+        """Keep clusters, chosen at random.
 
         Args:
             showers: clusters with members.
@@ -117,6 +148,20 @@ class MemberLibrary(KeepsRows):
         places = own[:, :2] + _turned(members[:, :2], _outwards(own[:, :2]))
         energies = own[:, 3:] * members[:, 2:]
         return torch.cat([places, own[:, 2:3], energies], 1), sizes
+
+    def noise(self, given: Quantities, seeds: Seeds) -> Noise:
+        """What chooses among similar clusters, shape (clusters, 1)."""
+        return {"u": seeds.uniform_rows(given["n_points"], 1)}
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        n_clusters = given["n_points"]
+        points, sizes = self.draw(given["points"], noise["u"][:, 0])
+        cloud = clouds(n_clusters, len(sizes))
+        n_points = torch.zeros_like(n_clusters).index_add_(0, cloud, sizes)
+        points = points if self.half_width is None else boxed(points, self.half_width)
+        return {"points": points, "n_points": n_points}
 
     def check_kept(self) -> None:
         """Refuse a library from which `draw` could not draw."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.choices import MEMORY_BUDGET, POSTPROCESS, PRECISION, Choice, named
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -18,18 +19,15 @@ from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
-from caloforge.showers import ClusteredShowers
-from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
-from caloforge.systems.caloclouds.frame import PointFrame, smeared
-from caloforge.systems.caloclouds.members import MemberLibrary
+from caloforge.systems.caloclouds.frame import PointFrame, boxed, clouds, smeared
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork
 from caloforge.systems.caloclouds.postdiffusion import calibrated, uncalibrated
 from caloforge.systems.caloclouds.processes import Sampler, make_process
 from caloforge.upload import upload
 
-__all__ = ["PointsStage", "clouds", "some_points"]
+__all__ = ["PointsStage", "some_points"]
 
 COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the network holds
 
@@ -44,29 +42,23 @@ class PointsStage(Learned):
         config: that of the system.
         geometry: the layers.
         conditions: those of all stages.
-        calibration: of where points lie, None for none.
 
     Attributes:
-        members: of clusters, where they are drawn in place of points.
+        box: half width of the box that no point lies outside [mm]; None where clusters are drawn.
         context_size: numbers that the network sees of a shower.
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
 
-    optional = ("layer_energies", "n_points")
+    optional = ("layer_energies", "n_points", "shift")
     writes = ("points", "n_points")
     trained_solvers: Mapping[str, Sampler] = {}
     settings = {"PointFrame": "half_width"}  # noqa: RUF012 (read only)
 
     def __init__(
-        self,
-        config: CaloCloudsConfig,
-        geometry: Geometry,
-        conditions: Conditions,
-        calibration: CloudCalibration | None = None,
+        self, config: CaloCloudsConfig, geometry: Geometry, conditions: Conditions
     ) -> None:
         super().__init__()
         self.config, self.half_width = config.points, config.half_width
-        self.calibration = calibration
         self.recipe = config.points.recipe
         self.conditions = conditions
         self.reads = (*conditions.reads, "layer_counts", "visible_energy", "latent")
@@ -83,29 +75,21 @@ class PointsStage(Learned):
         )
         self.context_size = conditions.size + encoder.latent
         self.network = PointNetwork(self.context_size, config.points.hidden)
-        clusters = config.clusters
-        self.members = None if clusters is None else MemberLibrary(clusters.library)
+        self.box = config.half_width if config.clusters is None else None
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        """Fit all scales, and keep the members of clusters.
-
-        Raises:
-            TypeError: for points where clusters are drawn.
-        """
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
         self.frame.fit(lambda: (q["points"] for q in sample.batches()))
         if self.features is not None:
             self.features.fit(
                 lambda: (self.frame(smeared(q["points"], rng)) for q in sample.batches())
             )
-        if self.members is not None:
-            showers = sample.showers
-            if not isinstance(showers, ClusteredShowers):
-                raise TypeError(
-                    f"clusters are drawn: expected ClusteredShowers, got {showers!r}: fit "
-                    "on system.training_sample(showers)"
-                )
-            self.members.fit(showers, rng)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
         place = quantities["points"][:, :2]
@@ -295,30 +279,12 @@ class PointsStage(Learned):
         n_points = counts.sum(1).round().long()
         points = self.sampled(noise, self.context(given), options)
         if options.postprocess:
-            shift = points.new_zeros(2) if self.calibration is None else self.calibration.shift
-            layers = given.get("layer_energies")
+            shift, layers = given.get("shift"), given.get("layer_energies")
             points, n_points = calibrated(points, n_points, counts, energy, shift, layers)
         else:
             points = uncalibrated(points, self.frame.n_layers)
-        if self.members is not None:
-            cloud = clouds(n_points, len(points))
-            seeds = Seeds.of_keys(noise["keys"], points.device).branch("members")
-            points, sizes = self.members.draw(points, seeds.uniform_rows(noise["counts"], 1)[:, 0])
-            n_points = torch.zeros_like(n_points).index_add_(0, cloud, sizes)
-        # few points are drawn outside the box, some of them beyond what is known of the cells
-        place, others = points.split([2, 2], 1)
-        place = place.clamp(-self.half_width, self.half_width)
-        return {"points": torch.cat([place, others], 1), "n_points": n_points}
-
-
-def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
-    """Which cloud each point belongs to, shape (sum of n_points,).
-
-    Args:
-        n_points: points of each cloud, integers, shape (n,).
-        total: their sum, where it is known: else an accelerator is asked for it and waited for.
-    """
-    return torch.repeat_interleave(n_points, output_size=total)
+        points = points if self.box is None else boxed(points, self.box)
+        return {"points": points, "n_points": n_points}
 
 
 def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generator) -> Tensor:

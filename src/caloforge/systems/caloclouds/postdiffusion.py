@@ -15,7 +15,7 @@ def calibrated(
     n_points: Tensor,
     layer_counts: Tensor,
     visible_energy: Tensor,
-    shift: Tensor,
+    shift: Tensor | None = None,
     layer_energies: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The post-diffusion calibration of all clouds of a batch (CaloClouds, section 3.3).
@@ -30,7 +30,7 @@ def calibrated(
         n_points: points of each cloud, shape (n,).
         layer_counts: points that each layer is to have, no more than the cloud has, shape (n, L).
         visible_energy: sum of the energies of a cloud [MeV], shape (n,).
-        shift: added to x and y [mm], shape (2,).
+        shift: added to x and y [mm], shape (n, 2); None for nothing.
         layer_energies: sum of the energies of each layer of a cloud [MeV], shape (n, L); None, as
             published, to leave layers as they are.
 
@@ -55,7 +55,9 @@ def calibrated(
     if layer_energies is not None:
         energy = _scaled(energy, cloud * n_layers + layer, layer_energies.flatten())
     energy = _scaled(energy, cloud, visible_energy)
-    columns = (x + shift[0], y + shift[1], layer.to(x), energy.to(x))
+    if shift is not None:
+        x, y = x + shift[cloud, 0], y + shift[cloud, 1]
+    columns = (x, y, layer.to(x), energy.to(x))
     return torch.stack(columns, 1), counts.sum(1)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.choices import POSTPROCESS, Choice
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Bijection, Flow, LinearSpline, Spline, affine_stack, vector_stack
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import ScaleByMax, Standardise
-from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import ShowerFlowConfig
 from caloforge.systems.caloclouds.totals import LayerTotals, PlainTotals, RelativeTotals, Totals
@@ -33,28 +32,21 @@ LARGEST = 2.0  # counts and energies that are drawn, in units of the training sa
 class ShowerStage(Learned):
     """Points in each layer and visible energy, or energies, given the incident one (section 3.3).
 
-    What is drawn is never more than twice what the training sample has at most. The counts of all
-    layers are corrected by the calibration, once it is fitted; N is their sum.
+    What is drawn is never more than twice what the training sample has at most. N is the sum of the
+    counts of all layers.
 
     Args:
         config: its configuration.
         geometry: the layers.
         conditions: those of all stages.
-        calibration: of the number of points, None for none.
     """
 
-    choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS}
-
     def __init__(
-        self,
-        config: ShowerFlowConfig,
-        geometry: Geometry,
-        conditions: Conditions,
-        calibration: CloudCalibration | None = None,
+        self, config: ShowerFlowConfig, geometry: Geometry, conditions: Conditions
     ) -> None:
         super().__init__()
         self.recipe = config.recipe
-        self.conditions, self.calibration = conditions, calibration
+        self.conditions = conditions
         self.totals: Totals = TOTALS[config.totals](geometry.n_layers)
         self.reads, self.writes = conditions.reads, self.totals.writes
         self.learns = (*self.reads, "n_points", *self.writes)
@@ -68,7 +60,13 @@ class ShowerStage(Learned):
     def sequential_passes(self) -> int:
         return self.flow.bijection.sequential_passes
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
         self.layer_counts.fit(lambda: (q["layer_counts"] for q in sample.batches()))
         self.visible_energy.fit(lambda: (q["visible_energy"] for q in sample.batches()))
@@ -122,9 +120,6 @@ class ShowerStage(Learned):
             layers = layers.where(counts > 0, 0.0)
             visible = torch.minimum(layers.sum(1), energies["visible_energy"])
             energies |= {"layer_energies": layers, "visible_energy": visible}
-        calibration = self.calibration
-        if options.postprocess and calibration is not None and calibration.occupancy is not None:
-            counts = calibration.occupancy.corrected(counts)
         return {"layer_counts": counts, **energies}
 
 

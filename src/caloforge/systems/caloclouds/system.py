@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from caloforge.cascade.kinds import PointSystem
 from caloforge.cascade.sample import check_showers
+from caloforge.cascade.stage import Stage
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, ShowerSource, View, clustered
 from caloforge.systems.caloclouds.calibration import CloudCalibration
@@ -15,6 +16,7 @@ from caloforge.systems.caloclouds.conditions import Conditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.distilled import DistilledStage
 from caloforge.systems.caloclouds.latent import LatentStage
+from caloforge.systems.caloclouds.members import MemberLibrary
 from caloforge.systems.caloclouds.points import PointsStage
 from caloforge.systems.caloclouds.presets import HOMES, SIZES, preset
 from caloforge.systems.caloclouds.shower import ShowerStage
@@ -42,20 +44,23 @@ class CaloClouds(PointSystem):
     def __init__(self, config: CaloCloudsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
         conditions = Conditions(directed=config.directed)
-        self.correction: CloudCalibration | None = None
-        if config.calibration is not None:
-            self.correction = CloudCalibration(config.calibration)
-            self.calibrations["clouds"] = self.correction
-        self.points = PointsStage(config, geometry, conditions, self.correction)
-        self.stages = {
-            "shower": ShowerStage(config.shower, geometry, conditions, self.correction),
+        self.points = PointsStage(config, geometry, conditions)
+        shower = ShowerStage(config.shower, geometry, conditions)
+        drawing: dict[str, Stage] = {
             "latent": LatentStage(config.latent, self.points, conditions),
             "points": self.points,
         }
+        if config.clusters is not None:
+            drawing["members"] = MemberLibrary(config.clusters.library, config.half_width)
         if config.distillation is not None:
             distilled = DistilledStage(config, self.points)
-            self.stages["distilled"] = distilled
+            drawing["distilled"] = distilled
             self.points.trained_solvers = distilled.solvers
+        self.stages["shower"] = shower
+        if config.calibration is not None:
+            needs = ("shower", *drawing)
+            self.stages["clouds"] = CloudCalibration(config.calibration, geometry, needs)
+        self.stages |= drawing
         self.points.solver(self.points.chosen({}))
 
     @classmethod

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.calibration import Calibration, Counted
 from caloforge.cascade.choices import MEMORY_BUDGET, POSTPROCESS, Choice
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Branch, Noise, batch_rng
-from caloforge.cascade.stage import Batch, Learned, Upstream
+from caloforge.cascade.stage import Batch, Correction, Learned, Upstream
 from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
@@ -23,9 +22,6 @@ from caloforge.showers import ShowerSource
 from caloforge.stages.conditions import SETTINGS, Conditions
 from caloforge.stages.shares import normalised, to_shares, to_showers
 from caloforge.systems.calodream.config import Autoencoder
-
-if TYPE_CHECKING:
-    from caloforge.cascade.system import System
 
 __all__ = ["AutoencoderStage", "LeastHit"]
 
@@ -45,7 +41,6 @@ class AutoencoderStage(Learned):
 
     Attributes:
         grid_shape: channels and pixels of the latent grid.
-        least_hit: what empties decoded voxels, None for nothing.
 
     Raises:
         ValueError: if kernel, stride and padding do not fit the voxels.
@@ -62,7 +57,6 @@ class AutoencoderStage(Learned):
         self.config = config
         self.recipe = config.recipe
         self.threshold = geometry.threshold
-        self.least_hit = LeastHit(config.hit_showers) if config.hit_showers else None
         self.conditions = conditions
         self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         cyclic = geometry.cyclic_axis is not None
@@ -91,7 +85,13 @@ class AutoencoderStage(Learned):
         showers = ShowerQuantities(sample, ("showers",), budget=0)
         self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
@@ -147,10 +147,11 @@ class AutoencoderStage(Learned):
         pieces = zip(latents, contexts, strict=True)
         shares = torch.cat([self.net.decode(*piece) for piece in pieces]).sigmoid()
         shares = torch.where(shares < self.config.cut, 0.0, shares)
-        energies, which = given["layer_energies"], self.config.rescale
+        energies = given["layer_energies"]
         showers = to_showers(shares, energies)
-        if options.postprocess and self.least_hit is not None:
-            showers = self.least_hit(showers)
+        if self.config.hit_showers:  # they are scaled once they are emptied, see `LeastHit`
+            return {"showers": showers}
+        which = self.config.rescale
         return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
     @torch.inference_mode()
@@ -176,45 +177,57 @@ class AutoencoderStage(Learned):
         return max(1, memory_budget // (COPIES * self.image_size))
 
 
-class LeastHit(Calibration):
+class LeastHit(Correction):
     """The least energy of a decoded hit, with which showers have as many hits as Geant4's.
 
     The sigmoid of a logit is never 0, so that a decoder fills what lies between the hits. The
     largest voxel of a layer always stays, or the layer would lose its energy.
 
     Args:
-        n_showers: of the training sample that are encoded and decoded.
+        config: that of the autoencoder, `hit_showers` of the training sample go through it.
+        threshold: read-out threshold [MeV].
 
     Attributes:
         energy: the least energy [MeV].
     """
 
-    def __init__(self, n_showers: int) -> None:
+    needs = ("autoencoder",)
+    reads = ("layer_energies", "showers")
+    writes = ("showers",)
+    learns = AutoencoderStage.learns
+
+    def __init__(self, config: Autoencoder, threshold: float) -> None:
         super().__init__()
-        self.n_showers = n_showers
+        self.config, self.threshold = config, threshold
         self.energy = 0.0
 
     def fit(
         self,
-        system: System,
-        showers: ShowerSource[Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: Counted | None = None,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
     ) -> None:
-        stage = system.stages["autoencoder"]
-        assert isinstance(stage, AutoencoderStage)
-        system.prepare(device)
-        chosen = np.random.default_rng(seed).permutation(len(showers))[: self.n_showers]
-        sample = ShowerQuantities(showers.take(np.sort(chosen)), stage.learns)
-        known = {name: values.to(device) for name, values in sample.all().items()}
-        rng = batch_rng(seed, 0, device, branch=Branch.HITS)
-        decoded = stage.reconstruct(known, rng, SamplingOptions(postprocess=False))
-        n_hits = int((known["showers"] > 0).sum())
+        assert draw is not None
+        autoencoder, chosen = upstream["autoencoder"], draw.some(self.config.hit_showers)
+        assert isinstance(autoencoder, AutoencoderStage)
+        draw.expect(len(chosen))
+        taken = sample.to(draw.device).take(torch.from_numpy(chosen))
+        drawn = batch_rng(draw.seed, 0, draw.device, branch=Branch.HITS)
+        decoded = autoencoder.reconstruct(taken, drawn, SamplingOptions(postprocess=False))
+        n_hits = int((taken["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
-        if progress is not None:
-            progress(len(chosen), len(chosen))
+        draw.count(len(chosen))
+
+    def decode(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Quantities:
+        showers, energies, which = (
+            self(given["showers"]),
+            given["layer_energies"],
+            self.config.rescale,
+        )
+        return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
     def forward(self, showers: Tensor) -> Tensor:
         """Empty what lies below; voxel energies [MeV], shape (n, L, a, b)."""
@@ -224,8 +237,8 @@ class LeastHit(Calibration):
     def state(self) -> dict[str, Any]:
         return {"energy": self.energy}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        self.energy = float(state["energy"])
+    def load_state(self, states: Mapping[str, Any]) -> None:
+        self.energy = float(states["energy"])
         if not self.energy >= 0:
             raise ValueError(f"expected a least energy of 0 or more [MeV], got {self.energy}")
         self.is_fitted = True

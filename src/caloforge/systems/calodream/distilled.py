@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -95,7 +96,13 @@ class DistilledStage(Learned):
         u: Tensor = self.network(x, times, context)
         return u
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         """Begin as the shape network, to which the end of a jump says nothing."""
         self.network.load_state_dict(self._teacher(upstream).network.state_dict(), strict=False)
         self.network.ignore_time(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Upstream
@@ -49,7 +50,13 @@ class LatentShapeStage(ShapeStage):
         self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "shape")
         self.pixels = Standardise(self.shape)
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.conditions.fit(sample)
         self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
 

@@ -6,11 +6,7 @@ from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from torch import Tensor
-
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.kinds import VoxelSystem
-from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.solving import SolvedStage
 from caloforge.geometry import Geometry
 from caloforge.stages.bespoke import BespokeSolvers
@@ -18,9 +14,8 @@ from caloforge.stages.conditions import Conditions
 from caloforge.stages.ratios import EnergyRatioStage
 from caloforge.stages.rescaling import Rescaled
 from caloforge.stages.shape import ShapeStage, VoxelShapeStage
-from caloforge.stages.shares import normalised
 from caloforge.stages.spectrum import SpectrumMap
-from caloforge.systems.calodream.autoencoder import AutoencoderStage
+from caloforge.systems.calodream.autoencoder import AutoencoderStage, LeastHit
 from caloforge.systems.calodream.config import CaloDREAMConfig
 from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.systems.calodream.latent import LatentShapeStage
@@ -58,15 +53,15 @@ class CaloDREAM(VoxelSystem):
             self.stages["shape"] = shape
         else:
             autoencoder = AutoencoderStage(config.autoencoder, geometry, conditions)
-            if autoencoder.least_hit is not None:
-                self.calibrations["hits"] = autoencoder.least_hit
             latent = autoencoder.grid_shape
             shape = LatentShapeStage(config.shape, latent, geometry, conditions)
             self.stages |= {"shape": shape, "autoencoder": autoencoder}
+            if config.autoencoder.hit_showers:
+                self.stages["hits"] = LeastHit(config.autoencoder, geometry.threshold)
         solvers: list[dict[str, Any]] = []
         if config.solvers:
             bespoke = BespokeSolvers(config.solvers)
-            self.calibrations["solvers"] = bespoke
+            self.stages["solvers"] = bespoke
             solvers.append(bespoke.solvers)
         if config.distillation is not None:
             distilled = DistilledStage(config.distillation, config.shape, shape)
@@ -78,17 +73,11 @@ class CaloDREAM(VoxelSystem):
             if isinstance(stage, SolvedStage) and stage.default_solver not in stage.later_solvers:
                 stage.solver(stage.chosen({}))
         if config.spectrum is not None:
-            self.calibrations["spectrum"] = SpectrumMap(config.spectrum, geometry.threshold)
+            rescale: Rescaled = "hits" if config.spectrum.rescale else "none"
+            self.stages["spectrum"] = SpectrumMap(
+                config.spectrum, geometry.threshold, self.stages, rescale
+            )
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> CaloDREAMConfig:
         return preset(size, geometry)
-
-    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        showers, spectrum = quantities["showers"], self.calibrations.get("spectrum")
-        if not options.postprocess or spectrum is None or not spectrum.is_fitted:
-            return showers
-        mapped: Tensor = spectrum(showers)
-        which: Rescaled = "hits" if self.config.spectrum.rescale else "none"
-        energies, threshold = quantities["layer_energies"], self.geometry.threshold
-        return normalised(mapped, energies, threshold, which, options)

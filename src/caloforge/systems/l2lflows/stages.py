@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -98,7 +99,13 @@ class LayerStage(Learned):
         layers = ShowerQuantities(sample, (self.own,), budget=0)
         self.symmetry.check(q[self.own] for q in layers.batches())
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.voxels.fit(lambda: (q[self.own] for q in sample.batches()))
         if self.previous_voxels is not None:
             self.previous_voxels.fit(lambda: self._previous(sample))

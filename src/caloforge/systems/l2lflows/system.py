@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
@@ -14,10 +13,9 @@ from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.quantities import Quantities, layer_name
 from caloforge.geometry import Geometry
 from caloforge.stages.energies import EnergyStage
-from caloforge.stages.rescaling import rescale
-from caloforge.stages.spectrum import SpectrumMap
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
+from caloforge.systems.l2lflows.spectrum import LayerSpectrum, layers_together
 from caloforge.systems.l2lflows.stages import LayerStage, incident_condition
 
 __all__ = ["L2LFlows"]
@@ -42,7 +40,7 @@ class L2LFlows(VoxelSystem):
         for layer in range(geometry.n_layers):
             self.stages[layer_name(layer)] = LayerStage(config.layers, geometry, layer)
         if config.spectrum is not None:
-            self.calibrations["spectrum"] = SpectrumMap(config.spectrum, geometry.threshold)
+            self.stages["spectrum"] = LayerSpectrum(config, geometry, self.stages)
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> L2LFlowsConfig:
@@ -53,19 +51,6 @@ class L2LFlows(VoxelSystem):
         return {**super().choices, "postprocess": POSTPROCESS}
 
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        layers = [quantities[layer_name(i)] for i in range(self.geometry.n_layers)]
-        showers = torch.stack(layers, 1)
-        if not options.postprocess:
-            return showers
-        showers = self._rescale(showers, quantities)
-        spectrum = self.calibrations.get("spectrum")
-        if spectrum is None or not spectrum.is_fitted:
-            return showers
-        mapped: Tensor = spectrum(showers)
-        return self._rescale(mapped, quantities) if self.config.spectrum.rescale else mapped
-
-    def _rescale(self, showers: Tensor, quantities: Quantities) -> Tensor:
-        if self.config.rescale == "none":
-            return showers
-        threshold, energies = self.geometry.threshold, quantities["layer_energies"]
-        return rescale(showers, energies, threshold, self.config.rescale)
+        if "showers" in quantities:  # the spectrum map has put the layers together
+            return quantities["showers"]
+        return layers_together(quantities, self.config, self.geometry, options)

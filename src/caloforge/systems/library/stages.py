@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
@@ -50,7 +51,13 @@ class BankStage(KeepsRows, Stage, ABC):
         for name in self.kept:
             self.register_buffer(name, torch.zeros(0))
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         parts = list(sample.showers.blocks(BLOCK))
         showers = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
         for name in self.kept:

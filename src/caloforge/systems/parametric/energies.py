@@ -9,6 +9,7 @@ from scipy.special import gammainc, gammaincinv, ndtr, ndtri
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds, numpy_rng
 from caloforge.cascade.stage import Stage, Upstream
@@ -97,7 +98,13 @@ class GammaEnergyStage(Stage):
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape))
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         known = {name: q.double().cpu().numpy() for name, q in sample.all().items()}
         filled = known["layer_energies"].sum(1) > 0
         energy_inc, energies = known["energy_inc"][filled], known["layer_energies"][filled]

@@ -12,6 +12,7 @@ from scipy.special import ndtri, pdtrik
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.kinds import point_showers
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, of_particles
 from caloforge.cascade.seeds import Noise, Seeds
@@ -78,7 +79,13 @@ class SpotStage(Stage, ABC):
         self.register_buffer("density", torch.zeros(DENSITIES))
         self.register_buffer("spectra", torch.zeros(self.n_spectra, len(LEVELS)))
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.cpu()
         parts = list(sample.showers.blocks(BLOCK))
         showers = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)

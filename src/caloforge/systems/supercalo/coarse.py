@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.choices import POSTPROCESS, Choice
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -95,7 +96,13 @@ class CoarseStage(Learned):
         coarse = ShowerQuantities(sample, (self.own,), budget=0)
         self.symmetry.check(q[self.own].reshape(-1, *self.shape).sum(1) for q in coarse.batches())
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.voxels.fit(lambda: (q[self.own] + self.config.noise_width for q in sample.batches()))
 
     def layers(self, quantities: Quantities) -> Tensor:

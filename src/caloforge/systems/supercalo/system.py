@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.cascade.seeds import Branch, Seeds
@@ -115,6 +113,3 @@ class SuperCalo(VoxelSystem):
                 "on: train one with upsample.layer_energies=coarse, or give fine showers"
             )
         return {**coarse, "layer_energies": known["layer_energies"]}
-
-    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        return quantities["showers"]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.choices import MEMORY_BUDGET, POSTPROCESS, RESAMPLE, Choice
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, coarse_name
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Batch, Learned, Upstream
@@ -76,7 +77,13 @@ class UpsampleStage(Learned):
     def sequential_passes(self) -> int:
         return self.shares.sequential_passes
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.coarse.fit(lambda: (q[self.own] for q in sample.batches()))
         self.layer_energies.fit(lambda: (self._spanned(q) for q in sample.batches()))
 
