@@ -85,16 +85,16 @@ def _work(task: Task, run: str) -> Any:
             "them with threads_per_worker=1, or with as many processes as cores"
         )
     here = worker.plugins[run]
-    listener = partial(_say, worker, run, f"{run}-{task.key}") if here.heard else None
-    with heard_by(listener):
+    with heard_by(partial(_say, worker, here, f"{run}-{task.key}")):
         return task.run(*here.first)
 
 
-def _say(worker: Any, run: str, key: str, message: Any) -> None:
+def _say(worker: Any, run: _Run, key: str, message: Any) -> None:
     state = worker.state.tasks.get(key)
     if state is None or state.state == "cancelled":
         raise CancelledError(f"{key} was stopped")
-    worker.log_event(run, serialize_bytes(message))
+    if run.heard:
+        worker.log_event(run.name, serialize_bytes(message))
 
 
 def _unpack(listener: Listener, event: tuple[Any, bytes]) -> None:

@@ -136,61 +136,38 @@ class Workers(ABC):
         remedy: str = "do it again",
     ) -> Generator[Finished, None, None]:
         """See `Executor`."""
-        events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-        listener = None if progress is None else partial(_said, events)
+        # what tasks say, with the key None, and the futures of those that have ended
+        events: queue.SimpleQueue[tuple[str | None, Any]] = queue.SimpleQueue()
+
+        def put(key: str | None, what: Any) -> None:
+            events.put((key, what))
+
+        tell = progress or (lambda message: None)
+        listener = None if progress is None else partial(put, None)
         workers = self.begin(len(tasks), _first(shared), listener, work=work, remedy=remedy)
-        return self._run(Schedule(tasks), workers, events, progress)
+        schedule = Schedule(tasks)
 
-    def _run(
-        self,
-        schedule: Schedule,
-        workers: AbstractContextManager[Submit],
-        events: queue.SimpleQueue[_Event],
-        progress: Listener | None,
-    ) -> Generator[Finished, None, None]:
-        with workers as submit:
+        def finished() -> Generator[Finished, None, None]:
+            with workers as submit:
 
-            def begin_ready() -> None:
-                for task in schedule.ready():
-                    submit(task).add_done_callback(partial(_ended, events, task.key))
+                def begin_ready() -> None:
+                    for task in schedule.ready():
+                        submit(task).add_done_callback(partial(put, task.key))
 
-            begin_ready()
-            while schedule:
-                event = events.get()
-                if event.key is None:
-                    _tell(progress, event)
-                    continue
-                result = event.what.result()
-                schedule.done(event.key)
-                begin_ready()  # no worker waits for whoever takes the result
-                yield Finished(event.key, result)
-        while not events.empty():  # said last, and heard after its task had ended
-            _tell(progress, events.get())
+                begin_ready()
+                while schedule:
+                    key, what = events.get()
+                    if key is None:
+                        tell(what)
+                        continue
+                    result = what.result()
+                    schedule.done(key)
+                    begin_ready()  # no worker waits for whoever takes the result
+                    yield Finished(key, result)
+            while not events.empty():  # said last, and heard after its task had ended
+                tell(events.get()[1])
 
-
-class _Event(NamedTuple):
-    """A task has ended, or one has said something.
-
-    Args:
-        key: of the task that has ended, None if something was said.
-        what: the future of the task, or the message.
-    """
-
-    key: str | None
-    what: Any
-
-
-def _ended(events: queue.SimpleQueue[_Event], key: str, future: Future) -> None:
-    events.put(_Event(key, future))
-
-
-def _said(events: queue.SimpleQueue[_Event], message: Any) -> None:
-    events.put(_Event(None, message))
-
-
-def _tell(progress: Listener | None, event: _Event) -> None:
-    if progress is not None and event.key is None:
-        progress(event.what)
+        return finished()
 
 
 def _first(shared: Any) -> tuple[Any, ...]:
