@@ -17,10 +17,12 @@ import caloforge as cf
 from caloforge.cascade import Stage, System
 from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.seeds import Noise, Seeds
+from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder
 
 ENERGIES = np.geomspace(1.5e4, 8e4, 6).astype(np.float32)
 REPORTS = {"redrawn"}  # what a stage may tell beside what it writes
+SPECTRUM = {"showers": 20, "bins": 8, "rescale": True}
 
 
 class Spied(dict[str, Tensor]):
@@ -74,9 +76,35 @@ def steps(system: System) -> Iterator[Step]:
         known = known | made
 
 
-@pytest.fixture(params=RUNS)
+@pytest.fixture(scope="module")
+def mapped_run(
+    slab: VoxelShowers, small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of an L2LFlows with a spectrum map."""
+    return trained("l2lflows/tiny", slab, {**small, "spectrum": SPECTRUM}, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def latent_run(
+    slab: VoxelShowers, small_calodream: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a latent CaloDREAM, of which hits and spectrum are corrected."""
+    parts = ("energies.", "shape.")
+    settings = {name: value for name, value in small_calodream.items() if name.startswith(parts)}
+    settings |= {"autoencoder.hit_showers": 20, "spectrum": SPECTRUM}
+    return trained("calodream/latent-tiny", slab, settings, tmp_path_factory)
+
+
+def trained(preset: str, showers: VoxelShowers, settings: dict[str, Any], folders: Any) -> Path:
+    folder: Path = folders.mktemp("runs") / "run"
+    system = cf.build(preset, showers.geometry, seed=4, overrides=settings)
+    cf.train(system, showers[:60], run=folder, seed=4)
+    return folder
+
+
+@pytest.fixture(params=[*(run for run, *_ in RUNS.values()), "mapped_run", "latent_run"])
 def system(request: pytest.FixtureRequest) -> System:
-    return cf.load(request.getfixturevalue(RUNS[request.param][0]))
+    return cf.load(request.getfixturevalue(request.param))
 
 
 def test_a_stage_reads_and_writes_what_it_declares_and_leaves_its_inputs_alone(

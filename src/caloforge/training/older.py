@@ -9,7 +9,6 @@ from safetensors import safe_open
 
 from caloforge.cascade.stage import Stage
 from caloforge.training.stagefolder import StageFolder
-from caloforge.training.tensors import check_layout, read_tensors
 
 __all__ = ["stage_folder"]
 
@@ -20,61 +19,54 @@ def stage_folder(run: Path, name: str) -> StageFolder:
     """The folder of a stage, or what an earlier version has in its place."""
     guests = tuple(guest for guest, host in HOSTS.items() if host == name)
     folder = StageFolder(run / "stages" / name, run, guests)
-    older: list[StageFolder] = [Calibration(run / "calibration" / f"{name}.json", run)]
-    if name in HOSTS:
-        older.append(Guest(run / "stages" / HOSTS[name], run, (name,)))
     if folder.is_trained:
         return folder
+    older: list[Older] = [Calibration(run / "calibration" / f"{name}.json", run)]
+    if name in HOSTS:
+        older.append(Guest(run / "stages" / HOSTS[name], run, (name,)))
     return next((place for place in older if place.is_trained), folder)
 
 
-class Calibration(StageFolder):
-    """One file for what was fitted on the trained system, before that was a stage."""
+class Older(StageFolder):
+    """What is no folder of the stage's own."""
+
+    def summary(self) -> dict[str, Any]:
+        return {"seconds": 0.0}  # which nobody wrote down
+
+
+class Calibration(Older):
+    """The one file of what was fitted on the trained system, before that was a stage."""
+
+    @property
+    def _state_file(self) -> Path:
+        return self.path
 
     @property
     def is_trained(self) -> bool:
         return self._files.holds(self.path)
 
     def check_weights(self, stage: Stage) -> None:
-        """It has none."""
+        """There are none."""
 
     def load_weights(self, stage: Stage) -> None:
         with self._fitting():
-            self._load_state(stage, self.path)
-
-    def summary(self) -> dict[str, Any]:
-        return {"seconds": 0.0}  # which nobody wrote down
+            self._load_state(stage)
 
 
-class Guest(StageFolder):
-    """Tensors among those of another stage, which began with the name of what is a stage now."""
+class Guest(Older):
+    """Tensors among those of a host, of names that begin with that of the stage, its only guest."""
 
     @property
     def is_trained(self) -> bool:
-        if not super().is_trained or not self._files.holds(self._weights):
+        weights = self.path / "weights.safetensors"
+        if not super().is_trained or not self._files.holds(weights):
             return False
-        with self._fitting(), safe_open(self._weights, "pt") as file:
-            return any(map(self._of_guests, file.keys()))
+        with self._fitting(), safe_open(weights, "pt") as file:
+            return any(map(self._named, file.keys()))
 
-    @property
-    def _weights(self) -> Path:
-        return self.path / "weights.safetensors"
+    def _named(self, name: str) -> str:
+        owner, _, own = name.partition(".")
+        return own if owner in self.guests else ""
 
-    def _of_host(self, name: str) -> bool:
-        return not self._of_guests(name)
-
-    def check_weights(self, stage: Stage) -> None:
-        (guest,) = self.guests
-        expected = {f"{guest}.{name}": values for name, values in stage.state_dict().items()}
-        with self._fitting():
-            check_layout(self._weights, expected, others=self._of_host)
-
-    def load_weights(self, stage: Stage) -> None:
-        self.check_weights(stage)
-        with self._fitting():
-            tensors = read_tensors(self._weights, self._of_host)[0]
-            stage.load_state_dict({n.partition(".")[2]: values for n, values in tensors.items()})
-            stage.is_fitted = True
-
-    def summary(self) -> dict[str, Any]:
-        return {"seconds": 0.0}
+    def _load_state(self, stage: Stage) -> None:
+        stage.load_state({})  # tensors are all that was kept

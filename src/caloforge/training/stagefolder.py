@@ -70,7 +70,7 @@ class StageFolder:
         tensors = {name: value.detach().contiguous() for name, value in stage.state_dict().items()}
         self._files.write(
             {
-                self.path / "transforms.json": json.dumps(stage.state(), indent=1),
+                self._state_file: json.dumps(stage.state(), indent=1),
                 self.path / "weights.safetensors": to_bytes(tensors),
             }
         )
@@ -91,7 +91,7 @@ class StageFolder:
             )
         with self._fitting():
             self._files.check_size(weights, MOST_TENSORS)
-            check_layout(weights, stage.state_dict(), others=self._of_guests)
+            check_layout(weights, stage.state_dict(), named=self._named)
 
     def load_weights(self, stage: Stage) -> None:
         """Load what `save_weights` wrote.
@@ -101,15 +101,19 @@ class StageFolder:
         """
         self.check_weights(stage)
         with self._fitting():
-            self._load_state(stage, self.path / "transforms.json")
+            self._load_state(stage)
             weights = self.path / "weights.safetensors"
-            stage.load_state_dict(read_tensors(weights, self._of_guests)[0])
+            stage.load_state_dict(read_tensors(weights, self._named)[0])
 
-    def _of_guests(self, name: str) -> bool:
-        return name.partition(".")[0] in self.guests
+    def _named(self, name: str) -> str:
+        return "" if name.partition(".")[0] in self.guests else name
 
-    def _load_state(self, stage: Stage, path: Path) -> None:
-        state = self._files.json(path, MOST_JSON)
+    @property
+    def _state_file(self) -> Path:
+        return self.path / "transforms.json"
+
+    def _load_state(self, stage: Stage) -> None:
+        state = self._files.json(self._state_file, MOST_JSON)
         stage.load_state(state)
         check_form(stage.state(), state)
 

@@ -11,7 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-__all__ = ["check_layout", "read_tensors"]
+__all__ = ["Named", "check_layout", "read_tensors"]
+
+Named = Callable[[str], str]
 
 DTYPES = {
     torch.float64: "F64",
@@ -32,7 +34,7 @@ def check_layout(
     expected: Mapping[str, Tensor],
     *,
     optional: frozenset[str] = frozenset(),
-    others: Callable[[str], bool] = lambda name: False,
+    named: Named = str,
 ) -> None:
     """Compare names, shapes and types of a file's tensors, before any of them is read.
 
@@ -42,21 +44,21 @@ def check_layout(
         path: a safetensors file.
         expected: tensors of the same names, such as those of PyTorch's meta device.
         optional: names that may be missing.
-        others: which names are no matter of whoever asks.
+        named: see `read_tensors`.
 
     Raises:
         ValueError: naming the first that differs, or if the file is damaged.
     """
     try:
         with safe_open(path, "pt") as file:
-            names = {name for name in file.keys() if not others(name)}  # noqa: SIM118
-            slices = {name: file.get_slice(name) for name in names}
+            names = {named(name): name for name in file.keys() if named(name)}  # noqa: SIM118
+            slices = {name: file.get_slice(names[name]) for name in names}
             found = {n: (tuple(s.get_shape()), s.get_dtype()) for n, s in slices.items()}
     except SafetensorError as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error
-    if missing := sorted(expected.keys() - names - optional):
+    if missing := sorted(expected.keys() - found.keys() - optional):
         raise ValueError(f"{path.name} lacks {_some(missing)}")
-    if unknown := sorted(names - expected.keys()):
+    if unknown := sorted(found.keys() - expected.keys()):
         raise ValueError(f"{path.name} has {_some(unknown)}, for which there is no place")
     for name, (shape, dtype) in sorted(found.items()):
         wanted = expected[name]
@@ -67,18 +69,20 @@ def check_layout(
             )
 
 
-def read_tensors(
-    path: Path, others: Callable[[str], bool] = lambda name: False
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of a file but for others, all of them finite, and values beside them in JSON's types.
+def read_tensors(path: Path, named: Named = str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors of a file, all of them finite, and the values beside them, in JSON's types.
+
+    Args:
+        path: a safetensors file.
+        named: what its names are called here; "" for what belongs to others, and is not read.
 
     Raises:
         ValueError: if it is damaged, or a number is not finite.
     """
     try:
         with safe_open(path, "pt") as file:
-            names = [name for name in file.keys() if not others(name)]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in names}
+            names = [name for name in file.keys() if named(name)]  # noqa: SIM118
+            tensors = {named(name): file.get_tensor(name) for name in names}
             values = json.loads((file.metadata() or {}).get("values", "{}"))
     except (SafetensorError, RecursionError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error

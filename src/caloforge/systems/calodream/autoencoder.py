@@ -222,11 +222,8 @@ class LeastHit(Correction):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        showers, energies, which = (
-            self(given["showers"]),
-            given["layer_energies"],
-            self.config.rescale,
-        )
+        showers, energies = self(given["showers"]), given["layer_energies"]
+        which = self.config.rescale
         return {"showers": normalised(showers, energies, self.threshold, which, options)}
 
     def forward(self, showers: Tensor) -> Tensor:
