@@ -41,7 +41,10 @@ def begin(system: System, sample: Showers, name: str, folder: Path, device: str)
     learned = ShowerQuantities(
         system.training_sample(sample), stage.learns or (*stage.reads, *stage.writes)
     )
-    return StageTraining(name, stage, learned, {}, StageFolder(folder), seed=4, device=device)
+    upstream = system.upstream(name)
+    for needed in upstream.values():
+        needed.fit(ShowerQuantities(sample, needed.learns), {}, torch.Generator())
+    return StageTraining(name, stage, learned, upstream, StageFolder(folder), seed=4, device=device)
 
 
 @SYSTEMS
