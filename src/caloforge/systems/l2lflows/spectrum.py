@@ -44,4 +44,4 @@ class LayerSpectrum(SpectrumMap):
         self.reads = ("layer_energies", *map(layer_name, range(geometry.n_layers)))
 
     def mapped_showers(self, given: Quantities) -> Tensor:
-        return self.together(given, options=SamplingOptions())
+        return self.together(given, options=SamplingOptions(postprocess=True))
