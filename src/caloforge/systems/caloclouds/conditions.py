@@ -27,6 +27,8 @@ class CloudConditions(Conditions):
         energy_inc: of the incident energy, to (0, 1].
         n_points: of the number of points, to [0, 1].
         particle: the quantities beside the number of points.
+        incident_size: numbers that say which particle came.
+        size: numbers that say which particle came and how many points it left.
     """
 
     def __init__(self, *, directed: bool) -> None:
@@ -35,16 +37,7 @@ class CloudConditions(Conditions):
         self.energy_inc, self.n_points = ScaleByMax(), ScaleByMax()
         self.particle = ("energy_inc", "direction") if directed else ("energy_inc",)
         self.learns = (*self.particle, "n_points")
-
-    @property
-    def incident_size(self) -> int:
-        """Numbers that say which particle came."""
-        return 4 if self.directed else 1
-
-    @property
-    def size(self) -> int:
-        """Numbers that say which particle came and how many points it left."""
-        return self.incident_size + 1
+        self.incident_size, self.size = (4, 5) if directed else (1, 2)
 
     def fit(
         self,
