@@ -39,8 +39,8 @@ from caloforge.cascade import ShowerQuantities, System
 from caloforge.cascade.seeds import Seeds
 from caloforge.generation.stopwatch import elapsed
 from caloforge.generation.timing import hardware, software
-from caloforge.stages.bespoke import shape_stage
 from caloforge.stages.ratios import EnergyRatioStage
+from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
 
 N_FITTED = 200  # showers that transforms are fitted to
@@ -192,7 +192,7 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
         assert isinstance(autoencoder, AutoencoderStage)
         decode, latent = autoencoder.net.decode, normal(*autoencoder.grid_shape)
         return lambda: decode(latent, context)
-    shape = shape_stage(system)
+    shape = ShapeStage.of(system.stages, "shape")
     x, t = normal(*shape.shape), torch.full((size,), 0.5, device=device)
 
     def velocity() -> None:

@@ -47,7 +47,7 @@ from caloforge.matching import (
     make_solver,
 )
 from caloforge.showers import VoxelShowers
-from caloforge.stages.bespoke import shape_stage
+from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.training import RunFolder
 from caloforge.training.average import MovingAverage
@@ -92,11 +92,11 @@ class Teacher:
     def velocity(self, x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         """In half precision, as every objective here sees it."""
         with torch.autocast("cpu", torch.bfloat16):
-            return shape_stage(self.system).velocity(x, t, context).to(x.dtype)
+            return ShapeStage.of(self.system.stages, "shape").velocity(x, t, context).to(x.dtype)
 
     def student(self) -> DistilledStage:
         """A copy that is told where a jump ends as well."""
-        shape = shape_stage(self.system)
+        shape = ShapeStage.of(self.system.stages, "shape")
         config = replace(self.system.config.distillation, ending="mean")
         student = DistilledStage(config, self.system.config.shape, shape)
         student.fit(self.samples[0], self.system.upstream("distilled"), torch.Generator())
@@ -230,7 +230,8 @@ def trained(
     """A student, and what it was trained with."""
     rng = torch.Generator().manual_seed(seed)
     objective = OBJECTIVES[name](teacher, teacher.student())
-    student, shape, (sample, _) = objective.student, shape_stage(teacher.system), teacher.samples
+    student, (sample, _) = objective.student, teacher.samples
+    shape = ShapeStage.of(teacher.system.stages, "shape")
     recipe = student.train().recipe
     optimizer = torch.optim.AdamW(student.parameters(), weight_decay=recipe.weight_decay)
     average = MovingAverage(student, DECAY)
@@ -269,7 +270,7 @@ class Ends:
     @classmethod
     @torch.no_grad()
     def of(cls, teacher: Teacher, n: int, seed: int) -> Ends:
-        shape, (_, sample) = shape_stage(teacher.system), teacher.samples
+        shape, (_, sample) = ShapeStage.of(teacher.system.stages, "shape"), teacher.samples
         context = shape.context(sample.take(torch.arange(n)), teacher.system.upstream("shape"))
         noise = torch.randn(n, *shape.shape, generator=torch.Generator().manual_seed(seed))
         ends = [
@@ -295,7 +296,7 @@ def showers(
     solvers: dict[str, Solver], teacher: Teacher, n: int, seed: int
 ) -> dict[str, VoxelShowers]:
     """Showers of each solver, of the same layer energies and begun at the same noise."""
-    system, shape = teacher.system, shape_stage(teacher.system)
+    system, shape = teacher.system, ShapeStage.of(teacher.system.stages, "shape")
     shape.trained_solvers = solvers
     energies = training_energies(RunFolder(teacher.run).config(), n, seed)
     parts: dict[str, list[VoxelShowers]] = {name: [] for name in solvers}

@@ -125,7 +125,7 @@ class Study:
 
     def _file(self, solver: str) -> Path:
         """The file of a solver's showers, named after what was learned as well."""
-        found = shape_stage(self.system).trained_solvers.get(solver)
+        found = ShapeStage.of(self.system.stages, "shape").trained_solvers.get(solver)
         if found is None:
             return self.drawn / f"{solver}.h5"
         if isinstance(found, NonStationary):
@@ -199,7 +199,7 @@ class Study:
 
     def train_bespoke(self, solvers: list[str]) -> None:
         """Hand the shape network the bespoke solvers that its run has not."""
-        shape = shape_stage(self.system)
+        shape = ShapeStage.of(self.system.stages, "shape")
         trained: dict[str, Solver] = dict(shape.trained_solvers)
         for name in solvers:
             wanted = re.fullmatch(r"bns(-global)?-(\d+)", name)
@@ -242,7 +242,9 @@ class Study:
                 self.device,
                 progress=lambda *_: count(self.fit.batch_size),
             )
-            upstream = self.system.upstream("shape") | {"shape": shape_stage(self.system)}
+            upstream = self.system.upstream("shape") | {
+                "shape": ShapeStage.of(self.system.stages, "shape")
+            }
             return followed(upstream, draw, Particles.of(energies), self.fit)
 
 
@@ -286,7 +288,7 @@ def main() -> None:
         asked.batch_size,
         asked.device,
     )
-    shape = shape_stage(system)
+    shape = ShapeStage.of(system.stages, "shape")
     names = asked.solvers or [*SOLVERS, *(n for n in shape.trained_solvers if n not in SOLVERS)]
     for name in names:  # a wrong name is refused before anything is drawn
         if not name.startswith("bns-") and evaluations(name, system) is None:
@@ -347,15 +349,8 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def shape_stage(system: System) -> ShapeStage:
-    stage = system.stages.get("shape")
-    if not isinstance(stage, ShapeStage):
-        raise ValueError(f"{system.name} has no shape network: bespoke solvers are for calodream")
-    return stage
-
-
 def evaluations(name: str, system: System) -> int | None:
-    return make_solver(name, shape_stage(system).trained_solvers).n_evaluations
+    return make_solver(name, ShapeStage.of(system.stages, "shape").trained_solvers).n_evaluations
 
 
 def rows(scores: Scores, system: System) -> list[dict[str, Any]]:

@@ -44,8 +44,9 @@ class Training:
         system = cf.build(preset, showers.geometry)
         self.stage: Stage = system.stages[name]
         self.quantities = ShowerQuantities(showers, (*self.stage.reads, *self.stage.writes))
-        self.rng = torch.Generator().manual_seed(0)
-        self.stage.fit(self.quantities, {}, self.rng)
+        self.rng, self.upstream = torch.Generator().manual_seed(0), system.upstream(name)
+        for stage in (*self.upstream.values(), self.stage):
+            stage.fit(self.quantities, self.upstream, self.rng)
         self.stage.train()
         self.optimizer = torch.optim.AdamW(self.stage.parameters(), lr=1e-3, fused=True)
 
@@ -53,7 +54,7 @@ class Training:
         """CPU seconds of one step, by phase."""
         showers = torch.randint(len(self.quantities), (self.stage.recipe.batch_size,))
         marks = [time.process_time()]
-        batch = self.stage.batch(self.quantities.take(showers), {}, self.rng)
+        batch = self.stage.batch(self.quantities.take(showers), self.upstream, self.rng)
         marks.append(time.process_time())
         loss = self.stage.loss(batch, self.rng)
         marks.append(time.process_time())

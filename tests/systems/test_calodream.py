@@ -39,12 +39,6 @@ def published() -> dict[str, System]:
         return {size: build(f"calodream/{size}") for size in HOMES}
 
 
-def shape_stage(system: System) -> ShapeStage:
-    stage = system.stages["shape"]
-    assert isinstance(stage, ShapeStage)
-    return stage
-
-
 # ---------------------------------------------------------------- published sizes
 
 
@@ -69,7 +63,7 @@ def test_the_networks_have_the_published_sizes(
 ) -> None:
     system = published[size]
     assert (system.n_parameters["energies"], system.n_parameters["shape"]) == (energies, shape)
-    stage = shape_stage(system)
+    stage = ShapeStage.of(system.stages, "shape")
     assert stage.shape == pixels
     assert math.prod(stage.network.grid) == tokens
     assert stage.network.context[0].in_features == 46  # incident energy and 45 ratios
@@ -97,7 +91,7 @@ def test_small_presets_fit_every_regular_geometry(size: str, name: str) -> None:
     latent = size.startswith("latent")
     assert ("autoencoder" in system.stages) == latent
     if size == "small":  # noise passes through the features of a token
-        stage = shape_stage(system)
+        stage = ShapeStage.of(system.stages, "shape")
         entries = math.prod(stage.shape) // math.prod(stage.network.grid)
         assert entries <= stage.config.dim
 
@@ -156,7 +150,7 @@ def test_shapes_are_conditioned_alike_in_training_and_sampling(
     calodream_run: Path, bundled: VoxelShowers, generator: torch.Generator
 ) -> None:
     system = cf.load(calodream_run)
-    stage, upstream = shape_stage(system), system.upstream("shape")
+    stage, upstream = ShapeStage.of(system.stages, "shape"), system.upstream("shape")
     quantities = ShowerQuantities(bundled[:20], NAMES).all()
     trained = stage.batch(quantities, upstream, generator)["context"]
     drawn = stage.context({k: v for k, v in quantities.items() if k != "showers"}, upstream)
@@ -273,7 +267,7 @@ def test_shares_are_moved_by_the_velocity_itself(bundled: VoxelShowers) -> None:
 def test_layers_have_the_energies_that_were_drawn(rescale: str, bundled: VoxelShowers) -> None:
     overrides = {"shape.rescale": rescale, "shape.solver": "euler-1", "shape.blocks": 1}
     system = build("calodream/tiny", bundled.geometry, overrides=overrides)
-    stage = shape_stage(system)
+    stage = ShapeStage.of(system.stages, "shape")
     quantities = ShowerQuantities(bundled[:40], NAMES)
     upstream = system.upstream("shape")
     for fitted in (*upstream.values(), stage):
@@ -328,7 +322,7 @@ def test_the_latent_variant_trains_and_draws(bundled: VoxelShowers, tmp_path: Pa
     loaded = cf.load(tmp_path / "run")
     showers = loaded.generate([2e4, 5e4], seed=1)
     assert (showers.energy > 0).all()
-    assert shape_stage(loaded).shape == loaded.stages["autoencoder"].grid_shape
+    assert ShapeStage.of(loaded.stages, "shape").shape == loaded.stages["autoencoder"].grid_shape
     assert showers.geometry == bundled.geometry
 
 

@@ -16,12 +16,6 @@ from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream.distilled import DistilledStage
 
 
-def shape_stage(system: System) -> ShapeStage:
-    stage = system.stages["shape"]
-    assert isinstance(stage, ShapeStage)
-    return stage
-
-
 @pytest.fixture(scope="module")
 def distilled(calodream_run: Path) -> tuple[System, DistilledStage]:
     system = cf.load(calodream_run)
@@ -36,7 +30,7 @@ def test_a_distilled_network_begins_as_its_teacher(bundled: VoxelShowers) -> Non
     system = build(
         "calodream/tiny", bundled.geometry, overrides={"distillation": {"recipe": recipe}}
     )
-    teacher, student = shape_stage(system), system.stages["distilled"]
+    teacher, student = ShapeStage.of(system.stages, "shape"), system.stages["distilled"]
     for weights in teacher.parameters():
         torch.nn.init.normal_(weights, std=0.1)
     student.fit(None, system.upstream("distilled"), None)
@@ -52,7 +46,7 @@ def test_a_distilled_network_is_a_solver_of_the_shape(
     distilled: tuple[System, DistilledStage],
 ) -> None:
     system, _ = distilled
-    solver = shape_stage(system).solver(SamplingOptions(solver="distilled-2"))
+    solver = ShapeStage.of(system.stages, "shape").solver(SamplingOptions(solver="distilled-2"))
     assert solver.n_evaluations == 2
     assert system.passes(SamplingOptions(solver="distilled-1"))["shape"] == 1
     with pytest.raises(ValueError, match=r"distilled-1"):

@@ -28,12 +28,6 @@ FITS = tuple(
 NAMES = ["bns-4", "bns-global-4"]
 
 
-def shape_stage(system: CaloDREAM) -> ShapeStage:
-    stage = system.stages["shape"]
-    assert isinstance(stage, ShapeStage)
-    return stage
-
-
 def fit(system: CaloDREAM, draw: Draw) -> None:
     """Fit the bespoke solvers."""
     solvers, upstream = system.stages["solvers"], system.upstream("solvers")
@@ -62,7 +56,7 @@ def made(showers: VoxelShowers) -> CaloDREAM:
         stage = system.stages[name]
         quantities = ShowerQuantities(showers, stage.learns or (*stage.reads, *stage.writes))
         stage.fit(quantities, system.upstream(name), torch.Generator().manual_seed(0))
-    for weights in shape_stage(system).parameters():
+    for weights in ShapeStage.of(system.stages, "shape").parameters():
         torch.nn.init.normal_(weights, std=0.3)
     return system
 
@@ -95,7 +89,7 @@ def untouched() -> tuple[Tensor, Tensor]:
 def test_a_bespoke_solver_leads_closer_to_the_end_than_euler(
     name: str, system: CaloDREAM, untouched: tuple[Tensor, Tensor]
 ) -> None:
-    shape, (noise, energy_inc) = shape_stage(system), untouched
+    shape, (noise, energy_inc) = ShapeStage.of(system.stages, "shape"), untouched
     seeds = Seeds.of(12, range(len(energy_inc)))
     drawn = system.quantities(energy_inc, seeds=seeds, before="shape")
     context = shape.context(drawn, system.upstream("shape"))
@@ -113,14 +107,14 @@ def test_a_bespoke_solver_leads_closer_to_the_end_than_euler(
 def test_references_are_followed_once_for_solvers_that_share_them(
     system: CaloDREAM, progress: list[tuple[int, int]]
 ) -> None:
-    assert list(shape_stage(system).trained_solvers) == NAMES
+    assert list(ShapeStage.of(system.stages, "shape").trained_solvers) == NAMES
     # two batches, then at most 60 iterations of a batch each for the global error alone
     assert progress[:3] == [(done, 1240) for done in (20, 40, 60)]
     assert progress[-1] == (1240, 1240)
 
 
 def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelShowers) -> None:
-    shape, few = shape_stage(system), slab.particles[:3]
+    shape, few = ShapeStage.of(system.stages, "shape"), slab.particles[:3]
     upstream = system.upstream("solvers")
     references = followed(upstream, Draw(system, slab, 1), few, FITS[0])
     assert [len(reference.noise) for reference in references] == [20, 20]
@@ -161,7 +155,7 @@ def test_the_training_curve_begins_at_euler_and_falls(system: CaloDREAM) -> None
 def test_the_chosen_solver_draws_the_shape(
     system: CaloDREAM, slab: VoxelShowers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shape, calls = shape_stage(system), 0
+    shape, calls = ShapeStage.of(system.stages, "shape"), 0
     velocity = shape.velocity
 
     def counted(*arguments: Tensor) -> Tensor:
