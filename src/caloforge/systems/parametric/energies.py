@@ -139,8 +139,10 @@ class GammaEnergyStage(Stage):
         energies = _fluctuating(expected, fitted["fluctuation"], u)
         weights = np.where(fitted["weights"] > 0, fitted["weights"], 1)
         depth, width = depth_and_width(energies / weights)
-        moved = np.log(np.stack([(depth / width) ** 2, depth, response], 1)) - parameters
-        return moved - moved.mean(0)
+        measured = np.log(np.stack([(depth / width) ** 2, depth, response], 1))
+        moved: Floats = measured - parameters
+        moved -= moved.mean(0)
+        return moved
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Of the parameters "normal", (n, 3), and of the layers "u", (n, L)."""
@@ -178,14 +180,16 @@ def _shares(alpha: Floats, depth: Floats, weights: Floats) -> Floats:
     """Shares of the layers in the energies of showers, shape (n, L)."""
     edges = np.arange(len(weights) + 1)
     shares: Floats = weights * np.diff(gammainc(alpha[:, None], edges * (alpha / depth)[:, None]))
-    return shares / shares.sum(1, keepdims=True).clip(1e-30)
+    shares /= shares.sum(1, keepdims=True).clip(1e-30)
+    return shares
 
 
 def _fluctuating(expected: Floats, fluctuation: Floats, u: Floats) -> Floats:
     """Energies of layers about the expected ones, of the same sum, shape (n, L)."""
     unit = (fluctuation[0] + fluctuation[1] * expected).clip(1e-9)
     energies: Floats = unit * gammaincinv((expected / unit).clip(1e-9), u)
-    return energies * (expected.sum(1) / energies.sum(1).clip(1e-30))[:, None]
+    energies *= (expected.sum(1) / energies.sum(1).clip(1e-30))[:, None]
+    return energies
 
 
 def _fluctuation(energies: Floats, expected: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -141,7 +142,7 @@ class RadialLateral(Lateral):
         n, shape = int(group.max()) + 1, (n_layers, config.rings)
         ring = _ring(edges, hits.radius)
         place = np.ravel_multi_index((group[hits.shower], hits.layer, ring), (n, *shape))
-        profiles = np.bincount(place, hits.shares, n * n_layers * config.rings)
+        profiles: Any = np.bincount(place, hits.shares, n * n_layers * config.rings)
         terms = _terms(np.array(scale), of_tau, log_e, tau)
         terms = np.stack([terms[group == one].mean(0) for one in range(n)])
         start = float(np.average(hits.radius, weights=hits.shares))
@@ -230,7 +231,7 @@ class BinnedLateral(Lateral):
         place = (
             self._bin(hits, self.ages.double().numpy())[hits.shower, hits.layer] * n_cells + cell
         )
-        sums = np.bincount(place, hits.shares, config.bins * n_cells).reshape(-1, n_cells)
+        sums: Any = np.bincount(place, hits.shares, config.bins * n_cells).reshape(-1, n_cells)
         if hits.voxel is not None and config.images:
             images = voxel_images(self.geometry)
             sums = np.mean([sums[:, image] for image in images], axis=0)
@@ -254,7 +255,8 @@ class BinnedLateral(Lateral):
 
     def _bin(self, spots: Spots, borders: Floats) -> Integers:
         """Bin of the age of each layer, shape (n, L)."""
-        return (_ages(spots.energies)[..., None] >= borders).sum(2)
+        bins: Integers = (_ages(spots.energies)[..., None] >= borders).sum(2)
+        return bins
 
     def prepare(self) -> None:
         """The sums of shares over the cells of all layers, which rise by 1 a layer."""
@@ -292,7 +294,9 @@ def _tau(energies: Floats) -> Floats:
 
 def _ages(energies: Floats) -> Floats:
     """Shares of the energy that lie before the middles of layers, shape (n, L)."""
-    return (energies.cumsum(1) - energies / 2) / energies.sum(1, keepdims=True).clip(1e-30)
+    total = energies.sum(1, keepdims=True).clip(1e-30)
+    ages: Floats = (energies.cumsum(1) - energies / 2) / total
+    return ages
 
 
 def _terms(scale: Floats, largest: float, log_e: Floats, tau: Floats) -> Floats:

@@ -81,7 +81,7 @@ class SpotStage(Stage, ABC):
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         self.cpu()
         parts = list(sample.showers.blocks(BLOCK))
-        showers = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
+        showers: Any = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
         showers = showers[showers.total_energy() > 0]
         hits = self.hits(showers)
         self.lateral.fit(hits)
@@ -117,7 +117,8 @@ class SpotStage(Stage, ABC):
         """Sums of values of the layers whose energies are nearest to each level, shape (8,)."""
         levels = self.levels.double().numpy()
         near = np.searchsorted((levels[1:] + levels[:-1]) / 2, _log(energies))
-        return np.bincount(near.ravel(), values.ravel(), DENSITIES)
+        sums = np.bincount(near.ravel(), values.ravel(), DENSITIES)
+        return np.asarray(sums, dtype=np.float64)
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Numbers "u" of every spot, shape (spots, m), and how many there are of each, (n, L)."""
@@ -374,7 +375,8 @@ def _given(showers: Any) -> Quantities:
 
 
 def _log(energies: Floats) -> Floats:
-    return np.log(energies.clip(1e-9))
+    logarithms: Floats = np.log(energies.clip(1e-9))
+    return logarithms
 
 
 def _tensor(values: Floats) -> Tensor:
