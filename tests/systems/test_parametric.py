@@ -132,3 +132,34 @@ def fit(system: Any, showers: Showers) -> None:
 def test_impossible_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"(1|2) or more, got \d"):
         build("parametric/binned", "ild-30", overrides=settings)
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [
+        *("library/layers", "library/layers-points"),
+        *("parametric", "parametric/points", "parametric/binned", "parametric/binned-points"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::caloforge.cascade.ExtrapolationWarning")
+def test_few_odd_showers_of_one_energy_are_learned_from(
+    preset: str, bundled: VoxelShowers, bundled_points: PointShowers
+) -> None:
+    """An empty one, one of a single hit, and one of ordinary size."""
+    showers: Any = bundled_points if preset.endswith("points") else bundled
+    names = {name: getattr(showers[:1], name) for name in showers.columns}
+    parts = [
+        type(showers)(
+            showers.energy_inc[:1],
+            [0, n],
+            geometry=showers.geometry,
+            **{name: values[:n] for name, values in names.items()},
+        )
+        for n in (0, 1, len(names["energy"]))
+    ]
+    sample = type(showers).concatenate(parts)
+    system = build(preset, showers.geometry)
+    fit(system, sample)
+    made = system.generate(np.array([5e3, 5e4, 5e4]), seed=1)
+    assert np.isfinite(made.total_energy()).all()
+    assert made.total_energy().max() > 0
