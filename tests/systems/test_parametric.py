@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.stats import poisson
 
 import caloforge as cf
@@ -163,3 +165,23 @@ def test_few_odd_showers_of_one_energy_are_learned_from(
     made = system.generate(np.array([5e3, 5e4, 5e4]), seed=1)
     assert np.isfinite(made.total_energy()).all()
     assert made.total_energy().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("run", "stage", "name"),
+    [
+        ("parametric_run", "energies", "weights"),
+        ("binned_run", "energies", "nodes"),
+        ("binned_run", "spots", "lateral.shapes"),
+        ("binned_points_run", "spots", "spectra"),
+    ],
+)
+def test_what_no_showers_have_is_refused(
+    run: str, stage: str, name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    shutil.copytree(request.getfixturevalue(run), tmp_path / "run")
+    path = tmp_path / "run" / "stages" / stage / "weights.safetensors"
+    rows = load_file(path)
+    save_file({**rows, name: -rows[name] - 1}, path)
+    with pytest.raises(ValueError, match=r"impossible: train it again"):
+        cf.load(tmp_path / "run")

@@ -9,6 +9,7 @@ from scipy.special import gammainc, gammaincinv, ndtr, ndtri
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds, numpy_rng
 from caloforge.cascade.stage import Stage, Upstream
@@ -43,7 +44,7 @@ def depth_and_width(energies: Floats) -> tuple[Floats, Floats]:
     return mean, np.sqrt(variance.clip(NARROWEST**2))
 
 
-class GammaEnergyStage(Stage):
+class GammaEnergyStage(KeepsRows, Stage):
     """Energy of every layer by a gamma distribution in depth (GFlash, hep-ex/0001020, section 2).
 
         dE / dt = E R beta (beta t)^(alpha - 1) exp(-beta t) / Gamma(alpha)          (equation 2)
@@ -143,6 +144,12 @@ class GammaEnergyStage(Stage):
         moved: Floats = measured - parameters
         moved -= moved.mean(0)
         return moved
+
+    def check_kept(self) -> None:
+        """Refuse weights, fluctuations and a scale that no showers have."""
+        no_less = bool((self.weights >= 0).all()) and bool((self.fluctuation >= 0).all())
+        if not (no_less and bool(self.weights.any()) and float(self.scale[1]) > 0):
+            raise ValueError("the profiles of a parametrisation are impossible: train it again")
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Of the parameters "normal", (n, 3), and of the layers "u", (n, L)."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from caloforge.cascade.kept import KeepsRows
 from caloforge.geometry import Geometry, PolarLayer, SensorLayer, voxel_images
 from caloforge.nets import Preparable
 from caloforge.systems.parametric.config import BinnedShape, RadialShape
@@ -184,7 +185,7 @@ class RadialLateral(Lateral):
         return self.geometry.find_voxels(spots.layer, *self.points(spots, u))
 
 
-class BinnedLateral(Lateral):
+class BinnedLateral(KeepsRows, Lateral):
     """Spots in the voxels, or rings, of average showers (ATLAS, arXiv:2109.02551, section 4.3).
 
     The averages of a layer are taken in bins of its age, the share of the shower's energy before
@@ -236,6 +237,13 @@ class BinnedLateral(Lateral):
             images = voxel_images(self.geometry)
             sums = np.mean([sums[:, image] for image in images], axis=0)
         self.shapes.copy_(torch.from_numpy(self._normalised(sums)))
+
+    def check_kept(self) -> None:
+        """Refuse shares that are below 0, or those of a layer that are none."""
+        cells = map(self._cells, range(self.geometry.n_layers))
+        filled = all(bool((self.shapes[:, c].sum(1) > 0.5).all()) for c in cells)
+        if not filled or bool((self.shapes < 0).any()) or bool((self.edges.diff() < 0).any()):
+            raise ValueError("the shapes of a parametrisation are impossible: train it again")
 
     def _normalised(self, sums: Floats) -> Floats:
         """Shares of cells in their layer: of all ages, or of all cells, where none is known."""

@@ -12,6 +12,7 @@ from scipy.special import ndtri, pdtrik
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
+from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.kinds import point_showers
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, of_particles
 from caloforge.cascade.seeds import Noise, Seeds
@@ -31,6 +32,7 @@ DENSITIES = 8  # energies of layers at which spots have a density of their own
 ENERGIES, RADII = 8, 32  # of layers and at which points have a spectrum of their own
 ALONE = 0.05  # of all hits are in the voxels that are hit most seldom
 TRIED = 200  # training showers whose hits are compared
+LARGEST = 50.0  # logarithm of the spots per MeV, or of MeV per spot
 ROUNDS = 4  # of the density, which is raised by more than hits are missing,
 BOLDNESS = 1.5  # as several spots hit one voxel
 MANY = 100.0  # spots of which a Poisson distribution is a normal one
@@ -38,7 +40,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class SpotStage(Stage, ABC):
+class SpotStage(KeepsRows, Stage, ABC):
     """Spots of energy in layers whose energies are known.
 
     A layer of energy E has a Poisson number of spots, of mean E times their density, and one at the
@@ -90,6 +92,12 @@ class SpotStage(Stage, ABC):
         self.levels.copy_(_tensor(np.quantile(log_e, (np.arange(DENSITIES) + 0.5) / DENSITIES)))
         self.fit_density(hits, showers)
         self.to(rng.device)
+
+    def check_kept(self) -> None:
+        """Refuse densities and energies that no showers have."""
+        known = float(self.density.abs().max()) < LARGEST and bool((self.spectra >= 0).all())
+        if not known or bool((self.levels.diff() < 0).any()):
+            raise ValueError("the spots of a parametrisation are impossible: train it again")
 
     @abstractmethod
     def hits(self, showers: Any) -> Hits:
