@@ -77,6 +77,7 @@ def generate(
     Example: caloforge generate runs/l2l -n 100000 -o fake.h5
     """
     from caloforge.cli.progress import GenerationDisplay
+    from caloforge.training import RunFolder
 
     system = cf.load(run)
     particles = _particles(run, system, n, energy, like, seed, direction)
@@ -88,7 +89,7 @@ def generate(
             seed=seed,
             output=output,
             layout=layout,
-            attributes={"run": run.name},
+            attributes={"run": run.name, **RunFolder(run).effort()},
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory, solver, energy_solver, precision),
@@ -130,6 +131,7 @@ def upsample(
     Example: caloforge upsample runs/supercalo coarse.h5 --resample 5 -o fine.h5
     """
     from caloforge.cli.progress import GenerationDisplay
+    from caloforge.training import RunFolder
 
     system = cf.load(run)
     source: System | cf.VoxelShowers
@@ -155,7 +157,11 @@ def upsample(
             seed=seed,
             output=output,
             layout=layout,
-            attributes={"run": run.name, "coarse_showers": coarse.name},
+            attributes={
+                "run": run.name,
+                "coarse_showers": coarse.name,
+                **RunFolder(run).effort(),
+            },
             batch_size=batch_size,
             device=device,
             options=_options(postprocess, resample, memory),

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from caloforge.evaluation.digits import MISSING, format_number, format_value
 from caloforge.evaluation.leaderboard import PublishedTable
+from caloforge.evaluation.meanings import METRICS, kind_of
 from caloforge.evaluation.score import Score
+from caloforge.evaluation.summary import SummaryCell, SummaryColumn, summary
 
 if TYPE_CHECKING:
     from caloforge.evaluation.scores import Scores
@@ -33,10 +35,12 @@ def markdown(scores: Scores, *, published: bool) -> str:
         if scores.shared
         else []
     )
+    if columns := summary(scores):
+        blocks.append(_summary(columns, list(scores.candidates)))
     blocks += [
         block
-        for metric in dict.fromkeys(metric for metric, _, _ in rows)
-        for block in _of_metric(metric, [row for name, _, row in rows if name == metric], scores)
+        for kind in dict.fromkeys(kind_of(metric) for metric, _, _ in rows)
+        for block in _of_kind(kind, [row for name, _, row in rows if kind_of(name) == kind], scores)
     ]
     if scores.timing:
         blocks.append(_timing(scores.timing))
@@ -45,11 +49,28 @@ def markdown(scores: Scores, *, published: bool) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
-    """The table of one metric, and why values are missing in it."""
+def _summary(columns: Sequence[SummaryColumn], names: Sequence[str]) -> str:
+    """A row for each candidate, and one for the floors if there are any."""
+    headings = [f"{c.title}, {c.note}" if c.note else c.title for c in columns]
+    lines = [["", *headings], ["---", *["---:"] * len(columns)]]
+    if any(column.floor for column in columns):
+        lines.append(["Geant4 (floor)", *(column.floor for column in columns)])
+    for name in names:
+        cells = (column.cells.get(name) for column in columns)
+        lines.append([_literal(name), *("" if cell is None else _noted(cell) for cell in cells)])
+    return _table(lines)
+
+
+def _noted(cell: SummaryCell) -> str:
+    return f"{cell.text} ({_literal(cell.note)})" if cell.note else cell.text
+
+
+def _of_kind(kind: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
+    """The table of one metric or of all classifier tests, and why values are missing in it."""
     names = list(scores.candidates)
+    title = METRICS[kind].title if kind in METRICS else "Classifiers"
     lines = [
-        [metric, "better", "floor", *map(_literal, names)],
+        [title, "better", "floor", *map(_literal, names)],
         ["---", "---", *["---:"] * (len(names) + 1)],
     ]
     for row in rows:

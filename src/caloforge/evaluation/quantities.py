@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from caloforge.evaluation.meanings import classifier_title
 from caloforge.evaluation.observables import FIXED_ENERGIES
 from caloforge.units import GeV
 
-__all__ = ["NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
+__all__ = ["CLASSIFIER_VALUES", "NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
 
 Toward = Literal["low", "floor"] | float
 
@@ -51,7 +52,8 @@ class Quantity:
         return abs(value - self.toward) - abs(floor - self.toward)
 
 
-_CLASSIFIER = {
+# What every classifier test gives.
+CLASSIFIER_VALUES = {
     "auc": Quantity("AUC", toward=NO_DIFFERENCE),
     "jsd": Quantity("JSD"),
     "auc_1": Quantity("AUC of one layer", toward=NO_DIFFERENCE),
@@ -134,5 +136,7 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
 
 def quantity(metric: str, observable: str) -> Quantity:
     """The quantity of a metric's observable; classifier tests have AUC and JSD."""
-    known = QUANTITIES.get((metric, observable)) or _CLASSIFIER.get(observable)
-    return known or Quantity(observable)
+    if observable in CLASSIFIER_VALUES and (metric, observable) not in QUANTITIES:
+        value = CLASSIFIER_VALUES[observable]
+        return replace(value, title=f"{value.title}, {classifier_title(metric)}")
+    return QUANTITIES.get((metric, observable)) or Quantity(observable)

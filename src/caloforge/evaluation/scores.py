@@ -22,6 +22,7 @@ from caloforge.evaluation.markdown import markdown
 from caloforge.evaluation.quantities import QUANTITIES
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.score import Score
+from caloforge.evaluation.summary import summary_csv, summary_records
 from caloforge.evaluation.tails import Tails
 from caloforge.geometry import official_sample
 from caloforge.pdg import NOT_KNOWN, pdg_code
@@ -30,7 +31,7 @@ __all__ = ["Score", "Scores"]
 
 
 CSV_FIELDS = (
-    *("metric", "observable", "layer", "candidate", "value", "error"),
+    *("metric", "observable", "title", "layer", "candidate", "value", "error"),
     *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason"),
 )
 
@@ -83,6 +84,7 @@ class Scores:
         record = {
             "format_version": 3,
             "provenance": self.provenance,
+            "summary": summary_records(self),
             "shared": [{**vars(found), "text": found.text} for found in self.shared],
             "scores": [_json_score(score) for score in self.values],
             "timing": self.timing,
@@ -105,7 +107,8 @@ class Scores:
         )
         table.writeheader()
         for score in self.values:
-            table.writerow({**vars(score), "layer": "", "verdict": score.verdict})
+            known = {**vars(score), "title": score.quantity.title}
+            table.writerow({**known, "layer": "", "verdict": score.verdict})
             unknown = ("",) * len(score.layers)
             columns = {
                 "value": score.layers,
@@ -115,11 +118,11 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                table.writerow({**vars(score), **found, "layer": layer, "reason": ""})
+                table.writerow({**known, **found, "layer": layer, "reason": ""})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:
-        """Write scores.json, scores.csv, scores.md and the page report.html into a folder.
+        """Write scores (.json, .csv, .md), summary.csv and the page report.html into a folder.
 
         Args:
             folder: made where it does not exist.
@@ -131,10 +134,15 @@ class Scores:
         """
         target = Path(folder)
         table = self.to_markdown(published=True)
-        texts = {"csv": self.to_csv(), "md": table, "json": self.to_json()}
+        texts = {
+            "summary.csv": summary_csv(self),
+            "scores.csv": self.to_csv(),
+            "scores.md": table,
+            "scores.json": self.to_json(),
+        }
         with making(target), ExitStack() as stack:
             for name, text in texts.items():
-                temporary = stack.enter_context(replacing(target / f"scores.{name}"))
+                temporary = stack.enter_context(replacing(target / name))
                 temporary.write_text(text, encoding="utf-8")
             self.save_page(target / "report.html", figures=figures)
 
@@ -190,7 +198,11 @@ class Scores:
 
 def _json_score(score: Score) -> dict[str, Any]:
     known = {name: _json_number(value) for name, value in vars(score).items() if value != ()}
-    words = {"better": score.quantity.better, "verdict": score.verdict}
+    words = {
+        "title": score.quantity.title,
+        "better": score.quantity.better,
+        "verdict": score.verdict,
+    }
     return {**known, **words, "reason": score.reason or None}
 
 

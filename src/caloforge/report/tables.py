@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caloforge.evaluation.digits import format_value
+from caloforge.evaluation.meanings import CLASSIFIER, CLASSIFIERS, METRICS, kind_of, meaning
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
 
@@ -23,56 +24,42 @@ AVERAGED = {
     "separation": "Separation",
 }
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
-CLASSIFIER = "classifier"
 NOT_TIMED = "not timed"
 GROUPS = {
     CLASSIFIER: (
-        "Classifiers",
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
         "if it cannot tell, 1 if always, below 0.5 if it is wrong more often than right. JSD is "
         "another measure: the Jensen-Shannon divergence that the network's calibrated outputs "
         "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
-        "fall a little below 0.",
+        "fall a little below 0."
     ),
     "fpd": (
-        "Fréchet physics distance",
         "Distance of Gaussians of the shower features' means and covariances, extrapolated to "
-        "infinitely many showers.",
+        "infinitely many showers."
     ),
     "kpd": (
-        "Kernel physics distance",
         "Maximum mean discrepancy of the shower features; it fluctuates around zero for equal "
-        "samples, and may be negative.",
+        "samples, and may be negative."
     ),
     "prdc": (
-        "Precision, recall, density, coverage",
         "Overlap of the two samples by nearest neighbours, all voxels taken. What more Geant4 "
         "showers give is the floor, and both ways off it are bad: lower precision is of showers "
         "that Geant4 does not make, lower recall of showers that the generator does not make, and "
-        "higher ones are of a generator that keeps to the middle, or that repeats showers.",
+        "higher ones are of a generator that keeps to the middle, or that repeats showers."
     ),
-    "pearson": (
-        "Correlation of layer energies",
-        "Difference of Pearson's coefficients of every two layers.",
-    ),
+    "pearson": ("Difference of Pearson's coefficients of every two layers."),
     "wasserstein": (
-        "Wasserstein distance",
         "How far the distribution must be moved to become Geant4's, in standard deviations of "
-        "Geant4's.",
+        "Geant4's."
     ),
     "caloclouds": (
-        "Wasserstein distance, CaloClouds' observables",
         "The same for what CaloClouds looks at in cells above the threshold; of a list, such as "
-        "the energies of ten rings, the mean.",
+        "the energies of ten rings, the mean."
     ),
-    "points": (
-        "Wasserstein distance of the points",
-        "The same for the point clouds, before they are projected into cells.",
-    ),
+    "points": ("The same for the point clouds, before they are projected into cells."),
     "separation": (
-        "Separation power",
         "Difference of histograms: 0 for the same shape, 1 for no overlap. Mean over the layers "
-        "where there are several.",
+        "where there are several."
     ),
 }
 
@@ -105,6 +92,7 @@ class Group:
     Args:
         title: what they are.
         text: how to read them.
+        meanings: of each metric its name, and what it sees, cannot see and needs.
         compared: on how many showers.
         rows: title, which way is better, floor, and the cells.
         reasons: of values that are missing, in sentences.
@@ -112,6 +100,7 @@ class Group:
 
     title: str
     text: str
+    meanings: list[tuple[str, str]]
     compared: str
     rows: list[tuple[str, str, str, list[Cell]]]
     reasons: list[str]
@@ -164,8 +153,9 @@ def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]
 
 
 def _heading(score: Score) -> tuple[str, str]:
-    if score.metric not in GROUPS:
-        return score.title, score.metric
+    if kind_of(score.metric) == CLASSIFIER:
+        first, _, second = score.title.partition(", ")
+        return first, second
     if score.metric in ("fpd", "kpd"):
         return score.metric.upper(), f"× {score.scale:g}"
     return ("Correlation", "mean difference") if score.metric == "pearson" else (score.title, "")
@@ -190,20 +180,19 @@ def _mean(parts: Sequence[Score]) -> Score:
 def groups(scores: Scores) -> Iterator[Group]:
     """All scores, each cell marked by its distance from the floor."""
     rows = scores.rows()
-    for kind, (title, text) in GROUPS.items():
-        mine = [row for metric, _, row in rows if _kind(metric) == kind]
+    for kind, text in GROUPS.items():
+        mine = [row for metric, _, row in rows if kind_of(metric) == kind]
         if not mine:
             continue
-        if kind == CLASSIFIER:
-            text += " " + _protocols({row[0].metric: row[0] for row in mine})
         sizes = sorted({score.n_showers for row in mine for score in row})
         yield Group(
-            title,
+            METRICS[kind].title if kind in METRICS else "Classifiers",
             text,
+            list(_meanings({row[0].metric: row[0] for row in mine})),
             f"{' or '.join(f'{n:,}' for n in sizes)} showers of each",
             [
                 (
-                    _row_title(row[0]),
+                    row[0].title,
                     row[0].quantity.better,
                     row[0].text(of_floor=True),
                     [_cell(score, row, [score]) for score in row],
@@ -211,7 +200,7 @@ def groups(scores: Scores) -> Iterator[Group]:
                 for row in mine
             ],
             [
-                f"{score.candidate}, {_row_title(score)}: {score.reason}"
+                f"{score.candidate}, {score.title}: {score.reason}"
                 for row in mine
                 for score in row
                 if score.reason
@@ -219,24 +208,16 @@ def groups(scores: Scores) -> Iterator[Group]:
         )
 
 
-def _kind(metric: str) -> str:
-    return metric if metric in GROUPS else CLASSIFIER
-
-
-def _row_title(score: Score) -> str:
-    return score.title if score.metric in GROUPS else f"{score.title}, {score.metric}"
-
-
-def _protocols(found: Mapping[str, Score]) -> str:
-    """What the classifiers see, and whether their scores may stand beside published ones."""
-    from caloforge.evaluation import ADJACENT, PROTOCOLS  # need torch, so only where there are any
-
-    known, texts = {**PROTOCOLS, **ADJACENT}, []
+def _meanings(found: Mapping[str, Score]) -> Iterator[tuple[str, str]]:
+    """Of each metric its name, and what it sees, cannot see and needs."""
     for name, score in found.items():
-        seen = f" sees {known[name].title}" if name in known else ""
-        with_published = "comparable" if score.comparable else "not comparable"
-        texts.append(f"{name}{seen}; {with_published} with published scores.")
-    return " ".join(texts)
+        if (known := meaning(name)) is None:
+            continue
+        text = known.sentence
+        if name in CLASSIFIERS:
+            with_published = "comparable" if score.comparable else "not comparable"
+            text += f" Here {with_published} with published scores."
+        yield known.title, text
 
 
 def _verdict(scores: Scores, name: str) -> tuple[str, str]:
@@ -257,7 +238,7 @@ def _verdict(scores: Scores, name: str) -> tuple[str, str]:
 
 def _full_title(score: Score) -> str:
     kind = AVERAGED.get(score.metric)
-    return f"{score.title} ({kind})" if kind else _row_title(score)
+    return f"{score.title} ({kind})" if kind else score.title
 
 
 def _distance(score: Score) -> float:
@@ -308,7 +289,7 @@ def _hint(score: Score, parts: Sequence[Score]) -> str:
 
 def _times_floor(score: Score) -> str:
     """The score in floors, where it is a distance whose floor is well above zero."""
-    is_distance = score.metric in GROUPS and score.quantity.toward == "low"
+    is_distance = score.metric in METRICS and score.quantity.toward == "low"
     if not (is_distance and score.floor > 2 * score.floor_error and math.isfinite(score.value)):
         return ""
     times = score.value / score.floor
