@@ -27,19 +27,12 @@ from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample, pack, unpack
 from caloforge.evaluation.score import Score
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.steps import EvaluationProgress, Steps
 from caloforge.evaluation.tails import Tails, find_tails
+from caloforge.evaluation.worth import WORTH, Worth, worth_of_samples, worth_scores
 from caloforge.geometry import Geometry
 
-__all__ = ["REFERENCE", "EvaluationProgress", "evaluate"]
-
-
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """How far an evaluation is: steps done and parts of one, steps in all, what is at work."""
-
-    done: float
-    total: int
-    task: str
+__all__ = ["REFERENCE", "evaluate"]
 
 
 def evaluate(
@@ -109,7 +102,7 @@ def evaluate(
     if unknown := set(timing or {}) - set(candidates):
         raise ValueError(f"timing is of {sorted(unknown)}, candidates are {sorted(candidates)}")
     chosen = None if metrics is None else chosen_metrics(metrics)
-    work = _Assessment(Cache(None if cache is None else Path(cache)), seed, _Steps(progress))
+    work = _Assessment(Cache(None if cache is None else Path(cache)), seed, Steps(progress))
     compared = Compared.of(
         reference,
         candidates,
@@ -123,7 +116,7 @@ def evaluate(
     work.steps.total = 1 + (other is not None) + len(candidates) * (1 + len(chosen))
     sample = work.sample(compared.reference, REFERENCE, threshold)
     # All at once, so that what does not fit the geometry is refused before hours of work.
-    made = [_Columns.make(name, sample, work.steps.train) for name in chosen]
+    made = [_Columns.make(name, sample, work.steps.train) for name in chosen if name != WORTH]
     second = None
     if compared.other is not None:
         second = work.sample(compared.other, OTHER, sample.threshold, sample)
@@ -131,7 +124,8 @@ def evaluate(
         name: work.sample(showers, name, sample.threshold, sample)
         for name, showers in compared.candidates.items()
     }
-    scores: list[Score] = []
+    worths = work.worths(sample, samples, compared.training) if WORTH in chosen else {}
+    scores = [score for name, found in worths.items() for score in worth_scores(found, name)]
     outputs: dict[tuple[str, str], Outputs] = {}
     for columns in made:
         for value, protocols in work.scores(columns, sample, second, samples):
@@ -155,6 +149,7 @@ def evaluate(
         dict(timing or {}),
         tails,
         compared.shared,
+        worths,
     )
 
 
@@ -169,39 +164,12 @@ def _tails(
 
 
 @dataclass
-class _Steps:
-    """Steps of the work, each announced when it begins."""
-
-    progress: Callable[[EvaluationProgress], None] | None
-    total: int = 0
-    begun: int = 0
-    task: str = ""
-    run: int = 0
-    runs: int = 1
-
-    def begin(self, task: str) -> None:
-        """The next step begins."""
-        self.begun, self.task = self.begun + 1, task
-        self._tell(0, task)
-
-    def train(self, epoch: int, epochs: int) -> None:
-        """An epoch of one of several runs of a step is done."""
-        share = (self.run + epoch / epochs) / self.runs
-        run = f"run {self.run + 1} of {self.runs}, epoch {epoch} of {epochs}"
-        self._tell(share, f"{self.task}, {run}")
-
-    def _tell(self, share: float, task: str) -> None:
-        if self.progress is not None:
-            self.progress(EvaluationProgress(self.begun - 1 + share, self.total, task))
-
-
-@dataclass
 class _Assessment:
     """The work of one evaluation: what was found before is fetched, the rest computed."""
 
     cache: Cache
     seed: int
-    steps: _Steps
+    steps: Steps
     # With the source, so that no other one takes its place in memory and its number with it.
     hashes: dict[int, tuple[ShowerSource, str]] = field(default_factory=dict)
 
@@ -289,6 +257,17 @@ class _Assessment:
                 for observable in found.values
             ]
             yield scores, {(key, candidate): out for key, out in found.outputs.items()}
+
+    def worths(
+        self, reference: Sample, candidates: Mapping[str, Sample], training: ShowerSource | None
+    ) -> dict[str, Worth]:
+        """How many Geant4 showers each candidate replaces."""
+        found = {}
+        for name, sample in candidates.items():
+            self.steps.begin(f"{WORTH} of {name}")
+            known = None if training is None else training.particles
+            found[name] = worth_of_samples(reference, sample, training=known, seed=self.seed)
+        return found
 
     def _measured(
         self, columns: _Columns, plan: Plan, reference: Sample, against: Sample, side: Side

@@ -38,6 +38,9 @@ def markdown(scores: Scores, *, published: bool) -> str:
         for metric in dict.fromkeys(metric for metric, _, _ in rows)
         for block in _of_metric(metric, [row for name, _, row in rows if name == metric], scores)
     ]
+    for name, worth in scores.worths.items():
+        blocks.append(f"Worth of {_literal(name)} in Geant4 showers, by condition:")
+        blocks.append(worth.to_markdown().rstrip())
     if scores.timing:
         blocks.append(_timing(scores.timing))
     if published and (table := scores.published()):
@@ -70,6 +73,8 @@ def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> 
 def _cell(score: Score, floor: str) -> str:
     """Value and verdict, and the floor where it is another one than that of the first candidate."""
     text = score.text()
+    if math.isinf(score.floor):  # no floor to be read against
+        return text
     if score.mark != "floor" or score.verdict != "at the floor":
         text = score.verdict if text == MISSING else f"{text}, {score.verdict}"
     own = score.text(of_floor=True)

@@ -23,6 +23,7 @@ from caloforge.evaluation.quantities import QUANTITIES
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.score import Score
 from caloforge.evaluation.tails import Tails
+from caloforge.evaluation.worth import Worth
 from caloforge.geometry import official_sample
 from caloforge.pdg import NOT_KNOWN, pdg_code
 
@@ -30,7 +31,7 @@ __all__ = ["Score", "Scores"]
 
 
 CSV_FIELDS = (
-    *("metric", "observable", "layer", "candidate", "value", "error"),
+    *("metric", "observable", "layer", "candidate", "value", "error", "low", "high"),
     *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason"),
 )
 
@@ -48,6 +49,7 @@ class Scores:
         timing: results of `caloforge bench`, by candidate.
         tails: showers in the tails of the weights of the sharpest classifier, by candidate.
         shared: showers that the samples had in common when they were given.
+        worths: how many Geant4 showers each candidate replaces, cell by cell, by name.
     """
 
     values: tuple[Score, ...]
@@ -58,6 +60,7 @@ class Scores:
     timing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Tails] = field(default_factory=dict, repr=False)
     shared: tuple[Shared, ...] = ()
+    worths: Mapping[str, Worth] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: tuple[str, str, str]) -> Score:
         """The score of (metric, observable, candidate)."""
@@ -85,6 +88,7 @@ class Scores:
             "provenance": self.provenance,
             "shared": [{**vars(found), "text": found.text} for found in self.shared],
             "scores": [_json_score(score) for score in self.values],
+            "worths": {name: worth.to_dict() for name, worth in self.worths.items()},
             "timing": self.timing,
         }
         return json.dumps(record, indent=1, allow_nan=False, default=str)
@@ -115,7 +119,8 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                table.writerow({**vars(score), **found, "layer": layer, "reason": ""})
+                one = {**found, "layer": layer, "low": "", "high": "", "reason": ""}
+                table.writerow({**vars(score), **one})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:

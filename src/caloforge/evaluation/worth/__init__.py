@@ -8,9 +8,11 @@ from caloforge.evaluation.worth.energy_distance import (
     worth_of_shift,
 )
 from caloforge.evaluation.worth.estimate import Estimate
+from caloforge.evaluation.worth.scores import WORTH, worth_scores
 from caloforge.evaluation.worth.worth import Worth, worth, worth_of_samples
 
 __all__ = [
+    "WORTH",
     "Estimate",
     "Worth",
     "energy_distance",
@@ -18,4 +20,5 @@ __all__ = [
     "worth",
     "worth_of_samples",
     "worth_of_shift",
+    "worth_scores",
 ]
