@@ -54,7 +54,7 @@ def fitting_metrics(geometry: Geometry, *, of_points: bool = False) -> tuple[str
 
 
 def metric_names() -> tuple[str, ...]:
-    """Every metric: the worth, the distances, the classifier tests, those of a few adjacent layers."""
+    """Every metric: worth, distances, classifier tests, those of a few adjacent layers."""
     from caloforge.evaluation.classifiers import ADJACENT, PROTOCOLS
 
     return (WORTH, *DISTANCES, "caloclouds", *OF_POINTS, *PROTOCOLS, *ADJACENT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,12 @@ from caloforge.pdg import kinds_of
 from caloforge.showers import Particles
 from caloforge.units import GeV, MeV
 
-__all__ = ["Cell", "angles", "find_cells"]
+__all__ = ["AXES", "Cell", "angles", "cells_by", "find_cells"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
+AXES = {"kind": 1, "direction": 4, "energy": 8}  # ranges by default; of kinds one for each
+ENOUGH = 200  # showers of the reference in a range, where their number is not asked for
 _DIGITS = 6  # of energies and angles that count as different
 
 
@@ -51,6 +53,48 @@ def angles(particles: Particles) -> Floats:
     return np.degrees(np.arctan2(np.hypot(x, y), z))
 
 
+def cells_by(particles: Particles, by: str | Sequence[str], *, fewest: int) -> tuple[Cell, ...]:
+    """Cells of a reference, as they are asked for: "energy", "energy:4", "direction", "kind".
+
+    Example:
+        >>> cells_by(showers.particles[:60], "energy:2", fewest=20)[0].label
+        '11.3 to 49.7 GeV'
+
+    Args:
+        particles: those of the reference.
+        by: axes, each with a number of ranges or without; by default eight of energy and four of
+            direction, or fewer where less than 200 showers would lie in one.
+        fewest: showers of the reference that a cell needs.
+
+    Raises:
+        ValueError: for an axis that does not exist, in which the particles do not differ, or that
+            is to be divided into too many ranges.
+    """
+    bins = {}
+    asked = [by] if isinstance(by, str) else list(by)
+    for each in asked:
+        axis, _, number = each.partition(":")
+        if axis not in AXES or (number and not number.isdigit()) or number == "0":
+            raise ValueError(
+                f"by must be among {', '.join(AXES)}, with a number of ranges such as energy:4 or "
+                f"without, got {each!r}"
+            )
+        bins[axis] = int(number or AXES[axis])
+    cells = find_cells(particles, bins, fewest=1 if ":" in "".join(asked) else ENOUGH)
+    counts = [len(cell.rows(particles)) for cell in cells]
+    if len(cells) == 1:
+        raise ValueError(
+            f"by={', '.join(asked)} leaves one range: the reference has not enough different "
+            f"showers ({len(particles)}); leave it out, or ask for ranges of {fewest} and more"
+        )
+    if min(counts) < fewest:
+        raise ValueError(
+            f"by={', '.join(asked)} leaves {min(counts)} showers of the reference in a range, a "
+            f"comparison needs {fewest} or more: ask for fewer ranges"
+        )
+    return cells
+
+
 def find_cells(particles: Particles, bins: Mapping[str, int], *, fewest: int) -> tuple[Cell, ...]:
     """Cells of equally many particles of a reference: within each kind, of angle, then of energy.
 
@@ -72,7 +116,7 @@ def find_cells(particles: Particles, bins: Mapping[str, int], *, fewest: int) ->
         ]
     values = {"angle": angles(particles), "energy": np.asarray(particles.energy, np.float64)}
     for axis, name in (("direction", "angle"), ("energy", "energy")):
-        if axis in bins:
+        if axis in bins:  # of others all showers are one range
             cells = [
                 part
                 for cell, rows in cells

@@ -36,6 +36,7 @@ class Score:
         floor_layer_errors: the same of the floor.
         low: lower limit of a value whose errors differ upwards and downwards, see `Estimate`.
         high: its upper limit, infinite where the value is out of sight.
+        condition: of which showers it is, in words, empty for all of them.
         reason: why a value, a floor or an error is missing, and in which layers.
     """
 
@@ -54,6 +55,7 @@ class Score:
     floor_layer_errors: tuple[float, ...] = ()
     low: float = math.nan
     high: float = math.nan
+    condition: str = ""
     reason: str = ""
 
     @property

@@ -169,7 +169,7 @@ class _Merged:
         return self._centred(beyond)
 
     def null(self, random: NDArray[np.float32]) -> Floats:
-        """What the distance would be, were both samples of one distribution, shape (replicates,)."""
+        """The distance of samples of one distribution, by random numbers, shape (replicates,)."""
         n, m = self.n, self.m
         weights = np.hstack([_centred(random[:, :n]) / n, -_centred(random[:, n:]) / m])
         fluctuation = np.cumsum(weights[:, self.order[:-1]], axis=1)
@@ -186,9 +186,7 @@ class _Merged:
 
     def _centred(self, shares: Floats) -> Floats:
         first, second = shares[: self.n], shares[self.n :]
-        return np.concatenate(
-            [(first - first.mean()) / self.n, (second - second.mean()) / self.m]
-        )
+        return np.concatenate([(first - first.mean()) / self.n, (second - second.mean()) / self.m])
 
 
 def _centred(random: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -63,16 +63,14 @@ def residuals(
     Returns:
         Shapes (observables, n) and (observables, m).
     """
-    energy, angle = (
-        _in_range(of(of_reference), of(of_candidate)) for of in (_log_energy, angles)
-    )
+    energy, angle = (_in_range(of(of_reference), of(of_candidate)) for of in (_log_energy, angles))
     found: tuple[list[Floats], list[Floats]] = [], []
     for name, values in reference.items():
         known = np.isfinite(values)
         mean_terms, spread_terms = (
             [np.stack([*terms], axis=1) for terms in zip(*sides, strict=True)]
             for sides in (
-                _powers(energy, 2) + [angle],
+                [*_powers(energy, 2), angle],
                 _powers(energy, 1),
             )
         )

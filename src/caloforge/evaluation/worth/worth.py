@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.evaluation.conditions import Cell, find_cells
+from caloforge.evaluation.conditions import AXES, ENOUGH, Cell, find_cells
 from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource, in_voxels
 from caloforge.evaluation.sample import Sample
@@ -20,8 +20,6 @@ from caloforge.showers import Particles
 
 __all__ = ["Worth", "worth", "worth_of_samples"]
 
-ENERGY_BINS, DIRECTION_BINS = 8, 4
-FEWEST = 100  # showers of the reference in a cell
 FEWEST_GENERATED = 20  # showers of the candidate in a cell
 REPLICATES = 200
 LINES = 8  # onto which all observables are projected together
@@ -180,7 +178,7 @@ def worth(
     *,
     training: ShowerSource | PointSource | int | None = None,
     threshold: float | None = None,
-    bins: int = ENERGY_BINS,
+    bins: int = AXES["energy"],
     seed: int = 0,
 ) -> Worth:
     r"""How many Geant4 showers a sample replaces, by the energy distance of its observables.
@@ -197,7 +195,7 @@ def worth(
     N showers is worth N on average, however often it is sampled.
 
     It is taken in cells of equally many showers of the reference: within each kind of particle and
-    range of direction, eight ranges of log E; fewer where a cell would hold less than 100. In
+    range of direction, eight ranges of log E; fewer where a cell would hold less than 200. In
     each, what energy and angle explain is taken out, see `residuals`. Over cells and observables
     the inverse worths are averaged, since those add up.
 
@@ -227,9 +225,7 @@ def worth(
         )
     limit = goal.threshold if threshold is None else threshold
     first = Sample.of(in_voxels(reference, goal), threshold=limit)
-    second = Sample.of(
-        in_voxels(candidate, goal), threshold=limit, edges=first.spectrum.edges
-    )
+    second = Sample.of(in_voxels(candidate, goal), threshold=limit, edges=first.spectrum.edges)
     known = training if training is None or isinstance(training, int) else training.particles
     return worth_of_samples(first, second, training=known, bins=bins, seed=seed)
 
@@ -239,7 +235,7 @@ def worth_of_samples(
     candidate: Sample,
     *,
     training: Particles | int | None = None,
-    bins: int = ENERGY_BINS,
+    bins: int = AXES["energy"],
     seed: int = 0,
 ) -> Worth:
     """The same of samples whose observables are known, see `worth`."""
@@ -249,16 +245,18 @@ def worth_of_samples(
     of_points = reference.clouds is not None and candidate.clouds is not None
     observed = [shower_observables(side, of_points=of_points) for side in (reference, candidate)]
     names = tuple(observed[0])
-    axes = {"kind": 0, "direction": DIRECTION_BINS, "energy": bins}
-    cells = find_cells(particles[0], axes, fewest=FEWEST)
+    cells = find_cells(particles[0], {**AXES, "energy": bins}, fewest=ENOUGH)
     rng = np.random.default_rng(seed)
     lines = rng.standard_normal((LINES, len(names)))
     lines /= np.linalg.norm(lines, axis=1, keepdims=True)
     rows = [tuple(cell.rows(side) for side in particles) for cell in cells]
     found = [
         _in_cell(
-            *({name: of[name][chosen] for name in names} for of, chosen in zip(observed, both)),
-            *(side[chosen] for side, chosen in zip(particles, both)),
+            *(
+                {name: of[name][chosen] for name in names}
+                for of, chosen in zip(observed, both, strict=True)
+            ),
+            *(side[chosen] for side, chosen in zip(particles, both, strict=True)),
             lines,
             rng,
         )
@@ -266,7 +264,11 @@ def worth_of_samples(
     ]
     counts = np.array([[len(side) for side in both] for both in rows])
     return Worth(
-        names, cells, counts[:, 0], counts[:, 1], _trained_on(training, cells, counts[:, 0]),
+        names,
+        cells,
+        counts[:, 0],
+        counts[:, 1],
+        _trained_on(training, cells, counts[:, 0]),
         Fluctuations(*(np.array(part) for part in zip(*found, strict=True))),
     )
 
