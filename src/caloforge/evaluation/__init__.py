@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from caloforge.evaluation.assessment import EvaluationProgress, evaluate
+from caloforge.evaluation.assessment import evaluate
 from caloforge.evaluation.catalogue import (
     DEFAULT_METRICS,
     default_metrics,
@@ -40,7 +40,9 @@ from caloforge.evaluation.projection import Projected, holds_points
 from caloforge.evaluation.rings import RingSpectra, ring_spectra
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
+from caloforge.evaluation.steps import EvaluationProgress
 from caloforge.evaluation.tails import Tail, Tails, find_tails, shower_quantities, shower_weights
+from caloforge.evaluation.worth import Estimate, Worth, energy_distance, mean_difference, worth
 
 # What needs torch, imported on first use.
 _HOMES = {
@@ -70,6 +72,7 @@ __all__ = [
     "PROTOCOLS",
     "AdjacentAUC",
     "Clouds",
+    "Estimate",
     "EvaluationProgress",
     "EvaluationWarning",
     "Outputs",
@@ -84,6 +87,7 @@ __all__ = [
     "Tail",
     "Tails",
     "UndeterminedWarning",
+    "Worth",
     "adjacent_layer_auc",
     "at_energy",
     "classifier_weights",
@@ -91,6 +95,7 @@ __all__ = [
     "correlation_difference",
     "default_metrics",
     "deviation_from_peers",
+    "energy_distance",
     "evaluate",
     "features",
     "find_tails",
@@ -101,6 +106,7 @@ __all__ = [
     "inter_layer_correlation",
     "kpd",
     "leaderboard",
+    "mean_difference",
     "metric_names",
     "observable_columns",
     "pearson",
@@ -116,6 +122,7 @@ __all__ = [
     "voxel_features",
     "wasserstein",
     "wasserstein_batches",
+    "worth",
 ]
 
 

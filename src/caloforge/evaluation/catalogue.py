@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from caloforge.evaluation.comparison import Metric
 from caloforge.evaluation.observables import is_ild
 from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.worth import WORTH
 from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 
 __all__ = ["DEFAULT_METRICS", "default_metrics", "make_metric", "metric_names"]
 
 DISTANCES = ("separation", "wasserstein", "pearson", "fpd", "kpd", "prdc")
-DEFAULT_METRICS = (*DISTANCES, "small-shower", "small-layers", "small-voxels")
+DEFAULT_METRICS = (WORTH, *DISTANCES, "small-shower", "small-layers", "small-voxels")
 OF_ILD = ("caloclouds", "caloclouds-high")
 OF_POINTS = ("points",)
 
@@ -53,10 +54,10 @@ def fitting_metrics(geometry: Geometry, *, of_points: bool = False) -> tuple[str
 
 
 def metric_names() -> tuple[str, ...]:
-    """Every metric: the distances, the classifier tests, those of a few adjacent layers."""
+    """Every metric: worth, distances, classifier tests, those of a few adjacent layers."""
     from caloforge.evaluation.classifiers import ADJACENT, PROTOCOLS
 
-    return (*DISTANCES, "caloclouds", *OF_POINTS, *PROTOCOLS, *ADJACENT)
+    return (WORTH, *DISTANCES, "caloclouds", *OF_POINTS, *PROTOCOLS, *ADJACENT)
 
 
 def chosen_metrics(names: Iterable[str]) -> tuple[str, ...]:
@@ -78,7 +79,7 @@ def make_metric(
     """A metric, fitted to a reference.
 
     Args:
-        name: one of `metric_names`.
+        name: one of `metric_names` but the worth, which is taken of whole samples.
         reference: Geant4 showers.
         progress: called by a classifier test after each epoch of a run, with its number, counted
             from 1, and the number of epochs.

@@ -14,6 +14,7 @@ __all__ = [
     "Meaning",
     "classifier_title",
     "kind_of",
+    "kind_title",
     "meaning",
 ]
 
@@ -52,6 +53,14 @@ _LIKE_WASSERSTEIN = "2,600 showers show 3 % more energy and 5 % wider showers"
 # By name, in the order of the tables. What 2,600 showers show was measured with deliberate
 # distortions (benchmarks/sensitivity.py).
 METRICS: dict[str, Meaning] = {
+    "worth": Meaning(
+        "Worth",
+        "how far observables of whole showers lie from Geant4's at like energy, in the number of "
+        "Geant4 showers that would lie as far by chance",
+        "voxels, single layers, and correlations but in the worth of all together",
+        "a worth up to about the number of showers of the reference can be measured, beyond it has "
+        "a lower limit",
+    ),
     "fpd": Meaning(
         "Fréchet physics distance",
         "means and covariances of the features of all layers",
@@ -206,6 +215,11 @@ CLASSIFIERS: dict[str, Meaning] = dict(_classifiers())
 def kind_of(metric: str) -> str:
     """What a metric stands with in tables: itself, or all classifier tests."""
     return metric if metric in METRICS else CLASSIFIER
+
+
+def kind_title(kind: str) -> str:
+    """What the tables of a kind are called."""
+    return METRICS[kind].title if kind in METRICS else "Classifiers"
 
 
 def meaning(metric: str) -> Meaning | None:

@@ -11,7 +11,7 @@ from caloforge.units import GeV
 
 __all__ = ["CLASSIFIER_VALUES", "NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
 
-Toward = Literal["low", "floor"] | float
+Toward = Literal["low", "high", "floor"] | float
 
 NO_DIFFERENCE = 0.5  # AUC of a classifier that cannot distinguish two samples
 
@@ -23,8 +23,8 @@ class Quantity:
     Args:
         title: what a person calls it.
         scale: factor that it is shown with.
-        toward: what is better: a low value, or one near the floor or a number, from which both
-            ways are bad.
+        toward: what is better: a low value, a high one, whose inverse is what adds up, or one near
+            the floor or a number, from which both ways are bad.
     """
 
     title: str
@@ -39,14 +39,16 @@ class Quantity:
     @property
     def better(self) -> str:
         """Which way is better, in a word or two."""
-        if self.toward == "low":
-            return "lower"
+        if self.toward in ("low", "high"):
+            return f"{self.toward}er"
         return "near the floor" if self.toward == "floor" else f"near {self.toward:g}"
 
     def badness(self, value: float, floor: float) -> float:
         """How much worse a value is than its floor, negative where it is better."""
         if self.toward == "low":
             return value - floor
+        if self.toward == "high":
+            return 1 / value - 1 / floor
         if self.toward == "floor":
             return abs(value - floor)
         return abs(value - self.toward) - abs(floor - self.toward)
@@ -96,8 +98,21 @@ _POINTS = {
     ("points", "lost"): Quantity("Share lost in the projection"),
 }
 
+_WORTH = {
+    ("worth", "all"): Quantity("Worth in Geant4 showers", toward="high"),
+    ("worth", "amplification"): Quantity("Worth / training showers", toward="high"),
+    ("worth", "response"): Quantity("Worth, visible / incident energy", toward="high"),
+    ("worth", "depth"): Quantity("Worth, centre in depth", toward="high"),
+    ("worth", "width"): Quantity("Worth, width in depth", toward="high"),
+    ("worth", "radius"): Quantity("Worth, mean radius", toward="high"),
+    ("worth", "hits"): Quantity("Worth, number of hits", toward="high"),
+    ("worth", "points"): Quantity("Worth, number of points", toward="high"),
+    ("worth", "together"): Quantity("Worth, all of these together", toward="high"),
+}
+
 # By metric and observable, in the order of the tables; classifier tests come first.
 QUANTITIES: dict[tuple[str, str], Quantity] = {
+    **_WORTH,
     ("fpd", "fpd"): Quantity("Fréchet physics distance", 1e3),
     ("kpd", "kpd"): Quantity("Kernel physics distance", 1e3, toward=0.0),
     ("prdc", "precision"): Quantity("Precision", toward="floor"),

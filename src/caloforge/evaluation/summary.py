@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from caloforge.evaluation.digits import MISSING, format_number, format_value
 from caloforge.evaluation.meanings import CLASSIFIERS, Level
+from caloforge.evaluation.quantities import quantity
 from caloforge.evaluation.score import Mark, Score
 
 if TYPE_CHECKING:
+    from caloforge.evaluation.conditions import Cell
     from caloforge.evaluation.scores import Scores
+    from caloforge.evaluation.worth import Estimate
 
 __all__ = ["SummaryCell", "SummaryColumn", "summary", "summary_csv", "summary_records"]
 
@@ -63,8 +66,52 @@ class SummaryColumn:
 
 def summary(scores: Scores) -> list[SummaryColumn]:
     """The columns of which something is known of at least one candidate, in order."""
-    made = (*_classifiers(scores), _time(scores), *_training(scores))
+    made = (*_worths(scores), *_classifiers(scores), _time(scores), *_training(scores))
     return [column for column in made if column.cells]
+
+
+def _worths(scores: Scores) -> Iterator[SummaryColumn]:
+    """How many Geant4 showers a candidate replaces, over its training showers, and at the worst."""
+    marks = {
+        (score.observable, score.candidate): score.mark
+        for score in scores.values
+        if score.metric == "worth"
+    }
+    for key, title, observable in (
+        ("worth", "worth", "all"),
+        ("amplification", "amplification", "amplification"),
+    ):
+        known = {
+            name: worth.all if observable == "all" else worth.amplification
+            for name, worth in scores.worths.items()
+        }
+        cells = {
+            name: _estimated(estimate, marks.get((observable, name), "unknown"))
+            for name, estimate in known.items()
+            if estimate is not None
+        }
+        note = "Geant4 showers" if observable == "all" else "worth / training showers"
+        yield SummaryColumn(key, title, note, "", cells)
+    worst = {name: found for name, worth in scores.worths.items() if (found := worth.worst)}
+    yield SummaryColumn(
+        "worst",
+        "worst observable",
+        "its worth",
+        "",
+        {name: _worst(*found) for name, found in worst.items()},
+    )
+
+
+def _estimated(estimate: Estimate, mark: Mark) -> SummaryCell:
+    values = {"": estimate.value, "low": estimate.low, "high": estimate.high}
+    return SummaryCell(estimate.text, values, mark=mark)
+
+
+def _worst(observable: str, cell: Cell, estimate: Estimate) -> SummaryCell:
+    title = quantity("worth", observable).title.removeprefix("Worth, ")
+    where = f"{title}, {cell.label}" if cell.label else title
+    values = {"": estimate.value, "observable": observable, "condition": cell.label}
+    return SummaryCell(estimate.text, values, where)
 
 
 def _classifiers(scores: Scores) -> Iterator[SummaryColumn]:

@@ -97,6 +97,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         columns=summary(scores),
         overview=overview(scores),
         groups=list(groups(scores)),
+        worths=[(name, worth.rows()) for name, worth in scores.worths.items()],
         published=scores.published(),
         shared=scores.shared,
         format_number=format_number,

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from caloforge.evaluation.digits import format_value
-from caloforge.evaluation.meanings import CLASSIFIER, CLASSIFIERS, METRICS, kind_of, meaning
+from caloforge.evaluation.meanings import (
+    CLASSIFIER,
+    CLASSIFIERS,
+    METRICS,
+    kind_of,
+    kind_title,
+    meaning,
+)
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
 
@@ -25,7 +32,13 @@ AVERAGED = {
 }
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
 NOT_TIMED = "not timed"
+IN_SUMMARY = {"worth"}  # and not in the overview as well
 GROUPS = {
+    "worth": (
+        "How many Geant4 showers the generated ones replace: so many independent Geant4 showers lie "
+        "as far from the truth on average. Mean of the inverse over observables and ranges of energy; "
+        "> is a lower limit where no difference is seen."
+    ),
     CLASSIFIER: (
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
         "if it cannot tell, 1 if always, below 0.5 if it is wrong more often than right. JSD is "
@@ -148,7 +161,7 @@ def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]
                 for score in (score for r in together for score in r):
                     parts.setdefault(score.candidate, []).append(score)
                 yield AVERAGED[metric], f"mean of {len(together)}", parts
-        elif observable not in LEFT_OUT:
+        elif observable not in LEFT_OUT and metric not in IN_SUMMARY:
             yield *_heading(row[0]), {score.candidate: [score] for score in row}
 
 
@@ -186,7 +199,7 @@ def groups(scores: Scores) -> Iterator[Group]:
             continue
         sizes = sorted({score.n_showers for row in mine for score in row})
         yield Group(
-            METRICS[kind].title if kind in METRICS else "Classifiers",
+            kind_title(kind),
             text,
             list(_meanings({row[0].metric: row[0] for row in mine})),
             f"{' or '.join(f'{n:,}' for n in sizes)} showers of each",
@@ -271,6 +284,8 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
     """
     if len(parts) > 1:
         return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
+    if not math.isfinite(score.floor):
+        return ""
     verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
     own = score.text(of_floor=True)
     return ", ".join(
@@ -280,7 +295,9 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
 
 def _hint(score: Score, parts: Sequence[Score]) -> str:
     reasons = list(dict.fromkeys(part.reason for part in parts if part.reason))
-    taken = f"floor {score.text(of_floor=True)}, {score.n_showers:,} showers of each"
+    taken = f"{score.n_showers:,} showers of each"
+    if math.isfinite(score.floor):
+        taken = f"floor {score.text(of_floor=True)}, {taken}"
     verdict = [] if len(parts) > 1 else [score.verdict]
     if verdict and math.isfinite(score.excess):
         verdict = [f"{score.verdict}: {abs(score.excess):.1f} spreads"]
