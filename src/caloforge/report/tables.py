@@ -35,9 +35,9 @@ NOT_TIMED = "not timed"
 IN_SUMMARY = {"worth"}  # and not in the overview as well
 GROUPS = {
     "worth": (
-        "How many Geant4 showers the generated ones replace: so many independent Geant4 showers lie "
-        "as far from the truth on average. Mean of the inverse over observables and ranges of energy; "
-        "> is a lower limit where no difference is seen."
+        "How many Geant4 showers the generated ones replace: so many independent ones lie as far "
+        "from the truth on average. Harmonic mean over observables and ranges of energy; > is a "
+        "lower limit where no difference is seen."
     ),
     CLASSIFIER: (
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
