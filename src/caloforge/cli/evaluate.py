@@ -36,6 +36,13 @@ def evaluate(
             "halves of the reference."
         ),
     ] = None,
+    training: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='The showers that the candidates were trained on: a file, or "train_*.h5"; '
+            "repeatable."
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="Take only this metric (repeat for more; 'all' for every one)."),
@@ -79,7 +86,7 @@ def evaluate(
     --impact 37.5,-36.1 -o eval/
     """
     from caloforge.cli.progress import EvaluationDisplay
-    from caloforge.data import check_folder
+    from caloforge.data import check_folder, open_source
 
     check_folder(output)
     cells = cf.geometry_preset(geometry) if geometry else None
@@ -93,6 +100,9 @@ def evaluate(
         }
         truth = _open(stack, reference, cells)
         second = _open(stack, other, cells) if other else None
+        learned = open_source(training, cells) if training else None
+        if learned is not None:
+            stack.callback(learned.close)
         metrics: Sequence[str] | None = metric
         if metric and "all" in metric:
             metrics = _all_metrics(cells or truth.geometry, [truth, *files.values()])
@@ -101,6 +111,7 @@ def evaluate(
                 truth,
                 files,
                 other=second,
+                training=learned,
                 geometry=cells,
                 threshold=threshold,
                 metrics=metrics,

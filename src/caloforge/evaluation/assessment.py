@@ -47,6 +47,7 @@ def evaluate(
     candidates: Mapping[str, ShowerSource | PointSource],
     *,
     other: ShowerSource | PointSource | None = None,
+    training: ShowerSource | PointSource | None = None,
     geometry: Geometry | None = None,
     threshold: float | None = None,
     metrics: Iterable[str] | None = None,
@@ -77,6 +78,7 @@ def evaluate(
         reference: Geant4 showers, in memory or an open file, which is read in a stream.
         candidates: generated showers of the same geometry by name; lengths may differ.
         other: a second, independent sample of Geant4 showers that the floor is taken with.
+        training: the Geant4 showers that the candidates were trained on.
         geometry: voxels that point clouds are projected into, by default the reference's own.
         threshold: read-out threshold [MeV] applied to all samples, by default the geometry's:
             voxels below it count as empty.
@@ -109,7 +111,12 @@ def evaluate(
     chosen = None if metrics is None else chosen_metrics(metrics)
     work = _Assessment(Cache(None if cache is None else Path(cache)), seed, _Steps(progress))
     compared = Compared.of(
-        reference, candidates, other, geometry, partial(work.fingerprints, threshold=threshold)
+        reference,
+        candidates,
+        other,
+        geometry,
+        partial(work.fingerprints, threshold=threshold),
+        training,
     )
     if chosen is None:
         chosen = default_metrics(compared.reference.geometry, of_points=compared.are_points)
@@ -133,6 +140,7 @@ def evaluate(
     origins = {
         "reference": _origin(sample),
         **({"other": _origin(second)} if second else {}),
+        **({"training": {"n_showers": len(compared.training)}} if compared.training else {}),
         "candidates": {name: _origin(found) for name, found in samples.items()},
     }
     settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}

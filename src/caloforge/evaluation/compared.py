@@ -42,12 +42,14 @@ class Compared:
         reference: Geant4 showers, each once.
         candidates: generated showers by name.
         other: a second sample of Geant4 showers, none of which is in the first.
+        training: showers that the candidates were trained on.
         shared: showers that the samples had in common when they were given.
     """
 
     reference: ShowerSource
     candidates: Mapping[str, ShowerSource]
     other: ShowerSource | None
+    training: ShowerSource | None = None
     shared: tuple[Shared, ...] = ()
 
     @classmethod
@@ -58,6 +60,7 @@ class Compared:
         other: Source | None,
         geometry: Geometry | None,
         fingerprints: Callable[[ShowerSource], Floats],
+        training: Source | None = None,
     ) -> Compared:
         """Point clouds are projected into the geometry, or the reference's; then all are checked.
 
@@ -80,6 +83,9 @@ class Compared:
         voxels = {name: in_voxels(showers, goal) for name, showers in given.items()}
         for name, showers in voxels.items():
             _check(name, showers, goal)
+        trained_on = None if training is None else in_voxels(training, goal)
+        if trained_on is not None:
+            _check("the training sample", trained_on, goal)
         shared, chosen = _without_copies(voxels, fingerprints)
         for name, rows in chosen.items():
             voxels[name] = in_voxels(Chosen(given[name], rows), goal)
@@ -87,6 +93,7 @@ class Compared:
             voxels[REFERENCE],
             {name: voxels[name] for name in candidates},
             voxels.get(OTHER),
+            trained_on,
             shared,
         )
         made._warn_of_what_it_means()
