@@ -46,7 +46,7 @@ def markdown(scores: Scores, *, published: bool) -> str:
 
 
 def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
-    """The table of one metric, and why values are missing in it."""
+    """The table of one metric, and what is to be said of values and of missing ones."""
     names = list(scores.candidates)
     lines = [
         [metric, "better", "floor", *map(_literal, names)],
@@ -58,13 +58,13 @@ def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> 
         cells = [_cell(found[name], floor) if name in found else MISSING for name in names]
         lines.append([row[0].title, row[0].quantity.better, floor, *cells])
     yield _table(lines)
-    if reasons := [
-        f"- {_literal(f'{score.candidate}, {score.title}: {score.reason}')}"
+    if said := [
+        f"- {_literal(f'{score.candidate}, {score.title}: {text}')}"
         for row in rows
         for score in row
-        if score.reason
+        for text in filter(None, (score.reason, score.remark))
     ]:
-        yield "\n".join(reasons)
+        yield "\n".join(said)
 
 
 def _cell(score: Score, floor: str) -> str:

@@ -35,6 +35,7 @@ class Score:
         layer_errors: standard deviation of each layer over the draws, empty for a single one.
         floor_layer_errors: the same of the floor.
         reason: why a value, a floor or an error is missing, and in which layers.
+        remark: what the metric says of the value in words.
     """
 
     metric: str
@@ -51,6 +52,7 @@ class Score:
     layer_errors: tuple[float, ...] = ()
     floor_layer_errors: tuple[float, ...] = ()
     reason: str = ""
+    remark: str = ""
 
     @property
     def quantity(self) -> Quantity:
@@ -71,9 +73,12 @@ class Score:
     def excess(self) -> float:
         """Distance from the floor on the bad side in units of both spreads, NaN where unknown.
 
-        Negative on the good side; where a value on either side is bad, both count as bad.
+        Negative on the good side; where a value on either side is bad, both count as bad. A p-value
+        needs no floor: the standard deviations beyond which a normal distribution has it.
         """
         distance = self.quantity.badness(self.value, self.floor)
+        if self.quantity.toward == "chance":
+            return distance
         spread = math.hypot(self.error, self.floor_error)
         if spread == 0 and not math.isnan(distance):  # all draws agree: any difference is one
             return math.copysign(math.inf, distance) if distance else 0.0
@@ -91,6 +96,8 @@ class Score:
         """How far off its floor the score is and on which side, in a few words."""
         if math.isnan(self.excess):
             return "no value" if math.isnan(self.value) else "not known"
+        if self.quantity.toward == "chance":
+            return "no difference seen" if self.mark == "floor" else "different"
         if abs(self.excess) < AT_FLOOR:
             return "at the floor"
         side = "above" if self.value > self.floor else "below"

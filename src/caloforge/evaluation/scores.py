@@ -31,7 +31,7 @@ __all__ = ["Score", "Scores"]
 
 CSV_FIELDS = (
     *("metric", "observable", "layer", "candidate", "value", "error"),
-    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason"),
+    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason", "remark"),
 )
 
 
@@ -115,7 +115,7 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                table.writerow({**vars(score), **found, "layer": layer, "reason": ""})
+                table.writerow({**vars(score), **found, "layer": layer, "reason": "", "remark": ""})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:
@@ -191,7 +191,8 @@ class Scores:
 def _json_score(score: Score) -> dict[str, Any]:
     known = {name: _json_number(value) for name, value in vars(score).items() if value != ()}
     words = {"better": score.quantity.better, "verdict": score.verdict}
-    return {**known, **words, "reason": score.reason or None}
+    said = {"reason": score.reason or None, "remark": score.remark or None}
+    return {**known, **words, **said}
 
 
 def _json_number(value: Any) -> Any:

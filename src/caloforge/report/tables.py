@@ -22,7 +22,7 @@ AVERAGED = {
     "points": "Points",
     "separation": "Separation",
 }
-LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
+LEFT_OUT = {"jsd", "max", "near", "ratio"}  # of the overview: what their neighbours tell as well
 CLASSIFIER = "classifier"
 NOT_TIMED = "not timed"
 GROUPS = {
@@ -34,10 +34,24 @@ GROUPS = {
         "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
         "fall a little below 0.",
     ),
+    "permutation": (
+        "Tests by permutation",
+        "The chance that two Geant4 samples differ as much (p), by three distances of all showers. "
+        "It needs no floor: a generator as good as Geant4 is below 0.05 once in twenty times.",
+    ),
+    "nplm": (
+        "Learned likelihood ratio",
+        "The same for a kernel machine that learns the ratio of the two densities; where the two "
+        "differ is named below.",
+    ),
     "fpd": (
         "Fréchet physics distance",
         "Distance of Gaussians of the shower features' means and covariances, extrapolated to "
         "infinitely many showers.",
+    ),
+    "fpd-trimmed": (
+        "Fréchet physics distance without tails",
+        "The same with each feature kept between the 1 % and 99 % quantiles of Geant4.",
     ),
     "kpd": (
         "Kernel physics distance",
@@ -74,6 +88,11 @@ GROUPS = {
         "Difference of histograms: 0 for the same shape, 1 for no overlap. Mean over the layers "
         "where there are several.",
     ),
+    "copies": (
+        "Copies of training showers",
+        "Share of showers that lie ten times nearer to a training shower than Geant4's do, and of "
+        "those nearer than all but 1 % of Geant4's; the median of the ratio of these distances.",
+    ),
 }
 
 
@@ -107,7 +126,7 @@ class Group:
         text: how to read them.
         compared: on how many showers.
         rows: title, which way is better, floor, and the cells.
-        reasons: of values that are missing, in sentences.
+        reasons: what is to be said of values, and of missing ones, in sentences.
     """
 
     title: str
@@ -166,6 +185,8 @@ def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]
 def _heading(score: Score) -> tuple[str, str]:
     if score.metric not in GROUPS:
         return score.title, score.metric
+    if score.metric == "copies":
+        return "Copies", "share"
     if score.metric in ("fpd", "kpd"):
         return score.metric.upper(), f"× {score.scale:g}"
     return ("Correlation", "mean difference") if score.metric == "pearson" else (score.title, "")
@@ -211,10 +232,10 @@ def groups(scores: Scores) -> Iterator[Group]:
                 for row in mine
             ],
             [
-                f"{score.candidate}, {_row_title(score)}: {score.reason}"
+                f"{score.candidate}, {_row_title(score)}: {text}"
                 for row in mine
                 for score in row
-                if score.reason
+                for text in filter(None, (score.reason, score.remark))
             ],
         )
 
@@ -242,7 +263,9 @@ def _protocols(found: Mapping[str, Score]) -> str:
 def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     """In words: how many scores are at their floor, and which is farthest off it."""
     mine = [value for value in scores.values if value.candidate == name]
-    with_floor = [value for value in mine if not math.isnan(value.floor)]
+    with_floor = [
+        value for value in mine if value.quantity.toward == "chance" or not math.isnan(value.floor)
+    ]
     at_floor = f"{sum(value.mark == 'floor' for value in mine)} of {len(with_floor)}"
     known = [value for value in mine if value.mark != "unknown"]
     worst = max(known, key=lambda value: value.excess, default=None)
