@@ -113,7 +113,9 @@ def evaluate(
             stack.callback(learned.close)
         metrics: Sequence[str] | None = metric
         if metric and "all" in metric:
-            metrics = _all_metrics(cells or truth.geometry, [truth, *files.values()])
+            metrics = _all_metrics(
+                cells or truth.geometry, [truth, *files.values()], with_training=bool(training)
+            )
         with display.live():
             scores = cf.evaluate(
                 truth,
@@ -159,11 +161,15 @@ def _open(
     return stack.enter_context(file)
 
 
-def _all_metrics(geometry: Geometry, files: Sequence[File]) -> tuple[str, ...]:
+def _all_metrics(
+    geometry: Geometry, files: Sequence[File], *, with_training: bool
+) -> tuple[str, ...]:
     """Every metric that the showers allow; says which they do not."""
     from caloforge.evaluation import fitting_metrics, holds_points, metric_names
 
-    fitting = fitting_metrics(geometry, of_points=all(holds_points(file) for file in files))
+    of_points = all(holds_points(file) for file in files)
+    fitting = fitting_metrics(geometry, of_points=of_points, with_training=with_training)
     if left_out := [name for name in metric_names() if name not in fitting]:
-        console.print(f"left out, as {geometry.name} does not suit them: {', '.join(left_out)}")
+        unfit = geometry.name if with_training else f"{geometry.name} without --training"
+        console.print(f"left out, as {unfit} does not suit them: {', '.join(left_out)}")
     return fitting

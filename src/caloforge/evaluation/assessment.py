@@ -119,7 +119,11 @@ def evaluate(
         training,
     )
     if chosen is None:
-        chosen = default_metrics(compared.reference.geometry, of_points=compared.are_points)
+        chosen = default_metrics(
+            compared.reference.geometry,
+            of_points=compared.are_points,
+            with_training=compared.training is not None,
+        )
     particles = compared.reference.particles
     cells = () if by is None else cells_by(particles, by, fewest=2 * FEWEST_SHOWERS)
     n_samples = 1 + (other is not None) + len(candidates)
@@ -229,7 +233,11 @@ class _Assessment:
         """The observables and the scores of all samples."""
         sample = self.sample(compared.reference, REFERENCE, threshold)
         # All at once, so that what does not fit the geometry is refused before hours of work.
-        made = [_Columns.make(name, sample, self.steps.train) for name in metrics if name != WORTH]
+        made = [
+            _Columns.make(name, sample, compared.training, self.steps.train)
+            for name in metrics
+            if name != WORTH
+        ]
         second = None
         if compared.other is not None:
             second = self.sample(compared.other, OTHER, sample.threshold, sample)
@@ -298,12 +306,12 @@ class _Assessment:
                 paired=np.array_equal(reference.energy_inc, sample.energy_inc),
             )
             draws = tuple(plan.settings("other").values())
-            if draws not in floors:
+            if metric.has_floor and draws not in floors:
                 floors[draws] = self._measured(
                     columns, plan, reference, other or reference, "other"
                 )
                 _warn_of(f"the floor of {metric.name}{self.where}", floors[draws].notes)
-            floor = floors[draws]
+            floor = floors.get(draws)
             found = self._measured(columns, plan, reference, sample, "candidate")
             _warn_of(f"{metric.name} of {candidate}{self.where}", found.notes)
             scores = [
@@ -338,6 +346,8 @@ class _Assessment:
             "side": side,
             **plan.settings(side),
         }
+        if columns.metric.training is not None:
+            key["training"] = self._hash(columns.metric.training)
 
         def compute(number: int | None) -> Measured:
             (first, said), (second, also) = columns.of(reference), columns.of(against)
@@ -374,11 +384,17 @@ class _Columns:
         self._taken: dict[int, tuple[Columns, tuple[str, ...]]] = {}
 
     @classmethod
-    def make(cls, name: str, reference: Sample, progress: Callable[[int, int], None]) -> _Columns:
+    def make(
+        cls,
+        name: str,
+        reference: Sample,
+        training: ShowerSource | None,
+        progress: Callable[[int, int], None],
+    ) -> _Columns:
         """Those of a metric by name, fitted to a reference."""
         notes: list[str] = []
         with noting(notes):
-            metric = make_metric(name, reference, progress)
+            metric = make_metric(name, reference, training, progress)
         return cls(metric, notes)
 
     def of(self, sample: Sample) -> tuple[Columns, tuple[str, ...]]:

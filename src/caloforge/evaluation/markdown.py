@@ -72,7 +72,7 @@ def _noted(cell: SummaryCell) -> str:
 
 
 def _of_kind(kind: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
-    """The table of one metric or of all classifier tests, and why values are missing in it."""
+    """The table of a kind of metrics, and what is to be said of values and of missing ones."""
     names = list(scores.candidates)
     lines = [
         [kind_title(kind), "better", "floor", *map(_literal, names)],
@@ -84,13 +84,13 @@ def _of_kind(kind: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iter
         cells = [_cell(found[name], floor) if name in found else MISSING for name in names]
         lines.append([row[0].title, row[0].quantity.better, floor, *cells])
     yield _table(lines)
-    if reasons := [
-        f"- {_literal(f'{score.candidate}, {score.title}: {score.reason}')}"
+    if said := [
+        f"- {_literal(f'{score.candidate}, {score.title}: {text}')}"
         for row in rows
         for score in row
-        if score.reason
+        for text in filter(None, (score.reason, score.remark))
     ]:
-        yield "\n".join(reasons)
+        yield "\n".join(said)
 
 
 def _by_condition(candidate: str, scores: Scores) -> str:

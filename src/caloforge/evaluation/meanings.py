@@ -61,6 +61,24 @@ METRICS: dict[str, Meaning] = {
         "a worth up to about the number of showers of the reference can be measured, beyond it has "
         "a lower limit",
     ),
+    "copies": Meaning(
+        "Copies of training showers",
+        "generated showers that lie much nearer to a training shower than Geant4's do",
+        "whether showers are right, and what is learned by heart but changed",
+        "a share of copies of one in the number of generated showers; it needs the training showers",
+    ),
+    "permutation": Meaning(
+        "Tests by permutation",
+        "shifts and widths of all observables and features together",
+        "rare tails",
+        "its chance of a false alarm is exact for any number of showers",
+    ),
+    "nplm": Meaning(
+        "Learned likelihood ratio",
+        "where the densities of both samples differ, and says where",
+        "what its kernel is too wide to resolve",
+        "its chance of a false alarm is exact for any number of showers",
+    ),
     "fpd": Meaning(
         "Fréchet physics distance",
         "means and covariances of the features of all layers",
@@ -68,6 +86,12 @@ METRICS: dict[str, Meaning] = {
         "covariances",
         "2,600 showers show widths and noise that are 30 % off, not 5 %; published values are of "
         "50,000 and more",
+    ),
+    "fpd-trimmed": Meaning(
+        "Fréchet physics distance without tails",
+        "means and covariances of the features of all layers, without a few extreme showers",
+        "anything but means and covariances, and the tails",
+        "its error is smaller than with tails",
     ),
     "kpd": Meaning(
         "Kernel physics distance",

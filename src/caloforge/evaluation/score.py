@@ -38,6 +38,7 @@ class Score:
         high: its upper limit, infinite where the value is out of sight.
         condition: of which showers it is, in words, empty for all of them.
         reason: why a value, a floor or an error is missing, and in which layers.
+        remark: what the metric says of the value in words.
     """
 
     metric: str
@@ -57,6 +58,7 @@ class Score:
     high: float = math.nan
     condition: str = ""
     reason: str = ""
+    remark: str = ""
 
     @property
     def quantity(self) -> Quantity:
@@ -77,9 +79,12 @@ class Score:
     def excess(self) -> float:
         """Distance from the floor on the bad side in units of both spreads, NaN where unknown.
 
-        Negative on the good side; where a value on either side is bad, both count as bad.
+        Negative on the good side; where a value on either side is bad, both count as bad. A p-value
+        needs no floor: the standard deviations beyond which a normal distribution has it.
         """
         distance = self.quantity.badness(self.value, self.floor)
+        if self.quantity.toward == "chance":
+            return distance
         spread = math.hypot(self.error, self.floor_error)
         if not math.isnan(self.low):  # of the inverse, towards no difference
             spread = 1 / self.low if math.isinf(self.high) else 1 / self.value - 1 / self.high
@@ -100,6 +105,8 @@ class Score:
         """How far off its floor the score is and on which side, in a few words."""
         if math.isnan(self.excess):
             return "no value" if math.isnan(self.value) else "not known"
+        if self.quantity.toward == "chance":
+            return "no difference seen" if self.mark == "floor" else "different"
         if self.mark == "floor" and self.excess > -AT_FLOOR:
             return "at the floor"
         side = "above" if self.value > self.floor else "below"

@@ -34,8 +34,9 @@ __all__ = ["Score", "Scores"]
 CSV_FIELDS = (
     *("metric", "observable", "title", "layer", "condition", "candidate"),
     *("value", "error", "low", "high"),
-    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason"),
+    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason", "remark"),
 )
+OF_ALL_LAYERS = ("low", "high", "reason", "remark")  # columns that a single layer has not
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,7 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                one = {**found, "layer": layer, "low": "", "high": "", "reason": ""}
+                one = {**found, "layer": layer, **dict.fromkeys(OF_ALL_LAYERS, "")}
                 table.writerow({**known, **one})
         return text.getvalue()
 
@@ -222,7 +223,8 @@ def _json_score(score: Score) -> dict[str, Any]:
         "better": score.quantity.better,
         "verdict": score.verdict,
     }
-    return {**known, **words, "reason": score.reason or None}
+    said = {"reason": score.reason or None, "remark": score.remark or None}
+    return {**known, **words, **said}
 
 
 def _json_number(value: Any) -> Any:

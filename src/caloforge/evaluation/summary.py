@@ -66,7 +66,13 @@ class SummaryColumn:
 
 def summary(scores: Scores) -> list[SummaryColumn]:
     """The columns of which something is known of at least one candidate, in order."""
-    made = (*_worths(scores), *_classifiers(scores), _time(scores), *_training(scores))
+    made = (
+        *_worths(scores),
+        _copies(scores),
+        *_classifiers(scores),
+        _time(scores),
+        *_training(scores),
+    )
     return [column for column in made if column.cells]
 
 
@@ -114,6 +120,16 @@ def _worst(observable: str, cell: Cell, estimate: Estimate) -> SummaryCell:
     return SummaryCell(estimate.text, values, where)
 
 
+def _copies(scores: Scores) -> SummaryColumn:
+    """Share of the generated showers that are training showers."""
+    found = {
+        score.candidate: score
+        for score in scores.values
+        if (score.metric, score.observable) == ("copies", "exact")
+    }
+    return _of_scores("copies", "copies", "share, of training showers", found)
+
+
 def _classifiers(scores: Scores) -> Iterator[SummaryColumn]:
     """AUC of the first classifier test that was taken of showers, of layers and of voxels."""
     found = {
@@ -135,7 +151,7 @@ def _classifiers(scores: Scores) -> Iterator[SummaryColumn]:
 def _of_scores(key: str, title: str, note: str, found: Mapping[str, Score]) -> SummaryColumn:
     """A column of scores; a candidate with a floor of its own has it in small print."""
     floors = [score.text(of_floor=True) for score in found.values()]
-    cells = {}
+    cells = dict[str, SummaryCell]()
     for name, score in found.items():
         own = score.text(of_floor=True)
         cells[name] = SummaryCell(

@@ -31,8 +31,9 @@ AVERAGED = {
     "separation": "Separation",
 }
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
+SHORT = {"fpd": "FPD", "fpd-trimmed": "FPD without tails", "kpd": "KPD"}
 NOT_TIMED = "not timed"
-IN_SUMMARY = {"worth"}  # and not in the overview as well
+IN_SUMMARY = {"worth", "copies"}  # and not in the overview as well
 GROUPS = {
     "worth": (
         "How many Geant4 showers the generated ones replace: so many independent ones lie as far "
@@ -46,9 +47,20 @@ GROUPS = {
         "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
         "fall a little below 0."
     ),
+    "permutation": (
+        "The chance that two Geant4 samples differ as much (p), by three distances of all showers. "
+        "It needs no floor: a generator as good as Geant4 is below 0.05 once in twenty times."
+    ),
+    "nplm": (
+        "The same for a kernel machine that learns the ratio of the two densities; where the two "
+        "differ is named below."
+    ),
     "fpd": (
         "Distance of Gaussians of the shower features' means and covariances, extrapolated to "
         "infinitely many showers."
+    ),
+    "fpd-trimmed": (
+        "The same with each feature kept between the 1 % and 99 % quantiles of Geant4."
     ),
     "kpd": (
         "Maximum mean discrepancy of the shower features; it fluctuates around zero for equal "
@@ -73,6 +85,10 @@ GROUPS = {
     "separation": (
         "Difference of histograms: 0 for the same shape, 1 for no overlap. Mean over the layers "
         "where there are several."
+    ),
+    "copies": (
+        "Share of showers that lie ten times nearer to a training shower than Geant4's do, and of "
+        "those nearer than all but 1 % of Geant4's; the median of the ratio of these distances."
     ),
 }
 
@@ -108,7 +124,7 @@ class Group:
         meanings: of each metric its name, and what it sees, cannot see and needs.
         compared: on how many showers.
         rows: title, which way is better, floor, and the cells.
-        reasons: of values that are missing, in sentences.
+        reasons: what is to be said of values, and of missing ones, in sentences.
     """
 
     title: str
@@ -166,12 +182,12 @@ def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]
 
 
 def _heading(score: Score) -> tuple[str, str]:
-    if kind_of(score.metric) == CLASSIFIER:
-        first, _, second = score.title.partition(", ")
-        return first, second
-    if score.metric in ("fpd", "kpd"):
-        return score.metric.upper(), f"× {score.scale:g}"
-    return ("Correlation", "mean difference") if score.metric == "pearson" else (score.title, "")
+    if score.metric in SHORT:
+        return SHORT[score.metric], f"× {score.scale:g}"
+    if score.metric == "pearson":
+        return "Correlation", "mean difference"
+    first, _, second = score.title.partition(", ")
+    return first, second
 
 
 def _mean(parts: Sequence[Score]) -> Score:
@@ -213,10 +229,10 @@ def groups(scores: Scores) -> Iterator[Group]:
                 for row in mine
             ],
             [
-                f"{score.candidate}, {score.title}: {score.reason}"
+                f"{score.candidate}, {score.title}: {text}"
                 for row in mine
                 for score in row
-                if score.reason
+                for text in filter(None, (score.reason, score.remark))
             ],
         )
 
@@ -236,11 +252,13 @@ def _meanings(found: Mapping[str, Score]) -> Iterator[tuple[str, str]]:
 def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     """In words: how many scores are at their floor, and which is farthest off it."""
     mine = [value for value in scores.values if value.candidate == name]
-    with_floor = [value for value in mine if not math.isnan(value.floor)]
+    with_floor = [
+        value for value in mine if value.quantity.toward == "chance" or not math.isnan(value.floor)
+    ]
     at_floor = f"{sum(value.mark == 'floor' for value in mine)} of {len(with_floor)}"
     known = [value for value in mine if value.mark != "unknown"]
     worst = max(known, key=lambda value: value.excess, default=None)
-    missing = [value for value in with_floor if math.isnan(value.value)]
+    missing = [value for value in judged if math.isnan(value.value)]
     words = []
     if worst is not None and worst.mark != "floor":
         words.append(f"{_full_title(worst)}, {worst.verdict}")
@@ -284,7 +302,7 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
     """
     if len(parts) > 1:
         return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
-    if not math.isfinite(score.floor):
+    if math.isinf(score.floor):  # there is none to be read against
         return ""
     verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
     own = score.text(of_floor=True)
