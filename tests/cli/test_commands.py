@@ -115,6 +115,7 @@ def test_train_generate_evaluate(
         "scores.csv",
         "scores.json",
         "scores.md",
+        "summary.csv",
     }
     assert "mine" in result.out
 

@@ -65,7 +65,7 @@ METRICS: dict[str, Meaning] = {
         "Copies of training showers",
         "generated showers that lie much nearer to a training shower than Geant4's do",
         "whether showers are right, and what is learned by heart but changed",
-        "a share of copies of one in the number of generated showers; it needs the training showers",
+        "needs the training showers; n generated showers show a share of copies of 1 / n",
     ),
     "permutation": Meaning(
         "Tests by permutation",

@@ -258,7 +258,7 @@ def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     at_floor = f"{sum(value.mark == 'floor' for value in mine)} of {len(with_floor)}"
     known = [value for value in mine if value.mark != "unknown"]
     worst = max(known, key=lambda value: value.excess, default=None)
-    missing = [value for value in judged if math.isnan(value.value)]
+    missing = [value for value in with_floor if math.isnan(value.value)]
     words = []
     if worst is not None and worst.mark != "floor":
         words.append(f"{_full_title(worst)}, {worst.verdict}")
