@@ -65,8 +65,10 @@ def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]
 
 def _beyond(values: Floats, norm: Normalize) -> str:
     """At which ends of the colours there are values beyond them, in matplotlib's words."""
-    seen = values[values > 0]
-    low, high = (seen < norm.vmin).any(), (seen > norm.vmax).any()
+    seen, (first, last) = values[values > 0], (norm.vmin, norm.vmax)
+    assert first is not None
+    assert last is not None
+    low, high = (seen < first).any(), (seen > last).any()
     return "both" if low and high else "min" if low else "max" if high else "neither"
 
 

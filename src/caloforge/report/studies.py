@@ -52,7 +52,7 @@ def draw_rings(panel: RingPanel) -> Figure:
             _stand_boxes(upper, panel.boxes[name], shift, 0.6 * width, number, name)
             empty, line = panel.empty[name], line_of(number)
             lower.stairs(empty, np.arange(n + 1), baseline=None, linewidth=1.3, **line)
-            add_symbols(lower, np.arange(n) + 0.5, empty, number)
+            add_symbols(lower, np.linspace(0.5, n - 0.5, n), empty, number)
         _finish_rings(panel, upper, lower)
     return figure
 
@@ -152,7 +152,7 @@ def draw_outputs(panel: OutputPanel) -> Figure:
             ):
                 low, high = np.maximum(found.share - found.error, 0), found.share + found.error
                 axes.fill_between(found.x, low, high, color=symbol["color"], alpha=0.15, lw=0)
-                hollow = {"mfc": "white"} if form == ":" else {}
+                hollow: dict[str, Any] = {"mfc": "white"} if form == ":" else {}
                 axes.plot(
                     found.x, found.share, form, linewidth=1.3, label=label, **symbol, **hollow
                 )
