@@ -14,7 +14,7 @@ from caloforge.evaluation import energy_distance, mean_difference, worth
 from caloforge.evaluation.worth import worth_of_shift
 from caloforge.evaluation.worth.energy_distance import compare
 from caloforge.evaluation.worth.estimate import Fluctuations
-from caloforge.evaluation.worth.residuals import residuals
+from caloforge.evaluation.worth.residuals import residuals, slices
 
 N = 300  # values of each sample
 SEEDS = 120
@@ -147,6 +147,25 @@ def test_energy_and_angle_are_taken_out(rng):
         assert np.abs(np.corrcoef(np.vstack([mine, position]))[0, 1:]).max() < error
         assert np.abs(np.corrcoef(np.abs(mine), position[0])[0, 1]) < error
         assert np.abs(mine).mean() == pytest.approx(1, abs=error)  # in units of the mean |o - m|
+
+
+def test_what_is_constant_or_missing_does_not_spoil_the_rest(rng):
+    """An observable that never differs, one that no shower has, one that a few lack."""
+    sides = []
+    for _ in range(2):
+        some = rng.normal(size=200)
+        some[:5] = np.nan
+        observed = {"all": rng.normal(size=200), "constant": np.full(200, 1 / 3), "some": some}
+        observed["none"] = np.full(200, np.nan)
+        sides.append((observed, cf.Particles(np.exp(rng.uniform(7, 9, 200)))))
+    (first, particles), (second, others) = sides
+    for mine in (found := residuals(first, second, particles, others)):
+        assert np.isfinite(mine).sum(axis=1).tolist() == [200, 0, 195, 0]
+    for mine in slices(*found, np.eye(4)):
+        assert np.isfinite(mine).sum(axis=1).tolist() == [195] * 4
+    for mine in slices(found[0][3:], found[1][3:], np.ones((2, 1))):
+        assert np.isnan(mine).all()
+        assert mine.shape == (2, 200)
 
 
 @pytest.fixture(scope="module")

@@ -251,8 +251,11 @@ def conditions(scores: Scores) -> Iterator[Conditions]:
     """The worth of each candidate cell by cell, and all scores in the cells that were asked for."""
     for name, worth in scores.worths.items():
         heading, *rows = worth.rows()
-        texts = [(row[0], [(text, "unknown") for text in row[1:]]) for row in rows]
-        yield Conditions(f"Worth of {name} by condition", heading, texts)
+        yield Conditions(
+            f"Worth of {name} by condition",
+            heading,
+            [(row[0], [(text, "unknown") for text in row[1:]]) for row in rows],
+        )
     tables = {"all": scores.rows(), **scores.conditions()}
     for name in scores.candidates if scores.by_condition else ():
         lines: dict[str, dict[str, tuple[str, Mark]]] = {}
