@@ -26,6 +26,7 @@ from caloforge.evaluation.summary import summary
 from caloforge.evaluation.tails import Tails
 from caloforge.geometry import Geometry, impact_of, official_sample, preset_of
 from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
+from caloforge.report.conditions import conditions
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, encode, encode_small
@@ -97,7 +98,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         columns=summary(scores),
         overview=overview(scores),
         groups=list(groups(scores)),
-        worths=[(name, worth.rows()) for name, worth in scores.worths.items()],
+        conditions=list(conditions(scores)),
         published=scores.published(),
         shared=scores.shared,
         format_number=format_number,

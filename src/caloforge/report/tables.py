@@ -20,8 +20,18 @@ from caloforge.evaluation.meanings import (
 )
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.worth import WORTH
 
-__all__ = ["Cell", "Group", "Overview", "TimingTable", "groups", "overview", "timing_table"]
+__all__ = [
+    "Cell",
+    "Group",
+    "Overview",
+    "TimingTable",
+    "full_title",
+    "groups",
+    "overview",
+    "timing_table",
+]
 
 # One column of the overview each.
 AVERAGED = {
@@ -33,12 +43,13 @@ AVERAGED = {
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
 SHORT = {"fpd": "FPD", "fpd-trimmed": "FPD without tails", "kpd": "KPD"}
 NOT_TIMED = "not timed"
-IN_SUMMARY = {"worth", "copies"}  # and not in the overview as well
+IN_SUMMARY = {WORTH, "copies"}  # and not in the overview as well
 GROUPS = {
-    "worth": (
-        "How many Geant4 showers the generated ones replace: so many independent ones lie as far "
-        "from the truth on average. Harmonic mean over observables and ranges of energy; > is a "
-        "lower limit where no difference is seen."
+    WORTH: (
+        "How many independent Geant4 showers are as far from the truth as the generated sample, by "
+        "the energy distance of each observable at given conditions; infinitely many for a perfect "
+        "generator. Larger than (>) where no difference is seen. Inverse worths are averaged over "
+        "conditions."
     ),
     CLASSIFIER: (
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
@@ -261,13 +272,14 @@ def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     missing = [value for value in with_floor if math.isnan(value.value)]
     words = []
     if worst is not None and worst.mark != "floor":
-        words.append(f"{_full_title(worst)}, {worst.verdict}")
+        words.append(f"{full_title(worst)}, {worst.verdict}")
     if missing:
         words.append(f"{len(missing)} without a value")
     return at_floor, "; ".join(words) or "none"
 
 
-def _full_title(score: Score) -> str:
+def full_title(score: Score) -> str:
+    """Its title, with the kind of a metric whose observables another one has, too."""
     kind = AVERAGED.get(score.metric)
     return f"{score.title} ({kind})" if kind else score.title
 
@@ -302,9 +314,8 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
     """
     if len(parts) > 1:
         return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
-    if math.isinf(score.floor):  # there is none to be read against
-        return ""
-    verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
+    is_silent = math.isnan(score.value) or math.isinf(score.floor)  # or no floor to be read against
+    verdict = "" if is_silent or score.verdict == "at the floor" else score.verdict
     own = score.text(of_floor=True)
     return ", ".join(
         filter(None, (verdict, _times_floor(score), "" if own == floor else f"floor {own}"))

@@ -40,7 +40,7 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
         >>> rng = np.random.default_rng(0)
         >>> x, y = rng.normal(size=20_000), rng.normal(0.2, 1, 20_000)
         >>> round(mean_difference(x) / energy_distance(x, y))  # 2 / 0.2² = 50 showers
-        45
+        53
 
     Args:
         x: values, shape (n,).
@@ -190,4 +190,4 @@ class _Merged:
 
 
 def _centred(random: NDArray[np.float32]) -> NDArray[np.float32]:
-    return random - random.mean(axis=1, keepdims=True)
+    return np.asarray(random - random.mean(axis=1, keepdims=True))

@@ -10,6 +10,7 @@ from caloforge.evaluation.conditions import angles
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.tails import shower_quantities
+from caloforge.rounding import is_rounding
 from caloforge.showers import Particles
 
 __all__ = ["OBSERVABLES", "POINTS", "residuals", "shower_observables", "slices"]
@@ -22,6 +23,7 @@ OBSERVABLES = {
     "hits": "voxels with energy",
 }
 POINTS = "points"
+SINGULAR = 1e-9  # of the largest variance, below which a combination is constant
 SMALLEST = 0.1  # of the mean spread that a fitted spread may fall to
 
 
@@ -61,7 +63,7 @@ def residuals(
         of_candidate: the candidate's.
 
     Returns:
-        Shapes (observables, n) and (observables, m).
+        Shapes (observables, n) and (observables, m); NaN for an observable that is constant.
     """
     energy, angle = (_in_range(of(of_reference), of(of_candidate)) for of in (_log_energy, angles))
     found: tuple[list[Floats], list[Floats]] = [], []
@@ -77,11 +79,13 @@ def residuals(
         mean = _fit(mean_terms[0][known], values[known])
         off = np.abs(values - mean_terms[0] @ mean)
         spread = _fit(spread_terms[0][known], off[known])
-        lowest = SMALLEST * off[known].mean() if known.any() else np.nan
+        mean_off = off[known].mean() if known.any() else np.nan
+        if is_rounding(mean_off, np.abs(values[known]).max(initial=0)):  # it is constant
+            mean_off = np.nan
         for side, observed, of_mean, of_spread in zip(
             found, (values, candidate[name]), mean_terms, spread_terms, strict=True
         ):
-            width = np.maximum(of_spread @ spread, lowest)
+            width = np.maximum(of_spread @ spread, SMALLEST * mean_off)
             with np.errstate(invalid="ignore", divide="ignore"):
                 side.append((observed - of_mean @ mean) / width)
     return np.array(found[0]), np.array(found[1])
@@ -90,7 +94,8 @@ def residuals(
 def slices(reference: Floats, candidate: Floats, directions: Floats) -> tuple[Floats, Floats]:
     """Several observables at once, projected onto lines.
 
-    They are made uncorrelated and of unit variance with the reference's covariance first.
+    They are made uncorrelated and of unit variance with the reference's covariance first; those
+    that are not determined are left out.
 
     Args:
         reference: shape (observables, n).
@@ -100,12 +105,17 @@ def slices(reference: Floats, candidate: Floats, directions: Floats) -> tuple[Fl
     Returns:
         Shapes (lines, n) and (lines, m).
     """
-    known = reference[:, np.isfinite(reference).all(axis=0)]
-    values, vectors = np.linalg.eigh(np.cov(known))
-    is_varied = values > values.max() * 1e-9
-    whitened = vectors[:, is_varied] / np.sqrt(values[is_varied])
-    along = directions @ vectors[:, is_varied] @ whitened.T
-    return along @ reference, along @ candidate
+    is_known = np.isfinite(reference).any(axis=1)
+    first, second = reference[is_known], candidate[is_known]
+    whole = first[:, np.isfinite(first).all(axis=0)]
+    if not is_known.any() or whole.shape[1] < 2:
+        nowhere = np.full((len(directions), 1), np.nan)
+        return np.tile(nowhere, reference.shape[1]), np.tile(nowhere, candidate.shape[1])
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(whole)))
+    is_varied = values > values.max() * SINGULAR
+    vectors = vectors[:, is_varied]
+    along = directions[:, is_known] @ (vectors / np.sqrt(values[is_varied])) @ vectors.T
+    return along @ first, along @ second
 
 
 def _log_energy(particles: Particles) -> Floats:

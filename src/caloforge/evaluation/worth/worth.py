@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,7 +161,8 @@ class Worth:
     def __repr__(self) -> str:
         gain = self.amplification
         words = f", amplification {gain.text}" if gain else ""
-        return f"Worth({self.all.text} Geant4 showers in {len(self.cells)} cells{words})"
+        cells = f"{len(self.cells)} cell{'s' * (len(self.cells) > 1)}"
+        return f"Worth({self.all.text} Geant4 showers in {cells}{words})"
 
     def _repr_html_(self) -> str:
         return html_table(self.rows())
@@ -203,7 +205,7 @@ def worth(
 
     Example:
         >>> cf.evaluation.worth(showers[:60], showers[60:])  # doctest: +SKIP
-        Worth(> 38 Geant4 showers in 1 cells)
+        Worth(> 38 Geant4 showers in 1 cell)
 
     Args:
         reference: Geant4 showers: the truth.
@@ -241,26 +243,16 @@ def worth_of_samples(
     """The same of samples whose observables are known, see `worth`."""
     if bins < 1:
         raise ValueError(f"bins must be 1 or more, got {bins}")
-    particles = reference.source.particles, candidate.source.particles
     of_points = reference.clouds is not None and candidate.clouds is not None
-    observed = [shower_observables(side, of_points=of_points) for side in (reference, candidate)]
-    names = tuple(observed[0])
-    cells = find_cells(particles[0], {**AXES, "energy": bins}, fewest=ENOUGH)
+    sides = [_Side.of(sample, of_points=of_points) for sample in (reference, candidate)]
+    names = tuple(sides[0].observed)
     rng = np.random.default_rng(seed)
     lines = rng.standard_normal((LINES, len(names)))
     lines /= np.linalg.norm(lines, axis=1, keepdims=True)
-    rows = [tuple(cell.rows(side) for side in particles) for cell in cells]
+    cells = find_cells(sides[0].particles, {**AXES, "energy": bins}, fewest=ENOUGH)
+    rows = [[cell.rows(side.particles) for side in sides] for cell in cells]
     found = [
-        _in_cell(
-            *(
-                {name: of[name][chosen] for name in names}
-                for of, chosen in zip(observed, both, strict=True)
-            ),
-            *(side[chosen] for side, chosen in zip(particles, both, strict=True)),
-            lines,
-            rng,
-        )
-        for both in rows
+        _in_cell(sides[0].at(first), sides[1].at(second), lines, rng) for first, second in rows
     ]
     counts = np.array([[len(side) for side in both] for both in rows])
     return Worth(
@@ -273,23 +265,40 @@ def worth_of_samples(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One of the two samples.
+
+    Args:
+        observed: observables by name, arrays (n,).
+        particles: the incident particles, n.
+    """
+
+    observed: Mapping[str, Floats]
+    particles: Particles
+
+    @classmethod
+    def of(cls, sample: Sample, *, of_points: bool) -> _Side:
+        return cls(shower_observables(sample, of_points=of_points), sample.source.particles)
+
+    def at(self, rows: NDArray[np.int64]) -> _Side:
+        observed = {name: values[rows] for name, values in self.observed.items()}
+        return _Side(observed, self.particles[rows])
+
+
 def _in_cell(
-    reference: dict[str, Floats],
-    candidate: dict[str, Floats],
-    of_reference: Particles,
-    of_candidate: Particles,
-    lines: Floats,
-    rng: np.random.Generator,
+    reference: _Side, candidate: _Side, lines: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats, Floats]:
     """Inverse worth of each observable and line in a cell, and how they fluctuate."""
-    k = len(reference) + len(lines)
-    if len(of_candidate) < FEWEST_GENERATED or len(of_reference) < FEWEST_GENERATED:
+    k = len(reference.observed) + len(lines)
+    counts = len(reference.particles), len(candidate.particles)
+    if min(counts) < FEWEST_GENERATED:
         return np.full(k, np.nan), np.zeros((k, k)), np.zeros((k, REPLICATES))
-    first, second = residuals(reference, candidate, of_reference, of_candidate)
-    of_lines = slices(first, second, lines)
-    random = rng.standard_normal(
-        (REPLICATES, len(of_reference) + len(of_candidate)), dtype=np.float32
+    first, second = residuals(
+        reference.observed, candidate.observed, reference.particles, candidate.particles
     )
+    of_lines = slices(first, second, lines)
+    random = rng.standard_normal((REPLICATES, sum(counts)), dtype=np.float32)
     pairs = zip([*first, *of_lines[0]], [*second, *of_lines[1]], strict=True)
     found = [compare(x, y, random) for x, y in pairs]
     shares = np.array([one.linear for one in found])
@@ -307,5 +316,5 @@ def _trained_on(
     if training is None:
         return None
     if isinstance(training, int):
-        return training * n_reference / n_reference.sum()
+        return np.asarray(training * n_reference / n_reference.sum())
     return np.array([len(cell.rows(training)) for cell in cells], np.float64)
