@@ -207,10 +207,10 @@ class _Assessment:
     seed: int
     steps: Steps
     # With the source, so that no other one takes its place in memory and its number with it.
-    hashes: dict[int, tuple[ShowerSource, str]] = field(default_factory=dict)
+    hashes: dict[int, tuple[ShowerSource | PointSource, str]] = field(default_factory=dict)
     where: str = ""  # of which showers, in words
 
-    def _hash(self, showers: ShowerSource) -> str:
+    def _hash(self, showers: ShowerSource | PointSource) -> str:
         """Content hash, taken once for each source and only if something is kept."""
         if self.cache.folder is None:
             return ""

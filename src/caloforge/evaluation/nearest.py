@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ from caloforge.showers import PointShowers, VoxelShowers, entries_of
 __all__ = ["Nearest", "nearest_training"]
 
 BLOCK = 512  # showers that are compared with all training showers at once
-SHORTLIST = 8  # training showers, most alike in what no symmetry changes, that are compared exactly
+SHORTLIST = (
+    16  # training showers, most alike in what no symmetry changes, that are compared exactly
+)
 MOST_INVARIANTS = 1024  # of one shower
 
 Rows = NDArray[np.int64]
@@ -55,7 +57,7 @@ def nearest_training(
     g of the voxels, see `voxel_images`. A copy that was rotated, mirrored and rescaled has d = 0.
 
     No symmetry changes :math:`|e|_o`, the root of the sum of squares over voxels that symmetries
-    map onto each other, and :math:`\sum_o |e|_o |e_j|_o \ge e \cdot g\, e_j`. The eight training
+    map onto each other, and :math:`\sum_o |e|_o |e_j|_o \ge e \cdot g\, e_j`. The sixteen training
     showers for which this bound is largest are compared exactly, under all symmetries.
 
     Point clouds are compared by their energies in the layers and in rings of 2 mm about the axis,
@@ -76,7 +78,9 @@ def nearest_training(
     Raises:
         ValueError: if the two are not of one kind and geometry.
     """
-    first, second = (s.points if isinstance(s, Projected) else s for s in (showers, training))
+    first, second = (
+        sample.points if isinstance(sample, Projected) else sample for sample in (showers, training)
+    )
     if holds_points(first) is not holds_points(second) or first.geometry != second.geometry:
         raise ValueError(
             f"training showers must be of the kind and geometry of the showers, got "
@@ -85,7 +89,7 @@ def nearest_training(
     if holds_points(first):
         return _nearest_points(first, second)
     limit = first.geometry.threshold if threshold is None else threshold
-    return _nearest_voxels(first, second, limit)
+    return _nearest_voxels(cast("ShowerSource", first), cast("ShowerSource", second), limit)
 
 
 def _kind(showers: Any) -> str:
@@ -152,7 +156,8 @@ def _invariants(showers: VoxelShowers, images: NDArray[np.int32]) -> Singles:
     group = orbit * min(k, MOST_INVARIANTS) // k
     shape = len(showers), int(group.max()) + 1
     key = showers.event() * shape[1] + group[showers.index]
-    return np.sqrt(sum_by(key, showers.energy**2, shape)).astype(np.float32)
+    squares = sum_by(key, showers.energy**2, shape)
+    return np.sqrt(squares).astype(np.float32)
 
 
 def _over_norm(values: Floats) -> Singles:

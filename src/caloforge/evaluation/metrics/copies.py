@@ -41,6 +41,7 @@ class Copies(Metric):
 
     def columns(self, sample: Sample) -> Columns:
         """Distance to the nearest training shower, and incident energy [MeV], shape (n,)."""
+        assert self.training is not None
         found = nearest_training(sample.source, self.training, threshold=self.threshold)
         return {"distance": found.distance, "energy_inc": np.asarray(sample.energy_inc)}
 

@@ -97,7 +97,7 @@ class TrimmedFrechetDistance(Metric):
         first, second = (np.asarray(side["features"]) for side in (reference, candidate))
         found = fpd_of_subsets(first, second, trim=TRIM, num_batches=3, seed=seed)
         whole = fpd_of_subsets(first, second, num_batches=3, seed=seed)
-        apart = abs(whole.value - found.value) > 2 * np.hypot(whole.error, found.error)
+        apart = abs(whole.value - found.value) > np.hypot(whole.error, found.error)
         text = (
             f"with tails it is {format_value(1e3 * whole.value, 1e3 * whole.error)}, as a few "
             "showers decide that"

@@ -105,7 +105,7 @@ def nplm_test(
     mixtures; t of the samples as given is compared with t of mixed ones, hence an exact level.
 
     Regions are ranges of one observable between deciles of the reference where the mean of f is
-    largest in units of its spread between mixtures.
+    largest, of those where it lies four spreads off its mean over mixtures.
 
     Args:
         reference: shape (n, d).
@@ -135,7 +135,7 @@ def nplm_test(
     t, mean = np.concatenate(statistics), np.concatenate(means)
     p, error = p_value(t[0], t[1:])
     spreads = (mean[0] - mean[1:].mean(axis=0)) / mean[1:].std(axis=0, ddof=1)
-    regions = tuple(_regions(names, bins, np.nan_to_num(spreads), n, m))
+    regions = tuple(_regions(names, bins, mean[0], np.nan_to_num(spreads), n))
     return LearnedRatio(p, error, float(t[0]), regions)
 
 
@@ -208,7 +208,7 @@ def _mean_in_bins(bins: NDArray[np.int64], f: Singles) -> Floats:
 
 
 def _regions(
-    names: Sequence[str], bins: NDArray[np.int64], spreads: Floats, n: int, m: int
+    names: Sequence[str], bins: NDArray[np.int64], mean: Floats, spreads: Floats, n: int
 ) -> Iterator[Region]:
     """The ranges that stand out most, one of each observable."""
     largest = np.abs(spreads).max(axis=1)
@@ -216,8 +216,8 @@ def _regions(
     for k in np.argsort(-largest)[:NAMED]:
         if largest[k] < least:
             return
-        peak = int(np.abs(spreads[k]).argmax())
-        like_peak = spreads[k] / spreads[k, peak] > 0.5
+        peak = int(np.where(np.abs(spreads[k]) < SEEN, 0, np.abs(mean[k])).argmax())
+        like_peak = mean[k] / mean[k, peak] > 0.5
         low, high = peak, peak + 1
         while low > 0 and like_peak[low - 1]:
             low -= 1

@@ -201,7 +201,7 @@ class _Steps:
 
     def heights(self, is_candidate: Labels) -> NDArray[np.float32]:
         """Largest difference of each column, shape (d,); between equal values there is none."""
-        return np.max(self._difference(is_candidate) * (self.width > 0), axis=1)
+        return np.asarray(np.max(self._difference(is_candidate) * (self.width > 0), axis=1))
 
 
 def uncorrelated(values: Floats) -> Floats:
@@ -292,11 +292,11 @@ class PermutationTests(Metric):
         few, many = (
             at_like_energy(reference[name], candidate[name]) for name in ("observables", "features")
         )
-        often = {"permutations": self.permutations, "seed": seed}
+        times = self.permutations
         found = {
-            "sliced_wasserstein": sliced_wasserstein_test(*few, **often),
-            "mean_ks": kolmogorov_smirnov_test(*few, **often),
-            "frechet": frechet_test(*many, **often),
+            "sliced_wasserstein": sliced_wasserstein_test(*few, permutations=times, seed=seed),
+            "mean_ks": kolmogorov_smirnov_test(*few, permutations=times, seed=seed),
+            "frechet": frechet_test(*many, permutations=times, seed=seed),
         }
         return Comparison(
             {name: p for name, (p, _) in found.items()},
