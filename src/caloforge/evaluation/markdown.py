@@ -56,14 +56,15 @@ def markdown(scores: Scores, *, published: bool) -> str:
 
 
 def _summary(columns: Sequence[SummaryColumn], names: Sequence[str]) -> str:
-    """A row for each candidate, and one for the floors if there are any."""
-    headings = [f"{c.title}, {c.note}" if c.note else c.title for c in columns]
-    lines = [["", *headings], ["---", *["---:"] * len(columns)]]
-    if any(column.floor for column in columns):
-        lines.append(["Geant4 (floor)", *(column.floor for column in columns)])
-    for name in names:
-        cells = (column.cells.get(name) for column in columns)
-        lines.append([_literal(name), *("" if cell is None else _noted(cell) for cell in cells)])
+    """A column for each candidate, as there are more things to tell than candidates."""
+    floors = ["floor"] if any(column.floor for column in columns) else []
+    lines = [["summary", *floors, *map(_literal, names)]]
+    lines.append(["---", *["---:"] * (len(floors) + len(names))])
+    for column in columns:
+        cells = (column.cells.get(name) for name in names)
+        title = f"{column.title} ({column.note})" if column.note else column.title
+        texts = ("" if cell is None else _noted(cell) for cell in cells)
+        lines.append([title, *(column.floor for _ in floors), *texts])
     return _table(lines)
 
 
