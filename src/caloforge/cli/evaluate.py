@@ -47,6 +47,14 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Take only this metric (repeat for more; 'all' for every one)."),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Every score in ranges of energy, direction or kind as well, such as energy:4 "
+            "(repeat for cells of several).",
+            metavar="AXIS[:RANGES]",
+        ),
+    ] = None,
     timing: Annotated[
         list[str] | None,
         typer.Option(help="Result of `caloforge bench` of a candidate, as NAME=PATH or PATH."),
@@ -117,6 +125,7 @@ def evaluate(
                 geometry=cells,
                 threshold=threshold,
                 metrics=metrics,
+                by=by,
                 timing={
                     name: json.loads(path.read_text())
                     for name, path in named_paths(timing or []).items()

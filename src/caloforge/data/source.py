@@ -77,7 +77,7 @@ class FileSource:
         """Incident energies [MeV], shape (n,)."""
         return self.particles.energy
 
-    def __getitem__(self, selection: slice) -> Showers:
+    def __getitem__(self, selection: slice) -> Any:
         """Read a run of showers."""
         return self.take(np.arange(len(self))[selection])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from caloforge.evaluation.assessment import EvaluationProgress, evaluate
+from caloforge.evaluation.assessment import evaluate
 from caloforge.evaluation.catalogue import (
     DEFAULT_METRICS,
     default_metrics,
@@ -50,7 +50,9 @@ from caloforge.evaluation.projection import Projected, holds_points
 from caloforge.evaluation.rings import RingSpectra, ring_spectra
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
+from caloforge.evaluation.steps import EvaluationProgress
 from caloforge.evaluation.tails import Tail, Tails, find_tails, shower_quantities, shower_weights
+from caloforge.evaluation.worth import Estimate, Worth, energy_distance, mean_difference, worth
 
 # What needs torch, imported on first use.
 _HOMES = {
@@ -80,6 +82,7 @@ __all__ = [
     "PROTOCOLS",
     "AdjacentAUC",
     "Clouds",
+    "Estimate",
     "EvaluationProgress",
     "EvaluationWarning",
     "LearnedRatio",
@@ -97,6 +100,7 @@ __all__ = [
     "Tail",
     "Tails",
     "UndeterminedWarning",
+    "Worth",
     "adjacent_layer_auc",
     "at_energy",
     "at_like_energy",
@@ -106,6 +110,7 @@ __all__ = [
     "correlation_difference",
     "default_metrics",
     "deviation_from_peers",
+    "energy_distance",
     "evaluate",
     "features",
     "find_tails",
@@ -118,6 +123,7 @@ __all__ = [
     "kolmogorov_smirnov_test",
     "kpd",
     "leaderboard",
+    "mean_difference",
     "metric_names",
     "nearest_training",
     "nplm_test",
@@ -137,6 +143,7 @@ __all__ = [
     "voxel_features",
     "wasserstein",
     "wasserstein_batches",
+    "worth",
 ]
 
 

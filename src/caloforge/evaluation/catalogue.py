@@ -8,6 +8,7 @@ from caloforge.evaluation.comparison import Metric
 from caloforge.evaluation.observables import ShowerSource, is_ild
 from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample
+from caloforge.evaluation.worth import WORTH
 from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 
@@ -15,7 +16,7 @@ __all__ = ["DEFAULT_METRICS", "default_metrics", "make_metric", "metric_names"]
 
 DISTANCES = ("separation", "wasserstein", "pearson", "fpd", "kpd", "prdc")
 TESTS = ("permutation", "nplm", "fpd-trimmed")
-DEFAULT_METRICS = (*DISTANCES, "small-shower", "small-layers", "small-voxels")
+DEFAULT_METRICS = (WORTH, *DISTANCES, "small-shower", "small-layers", "small-voxels")
 OF_ILD = ("caloclouds", "caloclouds-high")
 OF_POINTS = ("points",)
 OF_TRAINING = ("copies",)
@@ -63,10 +64,10 @@ def fitting_metrics(
 
 
 def metric_names() -> tuple[str, ...]:
-    """Every metric: distances, tests of a p-value, classifiers, those of few adjacent layers."""
+    """Every metric: worth, distances, tests, classifiers, those of a few adjacent layers."""
     from caloforge.evaluation.classifiers import ADJACENT, PROTOCOLS
 
-    distances = (*DISTANCES, "caloclouds", *OF_POINTS, *OF_TRAINING, *TESTS)
+    distances = (WORTH, *DISTANCES, "caloclouds", *OF_POINTS, *OF_TRAINING, *TESTS)
     return (*distances, *PROTOCOLS, *ADJACENT)
 
 
@@ -92,7 +93,7 @@ def make_metric(
     """A metric, fitted to a reference.
 
     Args:
-        name: one of `metric_names`.
+        name: one of `metric_names` but the worth, which is taken of whole samples.
         reference: Geant4 showers.
         training: those that the candidates were trained on.
         progress: called by a classifier test after each epoch of a run, with its number, counted

@@ -15,6 +15,7 @@ from caloforge.evaluation.comparison import (
     SharedShowersWarning,
     SmallSampleWarning,
 )
+from caloforge.evaluation.conditions import Cell
 from caloforge.evaluation.copies import Chosen, Shared, find_shared, same_showers
 from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource, Projected, in_voxels
@@ -22,7 +23,7 @@ from caloforge.geometry import Geometry
 from caloforge.pdg import kinds_of
 from caloforge.showers import Particles, check_units
 
-__all__ = ["OTHER", "REFERENCE", "Compared"]
+__all__ = ["FEWEST_SHOWERS", "OTHER", "REFERENCE", "Compared"]
 
 REFERENCE, OTHER = "Geant4", "other Geant4"
 FEW_SHOWERS = 1000
@@ -99,6 +100,26 @@ class Compared:
         made._warn_of_what_it_means()
         return made
 
+    def within(self, cell: Cell) -> Compared:
+        """The showers of a cell; candidates without enough of them are left out.
+
+        Warns:
+            EvaluationWarning: of a candidate that is left out.
+        """
+        parts = {name: _of_cell(showers, cell) for name, showers in self.candidates.items()}
+        for name, part in parts.items():
+            if len(part) < FEWEST_SHOWERS:
+                _warn(
+                    f"{name} has {len(part)} showers of {cell.label}, a comparison needs "
+                    f"{FEWEST_SHOWERS} or more: its scores there are missing"
+                )
+        return Compared(
+            _of_cell(self.reference, cell),
+            {name: part for name, part in parts.items() if len(part) >= FEWEST_SHOWERS},
+            None if self.other is None else _of_cell(self.other, cell),
+            self.training,
+        )
+
     @property
     def are_points(self) -> bool:
         """Whether all samples are projected point clouds."""
@@ -143,6 +164,13 @@ class Compared:
                 "ones see more",
                 SmallSampleWarning,
             )
+
+
+def _of_cell(showers: ShowerSource, cell: Cell) -> ShowerSource:
+    rows = cell.rows(showers.particles)
+    if isinstance(showers, Projected):
+        return Projected(Chosen(showers.points, rows), showers.geometry)
+    return Chosen(showers, rows)
 
 
 def _differences(particles: Particles, reference: Particles) -> Iterator[str]:

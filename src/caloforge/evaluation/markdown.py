@@ -38,6 +38,12 @@ def markdown(scores: Scores, *, published: bool) -> str:
         for metric in dict.fromkeys(metric for metric, _, _ in rows)
         for block in _of_metric(metric, [row for name, _, row in rows if name == metric], scores)
     ]
+    for name in scores.candidates if scores.by_condition else ():
+        blocks += [f"{_literal(name)} by condition, each beside its own floor:"]
+        blocks += [_by_condition(name, scores)]
+    for name, worth in scores.worths.items():
+        blocks.append(f"Worth of {_literal(name)} in Geant4 showers, by condition:")
+        blocks.append(worth.to_markdown().rstrip())
     if scores.timing:
         blocks.append(_timing(scores.timing))
     if published and (table := scores.published()):
@@ -67,9 +73,34 @@ def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> 
         yield "\n".join(said)
 
 
+def _by_condition(candidate: str, scores: Scores) -> str:
+    """All scores of one candidate, a column for each cell of condition."""
+    tables = {"all": scores.rows(), **scores.conditions()}
+    found = {
+        (label, metric, observable): _in_condition(score)
+        for label, rows in tables.items()
+        for metric, observable, row in rows
+        for score in row
+        if score.candidate == candidate
+    }
+    lines = [["metric", "score", *tables], ["---", "---", *["---:"] * len(tables)]]
+    for metric, observable, row in next(iter(scores.conditions().values())):
+        cells = [found.get((label, metric, observable), MISSING) for label in tables]
+        lines.append([metric, row[0].title, *cells])
+    return _table(lines)
+
+
+def _in_condition(score: Score) -> str:
+    """Value and floor, in bold where it is off its floor."""
+    text = f"{score.text()} ({score.text(of_floor=True)})"
+    return f"**{text}**" if score.mark in ("seen", "far") else text
+
+
 def _cell(score: Score, floor: str) -> str:
     """Value and verdict, and the floor where it is another one than that of the first candidate."""
     text = score.text()
+    if math.isinf(score.floor):  # no floor to be read against
+        return text
     if score.mark != "floor" or score.verdict != "at the floor":
         text = score.verdict if text == MISSING else f"{text}, {score.verdict}"
     own = score.text(of_floor=True)

@@ -12,7 +12,7 @@ from caloforge.units import GeV
 
 __all__ = ["NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
 
-Toward = Literal["low", "chance", "floor"] | float
+Toward = Literal["low", "high", "chance", "floor"] | float
 
 NO_DIFFERENCE = 0.5  # AUC of a classifier that cannot distinguish two samples
 
@@ -24,8 +24,9 @@ class Quantity:
     Args:
         title: what a person calls it.
         scale: factor that it is shown with.
-        toward: what is better: a low value, or one near the floor or a number, from which both
-            ways are bad; "chance" for a p-value, of which a small one is bad and none has a floor.
+        toward: what is better: a low value, a high one, whose inverse is what adds up, or one near
+            the floor or a number, from which both ways are bad; "chance" for a p-value, of which a
+            small one is bad and none has a floor.
     """
 
     title: str
@@ -40,8 +41,8 @@ class Quantity:
     @property
     def better(self) -> str:
         """Which way is better, in a word or two."""
-        if self.toward == "low":
-            return "lower"
+        if self.toward in ("low", "high"):
+            return f"{self.toward}er"
         if self.toward == "chance":
             return "not near 0"
         return "near the floor" if self.toward == "floor" else f"near {self.toward:g}"
@@ -55,6 +56,8 @@ class Quantity:
             return float(norm.isf(value))
         if self.toward == "low":
             return value - floor
+        if self.toward == "high":
+            return 1 / value - 1 / floor
         if self.toward == "floor":
             return abs(value - floor)
         return abs(value - self.toward) - abs(floor - self.toward)
@@ -114,9 +117,21 @@ _COPIES = {
     ("copies", "near"): Quantity("Near copies of training showers"),
     ("copies", "ratio"): Quantity("Distance to training / Geant4's", toward="floor"),
 }
+_WORTH = {
+    ("worth", "all"): Quantity("Worth in Geant4 showers", toward="high"),
+    ("worth", "amplification"): Quantity("Worth / training showers", toward="high"),
+    ("worth", "response"): Quantity("Worth, visible / incident energy", toward="high"),
+    ("worth", "depth"): Quantity("Worth, centre in depth", toward="high"),
+    ("worth", "width"): Quantity("Worth, width in depth", toward="high"),
+    ("worth", "radius"): Quantity("Worth, mean radius", toward="high"),
+    ("worth", "hits"): Quantity("Worth, number of hits", toward="high"),
+    ("worth", "points"): Quantity("Worth, number of points", toward="high"),
+    ("worth", "together"): Quantity("Worth, all of these together", toward="high"),
+}
 
 # By metric and observable, in the order of the tables; classifier tests come first.
 QUANTITIES: dict[tuple[str, str], Quantity] = {
+    **_WORTH,
     **_TESTS,
     ("fpd", "fpd"): Quantity("Fréchet physics distance", 1e3),
     ("fpd-trimmed", "fpd"): Quantity("Fréchet physics distance without tails", 1e3),

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from caloforge.evaluation.quantities import QUANTITIES
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.score import Score
 from caloforge.evaluation.tails import Tails
+from caloforge.evaluation.worth import Worth
 from caloforge.geometry import official_sample
 from caloforge.pdg import NOT_KNOWN, pdg_code
 
@@ -30,7 +31,7 @@ __all__ = ["Score", "Scores"]
 
 
 CSV_FIELDS = (
-    *("metric", "observable", "layer", "candidate", "value", "error"),
+    *("metric", "observable", "layer", "condition", "candidate", "value", "error", "low", "high"),
     *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason", "remark"),
 )
 
@@ -48,6 +49,8 @@ class Scores:
         timing: results of `caloforge bench`, by candidate.
         tails: showers in the tails of the weights of the sharpest classifier, by candidate.
         shared: showers that the samples had in common when they were given.
+        by_condition: the scores again, of the showers of each cell of condition that was asked for.
+        worths: how many Geant4 showers each candidate replaces, cell by cell, by name.
     """
 
     values: tuple[Score, ...]
@@ -58,6 +61,8 @@ class Scores:
     timing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Tails] = field(default_factory=dict, repr=False)
     shared: tuple[Shared, ...] = ()
+    by_condition: tuple[Score, ...] = field(default=(), repr=False)
+    worths: Mapping[str, Worth] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: tuple[str, str, str]) -> Score:
         """The score of (metric, observable, candidate)."""
@@ -71,12 +76,15 @@ class Scores:
 
     def rows(self) -> list[tuple[str, str, list[Score]]]:
         """The table: metric, observable and one score a candidate, classifier tests first."""
-        keys = dict.fromkeys((value.metric, value.observable) for value in self.values)
-        order = [key for key in keys if key not in QUANTITIES]
-        order += [key for key in QUANTITIES if key in keys]
-        return [
-            (*key, [v for v in self.values if (v.metric, v.observable) == key]) for key in order
-        ]
+        return _rows(self.values)
+
+    def conditions(self) -> dict[str, list[tuple[str, str, list[Score]]]]:
+        """The same table of each cell of condition, by what it is in words."""
+        labels = dict.fromkeys(score.condition for score in self.by_condition)
+        return {
+            label: _rows([score for score in self.by_condition if score.condition == label])
+            for label in labels
+        }
 
     def to_json(self) -> str:
         """Everything but the observables, as JSON; a value that could not be taken is null."""
@@ -85,6 +93,8 @@ class Scores:
             "provenance": self.provenance,
             "shared": [{**vars(found), "text": found.text} for found in self.shared],
             "scores": [_json_score(score) for score in self.values],
+            "by_condition": [_json_score(score) for score in self.by_condition],
+            "worths": {name: worth.to_dict() for name, worth in self.worths.items()},
             "timing": self.timing,
         }
         return json.dumps(record, indent=1, allow_nan=False, default=str)
@@ -104,7 +114,7 @@ class Scores:
             quoting=csv.QUOTE_NONNUMERIC,  # so that a name is text, whatever its letters
         )
         table.writeheader()
-        for score in self.values:
+        for score in (*self.values, *self.by_condition):
             table.writerow({**vars(score), "layer": "", "verdict": score.verdict})
             unknown = ("",) * len(score.layers)
             columns = {
@@ -115,7 +125,8 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                table.writerow({**vars(score), **found, "layer": layer, "reason": "", "remark": ""})
+                one = {"layer": layer, "low": "", "high": "", "reason": "", "remark": ""}
+                table.writerow({**vars(score), **found, **one})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:
@@ -186,6 +197,13 @@ class Scores:
                 "pip install caloforge[report]"
             ) from error
         save_page(self, path, figures=figures)
+
+
+def _rows(scores: Sequence[Score]) -> list[tuple[str, str, list[Score]]]:
+    keys = dict.fromkeys((score.metric, score.observable) for score in scores)
+    order = [key for key in keys if key not in QUANTITIES]
+    order += [key for key in QUANTITIES if key in keys]
+    return [(*key, [s for s in scores if (s.metric, s.observable) == key]) for key in order]
 
 
 def _json_score(score: Score) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from caloforge.report.outputs import output_panels
 from caloforge.report.panels import sections
 from caloforge.report.rings import ring_panels
 from caloforge.report.studies import draw_adjacent, draw_rings
-from caloforge.report.tables import groups, overview, timing_table
+from caloforge.report.tables import conditions, groups, overview, timing_table
 from caloforge.report.tails import TailRow, draw_tails, tail_table
 from caloforge.units import GeV
 
@@ -92,6 +92,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         summary=_summary(scores),
         overview=overview(scores),
         groups=list(groups(scores)),
+        conditions=list(conditions(scores)),
         published=scores.published(),
         shared=scores.shared,
         format_number=format_number,

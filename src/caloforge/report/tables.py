@@ -12,6 +12,7 @@ from typing import Any
 from caloforge.evaluation.digits import format_value
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.worth import WORTH
 
 __all__ = ["Cell", "Group", "Overview", "TimingTable", "groups", "overview", "timing_table"]
 
@@ -23,6 +24,7 @@ AVERAGED = {
     "separation": "Separation",
 }
 LEFT_OUT = {"jsd", "max", "near", "ratio"}  # of the overview: what their neighbours tell as well
+OF_WORTH = ("all", "amplification")  # what the overview has of it
 CLASSIFIER = "classifier"
 NOT_TIMED = "not timed"
 GROUPS = {
@@ -33,6 +35,13 @@ GROUPS = {
         "another measure: the Jensen-Shannon divergence that the network's calibrated outputs "
         "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
         "fall a little below 0.",
+    ),
+    WORTH: (
+        "Worth",
+        "How many independent Geant4 showers are as far from the truth as the generated sample, by "
+        "the energy distance of each observable at given conditions; infinitely many for a perfect "
+        "generator. Larger than (>) where no difference is seen. Inverse worths are averaged over "
+        "conditions.",
     ),
     "permutation": (
         "Tests by permutation",
@@ -178,7 +187,7 @@ def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]
                 for score in (score for r in together for score in r):
                     parts.setdefault(score.candidate, []).append(score)
                 yield AVERAGED[metric], f"mean of {len(together)}", parts
-        elif observable not in LEFT_OUT:
+        elif observable not in LEFT_OUT and (metric != WORTH or observable in OF_WORTH):
             yield *_heading(row[0]), {score.candidate: [score] for score in row}
 
 
@@ -242,6 +251,46 @@ def groups(scores: Scores) -> Iterator[Group]:
 
 def _kind(metric: str) -> str:
     return metric if metric in GROUPS else CLASSIFIER
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Scores of one candidate, a column for each cell of condition.
+
+    Args:
+        title: what is in it.
+        heading: of the columns, the first of them of the rows' titles.
+        rows: title, and (text, mark) for each cell.
+    """
+
+    title: str
+    heading: list[str]
+    rows: list[tuple[str, list[tuple[str, Mark]]]]
+
+
+def conditions(scores: Scores) -> Iterator[Conditions]:
+    """The worth of each candidate cell by cell, and all scores in the cells that were asked for."""
+    for name, worth in scores.worths.items():
+        heading, *rows = worth.rows()
+        yield Conditions(
+            f"Worth of {name} by condition",
+            heading,
+            [(row[0], [(text, "unknown") for text in row[1:]]) for row in rows],
+        )
+    tables = {"all": scores.rows(), **scores.conditions()}
+    for name in scores.candidates if scores.by_condition else ():
+        lines: dict[str, dict[str, tuple[str, Mark]]] = {}
+        for label, row in ((label, row) for label, rows in tables.items() for *_, row in rows):
+            for score in row:
+                if score.candidate == name and score.metric != WORTH:
+                    text = f"{score.text()} ({score.text(of_floor=True)})"
+                    lines.setdefault(_full_title(score), {})[label] = text, score.mark
+        none: tuple[str, Mark] = "", "unknown"
+        yield Conditions(
+            f"Scores of {name} by condition, with floors",
+            ["", *tables],
+            [(title, [line.get(label, none) for label in tables]) for title, line in lines.items()],
+        )
 
 
 def _row_title(score: Score) -> str:
@@ -313,7 +362,8 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
     """
     if len(parts) > 1:
         return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
-    verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
+    is_silent = math.isnan(score.value) or math.isinf(score.floor)
+    verdict = "" if is_silent or score.verdict == "at the floor" else score.verdict
     own = score.text(of_floor=True)
     return ", ".join(
         filter(None, (verdict, _times_floor(score), "" if own == floor else f"floor {own}"))
