@@ -71,7 +71,7 @@ def test_the_region_of_an_excess_is_named(rng):
     assert found.regions[0] is region
     assert (region.low, region.high) in {(0.9, 1.0), (0.8, 1.0)}
     assert region.ratio > 1.3
-    assert region.text.startswith("too many with b above its")
+    assert region.text.startswith("too many showers with b above its")
     assert not nplm_test(first, rng.normal(size=(1000, 3)), NAMES, permutations=99).regions
 
 
@@ -127,7 +127,9 @@ def test_a_p_value_is_a_score_without_a_floor_that_says_what_it_objects_to(
     found = scores["nplm", "nplm", "more"]
     assert found.value == 0.02
     assert found.mark == "seen"
-    assert found.remark.startswith("it objects to too few with energy_ratio below its")
+    assert found.remark.startswith(
+        "it objects to too few showers with deposited / incident energy below its"
+    )
     entries = json.loads(scores.to_json())["scores"]
     assert {entry["floor"] for entry in entries} == {None}
     assert any(entry["remark"] == found.remark for entry in entries)

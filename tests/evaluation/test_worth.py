@@ -226,3 +226,10 @@ def test_other_voxels_are_refused(showers):
     coarse = showers[:30].coarsen(cf.geometry.Coarsening(showers.geometry, (5, 2, 1)))
     with pytest.raises(ValueError, match="compare samples of the same voxels"):
         worth(showers, coarse)
+
+
+def test_point_clouds_have_their_number_of_points_as_well(bundled_points):
+    half = len(bundled_points) // 2
+    found = worth(bundled_points[:half], bundled_points[half:])
+    assert found.observables == ("response", "depth", "width", "radius", "hits", "points")
+    assert all(math.isfinite(found.of(name).low) for name in found.observables)

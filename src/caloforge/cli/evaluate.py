@@ -168,8 +168,10 @@ def _all_metrics(
     from caloforge.evaluation import fitting_metrics, holds_points, metric_names
 
     of_points = all(holds_points(file) for file in files)
+    suited = fitting_metrics(geometry, of_points=of_points, with_training=True)
     fitting = fitting_metrics(geometry, of_points=of_points, with_training=with_training)
-    if left_out := [name for name in metric_names() if name not in fitting]:
-        unfit = geometry.name if with_training else f"{geometry.name} without --training"
-        console.print(f"left out, as {unfit} does not suit them: {', '.join(left_out)}")
+    if left_out := [name for name in metric_names() if name not in suited]:
+        console.print(f"left out, as {geometry.name} does not suit them: {', '.join(left_out)}")
+    if untrained := [name for name in suited if name not in fitting]:
+        console.print(f"left out, as they need --training: {', '.join(untrained)}")
     return fitting

@@ -117,6 +117,7 @@ class Compared:
             _of_cell(self.reference, cell),
             {name: part for name, part in parts.items() if len(part) >= FEWEST_SHOWERS},
             None if self.other is None else _of_cell(self.other, cell),
+            self.training,
         )
 
     @property

@@ -52,7 +52,7 @@ def format_limits(value: float, low: float, high: float) -> str:
     if math.isinf(high):
         return f"> {_grouped(low, math.floor(math.log10(low)) - 1)}"
     errors = high - value, value - low
-    last = math.floor(math.log10(min(errors))) - 1
+    last = math.floor(math.log10(float(f"{min(errors):.1e}"))) - 1
     of_value, up, down = (_grouped(number, last) for number in (value, *errors))
     return f"{of_value} +{up} −{down}"
 

@@ -162,7 +162,7 @@ def _invariants(showers: VoxelShowers, images: NDArray[np.int32]) -> Singles:
 
 def _over_norm(values: Floats) -> Singles:
     norm = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.divide(values, norm, where=norm > 0, out=np.zeros_like(values)).astype(np.float32)
+    return np.asarray(values / np.where(norm > 0, norm, 1), np.float32)
 
 
 def _runs(showers: Any) -> Iterator[slice]:

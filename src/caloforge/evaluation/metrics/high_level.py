@@ -95,8 +95,8 @@ class TrimmedFrechetDistance(Metric):
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
         """The distance, and whether it is another one than that with tails."""
         first, second = (np.asarray(side["features"]) for side in (reference, candidate))
-        found = fpd_of_subsets(first, second, trim=TRIM, num_batches=3, seed=seed)
-        whole = fpd_of_subsets(first, second, num_batches=3, seed=seed)
+        found = fpd_of_subsets(first, second, trim=TRIM, seed=seed)
+        whole = fpd_of_subsets(first, second, seed=seed)
         apart = abs(whole.value - found.value) > np.hypot(whole.error, found.error)
         text = (
             f"with tails it is {format_value(1e3 * whole.value, 1e3 * whole.error)}, as a few "

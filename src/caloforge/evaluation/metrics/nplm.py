@@ -33,6 +33,7 @@ PENALTY = 1e-3  # of the squared norm of the logarithm of the ratio, for each sh
 AT_ONCE = 50  # permutations that are learned together
 SEEN = 4.0  # spreads of the null from which on a region is named
 NAMED = 3  # regions at the most
+LEVEL = 0.05  # p-value up to which a metric says what it objects to
 
 Singles = NDArray[np.float32]
 
@@ -65,7 +66,7 @@ class Region:
             where = f"above its {self.low:.0%} quantile"
         else:
             where = f"between its {self.low:.0%} and {self.high:.0%} quantiles"
-        return f"{many} with {self.observable} {where} ({self.ratio:.2g} times Geant4's)"
+        return f"{many} showers with {self.observable} {where} ({self.ratio:.2g} times Geant4's)"
 
 
 @dataclass(frozen=True)
@@ -252,5 +253,6 @@ class Nplm(Metric):
         pair = at_like_energy(reference["observables"], candidate["observables"])
         found = nplm_test(*pair, self.names, permutations=self.permutations, seed=seed)
         objections = ", ".join(region.text for region in found.regions)
-        remarks = {"nplm": f"it objects to {objections}"} if objections else {}
+        rejects = found.p <= LEVEL and objections
+        remarks = {"nplm": f"it objects to {objections}"} if rejects else {}
         return Comparison({"nplm": found.p}, {"nplm": found.error}, remarks=remarks)

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from caloforge.evaluation.comparison import Columns, Comparison, Metric
 from caloforge.evaluation.metrics.physics_distance import frechet_distance
 from caloforge.evaluation.observables import Floats, high_level
+from caloforge.evaluation.quantities import quantity
 from caloforge.evaluation.sample import Sample
 
 __all__ = [
@@ -253,7 +254,7 @@ def shower_columns(sample: Sample) -> dict[str, Floats]:
     with np.errstate(invalid="ignore"):
         columns = {
             "incident energy [MeV]": np.asarray(sample.energy_inc, np.float64),
-            **moments,
+            **{quantity("wasserstein", k).title.lower(): moments[k] for k in moments},
             "mean radius [mm]": radial.energy @ radial.position / radial.energy.sum(1),
         }
     for group in groups:

@@ -140,18 +140,19 @@ class Worth:
 
     def rows(self) -> list[list[str]]:
         """The table: a heading, a row for each cell, and one of all; a column each observable."""
-        names = [*self.observables, "all"]
-        known = self.n_training is not None
-        heading = ["incident", *names, *(["training showers"] if known else [])]
-        lines = [heading]
-        for number, cell in enumerate([*self.cells, None]):
-            place = None if cell is None else number
+        places: list[tuple[str, int | None]] = [
+            (cell.label or "all", number) for number, cell in enumerate(self.cells)
+        ]
+        if len(places) > 1:
+            places.append(("all", None))
+        lines = [["incident", *self.observables, "all"]]
+        for label, place in places:
             found = [self.of(name, place).text for name in self.observables]
-            line = [cell.label or "all" if cell else "all", *found, self.of(cell=place).text]
-            if self.n_training is not None:
-                of_cell = self.n_training.sum() if place is None else self.n_training[place]
-                line.append(f"{of_cell:,.0f}")
-            lines.append(line)
+            lines.append([label, *found, self.of(cell=place).text])
+        if self.n_training is not None:
+            counts = [*self.n_training, self.n_training.sum()][: len(places)]
+            column = ["training showers", *(f"{n:,.0f}" for n in counts)]
+            lines = [[*line, text] for line, text in zip(lines, column, strict=True)]
         return lines
 
     def to_markdown(self) -> str:
@@ -204,8 +205,9 @@ def worth(
     Its error is the bootstrap's, over both samples, see `Fluctuations` and `Estimate`.
 
     Example:
-        >>> cf.evaluation.worth(showers[:60], showers[60:])  # doctest: +SKIP
-        Worth(> 38 Geant4 showers in 1 cell)
+        >>> from caloforge.evaluation import worth
+        >>> worth(showers[::2], showers[1::2])  # doctest: +ELLIPSIS
+        Worth(... Geant4 showers in 1 cell)
 
     Args:
         reference: Geant4 showers: the truth.
