@@ -7,6 +7,8 @@ import dataclasses
 import io
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -124,3 +126,16 @@ def test_every_metric_says_what_it_sees_and_has_a_title_of_words():
     titles = [known.title for known in (*METRICS.values(), *CLASSIFIERS.values())]
     assert len(set(titles)) == len(titles)
     assert not any(name in title for title in titles for name in CLASSIFIERS)
+
+
+def test_the_manual_says_the_same_of_every_metric():
+    """Its table has a row for each, or for several; that of the permutation tests is in parts."""
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.count(" | ") == 3]
+    said = {
+        name: tuple(cells) for names, *cells in rows for name in re.findall(r"`([\w-]+)`", names)
+    }
+    for name in cf.evaluation.metric_names():
+        known = meaning(name)
+        if name != "permutation":
+            assert said[name] == (known.sees, known.misses, known.needs), name

@@ -8,7 +8,8 @@ import math
 import pytest
 
 from caloforge.evaluation.scores import Score, Scores
-from caloforge.report.tables import conditions, groups, overview, timing_table
+from caloforge.report.conditions import conditions
+from caloforge.report.tables import groups, overview, timing_table
 
 
 def make(scores, **rows):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +30,7 @@ class Meaning:
         title: what it is called; of a classifier what the network sees, and whose it is.
         sees: what moves it.
         misses: what leaves it as it is.
-        needs: which samples show what.
+        needs: showers of each sample that it needs.
         level: of a classifier: what it is given.
     """
 
@@ -43,197 +42,168 @@ class Meaning:
 
     @property
     def sentence(self) -> str:
-        """All three in one sentence."""
-        return f"Sees {self.sees}; cannot see {self.misses}; {self.needs}."
+        """All three in words."""
+        return (
+            f"Sees {self.sees}. Cannot see {self.misses}. Showers of each it needs: {self.needs}."
+        )
 
 
-_ONE_BY_ONE = "how observables depend on each other"
-_LIKE_WASSERSTEIN = "2,600 showers show 3 % more energy and 5 % wider showers"
-
-# By name, in the order of the tables. What 2,600 showers show was measured with deliberate
-# distortions (benchmarks/sensitivity.py).
+# By name, in the order of the tables. The texts are those of docs/evaluation.md.
 METRICS: dict[str, Meaning] = {
     "worth": Meaning(
         "Worth",
-        "how far observables of whole showers lie from Geant4's at like energy, in the number of "
-        "Geant4 showers that would lie as far by chance",
-        "voxels, single layers, and correlations but in the worth of all together",
-        "a worth up to about the number of showers of the reference can be measured, beyond it has "
-        "a lower limit",
+        "five observables at given energy, in numbers of Geant4 showers",
+        "voxels, correlations, copies",
+        "several times the worth that is to be seen",
     ),
     "copies": Meaning(
         "Copies of training showers",
-        "generated showers that lie much nearer to a training shower than Geant4's do",
-        "whether showers are right, and what is learned by heart but changed",
-        "needs the training showers; n generated showers show a share of copies of 1 / n",
+        "training showers that are repeated",
+        "showers put together from parts",
+        "300 of the reference for the share of near ones",
     ),
     "permutation": Meaning(
         "Tests by permutation",
-        "shifts and widths of all observables and features together",
-        "rare tails",
-        "its chance of a false alarm is exact for any number of showers",
+        "thirty observables and their correlations; means and correlations of 362 features at "
+        "like energy",
+        "voxels; which of them it was",
+        "500",
     ),
     "nplm": Meaning(
         "Learned likelihood ratio",
-        "where the densities of both samples differ, and says where",
-        "what its kernel is too wide to resolve",
-        "its chance of a false alarm is exact for any number of showers",
+        "regions of thirty observables, which it names",
+        "voxels, narrow peaks",
+        "500",
     ),
     "fpd": Meaning(
         "Fréchet physics distance",
-        "means and covariances of the features of all layers",
-        "the energy scale (features are logarithms over eight decades) and anything but means and "
-        "covariances",
-        "2,600 showers show widths and noise that are 30 % off, not 5 %; published values are of "
-        "50,000 and more",
+        "means and correlations of 362 features, gross differences",
+        "energies; shapes beyond means and covariances; a few outliers may decide it",
+        "2,000; 50,000 published",
     ),
     "fpd-trimmed": Meaning(
         "Fréchet physics distance without tails",
-        "means and covariances of the features of all layers, without a few extreme showers",
-        "anything but means and covariances, and the tails",
-        "its error is smaller than with tails",
+        "means and correlations of 362 features of most showers",
+        "tails, energies",
+        "2,000",
     ),
     "kpd": Meaning(
         "Kernel physics distance",
-        "any difference of the features of all layers, in principle",
-        "the energy scale, and in practice all that is small",
-        "2,600 showers show widths and noise that are 30 % off, not 5 %; published values are of "
-        "50,000 and more",
+        "moments up to the fourth of 362 features",
+        "energies, small differences",
+        "2,000; 50,000 published",
     ),
     "prdc": Meaning(
         "Precision, recall, density, coverage",
-        "showers that lie, voxel by voxel, where the other sample has none",
-        "rare soft voxels, and copies of training showers",
-        "2,600 showers show 3 % more energy and 5 % wider showers, not a noise of 3 %",
+        "showers that Geant4 does not make, or that are missing, by all voxels",
+        "shifts of energy below 3 %; which voxels they are",
+        "1,000; three times 2,000 at most are taken",
     ),
     "pearson": Meaning(
         "Correlation of layer energies",
-        "how the energies of any two layers rise and fall together",
-        "scales and widths; with a broad spectrum of incident energies hardly anything else",
-        "2,600 showers show 30 % of showers with foreign layers, not 3 %",
+        "layers that do not know of each other",
+        "any scale or width; low energies, beside the deep showers that decide it",
+        "2,000, and 100,000 for small differences",
     ),
     "wasserstein": Meaning(
         "Wasserstein distance",
-        "shifts and widths of the distributions of whole showers' observables",
-        f"noise in one layer, and {_ONE_BY_ONE}",
-        f"{_LIKE_WASSERSTEIN}, and 3 % of showers with foreign layers",
+        "shifts and widths of shower observables and profiles: the finest ruler for width",
+        "voxels, correlations, single noisy layers",
+        "1,000; 10,000 published",
     ),
     "caloclouds": Meaning(
         "Wasserstein distance, CaloClouds' observables",
-        "shifts and widths of hits, energies and centres of gravity in cells",
-        f"noise in one layer, and {_ONE_BY_ONE}",
-        "as for the Wasserstein distance; at fixed energies only a part of the showers counts",
+        "shifts and widths of observables of the ILD's cells, in ten rings and ten groups of "
+        "layers",
+        "correlations, single layers",
+        "1,000; of each fixed energy 20",
     ),
     "points": Meaning(
         "Wasserstein distance of the points",
-        "shifts and widths of the same for points, before they are projected into cells",
-        f"how points lie to each other, and {_ONE_BY_ONE}",
-        "as for the Wasserstein distance",
+        "shifts and widths of observables of point clouds, before cells hide them",
+        "correlations; neighbouring points",
+        "1,000",
     ),
     "separation": Meaning(
         "Separation power",
-        "the shape of each distribution, layer by layer",
-        _ONE_BY_ONE,
-        f"{_LIKE_WASSERSTEIN}, and a noise of 3 % in one layer; its floor falls with the number "
-        "of showers",
+        "shapes of single observables, layer by layer: noise in one layer best of all distances",
+        "how observables hang together; distances between histograms without overlap",
+        "2,000; 100,000 to stand beside published values",
     ),
 }
 
-_PUBLISHED = "published values are of 100,000 showers of each; of few showers, 0.5 proves little"
-_GIVEN: dict[Level, tuple[str, str]] = {
-    "showers": ("observables of whole showers and how they depend on each other", "single layers"),
-    "layers": ("features of all layers and how they depend on each other", "the pattern of voxels"),
-    "voxels": ("everything, if it learns it", "what its training sample is too small to teach"),
+# What a network sees that is given so much, whoever made it.
+_GIVEN: dict[str, tuple[str, str, str]] = {
+    "voxels": (
+        "any pattern of voxels",
+        "what their size and training do not reach: an AUC near 0.5 of few showers proves little",
+        "10,000; published 100,000",
+    ),
+    "layers": (
+        "anything that layer energies, centres, widths and sparsities hold",
+        "patterns inside a layer",
+        "2,000; published ones 100,000",
+    ),
+    "showers": (
+        "anything that nine to 25 shower observables hold",
+        "voxels, layers",
+        "1,000",
+    ),
+    "energies": (
+        "layer energies alone",
+        "everything inside a layer",
+        "1,000; published 100,000",
+    ),
+    "weights": (
+        "where the density is wrong, by weights",
+        "less than the same network without dropout",
+        "10,000; published 100,000",
+    ),
+    "neighbours": (
+        "spectrum of voxel energies and correlations of neighbours",
+        "patterns beyond neighbours",
+        "1,000",
+    ),
+    "adjacent": (
+        "layers that are good one by one and do not join",
+        "whole showers",
+        "10,000; small 1,000",
+    ),
 }
-_ENERGIES = ("the energies of all layers together", "how energy lies in a layer")
-
-
-def _published(
-    level: Level, inputs: str, network: str, given: tuple[str, str] = ("", "")
-) -> Meaning:
-    sees, misses = given if given[0] else _GIVEN[level]
-    return Meaning(f"{inputs} ({network})", sees, misses, _PUBLISHED, level)
-
-
-def _classifiers() -> Iterator[tuple[str, Meaning]]:
-    challenge, dream = "CaloChallenge's network", "CaloDREAM's network"
-    supercalo, dropout = "SuperCalo's network", "CaloDREAM's network with dropout"
-    features = "226 features of all layers"
-    yield "calochallenge-low", _published("voxels", "voxels", challenge)
-    yield "calochallenge-low-normed", _published("voxels", "voxels by layer energy", challenge)
-    yield "calochallenge-high", _published("layers", "features of all layers", challenge)
-    yield "calochallenge-resnet", _published("voxels", "voxels", "3D ResNet-18")
-    yield "l2lflows-high", _published("showers", "nine observables", "L2LFlows' network")
-    yield "l2lflows-low", _published("voxels", "voxels", "L2LFlows' convolutions")
-    yield "supercalo-low", _published("voxels", "voxels", supercalo)
-    yield "supercalo-high", _published("layers", features, supercalo)
-    yield "calodream-low", _published("voxels", "voxels", dream)
-    yield "calodream-high", _published("layers", features, dream)
-    yield "calodream-ratios", _published("layers", "layer energies", dream, _ENERGIES)
-    yield "calodream-weights-low", _published("voxels", "voxels", dropout)
-    yield "calodream-weights-high", _published("layers", features, dropout)
-    yield "caloclouds-high", _published("showers", "25 observables", "CaloClouds' network")
-    yield (
-        "small-shower",
-        Meaning(
-            "shower shapes (small network)",
-            "nine observables of whole showers and how they depend on each other",
-            "noise in one layer",
-            "2,600 showers show 3 % more energy and 5 % wider showers",
-            "showers",
-        ),
-    )
-    yield (
-        "small-layers",
-        Meaning(
-            "layer shapes (small network)",
-            "energy, centre, width and sparsity of all layers together",
-            "the pattern of voxels in a layer",
-            "2,600 showers show 3 % more energy and 5 % wider showers",
-            "layers",
-        ),
-    )
-    yield (
-        "small-voxels",
-        Meaning(
-            "voxel spectrum and neighbours (small network)",
-            "the spectrum of voxel energies, and neighbouring voxels and layers",
-            "what happens far apart in a shower",
-            "2,600 showers show 3 % more energy, 5 % wider showers and a noise of 3 % in one layer",
-            "voxels",
-        ),
-    )
-    yield (
-        "small-ratios",
-        Meaning(
-            "layer energies (small network)",
-            *_ENERGIES,
-            "1,800 showers show 5 % more energy",
-            "layers",
-        ),
-    )
-    yield (
-        "adjacent-layers",
-        _published(
-            "voxels",
-            "voxels of adjacent layers",
-            supercalo,
-            ("the voxels of one to three adjacent layers", "what happens farther apart"),
-        ),
-    )
-    yield (
-        "small-adjacent-layers",
-        Meaning(
-            "features of adjacent layers (small network)",
-            "features of one to three adjacent layers",
-            "what happens farther apart, and the pattern of voxels",
-            "some thousand showers; one network for each number of layers and depth",
-            "layers",
-        ),
-    )
-
-
-CLASSIFIERS: dict[str, Meaning] = dict(_classifiers())
+# What it is given, how its score counts in the summary, and its title; the first ones first.
+_TESTS: dict[str, tuple[str, Level, str]] = {
+    "calochallenge-low": ("voxels", "voxels", "voxels (CaloChallenge's network)"),
+    "calochallenge-low-normed": (
+        "voxels",
+        "voxels",
+        "voxels by layer energy (CaloChallenge's network)",
+    ),
+    "calochallenge-high": ("layers", "layers", "features of all layers (CaloChallenge's network)"),
+    "calochallenge-resnet": ("voxels", "voxels", "voxels (3D ResNet-18)"),
+    "l2lflows-high": ("showers", "showers", "nine observables (L2LFlows' network)"),
+    "l2lflows-low": ("voxels", "voxels", "voxels (L2LFlows' convolutions)"),
+    "supercalo-low": ("voxels", "voxels", "voxels (SuperCalo's network)"),
+    "supercalo-high": ("layers", "layers", "226 features of all layers (SuperCalo's network)"),
+    "calodream-low": ("voxels", "voxels", "voxels (CaloDREAM's network)"),
+    "calodream-high": ("layers", "layers", "226 features of all layers (CaloDREAM's network)"),
+    "calodream-ratios": ("energies", "layers", "layer energies (CaloDREAM's network)"),
+    "calodream-weights-low": ("weights", "voxels", "voxels (CaloDREAM's network with dropout)"),
+    "calodream-weights-high": (
+        "weights",
+        "layers",
+        "226 features of all layers (CaloDREAM's network with dropout)",
+    ),
+    "caloclouds-high": ("showers", "showers", "25 observables (CaloClouds' network)"),
+    "small-shower": ("showers", "showers", "shower shapes (small network)"),
+    "small-layers": ("layers", "layers", "layer shapes (small network)"),
+    "small-voxels": ("neighbours", "voxels", "voxel spectrum and neighbours (small network)"),
+    "small-ratios": ("energies", "layers", "layer energies (small network)"),
+    "adjacent-layers": ("adjacent", "voxels", "voxels of adjacent layers (SuperCalo's network)"),
+    "small-adjacent-layers": ("adjacent", "layers", "features of adjacent layers (small network)"),
+}
+CLASSIFIERS: dict[str, Meaning] = {
+    name: Meaning(title, *_GIVEN[given], level) for name, (given, level, title) in _TESTS.items()
+}
 
 
 def kind_of(metric: str) -> str:
