@@ -81,3 +81,24 @@ def test_training_showers_and_conditions_are_taken_from_options(
     result = caloforge(*arguments, *metrics, "--by", "mass", "-o", tmp_path)
     assert result.code != 0
     assert "--by must be among kind, direction, energy" in result.err
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.EvaluationWarning")
+def test_copies_of_training_points_are_counted_in_any_cells(
+    bundled_points: PointShowers,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("caloforge.report.save_page", _no_page)
+    parts = {"test": slice(0, 24), "fake": slice(24, 48), "train": slice(36, None)}
+    for name, part in parts.items():
+        cf.write(tmp_path / f"{name}.h5", bundled_points[part])
+    arguments = ["evaluate", "--reference", tmp_path / "test.h5", tmp_path / "fake.h5"]
+    options = ["--geometry", "ild-30", "--metric", "copies", "-o", tmp_path]
+    result = caloforge(*arguments, "--training", tmp_path / "train.h5", *options)
+    assert result.code == 0, result.err
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    found = next(score for score in scores if score["observable"] == "exact")
+    assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten draws of 12
+    assert found["floor"] == 0

@@ -54,6 +54,15 @@ def test_a_shift_of_half_a_width_is_seen_with_four_hundred(test, rng):
     assert error == pytest.approx(0.01, rel=0.01)
 
 
+@every_test
+def test_samples_that_do_not_fit_together_are_refused(test, rng):
+    first = rng.normal(size=(40, 3))
+    with pytest.raises(ValueError, match=r"the same columns, got \(40, 3\) and \(40, 2\)"):
+        test(first, first[:, :2])
+    with pytest.raises(ValueError, match="must be finite"):
+        test(first, np.where(first > 1, np.nan, first))
+
+
 def test_a_correlation_is_seen_by_all_but_what_sees_one_observable_at_a_time(rng):
     first, second = rng.normal(size=(2, 400, 3))
     second[:, 1] = 0.8 * second[:, 0] + 0.6 * second[:, 1]

@@ -94,7 +94,7 @@ def evaluate(
     --impact 37.5,-36.1 -o eval/
     """
     from caloforge.cli.progress import EvaluationDisplay
-    from caloforge.data import check_folder, open_source
+    from caloforge.data import check_folder, holds_points, open_source
 
     check_folder(output)
     cells = cf.geometry_preset(geometry) if geometry else None
@@ -108,7 +108,8 @@ def evaluate(
         }
         truth = _open(stack, reference, cells)
         second = _open(stack, other, cells) if other else None
-        learned = open_source(training, cells) if training else None
+        of_voxels = None if holds_points(reference) else cells  # points know their layers
+        learned = open_source(training, of_voxels) if training else None
         if learned is not None:
             stack.callback(learned.close)
         metrics: Sequence[str] | None = metric

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from caloforge.evaluation.comparison import Columns, Comparison, Metric
 from caloforge.evaluation.metrics.permutation import (
     at_like_energy,
+    joined,
     p_value,
     shower_columns,
     shuffled,
@@ -116,14 +117,17 @@ def nplm_test(
         permutations: how often the showers are mixed.
         seed: of the centres and the mixing.
 
-    Sources: D'Agnolo and Wulzer (arXiv:1806.02350), equation 14, for t; Letizia et al.
-    (arXiv:2204.02317), section 3, for kernels and their width; Grossi et al. (arXiv:2508.02275) for
+    Raises:
+        ValueError: for samples that do not fit together, or values that are not finite.
+
+    Sources: D'Agnolo and Wulzer (arXiv:1806.02350) for t; Letizia et al.
+    (arXiv:2204.02317) for kernels and their width; Grossi et al. (arXiv:2508.02275) for
     generators. They calibrate t on independent samples of the reference in place of mixtures. The
     bound: Böhning and Lindsay, Ann. Inst. Stat. Math. 40 (1988) 641.
     """
     n, m = len(reference), len(candidate)
     rng = np.random.default_rng(seed)
-    pooled = np.concatenate([reference, candidate])
+    pooled = joined(reference, candidate)
     learner = _Learner(uncorrelated(pooled), min(centres, (n + m) // 4), rng)
     bins = _bins(reference, pooled)
     statistics, means = [], []

@@ -20,6 +20,7 @@ __all__ = [
     "PermutationTests",
     "at_like_energy",
     "frechet_test",
+    "joined",
     "kolmogorov_smirnov_test",
     "p_value",
     "shower_columns",
@@ -76,11 +77,14 @@ def sliced_wasserstein_test(
         permutations: how often the showers are mixed.
         seed: of the directions and the mixing.
 
+    Raises:
+        ValueError: for samples that do not fit together, or values that are not finite.
+
     Source: Grossi, Letizia and Torre (arXiv:2409.16336), section 3, whose null distributions are
     of independent reference samples; mixing needs none and is exact.
     """
     rng = np.random.default_rng(seed)
-    pooled = uncorrelated(np.concatenate([reference, candidate]))
+    pooled = uncorrelated(joined(reference, candidate))
     directions = rng.standard_normal((pooled.shape[1], slices))
     steps = _Steps(pooled @ (directions / np.linalg.norm(directions, axis=0)))
     return _by_permutation(steps.area, len(reference), len(candidate), permutations, rng)
@@ -103,10 +107,13 @@ def kolmogorov_smirnov_test(
         permutations: how often the showers are mixed.
         seed: of the mixing.
 
+    Raises:
+        ValueError: for samples that do not fit together, or values that are not finite.
+
     Source: Grossi, Letizia and Torre (arXiv:2409.16336), section 3.
     """
     rng = np.random.default_rng(seed)
-    steps = _Steps(np.concatenate([reference, candidate]))
+    steps = _Steps(joined(reference, candidate))
     return _by_permutation(
         lambda labels: float(steps.heights(labels).mean()),
         len(reference),
@@ -134,9 +141,12 @@ def frechet_test(
         components: number of principal components.
         permutations: how often the showers are mixed.
         seed: of the mixing.
+
+    Raises:
+        ValueError: for samples that do not fit together, or values that are not finite.
     """
     rng = np.random.default_rng(seed)
-    pooled = np.concatenate([reference, candidate])
+    pooled = joined(reference, candidate)
     pooled = pooled - pooled.mean(axis=0)
     _, vectors = np.linalg.eigh(pooled.T @ pooled)
     pooled = pooled @ vectors[:, -components:]
@@ -156,6 +166,24 @@ def frechet_test(
 
     with threadpool_limits(limits=1, user_api="blas"):
         return _by_permutation(distance, len(reference), len(candidate), permutations, rng)
+
+
+def joined(reference: Floats, candidate: Floats) -> Floats:
+    """The showers of both samples, the reference's first.
+
+    Raises:
+        ValueError: for samples that do not fit together, or values that are not finite.
+    """
+    first, second = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
+    if first.ndim != 2 or first.shape[1:] != second.shape[1:] or min(len(first), len(second)) < 2:
+        raise ValueError(
+            "both samples must have shape (n, d), n > 1, and the same columns, got "
+            f"{first.shape} and {second.shape}"
+        )
+    pooled = np.concatenate([first, second])
+    if not np.isfinite(pooled).all():
+        raise ValueError("the values of both samples must be finite: remove broken showers")
+    return pooled
 
 
 def shuffled(n: int, m: int, permutations: int, rng: np.random.Generator) -> Iterator[Labels]:
