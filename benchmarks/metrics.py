@@ -36,8 +36,8 @@ def take(path: Path, metric: str, n: int) -> dict[str, Any]:
         if step.task.startswith(f"{metric} of") and not begun:
             begun.append(time.process_time())
 
-    showers = cf.read(path)
-    first, second, third = (showers[i * n : (i + 1) * n] for i in range(3))
+    with cf.open_showers(path) as file:
+        first, second, third = (file[i * n : (i + 1) * n] for i in range(3))
     warnings.simplefilter("ignore")
     start = time.process_time()
     cf.evaluate(first, {"others": second}, other=third, metrics=[metric], progress=progress)
