@@ -19,7 +19,7 @@ from caloforge.training.enclosed import Enclosed
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.stagefolder import MOST_TENSORS, StageFolder
+from caloforge.training.stagefolder import MOST_TENSORS, StageFolder, is_number
 
 __all__ = ["RunFolder", "load"]
 
@@ -129,7 +129,7 @@ class RunFolder:
             ValueError: if the configuration or a summary is damaged.
         """
         config, found = self.config(), dict[str, float]()
-        if _is_number(n_showers := config.get("data", {}).get("n_showers")):
+        if is_number(n_showers := config.get("data", {}).get("n_showers")):
             found["n_training_showers"] = n_showers
         folders = sorted((self.path / "stages").glob("*"))
         stages = [stage for folder in folders if (stage := self.stage(folder.name)).is_trained]
