@@ -53,4 +53,5 @@ class L2LFlows(VoxelSystem):
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
         if "showers" in quantities:  # the spectrum map has put the layers together
             return quantities["showers"]
-        return layers_together(quantities, self.config, self.geometry, options)
+        which = self.config.rescale if options.postprocess else "none"
+        return layers_together(quantities, self.geometry, which)
