@@ -75,8 +75,8 @@ def trained(run: Path, training: VoxelShowers) -> System:
     """The system of a run of which no more than the autoencoder has to be trained."""
     folder = RunFolder(run)
     system = folder.build()
-    stage = stage_of(system)
-    folder.stage("autoencoder").load_weights(stage)
+    for name, stage in (system.upstream("autoencoder") | {"autoencoder": stage_of(system)}).items():
+        folder.stage(name).load_weights(stage)
     least = system.stages.get("hits")
     if least is not None and folder.stage("hits").is_trained:
         folder.stage("hits").load_weights(least)
@@ -102,10 +102,11 @@ def reconstructed(system: System, showers: VoxelShowers) -> VoxelShowers:
     """Showers encoded and decoded."""
     stage = stage_of(system)
     system.prepare("cpu")
+    upstream = system.upstream("autoencoder")
     quantities = ShowerQuantities(showers, stage.learns).all()
     known = {
         **quantities,
-        "showers": stage.reconstruct(quantities, torch.Generator().manual_seed(0)),
+        "showers": stage.reconstruct(quantities, upstream, torch.Generator().manual_seed(0)),
     }
     if (least := system.stages.get("hits")) is not None:
         known |= least.decode({}, known, {}, SamplingOptions())

@@ -83,9 +83,9 @@ def untrained(process: str, device: str) -> CaloClouds:
         "caloclouds/paper", overrides=chain if process == "chain" else {**chain, **denoiser}
     )
     assert isinstance(system, CaloClouds)
-    points = system.points
-    showers = ShowerQuantities(samples.load_points(), points.learns)
-    points.fit(showers, {}, torch.Generator().manual_seed(0))
+    for stage in (system.stages["conditions"], system.points):
+        showers = ShowerQuantities(samples.load_points(), stage.learns)
+        stage.fit(showers, system.upstream("points"), torch.Generator().manual_seed(0))
     system.prepare(device)
     return system
 

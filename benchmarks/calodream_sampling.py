@@ -155,7 +155,7 @@ def untrained(preset: str, device: str) -> System:
     showers = samples.load()[:N_FITTED]
     for name, stage in system.stages.items():
         if showers.geometry.name == system.geometry.name and not preset.startswith("latent"):
-            quantities = (*stage.reads, *stage.writes)
+            quantities = stage.learns or (*stage.reads, *stage.writes)
             stage.fit(ShowerQuantities(showers, quantities), system.upstream(name), rng)
         for weights in stage.parameters():
             if not weights.any():

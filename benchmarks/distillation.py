@@ -99,7 +99,7 @@ class Teacher:
         shape = shape_stage(self.system)
         config = replace(self.system.config.distillation, ending="mean")
         student = DistilledStage(config, self.system.config.shape, shape)
-        student.fit(self.samples[0], {"shape": shape}, torch.Generator())
+        student.fit(self.samples[0], self.system.upstream("distilled"), torch.Generator())
         return student
 
 
@@ -270,7 +270,7 @@ class Ends:
     @torch.no_grad()
     def of(cls, teacher: Teacher, n: int, seed: int) -> Ends:
         shape, (_, sample) = shape_stage(teacher.system), teacher.samples
-        context = shape.context(sample.take(torch.arange(n)))
+        context = shape.context(sample.take(torch.arange(n)), teacher.system.upstream("shape"))
         noise = torch.randn(n, *shape.shape, generator=torch.Generator().manual_seed(seed))
         ends = [
             solver_of(16)(shape.velocity, *part)

@@ -107,9 +107,9 @@ def untrained(preset: str, showers: VoxelShowers) -> System:
     system = cf.build(preset, showers.geometry, overrides=overrides)
     rng = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for stage in system.stages.values():
-            sample = ShowerQuantities(showers, (*stage.reads, *stage.writes))
-            stage.fit(sample, {}, rng)
+        for name, stage in system.stages.items():
+            sample = ShowerQuantities(showers, stage.learns or (*stage.reads, *stage.writes))
+            stage.fit(sample, system.upstream(name), rng)
             for weights in stage.parameters():
                 if not weights.any():  # what begins at zero, as if it were trained
                     weights.normal_(0, 0.02, generator=rng)

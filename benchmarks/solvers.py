@@ -244,7 +244,8 @@ class Study:
                 self.device,
                 progress=lambda *_: count(self.fit.batch_size),
             )
-            return followed(shape_stage(self.system), draw, Particles.of(energies), self.fit)
+            upstream = self.system.upstream("shape") | {"shape": shape_stage(self.system)}
+            return followed(upstream, draw, Particles.of(energies), self.fit)
 
 
 @contextmanager

@@ -93,15 +93,15 @@ def test_layer_energies_beyond_the_factor_are_counted(
         showers.energy_inc, showers.offset, showers.index, energy, showers.geometry
     )
     system = cf.build("calodream/tiny", sample.geometry, overrides=small_calodream)
-    stage = system.stages["energies"]
-    quantities = ShowerQuantities(sample, (*stage.reads, *stage.writes))
+    stage = system.stages["conditions"]
+    quantities = ShowerQuantities(sample, stage.learns)
     stage.fit(quantities, {}, generator)
 
     def changed() -> dict[str, Any]:
-        return changed_shares("energies", stage, quantities, {}, generator)
+        return changed_shares("conditions", stage, quantities, {}, generator)
 
     if refused:
-        with pytest.raises(ValueError, match=r"energies: factor moves 5.0% .* setting factor"):
+        with pytest.raises(ValueError, match=r"conditions: factor moves 5.0% .* setting factor"):
             changed()
     else:
         shares = changed()
@@ -117,4 +117,4 @@ def test_points_outside_the_box_are_counted(
     far = np.maximum(abs(points.x), abs(points.y)) > 20
     assert far.mean() > 0.01
     with pytest.raises(ValueError, match=r"points: half_width moves [\d.]+% .* setting half_width"):
-        cf.train(system, points, run=tmp_path / "run", stages=["points"])
+        cf.train(system, points, run=tmp_path / "run", stages=["conditions", "points"])

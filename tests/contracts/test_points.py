@@ -19,7 +19,6 @@ from caloforge.cascade import (
     PointSystem,
     Recipe,
     SamplingOptions,
-    ShowerQuantities,
     registry,
 )
 from caloforge.cascade.quantities import Quantities
@@ -49,21 +48,18 @@ class CloudStage(Learned):
     def sequential_passes(self) -> int:
         return 1
 
-    def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        pass
-
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         return quantities["energy_inc"] / 1e3
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         assert len(quantities["points"]) == quantities["n_points"].sum()
-        return {"context": self.context(quantities), "n_points": quantities["n_points"]}
+        return {"context": self.context(quantities, {}), "n_points": quantities["n_points"]}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         return (batch["n_points"] / batch["context"] - self.points_per_gev).square().mean()
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
-        mean = self.points_per_gev * self.context(given)
+        mean = self.points_per_gev * self.context(given, {})
         n_points = (mean + mean.sqrt() * seeds.branch("n").normal()).round().clamp_min(0).long()
         return {
             "n_points": n_points,

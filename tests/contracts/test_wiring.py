@@ -24,7 +24,7 @@ from caloforge.cascade import (
 from caloforge.cli import main
 from caloforge.geometry import Geometry
 from caloforge.showers import VoxelShowers
-from caloforge.stages.conditions import Conditions
+from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.config import EnergyNetwork, ShapeNetwork
 from caloforge.stages.ratios import EnergyRatioStage
 from caloforge.stages.shape import VoxelShapeStage
@@ -45,8 +45,9 @@ class Matched(VoxelSystem):
 
     def __init__(self, config: MatchedConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        conditions = Conditions(geometry.n_layers, 4.0, config.energies.alpha, snap=False)
-        self.stages["energies"] = EnergyRatioStage(config.energies, geometry, conditions)
+        conditions = RatioConditions(geometry.n_layers, 4.0, config.energies.alpha, snap=False)
+        self.stages["conditions"] = conditions
+        self.stages["energies"] = EnergyRatioStage(config.energies, geometry)
         self.stages["shape"] = VoxelShapeStage(config.shape, geometry, conditions)
 
     @classmethod

@@ -13,7 +13,7 @@ from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
-from caloforge.stages.conditions import Conditions
+from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.config import EnergyNetwork
 from caloforge.stages.ratios import EnergyRatioStage
 
@@ -32,27 +32,41 @@ TINY = EnergyNetwork(
 STEPS = 400
 
 
+Upstream = dict[str, RatioConditions]
+
+
 def make(showers: VoxelShowers, config: EnergyNetwork = TINY) -> EnergyRatioStage:
     torch.manual_seed(0)
-    layers = showers.geometry.n_layers
-    stage = EnergyRatioStage(config, showers.geometry, Conditions(layers, 2.85, config.alpha))
-    stage.fit(quantities(showers), {}, torch.Generator())
-    return stage.eval()
+    return EnergyRatioStage(config, showers.geometry).eval()
+
+
+def needed(showers: VoxelShowers) -> Upstream:
+    """The conditions of showers, which the stage needs."""
+    conditions = RatioConditions(showers.geometry.n_layers, 2.85, TINY.alpha)
+    conditions.fit(quantities(showers), {}, torch.Generator())
+    return {"conditions": conditions}
 
 
 def quantities(showers: VoxelShowers) -> ShowerQuantities:
     return ShowerQuantities(showers, ("energy_inc", "layer_energies"))
 
 
-def draw(stage: EnergyRatioStage, energy_inc: Tensor, solver: str | None = None) -> Tensor:
+def draw(
+    stage: EnergyRatioStage, upstream: Upstream, energy_inc: Tensor, solver: str | None = None
+) -> Tensor:
     seeds, options = Seeds.of(1, range(len(energy_inc))), SamplingOptions(energy_solver=solver)
     with torch.inference_mode():
-        return stage.sample({"energy_inc": energy_inc}, {}, seeds, options)["layer_energies"]
+        return stage.sample({"energy_inc": energy_inc}, upstream, seeds, options)["layer_energies"]
 
 
 @pytest.fixture(scope="module")
 def real(bundled: VoxelShowers) -> Quantities:
     return quantities(bundled).all()
+
+
+@pytest.fixture(scope="module")
+def upstream(bundled: VoxelShowers) -> Upstream:
+    return needed(bundled)
 
 
 @pytest.fixture(scope="module")
@@ -64,34 +78,36 @@ def stage(bundled: VoxelShowers) -> EnergyRatioStage:
 
 
 def test_what_the_network_learns_is_the_layer_energies(
-    stage: EnergyRatioStage, real: Quantities
+    stage: EnergyRatioStage, upstream: Upstream, real: Quantities
 ) -> None:
     """In single precision, where showers end early too; nothing lies behind their end."""
     energies, incident = real["layer_energies"], real["energy_inc"]
     assert ((energies == 0) & (energies.flip(1).cumsum(1).flip(1) == 0)).any(1).sum() > 100
-    z = stage.batch(real, {}, torch.Generator())["x"]
+    z = stage.batch(real, upstream, torch.Generator())["x"]
     assert z.dtype == torch.float32
     assert torch.isfinite(z).all()
-    back, total = stage.conditions.layer_energies(z, incident), energies.sum(1, keepdim=True)
+    back = upstream["conditions"].layer_energies(z, incident)
+    total = energies.sum(1, keepdim=True)
     # the logit has steps of 14 eps where a ratio is 0 or 1
     assert float(((back - energies).abs() / total).max()) < 40 * EPS
     torch.testing.assert_close(back.sum(1, keepdim=True), total, rtol=100 * EPS, atol=0)
 
 
-def test_energy_is_conserved_whatever_the_ratios(stage: EnergyRatioStage, real: Quantities) -> None:
+def test_energy_is_conserved_whatever_the_ratios(upstream: Upstream, real: Quantities) -> None:
     """The deposit is that of u_0 alone: 2.85 E_inc u_0."""
     z = 3 * torch.randn(len(real["energy_inc"]), 45, generator=torch.Generator().manual_seed(0))
-    energies = stage.conditions.layer_energies(z, real["energy_inc"])
+    conditions = upstream["conditions"]
+    energies = conditions.layer_energies(z, real["energy_inc"])
     assert (energies >= 0).all()
-    first = stage.ratios.inverse(z)[:, 0].clamp_min(0)
+    first = conditions.ratios.inverse(z)[:, 0].clamp_min(0)
     expected = 2.85 * first * real["energy_inc"]
     torch.testing.assert_close(energies.sum(1), expected, rtol=1e-5, atol=0)
 
 
 def test_the_network_sees_standardised_ratios_and_energies_from_0_to_1(
-    stage: EnergyRatioStage, real: Quantities
+    stage: EnergyRatioStage, upstream: Upstream, real: Quantities
 ) -> None:
-    batch = stage.batch(real, {}, torch.Generator())
+    batch = stage.batch(real, upstream, torch.Generator())
     torch.testing.assert_close(batch["x"].mean(0), torch.zeros(45), atol=1e-4, rtol=0)
     varies = batch["x"].std(0) > 0
     assert varies.sum() > 40
@@ -99,20 +115,7 @@ def test_the_network_sees_standardised_ratios_and_energies_from_0_to_1(
     context = batch["context"]
     assert context.shape == (len(real["energy_inc"]), 1)
     assert (float(context.min()), float(context.max())) == pytest.approx((0, 1), abs=1e-6)
-    assert torch.equal(stage.context({"energy_inc": real["energy_inc"]}), context)
-
-
-def test_its_transforms_are_those_of_all_stages(bundled: VoxelShowers) -> None:
-    """Saved with each of them; what one stage is given, the others see."""
-    conditions = Conditions(45, 2.85, 1e-6)
-    first, other = (EnergyRatioStage(TINY, bundled.geometry, conditions) for _ in range(2))
-    first.fit(quantities(bundled), {}, torch.Generator())
-    assert other.state() == first.state()
-    assert first.state().keys() == {"energy_inc", "ratios"}
-    again = EnergyRatioStage(TINY, bundled.geometry, Conditions(45, 2.85, 1e-6))
-    again.load_state(first.state())
-    known = quantities(bundled[:5]).all()
-    assert torch.equal(again.context(known), first.context(known))
+    assert torch.equal(stage.context({"energy_inc": real["energy_inc"]}, upstream), context)
 
 
 # ---------------------------------------------------------------- drawing
@@ -120,32 +123,37 @@ def test_its_transforms_are_those_of_all_stages(bundled: VoxelShowers) -> None:
 
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_it_draws_for_any_number_of_energies(
-    stage: EnergyRatioStage, real: Quantities, n: int
+    stage: EnergyRatioStage, upstream: Upstream, real: Quantities, n: int
 ) -> None:
     energy_inc = real["energy_inc"][:n]
-    energies = draw(stage, energy_inc)
+    energies = draw(stage, upstream, energy_inc)
     assert energies.shape == (n, 45)
     assert energies.dtype == torch.float32
     assert (energies >= 0).all()
     assert not energies.requires_grad
 
 
-def test_a_prepared_stage_draws_the_same(bundled: VoxelShowers, real: Quantities) -> None:
+def test_a_prepared_stage_draws_the_same(
+    bundled: VoxelShowers, upstream: Upstream, real: Quantities
+) -> None:
     stage, energy_inc = make(bundled), real["energy_inc"][:20]
-    plain = draw(stage, energy_inc)
+    plain = draw(stage, upstream, energy_inc)
     stage.prepare()
     assert stage.network.velocity.is_prepared
-    torch.testing.assert_close(draw(stage, energy_inc), plain, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(draw(stage, upstream, energy_inc), plain, rtol=1e-3, atol=1e-2)
     stage.train()
     assert not stage.network.velocity.is_prepared
 
 
-def test_the_solver_is_the_users_choice(stage: EnergyRatioStage, real: Quantities) -> None:
+def test_the_solver_is_the_users_choice(
+    stage: EnergyRatioStage, upstream: Upstream, real: Quantities
+) -> None:
     energy_inc = real["energy_inc"][:5]
-    assert torch.equal(draw(stage, energy_inc, "midpoint-4"), draw(stage, energy_inc))
-    assert not torch.equal(draw(stage, energy_inc, "euler-2"), draw(stage, energy_inc))
+    usual = draw(stage, upstream, energy_inc)
+    assert torch.equal(draw(stage, upstream, energy_inc, "midpoint-4"), usual)
+    assert not torch.equal(draw(stage, upstream, energy_inc, "euler-2"), usual)
     with pytest.raises(ValueError, match="there is no solver 'magic'"):
-        draw(stage, energy_inc, "magic")
+        draw(stage, upstream, energy_inc, "magic")
 
 
 def test_the_passes_are_those_of_45_solvers(stage: EnergyRatioStage) -> None:
@@ -159,7 +167,7 @@ def test_a_geometry_with_more_layers_than_a_token_has_room_for_is_refused() -> N
     geometry = geometry_preset("calochallenge-2")
     config = EnergyNetwork(RECIPE, dim=32)
     with pytest.raises(ValueError, match="expected a dim of 46 or more, got 32"):
-        EnergyRatioStage(config, geometry, Conditions(45, 2.85, 1e-6))
+        EnergyRatioStage(config, geometry)
 
 
 # ---------------------------------------------------------------- learning
@@ -169,7 +177,7 @@ def test_a_geometry_with_more_layers_than_a_token_has_room_for_is_refused() -> N
 def trained(slab: VoxelShowers) -> tuple[EnergyRatioStage, list[float]]:
     """Trained for seconds on the energies of four layers."""
     stage = make(slab, dataclasses.replace(TINY, dim=16, feed_forward=32, hidden=32))
-    sample = quantities(slab)
+    sample, upstream = quantities(slab), needed(slab)
     stage.train()
     rng = torch.Generator().manual_seed(2)
     optimizer = torch.optim.Adam(stage.parameters(), lr=1e-2)
@@ -177,7 +185,7 @@ def trained(slab: VoxelShowers) -> tuple[EnergyRatioStage, list[float]]:
     losses = []
     for _ in range(STEPS):
         showers = torch.randint(len(slab), (200,), generator=rng)
-        loss = stage.loss(stage.batch(sample.take(showers), {}, rng), rng)
+        loss = stage.loss(stage.batch(sample.take(showers), upstream, rng), rng)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -202,7 +210,7 @@ def test_it_draws_the_layer_energies_of_showers(
     known = quantities(slab).all()
     incident = known["energy_inc"][:, None]
     expected = known["layer_energies"] / incident
-    drawn = draw(stage, known["energy_inc"]) / incident
+    drawn = draw(stage, needed(slab), known["energy_inc"]) / incident
     torch.testing.assert_close(drawn.mean(0), expected.mean(0), rtol=0.1, atol=0)
     torch.testing.assert_close(drawn.std(0), expected.std(0), rtol=0.35, atol=0)
     neighbours = [torch.corrcoef(shares.t()).diagonal(1) for shares in (drawn, expected)]

@@ -58,10 +58,10 @@ def made(showers: VoxelShowers) -> CaloDREAM:
     )  # fmt: skip
     torch.manual_seed(3)
     system = CaloDREAM(config, showers.geometry)
-    for name in ("energies", "shape"):
+    for name in ("conditions", "energies", "shape"):
         stage = system.stages[name]
-        quantities = ShowerQuantities(showers, (*stage.reads, *stage.writes))
-        stage.fit(quantities, {}, torch.Generator().manual_seed(0))
+        quantities = ShowerQuantities(showers, stage.learns or (*stage.reads, *stage.writes))
+        stage.fit(quantities, system.upstream(name), torch.Generator().manual_seed(0))
     for weights in shape_stage(system).parameters():
         torch.nn.init.normal_(weights, std=0.3)
     return system
@@ -97,7 +97,8 @@ def test_a_bespoke_solver_leads_closer_to_the_end_than_euler(
 ) -> None:
     shape, (noise, energy_inc) = shape_stage(system), untouched
     seeds = Seeds.of(12, range(len(energy_inc)))
-    context = shape.context(system.quantities(energy_inc, seeds=seeds, before="shape"))
+    drawn = system.quantities(energy_inc, seeds=seeds, before="shape")
+    context = shape.context(drawn, system.upstream("shape"))
     end = make_solver("rk4-40")(shape.velocity, noise, context)
     errors = [
         (make_solver(solver, shape.trained_solvers)(shape.velocity, noise, context) - end)
@@ -120,7 +121,8 @@ def test_references_are_followed_once_for_solvers_that_share_them(
 
 def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelShowers) -> None:
     shape, few = shape_stage(system), slab.particles[:3]
-    references = followed(shape, Draw(system, slab, 1), few, FITS[0])
+    upstream = system.upstream("solvers")
+    references = followed(upstream, Draw(system, slab, 1), few, FITS[0])
     assert [len(reference.noise) for reference in references] == [20, 20]
     context = references[0].context
     assert context is not None
@@ -128,7 +130,7 @@ def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelSho
     incident = context[:, 0]
     assert torch.equal(incident[3:], incident[:-3])
     assert len(context[:, 1].unique()) == 20
-    again = followed(shape, Draw(system, slab, 1), few, FITS[0])
+    again = followed(upstream, Draw(system, slab, 1), few, FITS[0])
     assert torch.equal(again[1].data, references[1].data)
     with torch.no_grad():
         end = make_solver("midpoint-20")(shape.velocity, references[0].noise, context)

@@ -111,7 +111,7 @@ def test_padded_bins_reach_neither_conditions_nor_showers(bundled: VoxelShowers)
     filled = stage.voxels.inverse(batch["x"])[:, 0, :, 9:]
     assert (filled > 0).all()
     assert filled.max() < 0.015  # MeV: noise, below the threshold
-    context = stage.context(quantities)
+    context = stage.context(quantities, {})
     assert context.shape == (20, 7, 16, 12)
     empty = stage.previous_voxels(torch.zeros(1, 5, 16, 12))[0, :, 0, 0]
     for images in (context, batch["context"]):
@@ -198,10 +198,10 @@ def test_context_depends_on_what_a_stage_reads_alone(
 ) -> None:
     stage = system.stages[name]
     read = {key: quantities[key] for key in stage.reads}
-    assert torch.equal(stage.context(read), stage.context(quantities))
+    assert torch.equal(stage.context(read, {}), stage.context(quantities, {}))
     for key in stage.reads:
-        other = stage.context({**read, key: read[key].flip(0)})
-        assert not torch.equal(other, stage.context(read))
+        other = stage.context({**read, key: read[key].flip(0)}, {})
+        assert not torch.equal(other, stage.context(read, {}))
 
 
 @pytest.mark.parametrize("name", ["energies", "layer_00", "layer_12"])

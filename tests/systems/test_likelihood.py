@@ -123,7 +123,7 @@ def test_the_joint_density_is_that_of_autograd(flows: System, coarse: VoxelShowe
                     own = stage.layer_energies(seen["layer_energies"])
                 else:
                     own = stage.voxels(seen[stage.own])[:, None]
-                context = stage.context(seen)
+                context = stage.context(seen, {})
                 if stage.flow.embedding is not None:
                     context = stage.flow.embedding(context)
                 z.append(stage.flow.bijection(own, context)[0].flatten())
@@ -204,7 +204,7 @@ def test_padded_bins_count_as_the_noise_that_they_hold(bundled: VoxelShowers) ->
     with torch.no_grad():
         density = stage.eval().log_prob(own, {}, torch.Generator().manual_seed(2))
         x = seen[0].double()
-        log_flow = taken(seen[0], stage.context(own)).double()
+        log_flow = taken(seen[0], stage.context(own, {})).double()
     voxels = stage.voxels.inverse(x)[:, 0]
     torch.testing.assert_close(voxels[..., :9], own["layer_01"].double(), rtol=1e-4, atol=1e-6)
     padding = voxels[..., 9:]

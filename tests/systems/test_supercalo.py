@@ -96,7 +96,7 @@ def test_the_upsampling_has_as_many_conditions_as_the_paper(
     sample = ShowerQuantities(bundled[:20], stage.reads)
     stage.fit(sample, {}, torch.Generator())
     known = sample.all()
-    context = stage.context({**known, "noised": known[stage.own]})
+    context = stage.context({**known, "noised": known[stage.own]}, {})
     assert context.shape == (int((known[stage.own] > 0).sum()), conditions)
     first = next(m for m in flow_of(stage).modules() if isinstance(m, torch.nn.Linear))
     assert first.in_features == conditions + stage.coarsening.n_fine // 2
@@ -285,7 +285,7 @@ def test_coarse_layers_of_flow_2() -> None:
     mean_noise = 72 * 2.5 * keV
     sums = torch.tensor([10_000 * MeV, 20 * keV, *[0.0] * 7]) + mean_noise
     expected = torch.cat([torch.tensor([0.5]), sums.log10() / 4])
-    torch.testing.assert_close(stage.context(quantities)[0], expected)
+    torch.testing.assert_close(stage.context(quantities, {})[0], expected)
     assert float(expected[1]) == pytest.approx(1, abs=1e-5)
 
 
@@ -334,7 +334,7 @@ def test_coarse_showers_are_turned_and_mirrored_at_random(
     stage.fit(ShowerQuantities(bundled, (*stage.reads, *stage.writes)), {}, generator)
     quantities = sample.all()
     batch = stage.batch(quantities, {}, generator)
-    assert torch.equal(batch["context"], stage.context(quantities))
+    assert torch.equal(batch["context"], stage.context(quantities, {}))
     seen = set()
     augmented = stage.voxels.inverse(batch["x"]).reshape(-1, 9, 8, 9)
     for shower, turned in zip(quantities[COARSE].reshape(-1, 9, 8, 9), augmented, strict=True):

@@ -47,7 +47,7 @@ def conditions(voxels: np.ndarray, voxel: int, noise: float, **settings: object)
     known = ShowerQuantities(shower, stage.reads).all()
     hits = known[stage.own].nonzero()[:, 1].tolist()
     noised = known[stage.own] + noise
-    return stage.context({**known, "noised": noised})[hits.index(voxel)].tolist()
+    return stage.context({**known, "noised": noised}, {})[hits.index(voxel)].tolist()
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_conditions_are_built_of_what_is_read_alone(
     sample = ShowerQuantities(bundled[:20], stage.reads)
     stage.fit(sample, {}, torch.Generator())
     read = sample.all()
-    context = stage.context({**read, "noised": read[stage.own]})
+    context = stage.context({**read, "noised": read[stage.own]}, {})
     assert len(context) == int((read[stage.own] > 0).sum())
     for name in stage.reads:
         changed = {**read, name: 0.9 * read[name], "noised": read[stage.own]}
-        assert not torch.equal(stage.context(changed), context)
+        assert not torch.equal(stage.context(changed, {}), context)

@@ -142,7 +142,7 @@ def test_neighbours_and_layers_have_no_noise(
     stage = upsampling(systems["A"])
     known = quantities(systems["A"], bundled[:10])
     noisy = stage.batch(known, {}, generator)["context"]
-    exact = stage.context({**known, "noised": known[stage.own]})
+    exact = stage.context({**known, "noised": known[stage.own]}, {})
     assert not torch.equal(noisy[:, 1], exact[:, 1])
     assert torch.equal(noisy[:, 2:], exact[:, 2:])
     assert torch.equal(noisy[:, 0], exact[:, 0])

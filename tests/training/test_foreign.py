@@ -314,6 +314,8 @@ FITTED: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
 }
 
+NETWORKS = ("energies", "shape", "shower", "points", "latent")  # that are conditioned
+
 
 @pytest.mark.parametrize("older", [False, True], ids=["stage", "calibration"])
 @pytest.mark.parametrize("name", FITTED)
@@ -350,6 +352,17 @@ def as_guest(run: Path, name: str, host: str) -> None:
     shutil.rmtree(guest)
 
 
+def as_shared(run: Path) -> None:
+    """Keep the conditions beside the transforms of every network, as earlier versions did."""
+    folder = run / "stages" / "conditions"
+    shared = json.loads((folder / "transforms.json").read_text())
+    shutil.rmtree(folder)
+    for name in NETWORKS:
+        path = run / "stages" / name / "transforms.json"
+        if path.exists():
+            path.write_text(json.dumps({**shared, **json.loads(path.read_text())}))
+
+
 @pytest.mark.parametrize("name", ["calodream", "caloclouds"])
 def test_a_run_of_an_earlier_version_is_the_same_system(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -360,6 +373,19 @@ def test_a_run_of_an_earlier_version_is_the_same_system(
         as_calibration(tmp_path / "run", fitted)
     if name == "caloclouds":
         as_guest(tmp_path / "run", "members", "points")
+    as_shared(tmp_path / "run")
     energies = np.array([2e4, 5e4], np.float32)
     now, then = (load(folder).generate(energies, seed=1) for folder in (run, tmp_path / "run"))
     assert np.array_equal(now.energy, then.energy)
+
+
+def test_an_earlier_run_without_conditions_lacks_them(calodream_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(calodream_run, run)
+    as_shared(run)
+    for name in NETWORKS:
+        path = run / "stages" / name / "transforms.json"
+        if path.exists():
+            path.write_text("{}")
+    with pytest.raises(ValueError, match=r"not trained to its end, 1 of \d stages .*conditions"):
+        load(run)

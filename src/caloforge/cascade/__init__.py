@@ -7,12 +7,13 @@ from caloforge.cascade.likelihood import LogDensity
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, layer_name
 from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.registry import build, presets, system_names
-from caloforge.cascade.stage import Correction, Learned, Stage
+from caloforge.cascade.stage import Conditions, Correction, Learned, Stage
 from caloforge.cascade.system import System
 from caloforge.cascade.trained import ExtrapolationWarning, TrainedRange
 
 __all__ = [
     "Choice",
+    "Conditions",
     "Correction",
     "ExtrapolationWarning",
     "Learned",

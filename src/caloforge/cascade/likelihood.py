@@ -173,12 +173,12 @@ def log_density(
 
 
 def densities(system: System) -> dict[str, Any]:
-    """The stages of a system, but for corrections, which all have a density, by name.
+    """The stages of a system that sample, but for corrections, which all have a density, by name.
 
     Raises:
         ValueError: naming those that have none.
     """
-    stages = {n: s for n, s in system.stages.items() if not isinstance(s, Correction)}
+    stages = {n: s for n, s in system.stages.items() if s.writes and not isinstance(s, Correction)}
     without = [name for name, stage in stages.items() if not isinstance(stage, HasDensity)]
     if without:
         raise ValueError(f"{system.name} has no density: {', '.join(without)} give none")

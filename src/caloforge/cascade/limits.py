@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from caloforge.cascade.quantities import ShowerQuantities
-from caloforge.cascade.stage import Learned, Upstream
+from caloforge.cascade.stage import Conditions, Learned, Stage, Upstream
 from caloforge.preprocessing import Chain, Transform
 
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
@@ -23,7 +23,7 @@ RUN = 100  # showers looked at at once
 
 @torch.no_grad()
 def changed_shares(
-    name: str, stage: Learned, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator
+    name: str, stage: Stage, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator
 ) -> dict[str, float]:
     """Share of what a stage learns from that its limits and transforms change, where above 0.
 
@@ -70,7 +70,10 @@ def changed_shares(
                 changed[setting] += int(beyond.sum())
                 rows[setting] += len(beyond)
             if transforms and looked_at < BUDGET:
-                stage.batch(quantities, upstream, rng)
+                if isinstance(stage, Conditions):
+                    stage.both(quantities)
+                elif isinstance(stage, Learned):
+                    stage.batch(quantities, upstream, rng)
     stage.train(was_training)
     shares = {key: changed[key] / rows[key] for key in changed if changed[key]}
     for key, share in shares.items():

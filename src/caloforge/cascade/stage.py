@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from caloforge.nets import Preparable
 from caloforge.preprocessing import Transform
 from caloforge.showers import ShowerSource
 
-__all__ = ["Batch", "Correction", "Learned", "Stage", "Upstream"]
+__all__ = ["Batch", "Conditions", "Correction", "Learned", "Stage", "Upstream"]
 
 Batch = dict[str, Tensor]
 Upstream = Mapping[str, "Stage"]
@@ -34,9 +34,9 @@ class Stage(Preparable, ABC):
     Attributes:
         needs: stages that must be trained, and are then frozen, before this one; they may come
             after it in sampling.
-        reads: physical quantities that it is conditioned on.
+        reads: physical quantities that it is conditioned on; by default none.
         optional: others that it takes into account where there are any.
-        writes: physical quantities that it samples, or samples anew.
+        writes: physical quantities that it samples, or samples anew; by default none.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
         seeded: branches from the random numbers of a shower to its own; by default its name.
@@ -46,13 +46,20 @@ class Stage(Preparable, ABC):
     """
 
     needs: tuple[str, ...] = ()
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
-    writes: tuple[str, ...]
+    writes: tuple[str, ...] = ()
     learns: tuple[str, ...] = ()
     seeded: tuple[str, ...] = ()
     settings: Mapping[str, str] = {}
     is_fitted: bool = False
+
+    @classmethod
+    def of(cls, upstream: Upstream, name: str) -> Self:
+        """The stage of this kind that another needs by this name."""
+        stage = upstream[name]
+        assert isinstance(stage, cls)
+        return stage
 
     @property
     def choices(self) -> Mapping[str, Choice]:
@@ -76,7 +83,6 @@ class Stage(Preparable, ABC):
             ValueError: saying what is wrong, and which setting of the system allows it.
         """
 
-    @abstractmethod
     def fit(
         self,
         sample: ShowerQuantities,
@@ -84,10 +90,10 @@ class Stage(Preparable, ABC):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        """Fit the transforms, and what else depends on data, on the training split; once.
+        """Fit the transforms, and what else depends on data, once; by default there is nothing.
 
         Args:
-            sample: what the stage learns.
+            sample: what the stage learns, of networks and their conditions the training split.
             upstream: the stages of `needs`.
             rng: source of randomness.
             draw: what the system samples as it stands, for stages that are fitted and not trained;
@@ -133,11 +139,12 @@ class Stage(Preparable, ABC):
             noise["z"] = seeds.branch("z").normal(*self.latent_shape) if z is None else z
         return self.decode(noise, given, upstream, self.chosen(options))
 
-    @abstractmethod
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         """What the stage writes, a pure function of the noise and of what is given.
+
+        By default that is nothing: other stages make use of this one.
 
         Args:
             noise: as `noise` makes it.
@@ -145,6 +152,7 @@ class Stage(Preparable, ABC):
             upstream: the stages of `needs`.
             options: what was chosen of its `choices`, as `chosen` gives it.
         """
+        return {}
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
         """What of training showers lies beyond a limit that drawn ones keep; by default nothing.
@@ -211,6 +219,17 @@ class Correction(Stage, ABC):
     choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS}
 
 
+class Conditions(Stage, ABC):
+    """What the networks of a system are conditioned on: fitted once, on the training split.
+
+    Networks that name it in `needs` build their `context` with it; it samples nothing itself.
+    """
+
+    @abstractmethod
+    def both(self, quantities: Quantities) -> Tensor:
+        """Which particle came, and what is known of its shower, shape (n, size)."""
+
+
 class Learned(Stage, ABC):
     """A stage with weights, which are trained after it is fitted.
 
@@ -225,7 +244,7 @@ class Learned(Stage, ABC):
         validation_size(len(sample), self.recipe.validation)
 
     @abstractmethod
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Conditioning of the network: the only place it is built, in training and in sampling."""
 
     @abstractmethod

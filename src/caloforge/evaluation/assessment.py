@@ -327,7 +327,7 @@ class _Assessment:
         found = {}
         for name, sample in candidates.items():
             self.steps.begin(f"{WORTH} of {name}")
-            known = None if training is None else training.particles
+            known = sample.n_training if training is None else training.particles
             found[name] = worth_of_samples(reference, sample, training=known, seed=self.seed)
         return found
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.draw import Draw
-from caloforge.cascade.quantities import Quantities, ShowerQuantities
-from caloforge.cascade.seeds import Branch, Noise
+from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.seeds import Branch
 from caloforge.cascade.stage import Stage, Upstream
 from caloforge.matching import (
     Batch,
@@ -49,9 +48,7 @@ class BespokeSolvers(Stage):
         ValueError: for two solvers of one name, or one without references to validate with.
     """
 
-    needs = ("energies", "shape")
-    reads = ()
-    writes = ()
+    needs = ("conditions", "energies", "shape")
     learns = ("energy_inc",)
 
     def __init__(self, config: Sequence[BespokeFit]) -> None:
@@ -79,8 +76,7 @@ class BespokeSolvers(Stage):
         draw: Draw | None = None,
     ) -> None:
         assert draw is not None
-        shape = upstream["shape"]
-        assert isinstance(shape, ShapeStage)
+        shape = ShapeStage.of(upstream, "shape")
         particles = draw.showers.particles[draw.rng.permutation(len(draw.showers))]
         plans = {_plan(fit): fit for fit in self.config.values()}
         draw.expect(
@@ -88,7 +84,7 @@ class BespokeSolvers(Stage):
             + sum(_most_showers(fit) for fit in self.config.values())
         )
         for plan, first in plans.items():
-            references = followed(shape, draw, particles, first)
+            references = followed(upstream, draw, particles, first)
             for name, fit in self.config.items():
                 if _plan(fit) == plan:
                     left = draw.left - _most_showers(fit)
@@ -146,30 +142,27 @@ class BespokeSolvers(Stage):
             self.curves[name] = tuple(CurvePoint(*point) for point in values["curve"])
         self.is_fitted = True
 
-    def decode(
-        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
-    ) -> Quantities:
-        return {}
-
 
 def followed(
-    shape: ShapeStage, draw: Draw, particles: Particles, fit: BespokeFit
+    upstream: Upstream, draw: Draw, particles: Particles, fit: BespokeFit
 ) -> list[Reference]:
     """Follow the shape network's velocity, as the references of bespoke solvers.
 
     Args:
-        shape: the trained stage.
+        upstream: the shape stage and what it needs, trained.
         draw: samples the layer energies.
         particles: incident particles; few are gone through again and again.
         fit: how many showers, in which batches and steps.
     """
+    shape = ShapeStage.of(upstream, "shape")
     incident = particles[np.resize(np.arange(len(particles)), fit.showers)]
 
     def batches() -> Iterator[Batch]:
         for seeds, quantities in draw.batches(
             incident, Branch.SOLVERS, size=fit.batch_size, before="shape"
         ):
-            yield seeds.branch("shape").normal(*shape.latent_shape), shape.context(quantities)
+            noise = seeds.branch("shape").normal(*shape.latent_shape)
+            yield noise, shape.context(quantities, upstream)
             draw.count(len(seeds))
 
     return follow(shape.velocity, batches(), steps=fit.reference_steps)

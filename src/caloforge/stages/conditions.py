@@ -1,24 +1,22 @@
-"""What all stages of CaloDREAM are conditioned on: incident energy and energy ratios."""
+"""What all networks of CaloDREAM are conditioned on: incident energy and energy ratios."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.stage import Conditions, Upstream
 from caloforge.preprocessing import Chain, EnergyRatios, Logit, LogRange, Snap, Standardise
 
-__all__ = ["SETTINGS", "Conditions"]
-
-SETTINGS = {"Logit": "factor", "Snap": "energies.snap"}
-"""What to change where a transform of the ratios moves too much of a training sample."""
+__all__ = ["RatioConditions"]
 
 
-class Conditions:
+class RatioConditions(Conditions):
     """Incident energy and energy ratios as every network sees them (CaloDREAM, section 2).
-
-    One object for all stages of a system. Each keeps its two transforms beside its weights; they
-    are the same everywhere, as all stages are fitted on one training split.
 
     Args:
         n_layers: number of layers L.
@@ -27,19 +25,29 @@ class Conditions:
         snap: whether ratios drawn between 0 or 1 and all others are either, see `Snap`.
 
     Attributes:
+        size: numbers of a shower, 1 + L.
         energy_inc: of the incident energy, to about [0, 1].
         ratios: of the energy ratios, a standardised logit.
     """
 
+    learns = ("energy_inc", "layer_energies")
+    settings = {"Logit": "factor", "Snap": "energies.snap"}  # noqa: RUF012 (read only)
+
     def __init__(self, n_layers: int, factor: float, alpha: float, *, snap: bool = False) -> None:
-        self.n_layers = n_layers
+        super().__init__()
+        self.size = 1 + n_layers
         self.energy_ratios = EnergyRatios(factor)
         self.energy_inc = LogRange()
         links = (Logit(alpha), Standardise((n_layers,)))
         self.ratios = Chain(Snap(alpha), *links) if snap else Chain(*links)
 
-    def fit(self, sample: ShowerQuantities) -> None:
-        """Fit both transforms on the training split."""
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.energy_inc.fit(lambda: (q["energy_inc"] for q in sample.batches()))
         self.ratios.fit(
             lambda: (
@@ -47,6 +55,10 @@ class Conditions:
                 for q in sample.batches()
             )
         )
+
+    def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
+        visible = quantities["layer_energies"].sum(1)
+        return {"factor": visible > self.energy_ratios.factor * quantities["energy_inc"]}
 
     def incident(self, quantities: Quantities) -> Tensor:
         """Shape (n, 1)."""

@@ -136,14 +136,14 @@ class EnergyStage(Learned):
         above = quantities["layer_energies"].sum(1) > ratio * quantities["energy_inc"]
         return {"energies.largest_ratio": above}
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Shape (n, 1)."""
         condition: Tensor = self.energy_inc(quantities["energy_inc"])
         return condition[:, None]
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         noised = self.add_noise(quantities, rng)["layer_energies"]
-        return {"x": self.layer_energies(noised), "context": self.context(quantities)}
+        return {"x": self.layer_energies(noised), "context": self.context(quantities, upstream)}
 
     def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
         energies, config = quantities["layer_energies"], self.config
@@ -162,7 +162,7 @@ class EnergyStage(Learned):
         energies = quantities["layer_energies"]
         exact = energies.double()
         x = self.layer_energies(exact).to(energies.dtype)
-        density = self.flow.log_prob(x, self.context(quantities))
+        density = self.flow.log_prob(x, self.context(quantities, upstream))
         return density.double() + self.layer_energies.log_slope(exact).sum(1)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -181,7 +181,7 @@ class EnergyStage(Learned):
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         """Layer energies and, where they may be rejected, how often they were ("redrawn")."""
-        context = self.context(given)
+        context = self.context(given, upstream)
         energies = self._decoded(noise["z"], context)
         if self.config.largest_ratio is None:
             return {"layer_energies": energies}

@@ -20,7 +20,7 @@ from caloforge.matching import matching_loss
 from caloforge.nets import ViT
 from caloforge.preprocessing import Symmetry
 from caloforge.showers import ShowerSource
-from caloforge.stages.conditions import SETTINGS, Conditions
+from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.config import ShapeNetwork
 from caloforge.stages.pixels import Pixels, voxel_pixels
 from caloforge.stages.shares import normalised
@@ -38,7 +38,7 @@ class ShapeNetwork3d(ViT):
     Args:
         config: its configuration.
         shape: of what it draws, channels and three axes.
-        n_layers: number of layers, of which it sees the energy ratios.
+        context: numbers that it sees of a shower.
         voxels: what the output means; None for the velocity itself.
         times: times that it sees, the first of them that of x.
     """
@@ -47,7 +47,7 @@ class ShapeNetwork3d(ViT):
         self,
         config: ShapeNetwork,
         shape: Sequence[int],
-        n_layers: int,
+        context: int,
         voxels: Pixels | None,
         *,
         times: int = 1,
@@ -55,7 +55,7 @@ class ShapeNetwork3d(ViT):
         super().__init__(
             shape,
             config.patch,
-            1 + n_layers,
+            context,
             dim=config.dim,
             heads=config.heads,
             hidden=config.hidden,
@@ -79,31 +79,34 @@ class ShapeStage(SolvedStage):
     Args:
         config: its configuration.
         shape: of what it draws, channels and three axes.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the size is taken.
         voxels: what its pixels mean; None for those of a latent space.
+
+    Attributes:
+        context_size: numbers that the network sees of a shower.
     """
+
+    needs: tuple[str, ...] = ("conditions",)
 
     choice = "solver"
     solved_for = "voxels"
-    settings = SETTINGS
     symmetry: Symmetry
 
     def __init__(
         self,
         config: ShapeNetwork,
         shape: Sequence[int],
-        conditions: Conditions,
+        conditions: RatioConditions,
         voxels: Pixels | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.recipe = config.recipe
         self.shape = tuple(shape)
-        self.conditions = conditions
-        self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
+        self.context_size = conditions.size
         self.default_solver = config.solver
         self.voxels = voxels
-        self.network = ShapeNetwork3d(config, shape, conditions.n_layers, voxels)
+        self.network = ShapeNetwork3d(config, shape, conditions.size, voxels)
 
     @property
     def choices(self) -> Mapping[str, Choice]:
@@ -122,9 +125,9 @@ class ShapeStage(SolvedStage):
         showers = ShowerQuantities(sample, ("showers",), budget=0)
         self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Shape (n, 1 + L)."""
-        return self.conditions.both(quantities)
+        return RatioConditions.of(upstream, "conditions").both(quantities)
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Mean square error of the velocity (equation 8)."""
@@ -138,9 +141,11 @@ class ShapeStage(SolvedStage):
         """The keys of what a solver asks for beside the start of trajectories."""
         return {"keys": seeds.as_tensor()}
 
-    def solved(self, noise: Noise, given: Quantities, options: SamplingOptions) -> Tensor:
+    def solved(
+        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
+    ) -> Tensor:
         """What the network makes of the noise, on its own scale, shape (n, *shape)."""
-        context, start = self.context(given), noise["z"]
+        context, start = self.context(given, upstream), noise["z"]
         seeds = Seeds.of_keys(noise["keys"], start.device)
         low = options.precision == "bf16"
         with torch.autocast(start.device.type, torch.bfloat16, enabled=low):
@@ -153,13 +158,15 @@ class VoxelShapeStage(ShapeStage):
     Args:
         config: its configuration.
         geometry: the voxels.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the size is taken.
     """
 
     reads = ("energy_inc", "layer_energies")
     writes = ("showers",)
 
-    def __init__(self, config: ShapeNetwork, geometry: Geometry, conditions: Conditions) -> None:
+    def __init__(
+        self, config: ShapeNetwork, geometry: Geometry, conditions: RatioConditions
+    ) -> None:
         voxels = voxel_pixels(config, geometry.shape)
         super().__init__(config, (voxels.channels, *geometry.shape), conditions, voxels)
         self.threshold = geometry.threshold
@@ -179,18 +186,17 @@ class VoxelShapeStage(ShapeStage):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        self.conditions.fit(sample)
         # turned and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         image = self.voxels.image(self.symmetry(quantities["showers"], rng))
-        return {"x": image, "context": self.context(quantities)}
+        return {"x": image, "context": self.context(quantities, upstream)}
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         energies = given["layer_energies"]
         which = self.config.rescale if options.postprocess else "none"
-        showers = self.voxels.showers(self.solved(noise, given, options), energies)
+        showers = self.voxels.showers(self.solved(noise, given, upstream, options), energies)
         return {"showers": normalised(showers, energies, self.threshold, which)}

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from caloforge.cascade.quantities import ShowerQuantities
 from caloforge.cascade.registry import config_to_dict, read_config
 from caloforge.cascade.sample import check_sample, check_showers
-from caloforge.cascade.stage import Learned
+from caloforge.cascade.stage import Conditions, Learned
 from caloforge.cascade.system import System
 from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import UsualParticle
@@ -154,10 +155,14 @@ def _facts(sample: ShowerSource[Any]) -> dict[str, Any]:
 
 def _trained(system: System, particles: Particles, seed: int) -> dict[str, Any]:
     """The range of the particles whose showers all stages learn from."""
-    shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
-    if shares:
-        particles = particles[split_numbers(len(particles), max(shares), seed)[0]]
+    particles = particles[_training_split(system, len(particles), seed)]
     return TrainedRange.of(particles, directed=system.is_directed).to_dict()
+
+
+def _training_split(system: System, n: int, seed: int) -> NDArray[np.int64]:
+    """Numbers of the showers that all stages learn from, those of the largest validation share."""
+    shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
+    return split_numbers(n, max(shares), seed)[0] if shares else np.arange(n)
 
 
 def _compare(
@@ -231,6 +236,9 @@ def _train_stage(
     quantities = ShowerQuantities(seen, stage.learns or (*stage.reads, *stage.writes))
     if not isinstance(stage, Learned):
         place = folder.stage(name)
+        if isinstance(stage, Conditions):
+            split = torch.from_numpy(_training_split(system, len(quantities), seed))
+            quantities = quantities.split(split).to(device)
         fit_stage(
             name, system, showers, quantities, place, seed=seed, device=device, report=progress
         )

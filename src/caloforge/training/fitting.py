@@ -1,4 +1,4 @@
-"""Stages without weights: they are fitted to the whole training sample, and that is all."""
+"""Stages without weights: they are fitted to the training sample, and that is all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from caloforge.cascade.draw import Draw
+from caloforge.cascade.limits import changed_shares
 from caloforge.cascade.quantities import ShowerQuantities
+from caloforge.cascade.stage import Conditions
 from caloforge.cascade.system import System
 from caloforge.showers import ShowerSource
 from caloforge.training.progress import TrainingProgress
@@ -36,7 +38,8 @@ def fit_stage(
         name: of the stage.
         system: the system, in which the stages that it needs are trained.
         showers: the training sample, as Geant4 made it.
-        sample: what the stage learns of it; nothing is held back, as nothing is chosen by it.
+        sample: what the stage learns of it; of it all, as nothing is chosen by it, but for
+            `Conditions`, which see no more of it than the networks do.
         folder: where the stage is kept.
         seed: of what is chosen and sampled at random.
         device: where to compute.
@@ -54,7 +57,11 @@ def fit_stage(
     for needed in upstream.values():
         needed.to(device).prepare()
     draw = Draw(system, showers, seed, device, progress)
-    stage.fit(sample, upstream, torch.Generator(device).manual_seed(seed), draw)
+    rng = torch.Generator(device).manual_seed(seed)
+    stage.fit(sample, upstream, rng, draw)
     stage.is_fitted = True
+    changed = {}
+    if isinstance(stage, Conditions):
+        changed = changed_shares(name, stage, sample, upstream, rng)
     folder.save_weights(stage)
-    folder.finish({"seconds": round(time.monotonic() - begin, 2)})
+    folder.finish({"seconds": round(time.monotonic() - begin, 2), "changed": changed})

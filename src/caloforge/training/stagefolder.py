@@ -21,7 +21,7 @@ from caloforge.cascade.stage import Stage
 from caloforge.training.enclosed import Enclosed
 from caloforge.training.tensors import check_layout, read_tensors
 
-__all__ = ["MALFORMED", "MOST_TENSORS", "StageFolder", "check_form", "is_number"]
+__all__ = ["MALFORMED", "MOST_JSON", "MOST_TENSORS", "StageFolder", "check_form", "is_number"]
 
 # what values of the wrong kind end in, wherever they are used
 MALFORMED = (
@@ -113,9 +113,12 @@ class StageFolder:
         return self.path / "transforms.json"
 
     def _load_state(self, stage: Stage) -> None:
-        state = self._files.json(self._state_file, MOST_JSON)
+        state = self._state(stage)
         stage.load_state(state)
         check_form(stage.state(), state)
+
+    def _state(self, stage: Stage) -> Any:
+        return self._files.json(self._state_file, MOST_JSON)
 
     @contextmanager
     def _fitting(self) -> Iterator[None]:
@@ -177,7 +180,7 @@ class StageFolder:
         self._files.remove(self.path / "state.safetensors")
 
     def summary(self) -> dict[str, Any]:
-        """What `finish` wrote: of a stage that learns nothing the seconds alone.
+        """What `finish` wrote: of a stage that learns nothing no epochs.
 
         Raises:
             ValueError: if it is damaged.
@@ -185,7 +188,7 @@ class StageFolder:
         path = self.path / "summary.json"
         values = self._files.json(path, MOST_JSON)
         found: dict[str, Any] = values if isinstance(values, dict) else {}
-        is_fitted_alone = found.keys() == {"seconds"}
+        is_fitted_alone = found.keys() <= {"seconds", "changed"}
         numbers = () if is_fitted_alone else ("epochs", "steps", "validation")
         if any(not is_number(found.get(name)) for name in (*numbers, "seconds")):
             raise ValueError(

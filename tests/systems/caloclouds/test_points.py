@@ -13,7 +13,7 @@ from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.seeds import Seeds
 from caloforge.diffusion import NoiseLevels
 from caloforge.showers import PointShowers
-from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.conditions import CloudConditions
 from caloforge.systems.caloclouds.config import (
     CaloCloudsConfig,
     EncoderConfig,
@@ -29,12 +29,22 @@ SMALL = PointsConfig(RECIPE, EncoderConfig(latent=3, hidden=8, layers=1), hidden
 EDM = replace(SMALL, process="edm", energy="log", core=5.0, solver="heun-3")
 
 
+Upstream = dict[str, CloudConditions]
+
+
+def needed(sample: PointShowers, *, directed: bool = False) -> Upstream:
+    """The conditions of a sample, which the stage needs."""
+    conditions = CloudConditions(directed=directed)
+    conditions.fit(ShowerQuantities(sample, conditions.learns), {}, torch.Generator())
+    return {"conditions": conditions}
+
+
 def stage_of(points: PointsConfig, sample: PointShowers, *, directed: bool = False) -> PointsStage:
     """Fitted on a sample, of fixed weights."""
     config = CaloCloudsConfig(ShowerFlowConfig(RECIPE), LatentFlowConfig(RECIPE), points)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        stage = PointsStage(config, sample.geometry, Conditions(directed=directed))
+        stage = PointsStage(config, sample.geometry, CloudConditions(directed=directed))
     known = ShowerQuantities(sample, stage.learns)
     stage.fit(known, {}, torch.Generator().manual_seed(1))
     return stage.eval()
@@ -49,6 +59,11 @@ def sample(bundled_points: PointShowers) -> PointShowers:
     return bundled_points[:6]
 
 
+@pytest.fixture(scope="module")
+def upstream(sample: PointShowers) -> Upstream:
+    return needed(sample)
+
+
 @pytest.fixture
 def conditioned(sample: PointShowers) -> Quantities:
     """What the points stage reads."""
@@ -61,21 +76,22 @@ def conditioned(sample: PointShowers) -> Quantities:
 # ---------------------------------------------------------------- conditions
 
 
-def test_conditions_are_scaled_by_the_largest_of_the_training_split(sample: PointShowers) -> None:
-    stage = stage_of(EDM, sample)
-    quantities = learned(stage, sample)
+def test_conditions_are_scaled_by_the_largest_of_the_training_split(
+    sample: PointShowers, upstream: Upstream
+) -> None:
+    quantities = ShowerQuantities(sample, upstream["conditions"].learns).all()
     energy, number = quantities["energy_inc"], quantities["n_points"]
     expected = torch.stack([2 * energy / energy.max() - 1, 2 * number / number.max() - 1], 1)
-    torch.testing.assert_close(stage.conditions.both(quantities), expected)
+    torch.testing.assert_close(upstream["conditions"].both(quantities), expected)
 
 
 def test_training_and_sampling_are_conditioned_alike(
-    sample: PointShowers, conditioned: Quantities
+    sample: PointShowers, upstream: Upstream, conditioned: Quantities
 ) -> None:
     """In training N is known, in sampling it is the sum of the counts."""
-    stage = stage_of(EDM, sample)
-    both = stage.conditions.both
-    torch.testing.assert_close(both(learned(stage, sample)), both(conditioned))
+    both = upstream["conditions"].both
+    known = ShowerQuantities(sample, upstream["conditions"].learns).all()
+    torch.testing.assert_close(both(known), both(conditioned))
 
 
 def test_a_direction_is_seen_where_it_is_asked_for(
@@ -83,11 +99,11 @@ def test_a_direction_is_seen_where_it_is_asked_for(
 ) -> None:
     stage = stage_of(EDM, sample, directed=True)
     assert "direction" in stage.learns
-    n = len(sample)
+    upstream, n = needed(sample, directed=True), len(sample)
     ahead = {**conditioned, "direction": torch.tensor([0.0, 0.0, 1.0]).expand(n, 3)}
     aslant = {**conditioned, "direction": torch.tensor([0.6, 0.0, 0.8]).expand(n, 3)}
     drawn = [
-        stage.sample(given, {}, Seeds.of(1, range(n)), SamplingOptions())["points"]
+        stage.sample(given, upstream, Seeds.of(1, range(n)), SamplingOptions())["points"]
         for given in (ahead, aslant)
     ]
     assert not torch.allclose(*drawn)
@@ -138,7 +154,7 @@ def test_some_points_are_those_of_their_cloud(generator: torch.Generator) -> Non
 
 
 def test_the_divergence_costs_no_less_than_its_floor(
-    sample: PointShowers, generator: torch.Generator
+    sample: PointShowers, upstream: Upstream, generator: torch.Generator
 ) -> None:
     """w max(D_KL, m) (equation 3.7), which is w m for an encoder that says nothing."""
     encoder = EncoderConfig(3, 8, 1, divergence_weight=0.5, divergence_floor=2.0)
@@ -149,7 +165,7 @@ def test_the_divergence_costs_no_less_than_its_floor(
     for head in (stage.encoder.mean, stage.encoder.log_variance):
         head.parametrizations.weight.original0.zero_()  # its scale
         head.bias.zero_()
-    batch = stage.batch(learned(stage, sample), {}, generator)
+    batch = stage.batch(learned(stage, sample), upstream, generator)
 
     def loss() -> float:
         return float(stage.loss(batch, torch.Generator().manual_seed(4)))
@@ -162,11 +178,11 @@ def test_the_divergence_costs_no_less_than_its_floor(
 
 
 def test_encoder_and_network_learn_from_each_other(
-    sample: PointShowers, generator: torch.Generator
+    sample: PointShowers, upstream: Upstream, generator: torch.Generator
 ) -> None:
     for config in (EDM, replace(EDM, max_points=64, draws=4), SMALL):
         stage = stage_of(config, sample)
-        batch = stage.batch(learned(stage, sample), {}, generator)
+        batch = stage.batch(learned(stage, sample), upstream, generator)
         stage.loss(batch, generator).backward()
         norms = {name: float(w.grad.norm()) for name, w in stage.named_parameters()}  # type: ignore[union-attr]
         assert min(norms.values()) > 0, norms
@@ -174,7 +190,10 @@ def test_encoder_and_network_learn_from_each_other(
 
 @pytest.mark.parametrize("max_points", [None, 32])
 def test_a_shower_without_points_has_a_latent_all_the_same(
-    max_points: int | None, sample: PointShowers, generator: torch.Generator
+    max_points: int | None,
+    sample: PointShowers,
+    upstream: Upstream,
+    generator: torch.Generator,
 ) -> None:
     stage = stage_of(replace(EDM, max_points=max_points), sample)
     quantities = learned(stage, sample)
@@ -184,7 +203,7 @@ def test_a_shower_without_points_has_a_latent_all_the_same(
         "points": quantities["points"][first:],
         "n_points": torch.cat([torch.zeros(1, dtype=torch.long), quantities["n_points"][1:]]),
     }
-    latent = stage.encode(emptied, generator)
+    latent = stage.encode(emptied, upstream, generator)
     assert latent.shape == (len(sample), 3)
     assert latent.isfinite().all()
 
@@ -193,50 +212,56 @@ def test_a_shower_without_points_has_a_latent_all_the_same(
 
 
 def drawn(
-    stage: PointsStage, conditioned: Quantities, options: SamplingOptions | None = None
+    stage: PointsStage,
+    upstream: Upstream,
+    conditioned: Quantities,
+    options: SamplingOptions | None = None,
 ) -> Tensor:
     n_points = conditioned["layer_counts"].sum(1).long()
     noise = stage.noise(conditioned, Seeds.of(5, range(len(n_points))))
-    return stage.sampled(noise, stage.context(conditioned), stage.chosen(options or {}))
+    context = stage.context(conditioned, upstream)
+    return stage.sampled(noise, context, stage.chosen(options or {}))
 
 
 def test_as_many_points_are_drawn_as_the_counts_say(
-    sample: PointShowers, conditioned: Quantities
+    sample: PointShowers, upstream: Upstream, conditioned: Quantities
 ) -> None:
     stage = stage_of(EDM, sample)
-    found = stage.sample(conditioned, {}, Seeds.of(5, range(len(sample))), SamplingOptions())
+    found = stage.sample(conditioned, upstream, Seeds.of(5, range(len(sample))), SamplingOptions())
     assert found["n_points"].equal(conditioned["layer_counts"].sum(1).long())
     assert found["points"].shape == (int(found["n_points"].sum()), 4)
 
 
 def test_nothing_is_drawn_for_showers_without_points(
-    sample: PointShowers, conditioned: Quantities
+    sample: PointShowers, upstream: Upstream, conditioned: Quantities
 ) -> None:
     counts = torch.zeros_like(conditioned["layer_counts"])
     none = {**conditioned, "layer_counts": counts}
     stage = stage_of(EDM, sample)
-    assert drawn(stage, none).shape == (0, 4)
+    assert drawn(stage, upstream, none).shape == (0, 4)
     counts[2, 5] = 7
-    assert drawn(stage, none).shape == (7, 4)
+    assert drawn(stage, upstream, none).shape == (7, 4)
 
 
 def test_pieces_within_the_budget_are_the_whole(
-    sample: PointShowers, conditioned: Quantities
+    sample: PointShowers, upstream: Upstream, conditioned: Quantities
 ) -> None:
     stage = stage_of(EDM, sample)
-    whole = drawn(stage, conditioned)
+    whole = drawn(stage, upstream, conditioned)
     assert (conditioned["layer_counts"].sum(1) > 200).any()
-    pieces = drawn(stage, conditioned, SamplingOptions(memory_budget=200 * 16 * 16))
+    pieces = drawn(stage, upstream, conditioned, SamplingOptions(memory_budget=200 * 16 * 16))
     torch.testing.assert_close(pieces, whole)
 
 
-def test_the_chain_draws_with_its_own_steps(sample: PointShowers, conditioned: Quantities) -> None:
+def test_the_chain_draws_with_its_own_steps(
+    sample: PointShowers, upstream: Upstream, conditioned: Quantities
+) -> None:
     few = {**conditioned, "layer_counts": conditioned["layer_counts"].clamp_max(1)}
     stage = stage_of(SMALL, sample)
     assert stage.sequential_passes == 100
-    assert drawn(stage, few).isfinite().all()
+    assert drawn(stage, upstream, few).isfinite().all()
     with pytest.raises(ValueError, match=r"'heun-8' of these points.*: there are ddpm-100"):
-        drawn(stage, few, SamplingOptions(solver="heun-8"))
+        drawn(stage, upstream, few, SamplingOptions(solver="heun-8"))
 
 
 @pytest.mark.parametrize(("name", "evaluations"), [("heun-8", 15), ("dpm-8", 8), ("euler-8", 8)])
@@ -255,11 +280,12 @@ def test_unknown_solvers_are_refused(name: str, sample: PointShowers) -> None:
 
 
 def test_half_precision_draws_nearly_the_same(
-    sample: PointShowers, conditioned: Quantities
+    sample: PointShowers, upstream: Upstream, conditioned: Quantities
 ) -> None:
     stage = stage_of(EDM, sample)
     exact, low = (
-        stage.frame(drawn(stage, conditioned, SamplingOptions(precision=p))) for p in ("32", "bf16")
+        stage.frame(drawn(stage, upstream, conditioned, SamplingOptions(precision=p)))
+        for p in ("32", "bf16")
     )
     assert 0 < float((low - exact).abs().mean()) < 0.02
 

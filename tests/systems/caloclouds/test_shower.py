@@ -11,7 +11,7 @@ from torch import Tensor
 from caloforge.cascade import Quantities, SamplingOptions, ShowerQuantities
 from caloforge.cascade.seeds import Seeds
 from caloforge.showers import PointShowers
-from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.conditions import CloudConditions
 from caloforge.systems.caloclouds.presets import preset
 from caloforge.systems.caloclouds.shower import ShowerStage
 from caloforge.systems.caloclouds.totals import (
@@ -25,18 +25,26 @@ EACH = pytest.mark.parametrize("name", ["plain", "relative", "layers"])
 WITHOUT = SamplingOptions(postprocess=False)
 
 
-def stage_of(name: str, clouds: PointShowers) -> ShowerStage:
-    """An untrained stage, fitted."""
+Upstream = dict[str, CloudConditions]
+
+
+def stage_of(name: str, clouds: PointShowers) -> tuple[ShowerStage, Upstream]:
+    """An untrained stage, fitted, and what it needs."""
     config = replace(preset("tiny", clouds.geometry).shower, totals=name)
     torch.manual_seed(1)
-    stage = ShowerStage(config, clouds.geometry, Conditions(directed=False)).eval()
-    stage.fit(ShowerQuantities(clouds, stage.learns), {}, torch.Generator().manual_seed(1))
-    return stage
+    upstream = {"conditions": CloudConditions(directed=False)}
+    stage = ShowerStage(config, clouds.geometry, upstream["conditions"]).eval()
+    for fitted in (upstream["conditions"], stage):
+        sample = ShowerQuantities(clouds, fitted.learns)
+        fitted.fit(sample, upstream, torch.Generator().manual_seed(1))
+    return stage, upstream
 
 
-def draw(stage: ShowerStage, energies: Tensor, options: SamplingOptions) -> tuple[Tensor, Tensor]:
+def draw(
+    stage: ShowerStage, upstream: Upstream, energies: Tensor, options: SamplingOptions
+) -> tuple[Tensor, Tensor]:
     seeds = Seeds.of(5, range(len(energies)))
-    drawn = stage.sample({"energy_inc": energies}, {}, seeds, options)
+    drawn = stage.sample({"energy_inc": energies}, upstream, seeds, options)
     return drawn["layer_counts"], drawn["visible_energy"]
 
 
@@ -103,11 +111,11 @@ def test_the_published_flow_draws_number_energy_and_counts() -> None:
 @EACH
 def test_noise_is_less_than_a_point(name: str, bundled_points: PointShowers) -> None:
     """What the flow learns, real counts with noise, is rounded to the counts again."""
-    stage = stage_of(name, bundled_points)
+    stage, upstream = stage_of(name, bundled_points)
     q = ShowerQuantities(bundled_points, stage.learns).all()
-    x = stage.batch(q, {}, torch.Generator().manual_seed(2))["x"]
+    x = stage.batch(q, upstream, torch.Generator().manual_seed(2))["x"]
     stage.flow.decode = lambda z, context: x  # type: ignore[method-assign]
-    counts, energy = draw(stage, q["energy_inc"], WITHOUT)
+    counts, energy = draw(stage, upstream, q["energy_inc"], WITHOUT)
     # a sum of 30 single-precision numbers moves what was next to a whole number across it
     assert float((counts == q["layer_counts"]).float().mean()) > 0.99
     assert float((counts - q["layer_counts"]).abs().max()) <= 1
@@ -121,10 +129,10 @@ def test_noise_is_less_than_a_point(name: str, bundled_points: PointShowers) -> 
 def test_counts_are_whole_and_never_far_beyond_the_training_sample(
     name: str, bundled_points: PointShowers
 ) -> None:
-    stage = stage_of(name, bundled_points)
+    stage, upstream = stage_of(name, bundled_points)
     for weights in stage.flow.parameters():  # a flow that is far from trained
         weights.data.add_(torch.randn(weights.shape) * 0.5)
-    counts, energy = draw(stage, torch.from_numpy(bundled_points.energy_inc), WITHOUT)
+    counts, energy = draw(stage, upstream, torch.from_numpy(bundled_points.energy_inc), WITHOUT)
     assert counts.shape == (60, 30)
     assert torch.equal(counts, counts.round())
     assert counts.min() >= 0
@@ -135,12 +143,12 @@ def test_counts_are_whole_and_never_far_beyond_the_training_sample(
 
 
 def test_energies_of_layers_are_drawn_where_there_are_points(bundled_points: PointShowers) -> None:
-    stage = stage_of("layers", bundled_points)
+    stage, upstream = stage_of("layers", bundled_points)
     assert stage.writes == ("layer_counts", "visible_energy", "layer_energies")
     q = ShowerQuantities(bundled_points, stage.learns).all()
-    x = stage.batch(q, {}, torch.Generator().manual_seed(2))["x"]
+    x = stage.batch(q, upstream, torch.Generator().manual_seed(2))["x"]
     stage.flow.decode = lambda z, context: x  # type: ignore[method-assign]
-    drawn = stage.sample(q, {}, Seeds.of(5, range(len(x))), WITHOUT)
+    drawn = stage.sample(q, upstream, Seeds.of(5, range(len(x))), WITHOUT)
     counts, energies = drawn["layer_counts"], drawn["layer_energies"]
     assert not energies[counts == 0].any()
     torch.testing.assert_close(energies.sum(1), drawn["visible_energy"])

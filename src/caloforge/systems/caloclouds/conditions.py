@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
+from caloforge.cascade.stage import Conditions, Upstream
 from caloforge.preprocessing import ScaleByMax
 
-__all__ = ["Conditions"]
+__all__ = ["CloudConditions"]
 
 
-class Conditions:
+class CloudConditions(Conditions):
     """Incident energy, number of points and direction as the networks see them (figure 2).
 
         2 E / max E - 1,   2 N / max N - 1,   the direction as it is
 
-    with the largest values of the training split. One object for all stages of a system. Each keeps
-    the transforms that it uses beside its weights; they are the same everywhere, as all stages are
-    fitted on one training split.
+    with the largest values of the training split.
 
     Args:
         directed: whether they see the direction.
@@ -26,31 +26,27 @@ class Conditions:
     Attributes:
         energy_inc: of the incident energy, to (0, 1].
         n_points: of the number of points, to [0, 1].
-        reads: the quantities beside the number of points.
+        particle: the quantities beside the number of points.
+        incident_size: numbers that say which particle came.
+        size: numbers that say which particle came and how many points it left.
     """
 
     def __init__(self, *, directed: bool) -> None:
+        super().__init__()
         self.directed = directed
         self.energy_inc, self.n_points = ScaleByMax(), ScaleByMax()
-        self.reads = ("energy_inc", "direction") if directed else ("energy_inc",)
+        self.particle = ("energy_inc", "direction") if directed else ("energy_inc",)
+        self.learns = (*self.particle, "n_points")
+        self.incident_size, self.size = (4, 5) if directed else (1, 2)
 
-    @property
-    def incident_size(self) -> int:
-        """Numbers that say which particle came."""
-        return 4 if self.directed else 1
-
-    @property
-    def size(self) -> int:
-        """Numbers that say which particle came and how many points it left."""
-        return self.incident_size + 1
-
-    def fit_incident(self, sample: ShowerQuantities) -> None:
-        """Fit the scale of incident energies on the training split."""
+    def fit(
+        self,
+        sample: ShowerQuantities,
+        upstream: Upstream,
+        rng: torch.Generator,
+        draw: Draw | None = None,
+    ) -> None:
         self.energy_inc.fit(lambda: (q["energy_inc"] for q in sample.batches()))
-
-    def fit(self, sample: ShowerQuantities) -> None:
-        """Fit both scales on the training split."""
-        self.fit_incident(sample)
         self.n_points.fit(lambda: (q["n_points"] for q in sample.batches()))
 
     def incident(self, quantities: Quantities) -> Tensor:

@@ -256,8 +256,7 @@ class CaloCloudsConfig:
         directed: whether all networks see the direction of the particle. The paper has one.
 
     Raises:
-        ValueError: if the stages keep different shares for validation: the scale of their
-            conditions is fitted on what is left. If there is nothing to distil.
+        ValueError: if there is nothing to distil.
     """
 
     shower: ShowerFlowConfig
@@ -272,14 +271,6 @@ class CaloCloudsConfig:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
-        parts = (self.shower, self.latent, self.points, self.distillation)
-        shares = {part.recipe.validation for part in parts if part is not None}
-        if len(shares) > 1:
-            raise ValueError(
-                "all stages see their conditions on one scale, fitted on the training split: give "
-                "their recipes the same share for validation, got "
-                f"{', '.join(map(str, sorted(shares)))}"
-            )
         if self.distillation is not None and self.points.process != "edm":
             raise ValueError(
                 'only noise of any level is distilled into one step: expected points.process "edm"'

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
-from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.diffusion import (
     Consistency,
@@ -42,16 +40,14 @@ class DistilledStage(Learned):
         points: the stage of PointWise Net, of which the sizes are taken.
     """
 
-    needs = ("points",)
-    writes = ()
+    needs = ("conditions", "points")
 
     def __init__(self, config: CaloCloudsConfig, points: PointsStage) -> None:
         super().__init__()
         assert config.distillation is not None
         self.config: Distillation = config.distillation
         self.recipe = self.config.recipe
-        self.conditions = points.conditions
-        self.reads, self.learns = self.conditions.reads, points.learns
+        self.learns = points.learns
         self.levels = config.points.levels
         self.network = PointNetwork(points.context_size, config.points.hidden)
         for name, weights in self.network.named_parameters():
@@ -80,7 +76,7 @@ class DistilledStage(Learned):
         draw: Draw | None = None,
     ) -> None:
         """Begin as PointWise Net."""
-        self.network.load_state_dict(_teacher(upstream).network.state_dict())
+        self.network.load_state_dict(PointsStage.of(upstream, "points").network.state_dict())
         self._follow(1.0)
 
     @torch.no_grad()
@@ -89,17 +85,17 @@ class DistilledStage(Learned):
         for name, weights in self.network.named_parameters():
             self.get_buffer(_target(name)).lerp_(weights, share)
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """That of the points stage, which draws with it, shape (n, context_size)."""
-        return self.conditions.all(quantities)
+        return PointsStage.of(upstream, "points").context(quantities, upstream)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         """Neighbours on trajectories of the teacher, with the contexts of their clouds."""
         if self.training:
             self._follow(1 - self.config.target)
-        teacher, n_points = _teacher(upstream), quantities["n_points"]
-        latent = teacher.encode(quantities, rng)
-        context = self.context({**quantities, "latent": latent})[n_points > 0]
+        teacher, n_points = PointsStage.of(upstream, "points"), quantities["n_points"]
+        latent = teacher.encode(quantities, upstream, rng)
+        context = self.context({**quantities, "latent": latent}, upstream)[n_points > 0]
         x = some_points(quantities["points"], n_points, self.config.max_points, rng)
         share = self.config.max_points // self.config.draws
         x = teacher.scaled(x, rng).reshape(-1, share, POINT)
@@ -124,18 +120,7 @@ class DistilledStage(Learned):
         target = Consistency(followed, self.levels, 1.0)
         return consistency_loss(student, target, pairs)
 
-    def decode(
-        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
-    ) -> Quantities:
-        return {}
-
 
 def _target(name: str) -> str:
     """Name of the buffer that follows the weights of a name."""
     return f"target_{name.replace('.', '_')}"
-
-
-def _teacher(upstream: Upstream) -> PointsStage:
-    teacher = upstream["points"]
-    assert isinstance(teacher, PointsStage)
-    return teacher

@@ -12,7 +12,7 @@ from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Flow, Spline, vector_stack
 from caloforge.preprocessing import Standardise
-from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.conditions import CloudConditions
 from caloforge.systems.caloclouds.config import LatentFlowConfig
 from caloforge.systems.caloclouds.points import PointsStage
 
@@ -32,23 +32,21 @@ class LatentStage(Learned):
     Args:
         config: its configuration.
         points: the stage of the encoder, of which the size of the latent space is taken.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the size is taken.
     """
 
-    needs = ("points",)
+    needs = ("conditions", "points")
     optional = ("n_points",)
     writes = ("latent",)
 
     def __init__(
-        self, config: LatentFlowConfig, points: PointsStage, conditions: Conditions
+        self, config: LatentFlowConfig, points: PointsStage, conditions: CloudConditions
     ) -> None:
         super().__init__()
         self.recipe = config.recipe
-        self.conditions = conditions
-        self.reads = (*conditions.reads, "layer_counts")
+        self.reads = (*conditions.particle, "layer_counts")
         self.learns = (*points.learns, "layer_counts") if config.depth else points.learns
         self.depth = Standardise((2,)) if config.depth else None
-        self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
         size = points.config.encoder.latent
         self.features = Standardise((size,))
         stack = vector_stack(
@@ -75,22 +73,21 @@ class LatentStage(Learned):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        self.conditions.fit(sample)
         if self.depth is not None:
             self.depth.fit(lambda: (depth(q["layer_counts"]) for q in sample.batches()))
-        encoder = _encoder(upstream)
-        self.features.fit(lambda: (encoder.encode(q, rng) for q in sample.batches(100)))
+        encode = PointsStage.of(upstream, "points").encode
+        self.features.fit(lambda: (encode(q, upstream, rng) for q in sample.batches(100)))
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Energy and number of points, and the depth where it is seen, shape (n, …)."""
-        both = self.conditions.both(quantities)
+        both = CloudConditions.of(upstream, "conditions").both(quantities)
         if self.depth is None:
             return both
         return torch.cat([both, self.depth(depth(quantities["layer_counts"]))], 1)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        latent = _encoder(upstream).encode(quantities, rng)
-        return {"x": self.features(latent), "context": self.context(quantities)}
+        latent = PointsStage.of(upstream, "points").encode(quantities, upstream, rng)
+        return {"x": self.features(latent), "context": self.context(quantities, upstream)}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a number of the latent space."""
@@ -103,7 +100,8 @@ class LatentStage(Learned):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return {"latent": self.features.inverse(self.flow.decode(noise["z"], self.context(given)))}
+        latent = self.flow.decode(noise["z"], self.context(given, upstream))
+        return {"latent": self.features.inverse(latent)}
 
 
 def depth(layer_counts: Tensor) -> Tensor:
@@ -117,9 +115,3 @@ def depth(layer_counts: Tensor) -> Tensor:
     mean = share @ layers
     variance = share @ layers.square() - mean.square()
     return torch.stack([mean, variance.clamp_min(0).sqrt()], 1)
-
-
-def _encoder(upstream: Upstream) -> PointsStage:
-    points = upstream["points"]
-    assert isinstance(points, PointsStage)
-    return points

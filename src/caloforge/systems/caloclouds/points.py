@@ -19,7 +19,7 @@ from caloforge.geometry import Geometry
 from caloforge.names import did_you_mean
 from caloforge.nets import EPiCEncoder, counted, divergence
 from caloforge.preprocessing import Standardise
-from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.conditions import CloudConditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.frame import PointFrame, boxed, clouds, smeared
 from caloforge.systems.caloclouds.networks import POINT, PointNetwork
@@ -41,7 +41,7 @@ class PointsStage(Learned):
     Args:
         config: that of the system.
         geometry: the layers.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the size is taken.
 
     Attributes:
         box: half width of the box that no point lies outside [mm]; None where clusters are drawn.
@@ -49,21 +49,20 @@ class PointsStage(Learned):
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
 
+    needs = ("conditions",)
     optional = ("layer_energies", "n_points", "shift")
     writes = ("points", "n_points")
     trained_solvers: Mapping[str, Sampler] = {}
     settings = {"PointFrame": "half_width"}  # noqa: RUF012 (read only)
 
     def __init__(
-        self, config: CaloCloudsConfig, geometry: Geometry, conditions: Conditions
+        self, config: CaloCloudsConfig, geometry: Geometry, conditions: CloudConditions
     ) -> None:
         super().__init__()
         self.config, self.half_width = config.points, config.half_width
         self.recipe = config.points.recipe
-        self.conditions = conditions
-        self.reads = (*conditions.reads, "layer_counts", "visible_energy", "latent")
-        self.learns = (*conditions.reads, "n_points", "points")
-        self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
+        self.reads = (*conditions.particle, "layer_counts", "visible_energy", "latent")
+        self.learns = (*conditions.particle, "n_points", "points")
         self.frame = PointFrame(
             geometry.n_layers, config.half_width, self.config.energy, self.config.core
         )
@@ -84,7 +83,6 @@ class PointsStage(Learned):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        self.conditions.fit(sample)
         self.frame.fit(lambda: (q["points"] for q in sample.batches()))
         if self.features is not None:
             self.features.fit(
@@ -100,9 +98,9 @@ class PointsStage(Learned):
         x: Tensor = self.frame(smeared(points, rng))
         return x if self.features is None else self.features(x)
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Shape (n, context_size)."""
-        return self.conditions.all(quantities)
+        return CloudConditions.of(upstream, "conditions").all(quantities)
 
     # ------------------------------------------------------------ training
 
@@ -114,7 +112,7 @@ class PointsStage(Learned):
         """
         x, cloud = self.seen(quantities, rng)
         encoded = x if cloud is not None else self.seen(quantities, rng)[0]
-        batch = {"x": x, "encoded": encoded, "conditions": self._filled(quantities)}
+        batch = {"x": x, "encoded": encoded, "conditions": self._filled(quantities, upstream)}
         return batch if cloud is None else {**batch, "cloud": cloud}
 
     def seen(self, quantities: Quantities, rng: torch.Generator) -> tuple[Tensor, Tensor | None]:
@@ -129,9 +127,9 @@ class PointsStage(Learned):
             return self.scaled(points, rng), clouds(n_points, len(points))
         return self.scaled(some_points(points, n_points, most, rng), rng), None
 
-    def _filled(self, quantities: Quantities) -> Tensor:
+    def _filled(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Conditions of the clouds that `seen` has."""
-        conditions = self.conditions.both(quantities)
+        conditions = CloudConditions.of(upstream, "conditions").both(quantities)
         if self.config.max_points is None:
             return conditions
         return conditions[quantities["n_points"].nonzero()[:, 0]]
@@ -178,15 +176,16 @@ class PointsStage(Learned):
         return (of_clouds / counted(cloud, len(context)).clamp_min(1)).mean()
 
     @torch.no_grad()
-    def encode(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+    def encode(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
         """Latent of showers, drawn as the encoder says, shape (n, latent).
 
         Args:
             quantities: incident energies, numbers of points and points.
+            upstream: the stages of `needs`.
             rng: source of randomness.
         """
         x, cloud = self.seen(quantities, rng)
-        latent = drawn(*self.encoded(x, self._filled(quantities), cloud), rng)
+        latent = drawn(*self.encoded(x, self._filled(quantities, upstream), cloud), rng)
         if cloud is not None:
             return latent
         # clouds without points are not seen, and say as little as a normal distribution
@@ -277,7 +276,7 @@ class PointsStage(Learned):
     ) -> Quantities:
         counts, energy = given["layer_counts"], given["visible_energy"]
         n_points = counts.sum(1).round().long()
-        points = self.sampled(noise, self.context(given), options)
+        points = self.sampled(noise, self.context(given, upstream), options)
         if options.postprocess:
             shift, layers = given.get("shift"), given.get("layer_energies")
             points, n_points = calibrated(points, n_points, counts, energy, shift, layers)

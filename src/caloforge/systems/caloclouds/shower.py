@@ -15,7 +15,7 @@ from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.flows import Bijection, Flow, LinearSpline, Spline, affine_stack, vector_stack
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import ScaleByMax, Standardise
-from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.conditions import CloudConditions
 from caloforge.systems.caloclouds.config import ShowerFlowConfig
 from caloforge.systems.caloclouds.totals import LayerTotals, PlainTotals, RelativeTotals, Totals
 
@@ -38,19 +38,19 @@ class ShowerStage(Learned):
     Args:
         config: its configuration.
         geometry: the layers.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the sizes are taken.
     """
 
+    needs = ("conditions",)
+
     def __init__(
-        self, config: ShowerFlowConfig, geometry: Geometry, conditions: Conditions
+        self, config: ShowerFlowConfig, geometry: Geometry, conditions: CloudConditions
     ) -> None:
         super().__init__()
         self.recipe = config.recipe
-        self.conditions = conditions
         self.totals: Totals = TOTALS[config.totals](geometry.n_layers)
-        self.reads, self.writes = conditions.reads, self.totals.writes
+        self.reads, self.writes = conditions.particle, self.totals.writes
         self.learns = (*self.reads, "n_points", *self.writes)
-        self.energy_inc, self.n_points = conditions.energy_inc, conditions.n_points
         self.layer_counts, self.visible_energy = ScaleByMax(), ScaleByMax()
         self.features = Standardise((self.totals.size,))
         bijection = _bijection(config, self.totals.size, conditions.incident_size)
@@ -67,32 +67,32 @@ class ShowerStage(Learned):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        self.conditions.fit(sample)
         self.layer_counts.fit(lambda: (q["layer_counts"] for q in sample.batches()))
         self.visible_energy.fit(lambda: (q["visible_energy"] for q in sample.batches()))
-        self.features.fit(lambda: (self._noised(q, rng) for q in sample.batches()))
+        self.features.fit(lambda: (self._noised(q, upstream, rng) for q in sample.batches()))
 
-    def _noised(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+    def _noised(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
         """Totals with noise, shape (n, totals.size)."""
+        conditions = CloudConditions.of(upstream, "conditions")
         counts, n = quantities["layer_counts"], quantities["n_points"]
         noise = torch.rand(len(n), 1 + counts.shape[1], generator=rng, device=counts.device)
         noise = 1 - noise  # never 0
         scaled = {
             "layer_counts": self.layer_counts(counts + noise[:, 1:]),
-            "n_points": self.n_points(n + noise[:, 0]),
-            "energy_inc": self.energy_inc(quantities["energy_inc"]),
+            "n_points": conditions.n_points(n + noise[:, 0]),
+            "energy_inc": conditions.energy_inc(quantities["energy_inc"]),
         }
         energies = [name for name in self.writes if name != "layer_counts"]
         scaled |= {name: self.visible_energy(quantities[name]) for name in energies}
         return self.totals.forward(scaled, rng)
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Shape (n, conditions.incident_size)."""
-        return self.conditions.incident(quantities)
+        return CloudConditions.of(upstream, "conditions").incident(quantities)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        x = self.features(self._noised(quantities, rng))
-        return {"x": x, "context": self.context(quantities)}
+        x = self.features(self._noised(quantities, upstream, rng))
+        return {"x": x, "context": self.context(quantities, upstream)}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a number."""
@@ -105,8 +105,9 @@ class ShowerStage(Learned):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        drawn = self.features.inverse(self.flow.decode(noise["z"], self.context(given)))
-        totals = self.totals.inverse(drawn, self.energy_inc(given["energy_inc"]))
+        drawn = self.features.inverse(self.flow.decode(noise["z"], self.context(given, upstream)))
+        energy_inc = CloudConditions.of(upstream, "conditions").energy_inc(given["energy_inc"])
+        totals = self.totals.inverse(drawn, energy_inc)
         scaled = {name: values.clamp(0, LARGEST) for name, values in totals.items()}
         counts = scaled.pop("layer_counts")
         if not torch.isfinite(counts).all():  # now, as nobody can draw so many points

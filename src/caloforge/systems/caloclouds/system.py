@@ -12,7 +12,7 @@ from caloforge.cascade.stage import Stage
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, ShowerSource, View, clustered
 from caloforge.systems.caloclouds.calibration import CloudCalibration
-from caloforge.systems.caloclouds.conditions import Conditions
+from caloforge.systems.caloclouds.conditions import CloudConditions
 from caloforge.systems.caloclouds.config import CaloCloudsConfig
 from caloforge.systems.caloclouds.distilled import DistilledStage
 from caloforge.systems.caloclouds.latent import LatentStage
@@ -43,7 +43,7 @@ class CaloClouds(PointSystem):
 
     def __init__(self, config: CaloCloudsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        conditions = Conditions(directed=config.directed)
+        conditions = CloudConditions(directed=config.directed)
         self.points = PointsStage(config, geometry, conditions)
         shower = ShowerStage(config.shower, geometry, conditions)
         drawing: dict[str, Stage] = {
@@ -56,9 +56,9 @@ class CaloClouds(PointSystem):
             distilled = DistilledStage(config, self.points)
             drawing["distilled"] = distilled
             self.points.trained_solvers = distilled.solvers
-        self.stages["shower"] = shower
+        self.stages |= {"conditions": conditions, "shower": shower}
         if config.calibration is not None:
-            needs = ("shower", *drawing)
+            needs = (*self.stages, *drawing)
             self.stages["clouds"] = CloudCalibration(config.calibration, geometry, needs)
         self.stages |= drawing
         self.points.solver(self.points.chosen({}))

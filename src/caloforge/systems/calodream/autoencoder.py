@@ -19,7 +19,7 @@ from caloforge.geometry import Geometry
 from caloforge.nets import Autoencoder3d, DownSampling, divergence
 from caloforge.preprocessing import Symmetry
 from caloforge.showers import ShowerSource
-from caloforge.stages.conditions import SETTINGS, Conditions
+from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.shares import normalised, to_shares, to_showers
 from caloforge.systems.calodream.config import Autoencoder
 
@@ -37,7 +37,7 @@ class AutoencoderStage(Learned):
     Args:
         config: its configuration.
         geometry: the voxels.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the size is taken.
 
     Attributes:
         grid_shape: channels and pixels of the latent grid.
@@ -46,19 +46,19 @@ class AutoencoderStage(Learned):
         ValueError: if kernel, stride and padding do not fit the voxels.
     """
 
+    needs = ("conditions",)
     reads = ("energy_inc", "layer_energies", "latent")
     writes = ("showers",)
     learns = ("energy_inc", "layer_energies", "showers")
     choices: Mapping[str, Choice] = {"postprocess": POSTPROCESS, "memory_budget": MEMORY_BUDGET}
-    settings = SETTINGS
 
-    def __init__(self, config: Autoencoder, geometry: Geometry, conditions: Conditions) -> None:
+    def __init__(
+        self, config: Autoencoder, geometry: Geometry, conditions: RatioConditions
+    ) -> None:
         super().__init__()
         self.config = config
         self.recipe = config.recipe
         self.threshold = geometry.threshold
-        self.conditions = conditions
-        self.energy_inc, self.ratios = conditions.energy_inc, conditions.ratios
         cyclic = geometry.cyclic_axis is not None
         self.symmetry = Symmetry(cyclic, config.rotation, config.reflection, "autoencoder")
         fine, coarse = config.channels
@@ -70,7 +70,7 @@ class AutoencoderStage(Learned):
             geometry.shape,
             blocks,
             config.latent_channels,
-            1 + conditions.n_layers,
+            conditions.size,
             cyclic=cyclic,
         )
         self.grid_shape = self.net.latent_shape
@@ -85,26 +85,17 @@ class AutoencoderStage(Learned):
         showers = ShowerQuantities(sample, ("showers",), budget=0)
         self.symmetry.check(q["showers"].sum(1) for q in showers.batches())
 
-    def fit(
-        self,
-        sample: ShowerQuantities,
-        upstream: Upstream,
-        rng: torch.Generator,
-        draw: Draw | None = None,
-    ) -> None:
-        self.conditions.fit(sample)
-
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
         shares = to_shares(quantities["showers"])
         return {"autoencoder.cut": shares[shares > 0] < self.config.cut}
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Shape (n, 1 + L)."""
-        return self.conditions.both(quantities)
+        return RatioConditions.of(upstream, "conditions").both(quantities)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         shares = to_shares(self.symmetry(quantities["showers"], rng))
-        return {"x": shares, "context": self.context(quantities)}
+        return {"x": shares, "context": self.context(quantities, upstream)}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Cross entropy of all voxels and beta D_KL of all pixels, a shower (equation 22)."""
@@ -118,6 +109,7 @@ class AutoencoderStage(Learned):
     def encode(
         self,
         quantities: Quantities,
+        upstream: Upstream,
         rng: torch.Generator,
         *,
         memory_budget: int = MEMORY_BUDGET.default,
@@ -126,12 +118,13 @@ class AutoencoderStage(Learned):
 
         Args:
             quantities: incident energies, layer energies and showers.
+            upstream: the stages of `needs`.
             rng: source of randomness.
             memory_budget: for the temporaries [bytes].
         """
         at_once = self._at_once(memory_budget)
         shares = to_shares(quantities["showers"]).split(at_once)
-        contexts = self.context(quantities).split(at_once)
+        contexts = self.context(quantities, upstream).split(at_once)
         parts = [self.net.encode(*piece) for piece in zip(shares, contexts, strict=True)]
         mean, log_variance = (torch.cat(columns) for columns in zip(*parts, strict=True))
         # all random numbers at once: what is drawn does not hang on the budget
@@ -143,7 +136,7 @@ class AutoencoderStage(Learned):
         """Decode `latent` (equation 14), without noise."""
         at_once = self._at_once(options.memory_budget)
         latents = given["latent"].split(at_once)
-        contexts = self.context(given).split(at_once)
+        contexts = self.context(given, upstream).split(at_once)
         pieces = zip(latents, contexts, strict=True)
         shares = torch.cat([self.net.decode(*piece) for piece in pieces]).sigmoid()
         shares = torch.where(shares < self.config.cut, 0.0, shares)
@@ -158,6 +151,7 @@ class AutoencoderStage(Learned):
     def reconstruct(
         self,
         quantities: Quantities,
+        upstream: Upstream,
         rng: torch.Generator,
         options: Mapping[str, Any] | None = None,
     ) -> Tensor:
@@ -165,12 +159,13 @@ class AutoencoderStage(Learned):
 
         Args:
             quantities: incident energies, layer energies and showers.
+            upstream: the stages of `needs`.
             rng: source of randomness.
             options: what a user chooses at generation.
         """
         chosen = self.chosen(options or {})
-        latent = self.encode(quantities, rng, memory_budget=chosen.memory_budget)
-        return self.decode({}, {**quantities, "latent": latent}, {}, chosen)["showers"]
+        latent = self.encode(quantities, upstream, rng, memory_budget=chosen.memory_budget)
+        return self.decode({}, {**quantities, "latent": latent}, upstream, chosen)["showers"]
 
     def _at_once(self, memory_budget: int) -> int:
         """Showers of which the temporaries keep to the budget."""
@@ -191,7 +186,7 @@ class LeastHit(Correction):
         energy: the least energy [MeV].
     """
 
-    needs = ("autoencoder",)
+    needs = ("conditions", "autoencoder")
     reads = ("layer_energies", "showers")
     writes = ("showers",)
     learns = AutoencoderStage.learns
@@ -209,12 +204,13 @@ class LeastHit(Correction):
         draw: Draw | None = None,
     ) -> None:
         assert draw is not None
-        autoencoder, chosen = upstream["autoencoder"], draw.some(self.config.hit_showers)
-        assert isinstance(autoencoder, AutoencoderStage)
+        chosen = draw.some(self.config.hit_showers)
         draw.expect(len(chosen))
         taken = sample.to(draw.device).take(torch.from_numpy(chosen))
         drawn = batch_rng(draw.seed, 0, draw.device, branch=Branch.HITS)
-        decoded = autoencoder.reconstruct(taken, drawn, SamplingOptions(postprocess=False))
+        decoded = AutoencoderStage.of(upstream, "autoencoder").reconstruct(
+            taken, upstream, drawn, SamplingOptions(postprocess=False)
+        )
         n_hits = int((taken["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
         draw.count(len(chosen))

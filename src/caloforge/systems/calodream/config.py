@@ -97,10 +97,6 @@ class CaloDREAMConfig:
         distillation: of the shape network into few steps; None for none.
         spectrum: map the voxel energy spectrum onto Geant4's, see `SpectrumMap`; None for no map,
             as published.
-
-    Raises:
-        ValueError: if the stages keep different shares for validation: the transform of energy
-            ratios, which both networks see, is fitted on what is left.
     """
 
     energies: EnergyNetwork
@@ -112,14 +108,3 @@ class CaloDREAMConfig:
     spectrum: SpectrumFit | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    def __post_init__(self) -> None:
-        shares = {self.energies.recipe.validation, self.shape.recipe.validation}
-        if self.autoencoder is not None:
-            shares.add(self.autoencoder.recipe.validation)
-        if len(shares) > 1:
-            raise ValueError(
-                "all stages see the energy ratios through one transform, fitted on the training "
-                "split: give their recipes the same share for validation, got "
-                f"{', '.join(map(str, sorted(shares)))}"
-            )

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.draw import Draw
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
-from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Upstream
 from caloforge.matching import (
     DrawnHits,
@@ -48,18 +46,16 @@ class DistilledStage(Learned):
         teacher: the shape stage, of which the sizes are taken.
     """
 
-    needs = ("shape",)
+    needs = ("conditions", "shape")
     reads = ("energy_inc", "layer_energies")
-    writes = ()
     spread: Tensor
 
     def __init__(self, config: Distillation, shape: ShapeNetwork, teacher: ShapeStage) -> None:
         super().__init__()
         self.config = config
         self.recipe = config.recipe
-        self.conditions = teacher.conditions
-        n_layers = self.conditions.n_layers
-        self.network = ShapeNetwork3d(shape, teacher.shape, n_layers, teacher.voxels, times=2)
+        size = teacher.context_size
+        self.network = ShapeNetwork3d(shape, teacher.shape, size, teacher.voxels, times=2)
         solver = make_solver(config.solver)
         if not isinstance(solver, RungeKutta) or solver.steps % config.steps:
             raise ValueError(
@@ -104,17 +100,18 @@ class DistilledStage(Learned):
         draw: Draw | None = None,
     ) -> None:
         """Begin as the shape network, to which the end of a jump says nothing."""
-        self.network.load_state_dict(self._teacher(upstream).network.state_dict(), strict=False)
+        teacher = ShapeStage.of(upstream, "shape")
+        self.network.load_state_dict(teacher.network.state_dict(), strict=False)
         self.network.ignore_time(1)
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """That of the shape stage, which draws with it, shape (n, 1 + L)."""
-        return self.conditions.both(quantities)
+        return ShapeStage.of(upstream, "shape").context(quantities, upstream)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         """Jumps along new trajectories, 2 steps - 1 of each."""
-        shape = self._teacher(upstream)
-        context = self.context(quantities)
+        shape = ShapeStage.of(upstream, "shape")
+        context = self.context(quantities, upstream)
         noise = torch.randn(len(context), *shape.shape, generator=rng, device=context.device)
         found = jumps(shape.velocity, noise, context, solver=self.solver, largest=self.config.steps)
         assert found.context is not None
@@ -124,11 +121,6 @@ class DistilledStage(Learned):
             "times": found.times,
             "context": found.context,
         }
-
-    def _teacher(self, upstream: Upstream) -> ShapeStage:
-        teacher = upstream["shape"]
-        assert isinstance(teacher, ShapeStage)
-        return teacher
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Mean square error of the mean velocities of all jumps."""
@@ -146,8 +138,3 @@ class DistilledStage(Learned):
         mean = noise + self.mean_velocity(noise, found.times[:n], found.context[:n])
         if (end[:, 0] > 0).any():
             self.spread.lerp_(hit_spread(mean, end), SPREAD_SHARE)
-
-    def decode(
-        self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
-    ) -> Quantities:
-        return {}

@@ -14,7 +14,7 @@ from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Upstream
 from caloforge.geometry import Geometry
 from caloforge.preprocessing import Standardise, Symmetry
-from caloforge.stages.conditions import Conditions
+from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.config import ShapeNetwork
 from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream.autoencoder import AutoencoderStage
@@ -29,11 +29,11 @@ class LatentShapeStage(ShapeStage):
         config: its configuration.
         shape: of the latent space, channels and three axes.
         geometry: the voxels, which are turned and mirrored before they are encoded.
-        conditions: those of all stages.
+        conditions: those of all networks, of which the size is taken.
     """
 
     solved_for = "latent pixels"
-    needs = ("autoencoder",)
+    needs = ("conditions", "autoencoder")
     reads = ("energy_inc", "layer_energies")
     writes = ("latent",)
     learns = ("energy_inc", "layer_energies", "showers")
@@ -43,7 +43,7 @@ class LatentShapeStage(ShapeStage):
         config: ShapeNetwork,
         shape: Sequence[int],
         geometry: Geometry,
-        conditions: Conditions,
+        conditions: RatioConditions,
     ) -> None:
         super().__init__(config, shape, conditions)
         cyclic = geometry.cyclic_axis is not None
@@ -57,22 +57,19 @@ class LatentShapeStage(ShapeStage):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        self.conditions.fit(sample)
         self.pixels.fit(lambda: (self._pixels(q, upstream, rng) for q in sample.batches(100)))
 
     @torch.no_grad()
     def _pixels(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
         """Drawn from the encoder's distribution (equation 13)."""
-        autoencoder = upstream["autoencoder"]
-        assert isinstance(autoencoder, AutoencoderStage)
-        showers = self.symmetry(quantities["showers"], rng)
-        return autoencoder.encode({**quantities, "showers": showers}, rng)
+        seen = {**quantities, "showers": self.symmetry(quantities["showers"], rng)}
+        return AutoencoderStage.of(upstream, "autoencoder").encode(seen, upstream, rng)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         x = self.pixels(self._pixels(quantities, upstream, rng))
-        return {"x": x, "context": self.context(quantities)}
+        return {"x": x, "context": self.context(quantities, upstream)}
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        return {"latent": self.pixels.inverse(self.solved(noise, given, options))}
+        return {"latent": self.pixels.inverse(self.solved(noise, given, upstream, options))}

@@ -10,7 +10,7 @@ from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.solving import SolvedStage
 from caloforge.geometry import Geometry
 from caloforge.stages.bespoke import BespokeSolvers
-from caloforge.stages.conditions import Conditions
+from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.ratios import EnergyRatioStage
 from caloforge.stages.rescaling import Rescaled
 from caloforge.stages.shape import ShapeStage, VoxelShapeStage
@@ -43,10 +43,11 @@ class CaloDREAM(VoxelSystem):
     def __init__(self, config: CaloDREAMConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
         energies = config.energies
-        conditions = Conditions(
+        conditions = RatioConditions(
             geometry.n_layers, config.factor, energies.alpha, snap=energies.snap
         )
-        self.stages["energies"] = EnergyRatioStage(energies, geometry, conditions)
+        self.stages["conditions"] = conditions
+        self.stages["energies"] = EnergyRatioStage(energies, geometry)
         shape: ShapeStage
         if config.autoencoder is None:
             shape = VoxelShapeStage(config.shape, geometry, conditions)

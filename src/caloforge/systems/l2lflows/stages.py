@@ -128,7 +128,7 @@ class LayerStage(Learned):
         for quantities in sample.batches():
             yield torch.stack([quantities[name] for name in self.previous], 1)
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Earlier layers and the two energies as images, shape (n, previous + 2, *layer shape).
 
         A layer energy below the read-out threshold of one voxel counts as none: the energy flow
@@ -155,7 +155,7 @@ class LayerStage(Learned):
         energies[:, self.layer] = torch.where(own >= self.threshold, own, 0.0).sum((1, 2))
         seen = {**quantities, "layer_energies": energies}
         seen.update({name: noised[:, i] for i, name in enumerate(self.previous)})
-        return {"x": self.voxels(padded[:, -1])[:, None], "context": self.context(seen)}
+        return {"x": self.voxels(padded[:, -1])[:, None], "context": self.context(seen, upstream)}
 
     def _noised(self, layers: Tensor, rng: torch.Generator) -> Tensor:
         """With noise in every voxel, those without energy filled before."""
@@ -180,7 +180,7 @@ class LayerStage(Learned):
         voxels = torch.where(is_own, self._pad(own), self._noised(self._pad(0 * own), rng))
         exact = voxels.double()
         x = self.voxels(exact).to(own.dtype)[:, None]
-        density = self.flow.log_prob(x, self.context(quantities))
+        density = self.flow.log_prob(x, self.context(quantities, upstream))
         slope = self.voxels.log_slope(exact)
         slope = torch.where(is_own, slope, slope - self.entry_noise().log_prob(exact))
         return density.double() + slope.sum((1, 2))
@@ -207,5 +207,5 @@ class LayerStage(Learned):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        x = self.flow.decode(noise["z"], self.context(given))[:, 0]
+        x = self.flow.decode(noise["z"], self.context(given, upstream))[:, 0]
         return {self.own: self.voxels.inverse(self._cut(x))}

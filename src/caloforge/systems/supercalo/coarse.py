@@ -111,7 +111,7 @@ class CoarseStage(Learned):
         energies = torch.where(energies < self.threshold, 0.0, energies)  # NaN stays NaN
         return energies.reshape(len(energies), self.shape[0], -1).sum(2)
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Incident energy and coarse layer energies, shape (n, 1 + coarse layers).
 
         The published layer energies are sums of voxels with noise: here the mean of that noise is
@@ -125,7 +125,7 @@ class CoarseStage(Learned):
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
         voxels = self.symmetry(quantities[self.own].reshape(-1, *self.shape), rng).flatten(1)
         noised = add_uniform(voxels, width=self.config.noise_width, rng=rng)
-        return {"x": self.voxels(noised), "context": self.context(quantities)}
+        return {"x": self.voxels(noised), "context": self.context(quantities, upstream)}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a coarse voxel."""
@@ -138,7 +138,7 @@ class CoarseStage(Learned):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        voxels = self.voxels.inverse(self.flow.decode(noise["z"], self.context(given)))
+        voxels = self.voxels.inverse(self.flow.decode(noise["z"], self.context(given, upstream)))
         voxels = torch.where(voxels < self.threshold, 0.0, voxels)
         if options.postprocess and self.config.rescale != "none":
             layers = voxels.reshape(-1, *self.shape)

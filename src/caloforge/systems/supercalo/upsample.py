@@ -100,7 +100,7 @@ class UpsampleStage(Learned):
         spanned: Tensor = energies.unflatten(1, (self.coarsening.shape[0], -1))
         return spanned
 
-    def context(self, quantities: Quantities) -> Tensor:
+    def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
         """Conditions of the coarse voxels that hold energy, in the order of shower and voxel.
 
         In this order: incident energy; energy of the coarse voxel, `noised` where it has noise;
@@ -128,7 +128,7 @@ class UpsampleStage(Learned):
         noise = self.shares.noise(len(fine), fine, rng)
         if noise is not None:
             fine = fine + noise
-        context = self.context(self._noised(quantities, noise))
+        context = self.context(self._noised(quantities, noise), upstream)
         return {**self.shares.batch(fine, rng), "context": context}
 
     def _noised(self, quantities: Quantities, noise: Tensor | None) -> Quantities:
@@ -163,7 +163,7 @@ class UpsampleStage(Learned):
         coarse, known = given[self.own], self._with_hit(given)
         shower, voxel = self._hit(known)
         seen = self._noised(known, noise.get("added"))
-        shares = self._decode(noise["latent"], self.context(seen), options)
+        shares = self._decode(noise["latent"], self.context(seen, upstream), options)
         energies = shares * seen["noised"][shower, voxel][:, None]
         if options.postprocess and self.config.rescale != "none":
             wanted = coarse[shower, voxel][:, None]
