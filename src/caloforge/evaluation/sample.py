@@ -111,7 +111,7 @@ class Sample:
     def n_training(self) -> int | None:
         """Showers that the generator was trained on, as the file says; None if it does not."""
         known = self.origin.get("n_training_showers")
-        return int(known) if isinstance(known, Integral) and known > 0 else None
+        return int(known) if isinstance(known, Integral) and int(known) > 0 else None
 
     def voxels(self) -> VoxelShowers:
         """All showers in memory, without the voxels below the threshold."""
