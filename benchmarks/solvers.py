@@ -37,6 +37,7 @@ from caloforge.cli.progress import EvaluationDisplay, GenerationDisplay
 from caloforge.cli.terminal import console
 from caloforge.data import Parts, replacing
 from caloforge.evaluation import Scores
+from caloforge.evaluation.meanings import classifier_title
 from caloforge.generation import GenerationProgress, training_energies
 from caloforge.matching import (
     BespokeTraining,
@@ -45,7 +46,8 @@ from caloforge.matching import (
     Solver,
     make_solver,
 )
-from caloforge.report.figures import GEANT4, LIGHT, encode, line_of, style
+from caloforge.report.figures import GEANT4, LIGHT, encode, style
+from caloforge.report.lines import line_of, symbol_of
 from caloforge.showers import Particles, VoxelShowers
 from caloforge.stages.bespoke import BespokeSolvers, followed
 from caloforge.stages.config import BespokeFit
@@ -146,12 +148,12 @@ class Study:
         for number, start in enumerate(range(0, len(self.energies), self.batch_size)):
             yield number, slice(start, start + self.batch_size)
 
-    @cached_property
     @property
     def seeds(self) -> Seeds:
         """Of all showers."""
         return Seeds.of(self.seed, np.arange(len(self.energies)), self.device)
 
+    @cached_property
     @torch.no_grad()
     def layer_energies(self) -> torch.Tensor:
         """Layer energies [MeV] of all solvers' showers, shape (n, layers)."""
@@ -375,15 +377,16 @@ def figure_of(scores: list[dict[str, Any]]) -> Figure:
     """AUC against the number of evaluations, a panel for each classifier test."""
     metrics = list(dict.fromkeys(row["metric"] for row in scores))
     with style():
-        figure = Figure(figsize=(4.6 * len(metrics), 4.4), layout="constrained")
+        figure = Figure(figsize=(4.6 * len(metrics), 4.8), layout="constrained")
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         for axes, metric in zip(panels, metrics, strict=True):
             of_metric = [r for r in scores if (r["metric"], r["observable"]) == (metric, "auc")]
             draw_panel(axes, of_metric)
-            axes.set_title(metric)
+            axes.set_title(f"sees {classifier_title(metric)}", fontsize=11)
             axes.set_xlabel("function evaluations")
         panels[0].set_ylabel("AUC")
-        panels[-1].legend(fontsize=10, borderpad=0.3, labelspacing=0.25)
+        handles, labels = panels[-1].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=4, fontsize=10)
     return figure
 
 
@@ -399,9 +402,9 @@ def draw_panel(axes: Axes, scores: list[dict[str, Any]]) -> None:
         x, y, error = (
             np.asarray([row[key] for row in known]) for key in ("evaluations", "value", "error")
         )
-        colour = line_of(number)["color"]
-        axes.plot(x, y, color=colour, marker="o", markersize=4, label=title)
-        axes.fill_between(x, y - error, y + error, color=colour, alpha=0.2, linewidth=0)
+        line = {**symbol_of(number), **line_of(number)}
+        axes.plot(x, y, label=title, **line)
+        axes.fill_between(x, y - error, y + error, color=line["color"], alpha=0.2, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
 

@@ -116,6 +116,7 @@ def test_train_generate_evaluate(
         "scores.csv",
         "scores.json",
         "scores.md",
+        "summary.csv",
     }
     assert "mine" in result.out
 
@@ -263,4 +264,8 @@ def test_what_lies_outside_the_training_is_said_or_refused(
     facts = json.loads(caloforge("info", tmp_path / "far.h5", "--json").out)
     assert (facts["showers"], facts["geometry"]) == (3, slab.geometry.name)
     assert facts["attributes"]["n_outside_trained"] == 3
+    stages = [json.loads(path.read_text()) for path in run.glob("stages/*/summary.json")]
+    minutes = sum(stage["seconds"] for stage in stages) / 60
+    assert facts["attributes"]["n_training_showers"] == len(slab)
+    assert facts["attributes"]["training_minutes"] == pytest.approx(minutes, abs=1e-3)
     assert "trained_energy_inc_MeV" in caloforge("info", tmp_path / "far.h5").out

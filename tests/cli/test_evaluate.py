@@ -55,3 +55,50 @@ def test_points_are_evaluated_in_the_cells_asked_for(
     assert {score["metric"] for score in record["scores"]} == {"points"}
     found = {score["observable"]: score["value"] for score in record["scores"]}
     assert np.isfinite(found["n_points"])
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+def test_training_showers_and_conditions_are_taken_from_options(
+    bundled: cf.VoxelShowers,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("caloforge.report.save_page", _no_page)
+    for name, part in {"test": bundled[:120], "fake": bundled[120:240]}.items():
+        cf.write(tmp_path / f"{name}.h5", part)
+    for name, part in {"a": bundled[240:300], "b": bundled[300:370]}.items():
+        cf.write(tmp_path / f"train_{name}.h5", part)
+    arguments = ["evaluate", "--reference", tmp_path / "test.h5", tmp_path / "fake.h5"]
+    metrics = ["--metric", "worth", "--metric", "wasserstein"]
+    options = ["--training", tmp_path / "train_*.h5", "--by", "energy:2", "-o", tmp_path]
+    result = caloforge(*arguments, *metrics, *options)
+    assert result.code == 0, result.err
+    record = json.loads((tmp_path / "scores.json").read_text())
+    assert record["provenance"]["training"] == {"n_showers": 130}
+    assert [cell["n_training"] for cell in record["worths"]["fake"]["cells"]] == [130]
+    assert len({score["condition"] for score in record["by_condition"]}) == 2
+    result = caloforge(*arguments, *metrics, "--by", "mass", "-o", tmp_path)
+    assert result.code != 0
+    assert "--by must be among kind, direction, energy" in result.err
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.EvaluationWarning")
+def test_copies_of_training_points_are_counted_in_any_cells(
+    bundled_points: PointShowers,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("caloforge.report.save_page", _no_page)
+    parts = {"test": slice(0, 24), "fake": slice(24, 48), "train": slice(36, None)}
+    for name, part in parts.items():
+        cf.write(tmp_path / f"{name}.h5", bundled_points[part])
+    arguments = ["evaluate", "--reference", tmp_path / "test.h5", tmp_path / "fake.h5"]
+    options = ["--geometry", "ild-30", "--metric", "copies", "-o", tmp_path]
+    result = caloforge(*arguments, "--training", tmp_path / "train.h5", *options)
+    assert result.code == 0, result.err
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    found = next(score for score in scores if score["observable"] == "exact")
+    assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten draws of 12
+    assert found["floor"] == 0

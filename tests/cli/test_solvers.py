@@ -87,7 +87,10 @@ def test_an_unknown_solver_is_refused_with_those_that_there_are(
     assert not list(tmp_path.iterdir())
 
 
-def test_info_lists_the_solvers_of_the_run(solved: Path, caloforge: Command) -> None:
+def test_info_lists_the_solvers_of_the_run(
+    solved: Path, caloforge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # so that no line is folded
     choices = json.loads(caloforge("info", solved, "--json").out)["choices"]
     assert choices["solver"]["default"] == "rk4-2"
     assert choices["solver"]["offered"] == ["euler-N", "midpoint-N", "rk4-N", "adaptive", "bns-4"]

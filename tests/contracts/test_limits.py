@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import caloforge as cf
-from caloforge.cascade import ShowerQuantities
+from caloforge.cascade import Learned, ShowerQuantities
 from caloforge.cascade.limits import changed_shares
 from caloforge.preprocessing import Chain, LogEnergy, Logit, ScaleByMax, Snap, Transform
 from caloforge.showers import PointShowers, VoxelShowers
@@ -55,7 +55,8 @@ def test_every_stage_keeps_nearly_all_of_real_showers(
     fixture: str, request: pytest.FixtureRequest
 ) -> None:
     folder: Path = request.getfixturevalue(fixture)
-    for name in cf.load(folder).stages:
+    learned = [n for n, stage in cf.load(folder).stages.items() if isinstance(stage, Learned)]
+    for name in learned:
         changed = RunFolder(folder).stage(name).summary()["changed"]
         assert all(0 < share < 0.01 for share in changed.values())
 

@@ -108,6 +108,15 @@ def assert_same(mine: Any, theirs: RaggedShowers) -> None:
         assert_array_equal(getattr(mine, name), getattr(theirs, name), err_msg=name)
 
 
+def test_files_are_read_in_runs_across_their_borders(bundled: VoxelShowers, tmp_path: Path) -> None:
+    for name, part in (("a", slice(0, 9)), ("b", slice(9, N))):
+        cf.write(tmp_path / f"{name}.h5", bundled[part])
+    source = open_source(tmp_path / "*.h5")
+    assert_array_equal(source.energy_inc, bundled.energy_inc[:N])
+    for run in (slice(0, 0), slice(7, 12), slice(-3, None)):
+        assert_same(source[run], bundled[:N][run])
+
+
 def test_a_source_gives_what_its_showers_are(pair: tuple[ShowerSource[Any], Showers]) -> None:
     source, showers = pair
     assert len(source) == N

@@ -276,3 +276,44 @@ def test_showers_in_double_precision_are_compared_with_those_in_single(reference
     found = cf.evaluate(reference, {"double": double}, metrics=["separation"])
     for value in found.values:
         assert value.value == pytest.approx(value.floor, abs=1e-3)
+
+
+def test_a_fault_at_high_energy_alone_is_seen_there_alone(reference, others):
+    """By condition: what the mean over all energies hides."""
+    is_high = others.energy_inc > 30_000
+    factor = np.where(is_high, 1.1, 1.0)[others.event()]
+    scores = cf.evaluate(
+        reference,
+        {"high": with_energy(others, (factor * others.energy).astype(np.float32))},
+        metrics=["wasserstein"],
+        by="energy:3",
+        seed=3,
+    )
+    found = scores.conditions()
+    assert len(found) == 3
+    ratio = [
+        row[0]
+        for rows in found.values()
+        for _, observable, row in rows
+        if observable == "energy_ratio"
+    ]
+    assert [score.n_showers for score in ratio] == [200] * 3
+    assert [score.mark for score in ratio] == ["floor", "floor", "far"]
+    assert len(scores.by_condition) == 3 * len(scores.values)
+    text = scores.to_markdown()
+    assert all(label in text for label in found)
+    assert text.count(f"**{ratio[2].text()} (") == 1
+    assert scores.to_csv().count(ratio[2].condition) == len(scores.values)
+    record = json.loads(scores.to_json())["by_condition"]
+    assert {entry["condition"] for entry in record} == set(found)
+
+
+def test_conditions_that_cannot_be_taken_are_refused(reference, others):
+    for by, words in (
+        ("mass", "by must be among kind, direction, energy, .* got 'mass'"),
+        ("energy:0", "such as energy:4"),
+        ("direction", "by=direction leaves one range"),
+        ("energy:40", "by=energy:40 leaves 30 showers of the reference in a range"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            cf.evaluate(reference, {"a": others}, metrics=["wasserstein"], by=by)

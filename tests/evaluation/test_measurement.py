@@ -17,6 +17,7 @@ class MeanDifference:
     repeats = 40
     max_size = None
     is_random = False
+    has_floor = True
 
     def compare(self, reference, candidate, seed):
         difference = float(candidate["x"].mean() - reference["x"].mean())
@@ -103,6 +104,7 @@ class Undetermined:
     repeats = 4
     max_size = None
     is_random = False
+    has_floor = True
 
     def compare(self, reference, candidate, seed):
         values = {"width": float(candidate["x"].std()), "mean": float(candidate["x"].mean())}
@@ -157,6 +159,7 @@ class Reading:
     repeats = 3
     max_size = None
     is_random = True
+    has_floor = True
 
     def compare(self, reference, candidate, seed):
         last = np.array([4, 2])

@@ -109,7 +109,7 @@ def test_blocks_do_not_matter(monkeypatch, rng, block):
     real, fake = rng.normal(size=(40, 30)), rng.normal(0.1, 0.9, size=(33, 30))
     fake[20:] = real[:13]  # pairs that are exactly 0 apart
     real[30:] = real[10:20]
-    monkeypatch.setattr(neighbours, "BLOCK_BYTES", 8 * 30 * block)
+    monkeypatch.setattr(neighbours, "BLOCK_ROWS", block)
     assert prdc(real, fake) == pytest.approx(of_all_pairs(real, fake), abs=1e-15)
     assert prdc(csr_array(real), csr_array(fake)) == prdc(real, fake)
 
@@ -169,11 +169,12 @@ def test_what_cannot_be_compared_is_refused():
         prdc(np.zeros((9, 2)), np.full((9, 2), np.nan))
 
 
-def test_rows_with_few_voxels_are_multiplied_sparse_to_the_same_result(shared_data, monkeypatch):
+def test_columns_are_multiplied_dense_or_sparse_to_the_same_result(shared_data, monkeypatch):
     first, second = (
         voxel_features(cf.read(shared_data / f"electrons-1-100GeV_calochallenge-2_{part}.h5")[:60])
         for part in ("test", "train")
     )
     expected = prdc(first, second)
-    monkeypatch.setattr("caloforge.evaluation.metrics.neighbours.SPARSE", 1.0)
-    assert prdc(first, second) == expected
+    for share in (-1.0, 1.0):  # all of them, none
+        monkeypatch.setattr(neighbours, "DENSE", share)
+        assert prdc(first, second) == expected

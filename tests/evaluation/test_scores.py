@@ -144,4 +144,4 @@ def test_everything_is_saved_into_a_folder(scores, tmp_path, monkeypatch):
     scores.save(tmp_path / "new" / "eval", figures=["pdf"])
     assert drawn == ["pdf"]
     names = {path.name for path in (tmp_path / "new" / "eval").iterdir()}
-    assert names == {"scores.json", "scores.csv", "scores.md", "report.html"}
+    assert names == {"summary.csv", "scores.json", "scores.csv", "scores.md", "report.html"}

@@ -20,21 +20,12 @@ from caloforge.report.layers import layer_panel
 from caloforge.report.panels import sections
 
 
-def test_a_density_integrates_to_the_fraction_of_showers_in_its_range(samples):
+def test_fractions_add_up_to_that_of_the_showers_in_the_range(samples):
     values = samples["Geant4"].features["E_tot"]
     edges = np.linspace(0, np.median(values), 11)
-    density, error = content(distribution(values, edges, "E [MeV]"))
-    inside = (values < edges[-1]).mean()
-    assert (density * np.diff(edges)).sum() == pytest.approx(inside)
-    counts = density * np.diff(edges) * len(values)
-    np.testing.assert_allclose(error * np.diff(edges) * len(values), np.sqrt(counts))
-
-
-def test_a_logarithmic_density_integrates_over_the_logarithm(samples):
-    values = samples["Geant4"].energy_inc
-    edges = np.geomspace(500, 2e5, 20)
-    density, _ = content(distribution(values, edges, "E [MeV]", log=True))
-    assert (density * np.diff(np.log10(edges))).sum() == pytest.approx(1)
+    fraction, error = content(distribution(values, edges, "E [MeV]"))
+    assert fraction.sum() == pytest.approx((values < edges[-1]).mean())
+    np.testing.assert_allclose(error * len(values), np.sqrt(fraction * len(values)))
 
 
 def test_means_and_spreads_of_columns_come_with_their_errors(rng):
@@ -66,8 +57,21 @@ def test_the_range_leaves_out_outliers_and_holds_the_rest(samples):
     values = samples["Geant4"].features["E_layer"][:, 10]
     values = np.tile(values, 5)  # 2,000 showers: one of them is not yet a thousandth
     edges = range_of(np.append(values, [np.nan, 1e12]))
-    assert edges[0] < values.min()
+    assert 0 <= edges[0] <= values.min()
     assert values.max() < edges[-1] < 1.5 * values.max()
+
+
+def test_what_is_never_negative_has_no_bins_below_zero(samples):
+    """Widths, energies, fractions of all panels; positions have bins on both sides."""
+    panels = {panel.name: panel for section in sections(samples) for panel in section.panels}
+    first = {name: panel.histograms["Geant4"].axes[0].edges[0] for name, panel in panels.items()}
+    positive = ("response", "occupancy", "width_", "centre_r_", "centre_depth")
+    of_showers = [n for n in first if n.startswith(positive) and not n.endswith("_by_layer")]
+    assert len(of_showers) == 8
+    assert all(first[name] >= 0 for name in of_showers)
+    (across,) = (n for n in first if n.startswith("centre_x_") and n != "centre_x_by_layer")
+    assert first[across] < 0
+    assert range_of(np.array([0.0, 0.1, 3.0]))[0] == 0
 
 
 def test_the_range_of_numbers_that_differ_by_rounding_holds_them():
@@ -108,7 +112,7 @@ def test_a_layer_panel_counts_the_showers_that_have_energy_there(samples):
             panel = layer_panel(samples, feature, layer)
             for name, sample in samples.items():
                 histogram = panel.histograms[name]
-                inside = (content(histogram)[0] * histogram.axes[0].widths).sum()
+                inside = content(histogram)[0].sum()
                 seen = (sample.features["E_layer"][:, layer] > 0).mean()
                 assert seen - max(0.03 * seen, 2.5 / len(sample)) <= inside <= seen + 1e-12
 
@@ -118,7 +122,7 @@ def test_every_sparsity_has_a_bin_and_every_bin_as_many_sparsities(samples):
     for layer in (0, 10, 44):
         histogram = layer_panel(samples, "sparsity", layer).histograms["Geant4"]
         edges = histogram.axes[0].edges
-        assert (content(histogram)[0] * np.diff(edges)).sum() == pytest.approx(1, abs=3e-3)
+        assert content(histogram)[0].sum() == pytest.approx(1, abs=3e-3)
         possible = np.arange(n_voxels + 1) / n_voxels
         in_bins, _ = np.histogram(possible[possible > edges[0]], edges)
         assert len(set(in_bins[edges[:-1] > 0])) == 1
@@ -153,8 +157,8 @@ def test_the_error_of_a_share_is_the_spread_between_showers():
     """Ten entries of a shower that are all alike count as one shower, not as ten entries."""
     counts = np.array([[10, 0], [0, 10], [10, 0], [0, 10]])
     value, error = content(of_counts(counts, np.array([0, 0.5, 1.0]), "x"))
-    assert value.tolist() == [1, 1]
-    # Each shower is 5 entries off of 40 in all: sqrt(4 · 25) / 40, over the width of half.
-    assert error.tolist() == pytest.approx([0.5, 0.5])
+    assert value.tolist() == [0.5, 0.5]
+    # Each shower is 5 entries off of 40 in all: sqrt(4 · 25) / 40.
+    assert error.tolist() == pytest.approx([0.25, 0.25])
     alike = np.full((4, 2), 5)
     assert content(of_counts(alike, np.array([0, 0.5, 1.0]), "x"))[1].tolist() == [0, 0]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from caloforge.evaluation.comparison import Outputs
-from caloforge.report.figures import draw_outputs
-from caloforge.report.histograms import content
 from caloforge.report.outputs import output_panels
+from caloforge.report.studies import draw_outputs
 
 
 def outputs_of(reference, candidate):
@@ -24,33 +23,44 @@ def panels_of(outputs):
 def test_odds_of_ten_are_a_weight_of_ten():
     generated = np.array([1 / 11] * 3 + [0.5])
     outputs = {("dnn", "mine"): outputs_of(np.array([10 / 11, 0.5]), generated)}
-    pair = panels_of(outputs)["weights_dnn"].histograms["mine"]
-    for histogram, lower, upper in ((pair[0], 3 / 4, 0), (pair[1], 0, 1 / 2)):
-        density, _ = content(histogram)
-        share = density * np.diff(np.log10(histogram.axes[0].edges))
-        assert share.sum() == pytest.approx(1)
-        assert share[0] == pytest.approx(lower)
-        assert share[-1] == pytest.approx(upper)
+    below, above = panels_of(outputs)["weights_dnn"].shares["mine"]
+    assert below.x[[0, -1]] == pytest.approx([1 / 10, 10])  # the range ends where the weights do
+    assert (below.share[0], below.share[-1]) == (3 / 4, 1)
+    assert (above.share[0], above.share[-1]) == (1, 1 / 2)
+    np.testing.assert_allclose(below.error, np.sqrt(below.share * (1 - below.share) / 4))
+
+
+def test_few_different_outputs_make_steps_and_no_comb():
+    """What isotonic calibration gives: three numbers, each of many showers."""
+    few = np.repeat([0.2, 0.5, 0.8], 40)
+    outputs = {("dnn", "mine"): outputs_of(few, few)}
+    below, above = panels_of(outputs)["outputs_dnn"].shares["mine"]
+    assert (np.diff(below.share) >= 0).all()
+    assert (np.diff(above.share) <= 0).all()
+    assert sorted(set(below.share.round(9))) == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    x = below.x
+    assert below.share[(x > 0.21) & (x < 0.49)] == pytest.approx(1 / 3)
+    assert above.share[(x > 0.21) & (x < 0.49)] == pytest.approx(2 / 3)
 
 
 def test_weights_of_a_blind_classifier_are_all_one():
     half = np.full(100, 0.5)
-    generated, _ = panels_of({("dnn", "mine"): outputs_of(half, half)})["weights_dnn"].histograms[
-        "mine"
-    ]
-    density, _ = content(generated)
-    edges = generated.axes[0].edges
-    (filled,) = np.flatnonzero(density)
-    assert edges[filled] <= 1 + 1e-9
-    assert edges[filled + 1] >= 1 - 1e-9
-    assert edges[0] * edges[-1] == pytest.approx(1)
+    panel = panels_of({("dnn", "mine"): outputs_of(half, half)})["weights_dnn"]
+    below, above = panel.shares["mine"]
+    x = below.x
+    assert not below.share[x < 0.99].any()
+    assert not above.share[x > 1.01].any()
+    assert (below.share[x > 1.01] == 1).all()
+    assert (above.share[x < 0.99] == 1).all()
+    assert x[0] * x[-1] == pytest.approx(1)
 
 
 def test_no_weight_is_left_out_however_sure_the_classifier():
     sure = outputs_of(np.array([1 - 1e-6, 1.0]), np.array([1e-6, 0.0]))
-    for histogram in panels_of({("dnn", "mine"): sure})["weights_dnn"].histograms["mine"]:
-        share = content(histogram)[0] * np.diff(np.log10(histogram.axes[0].edges))
-        assert share.sum() == pytest.approx(1)
+    below, above = panels_of({("dnn", "mine"): sure})["weights_dnn"].shares["mine"]
+    assert below.share[-1] == above.share[0] == 1
+    assert below.share[0] > 0
+    assert above.share[-1] > 0
 
 
 def test_many_candidates_are_shown_a_few_at_a_time_each_in_its_colour():
@@ -60,7 +70,7 @@ def test_many_candidates_are_shown_a_few_at_a_time_each_in_its_colour():
     }
     panels = panels_of(outputs)
     assert list(panels) == ["outputs_dnn_1", "weights_dnn_1", "outputs_dnn_2", "weights_dnn_2"]
-    shown = [name for key in ("outputs_dnn_1", "outputs_dnn_2") for name in panels[key].histograms]
+    shown = [name for key in ("outputs_dnn_1", "outputs_dnn_2") for name in panels[key].shares]
     assert shown == [f"c{i}" for i in range(8)]
     assert panels["weights_dnn_2"].numbers == {"c6": 6, "c7": 7}
 

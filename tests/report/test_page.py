@@ -15,8 +15,11 @@ from markupsafe import escape
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, encode, encode_small
+from caloforge.report.histograms import of_bins
 from caloforge.report.images import average_showers, correlations
 from caloforge.report.interlayer import rho_panels
+from caloforge.report.lines import line_of
+from caloforge.report.panel import Panel
 from caloforge.report.panels import sections
 from caloforge.report.rings import ring_panels
 
@@ -233,8 +236,7 @@ def test_the_explorer_holds_the_histograms_of_every_layer(samples):
     found = energy["layers"][12]
     edges = np.frombuffer(b64decode(found["edges"]), "<f4").astype(float)
     for number, sample in enumerate(samples.values()):
-        density = np.frombuffer(b64decode(found["values"][number]), "<f4")
-        counts = density * np.diff(np.log10(edges)) * len(sample)
+        counts = np.frombuffer(b64decode(found["values"][number]), "<f4") * len(sample)
         expected, _ = np.histogram(sample.features["E_layer"][:, 12], edges)
         np.testing.assert_allclose(counts, expected, atol=0.1)
     json.dumps(data, allow_nan=False)
@@ -244,8 +246,9 @@ def test_a_panel_draws_every_sample_and_its_ratio(samples):
     section = next(iter(sections(samples)))
     upper, lower = draw(section.panels[0]).axes
     labels = [text.get_text() for text in upper.get_legend().get_texts()]
-    assert labels[:2] == list(samples)[:2]
-    assert labels[2] == list(samples)[2][:29] + "…"  # so that a long name leaves room for the rest
+    # a long name stands on several lines, and none is cut
+    assert [label.replace("\n", " ") for label in labels] == list(samples)
+    assert max(len(line) for label in labels for line in label.split("\n")) <= 28
     assert lower.get_ylabel() == "ratio"
     assert upper.get_xlim() == lower.get_xlim()
 
@@ -257,13 +260,33 @@ def test_of_twenty_candidates_each_has_its_line_beside_the_frame(twenty):
     legend = upper.get_legend()
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["Geant4", *twenty.candidates]
-    lines = {(line.get_color(), line.get_linestyle()) for line in legend.legend_handles[1:]}
-    assert len(lines) == 20
+    handles = legend.legend_handles[1:]
+    assert len({(line.get_color(), line.get_linestyle()) for line in handles}) == 20
+    # without colour, too: dashes and symbols together
+    assert len({(line.get_linestyle(), line.get_marker()) for line in handles}) == 20
     figure.canvas.draw()
     box, frame = legend.get_window_extent(), upper.get_window_extent()
     assert box.x0 >= frame.x1
     assert box.x1 <= figure.bbox.x1
     assert box.y0 >= figure.bbox.y0
+
+
+def test_values_beyond_the_ratio_have_arrows_and_others_none():
+    edges = np.arange(5.0)
+    histograms = {
+        name: of_bins(edges, "x", values, np.full(4, 1.0))
+        for name, values in {
+            "Geant4": [100, 100, 100, 100],
+            "half of it": [100, 101, 99, 5],
+            "the same": [100, 100, 100, 100],
+        }.items()
+    }
+    lower = draw(Panel("x", "x", "y", histograms)).axes[1]
+    low, _ = lower.get_ylim()
+    arrows = [line for line in lower.lines if line.get_gid() == "beyond"]
+    assert low > 0.05
+    assert [(line.get_marker(), line.get_xdata().tolist()) for line in arrows] == [("v", [3.5])]
+    assert arrows[0].get_color() == line_of(0)["color"]
 
 
 def open_in_browser(chromium, path, folder):

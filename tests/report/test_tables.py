@@ -8,6 +8,7 @@ import math
 import pytest
 
 from caloforge.evaluation.scores import Score, Scores
+from caloforge.report.conditions import conditions
 from caloforge.report.tables import groups, overview, timing_table
 
 
@@ -169,3 +170,31 @@ def test_times_stand_by_device_and_batch_size_and_say_why_one_is_missing(timing)
     assert gpu[4][1] == ("not timed", "not timed")
     assert table.notes.pop(0) == "mine, cpu, 10,000 at once: would take an hour."
     assert table.notes == ["Some CPU, 8 cores, 32 GB; Some GPU.", "Mean and spread of ten runs."]
+
+
+def test_scores_by_condition_stand_beside_those_of_all(scores):
+    table = make(scores, wasserstein__occupancy=[(2, 0.1), (1.2, 0.1), (9, 0.1)])
+    low, high = (
+        [dataclasses.replace(value, value=number, condition=label) for value in table.values]
+        for label, number in (("1 to 2 GeV", 1.0), ("2 to 9 GeV", 4.0))
+    )
+    first, *_ = conditions(dataclasses.replace(table, by_condition=(*low, *high)))
+    assert first.heading == ["", "all", "1 to 2 GeV", "2 to 9 GeV"]
+    ((title, cells),) = first.rows
+    assert "Occupancy" in title
+    assert [mark for _, mark in cells] == ["far", "floor", "far"]
+    assert cells[2][0] == "4.00 ± 0.10 (1.00 ± 0.10)"
+
+
+def test_the_worth_has_no_floor_and_its_smallest_is_not_best(scores):
+    worths = {"a": (50.0, 40.0, 60.0), "b": (math.inf, 900.0, math.inf), "c": (5.0, 4.9, 5.1)}
+    table = make(scores, wasserstein__occupancy=[(1, 0.1)] * 3)
+    values = [
+        Score("worth", "all", name, value, math.nan, math.inf, 0.0, 500, low=low, high=high)
+        for name, (value, low, high) in worths.items()
+    ]
+    row = cells(dataclasses.replace(table, values=tuple(values)))["Worth in Geant4 showers"]
+    assert [cell.text for cell in row] == ["50 +10 −10", "> 900", "5.00 +0.10 −0.10"]
+    assert [cell.best for cell in row] == [False, True, False]
+    assert [cell.mark for cell in row] == ["far", "floor", "far"]
+    assert [cell.note for cell in row] == ["", "", ""]

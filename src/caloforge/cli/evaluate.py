@@ -36,9 +36,24 @@ def evaluate(
             "halves of the reference."
         ),
     ] = None,
+    training: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='The showers that the candidates were trained on: a file, or "train_*.h5"; '
+            "repeatable."
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(help="Take only this metric (repeat for more; 'all' for every one)."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Every score in ranges of energy, direction or kind as well, such as energy:4 "
+            "(repeat for cells of several).",
+            metavar="AXIS[:RANGES]",
+        ),
     ] = None,
     timing: Annotated[
         list[str] | None,
@@ -79,7 +94,7 @@ def evaluate(
     --impact 37.5,-36.1 -o eval/
     """
     from caloforge.cli.progress import EvaluationDisplay
-    from caloforge.data import check_folder
+    from caloforge.data import check_folder, holds_points, open_source
 
     check_folder(output)
     cells = cf.geometry_preset(geometry) if geometry else None
@@ -93,17 +108,25 @@ def evaluate(
         }
         truth = _open(stack, reference, cells)
         second = _open(stack, other, cells) if other else None
+        of_voxels = None if holds_points(reference) else cells  # points know their layers
+        learned = open_source(training, of_voxels) if training else None
+        if learned is not None:
+            stack.callback(learned.close)
         metrics: Sequence[str] | None = metric
         if metric and "all" in metric:
-            metrics = _all_metrics(cells or truth.geometry, [truth, *files.values()])
+            metrics = _all_metrics(
+                cells or truth.geometry, [truth, *files.values()], with_training=bool(training)
+            )
         with display.live():
             scores = cf.evaluate(
                 truth,
                 files,
                 other=second,
+                training=learned,
                 geometry=cells,
                 threshold=threshold,
                 metrics=metrics,
+                by=by,
                 timing={
                     name: json.loads(path.read_text())
                     for name, path in named_paths(timing or []).items()
@@ -139,11 +162,17 @@ def _open(
     return stack.enter_context(file)
 
 
-def _all_metrics(geometry: Geometry, files: Sequence[File]) -> tuple[str, ...]:
+def _all_metrics(
+    geometry: Geometry, files: Sequence[File], *, with_training: bool
+) -> tuple[str, ...]:
     """Every metric that the showers allow; says which they do not."""
     from caloforge.evaluation import fitting_metrics, holds_points, metric_names
 
-    fitting = fitting_metrics(geometry, of_points=all(holds_points(file) for file in files))
-    if left_out := [name for name in metric_names() if name not in fitting]:
+    of_points = all(holds_points(file) for file in files)
+    suited = fitting_metrics(geometry, of_points=of_points, with_training=True)
+    fitting = fitting_metrics(geometry, of_points=of_points, with_training=with_training)
+    if left_out := [name for name in metric_names() if name not in suited]:
         console.print(f"left out, as {geometry.name} does not suit them: {', '.join(left_out)}")
+    if untrained := [name for name in suited if name not in fitting]:
+        console.print(f"left out, as they need --training: {', '.join(untrained)}")
     return fitting

@@ -74,6 +74,7 @@ def generate(
     Example: caloforge generate runs/l2l -n 100000 -o fake.h5
     """
     from caloforge.cli.progress import GenerationDisplay
+    from caloforge.training import RunFolder
 
     made = choices_made(
         choose,
@@ -95,7 +96,7 @@ def generate(
             seed=seed,
             output=output,
             layout=layout,
-            attributes={"run": run.name},
+            attributes={"run": run.name, **RunFolder(run).effort()},
             batch_size=batch_size,
             device=device,
             options=made,
@@ -140,6 +141,7 @@ def upsample(
     Example: caloforge upsample runs/supercalo coarse.h5 --resample 5 -o fine.h5
     """
     from caloforge.cli.progress import GenerationDisplay
+    from caloforge.training import RunFolder
 
     made = choices_made(choose, postprocess=postprocess, resample=resample, memory=memory)
     system = cf.load(run)
@@ -167,7 +169,11 @@ def upsample(
             seed=seed,
             output=output,
             layout=layout,
-            attributes={"run": run.name, "coarse_showers": coarse.name},
+            attributes={
+                "run": run.name,
+                "coarse_showers": coarse.name,
+                **RunFolder(run).effort(),
+            },
             batch_size=batch_size,
             device=device,
             options=made,

@@ -15,7 +15,7 @@ from caloforge.data.files import open_file
 from caloforge.data.hdf5 import ShowerFileError
 from caloforge.data.showerfile import ShowerFile
 from caloforge.geometry import Geometry
-from caloforge.showers import Particles, Showers, checked_rows, fingerprint, runs
+from caloforge.showers import Floats, Particles, Showers, checked_rows, fingerprint, runs
 
 __all__ = ["FileSource", "open_source"]
 
@@ -72,6 +72,15 @@ class FileSource:
     def __repr__(self) -> str:
         more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
         return f"FileSource({len(self)} showers of {self.geometry.name}, {self.paths[0]}{more})"
+
+    @property
+    def energy_inc(self) -> Floats:
+        """Incident energies [MeV], shape (n,)."""
+        return self.particles.energy
+
+    def __getitem__(self, selection: slice) -> Any:
+        """Read a run of showers."""
+        return self.take(np.arange(len(self))[selection])
 
     def take(self, rows: NDArray[np.integer[Any]], /) -> Showers:
         """See `ShowerSource`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from caloforge.evaluation.assessment import EvaluationProgress, evaluate
+from caloforge.evaluation.assessment import evaluate
 from caloforge.evaluation.catalogue import (
     DEFAULT_METRICS,
     default_metrics,
@@ -21,12 +21,22 @@ from caloforge.evaluation.comparison import (
 )
 from caloforge.evaluation.frame import observable_columns, to_dataframe
 from caloforge.evaluation.leaderboard import leaderboard
+from caloforge.evaluation.metrics.copies import copied
 from caloforge.evaluation.metrics.correlation import correlation_difference, pearson
 from caloforge.evaluation.metrics.neighbours import prdc, voxel_features
+from caloforge.evaluation.metrics.nplm import LearnedRatio, Region, nplm_test
+from caloforge.evaluation.metrics.permutation import (
+    at_like_energy,
+    frechet_test,
+    kolmogorov_smirnov_test,
+    shower_columns,
+    sliced_wasserstein_test,
+)
 from caloforge.evaluation.metrics.physics_distance import fpd, kpd
 from caloforge.evaluation.metrics.separation import separation_power, separation_powers
 from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.metrics.wasserstein import wasserstein, wasserstein_batches
+from caloforge.evaluation.nearest import Nearest, nearest_training
 from caloforge.evaluation.observables import (
     at_energy,
     features,
@@ -40,7 +50,9 @@ from caloforge.evaluation.projection import Projected, holds_points
 from caloforge.evaluation.rings import RingSpectra, ring_spectra
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Score, Scores
+from caloforge.evaluation.steps import EvaluationProgress
 from caloforge.evaluation.tails import Tail, Tails, find_tails, shower_quantities, shower_weights
+from caloforge.evaluation.worth import Estimate, Worth, energy_distance, mean_difference, worth
 
 # What needs torch, imported on first use.
 _HOMES = {
@@ -70,11 +82,15 @@ __all__ = [
     "PROTOCOLS",
     "AdjacentAUC",
     "Clouds",
+    "Estimate",
     "EvaluationProgress",
     "EvaluationWarning",
+    "LearnedRatio",
+    "Nearest",
     "Outputs",
     "Projected",
     "Protocol",
+    "Region",
     "RingSpectra",
     "Sample",
     "Score",
@@ -84,24 +100,33 @@ __all__ = [
     "Tail",
     "Tails",
     "UndeterminedWarning",
+    "Worth",
     "adjacent_layer_auc",
     "at_energy",
+    "at_like_energy",
     "classifier_weights",
     "classify",
+    "copied",
     "correlation_difference",
     "default_metrics",
     "deviation_from_peers",
+    "energy_distance",
     "evaluate",
     "features",
     "find_tails",
     "fitting_metrics",
     "fpd",
+    "frechet_test",
     "high_level",
     "holds_points",
     "inter_layer_correlation",
+    "kolmogorov_smirnov_test",
     "kpd",
     "leaderboard",
+    "mean_difference",
     "metric_names",
+    "nearest_training",
+    "nplm_test",
     "observable_columns",
     "pearson",
     "point_features",
@@ -109,13 +134,16 @@ __all__ = [
     "ring_spectra",
     "separation_power",
     "separation_powers",
+    "shower_columns",
     "shower_quantities",
     "shower_weights",
+    "sliced_wasserstein_test",
     "to_dataframe",
     "transverse_groups",
     "voxel_features",
     "wasserstein",
     "wasserstein_batches",
+    "worth",
 ]
 
 

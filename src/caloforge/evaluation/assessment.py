@@ -17,8 +17,9 @@ import numpy as np
 from caloforge import __version__
 from caloforge.evaluation.cache import LIBRARIES, Cache, content_hash
 from caloforge.evaluation.catalogue import chosen_metrics, default_metrics, make_metric
-from caloforge.evaluation.compared import OTHER, REFERENCE, Compared
-from caloforge.evaluation.comparison import Columns, Metric, Outputs
+from caloforge.evaluation.compared import FEWEST_SHOWERS, OTHER, REFERENCE, Compared
+from caloforge.evaluation.comparison import Columns, Metric, Outputs, SmallSampleWarning
+from caloforge.evaluation.conditions import Cell, cells_by
 from caloforge.evaluation.copies import fingerprints
 from caloforge.evaluation.measurement import Measured, Plan, Side, measure, noting, scored
 from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
@@ -27,19 +28,14 @@ from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample, pack, unpack
 from caloforge.evaluation.score import Score
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.steps import EvaluationProgress, Steps
 from caloforge.evaluation.tails import Tails, find_tails
+from caloforge.evaluation.worth import WORTH, Worth, worth_of_samples, worth_scores
 from caloforge.geometry import Geometry
 
-__all__ = ["REFERENCE", "EvaluationProgress", "evaluate"]
+__all__ = ["REFERENCE", "evaluate"]
 
-
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """How far an evaluation is: steps done and parts of one, steps in all, what is at work."""
-
-    done: float
-    total: int
-    task: str
+FEW_IN_CELL = 100  # showers of a range of condition
 
 
 def evaluate(
@@ -47,9 +43,11 @@ def evaluate(
     candidates: Mapping[str, ShowerSource | PointSource],
     *,
     other: ShowerSource | PointSource | None = None,
+    training: ShowerSource | PointSource | None = None,
     geometry: Geometry | None = None,
     threshold: float | None = None,
     metrics: Iterable[str] | None = None,
+    by: str | Sequence[str] | None = None,
     timing: Mapping[str, Mapping[str, Any]] | None = None,
     seed: int = 0,
     cache: str | Path | None = None,
@@ -77,11 +75,14 @@ def evaluate(
         reference: Geant4 showers, in memory or an open file, which is read in a stream.
         candidates: generated showers of the same geometry by name; lengths may differ.
         other: a second, independent sample of Geant4 showers that the floor is taken with.
+        training: the Geant4 showers that the candidates were trained on.
         geometry: voxels that point clouds are projected into, by default the reference's own.
         threshold: read-out threshold [MeV] applied to all samples, by default the geometry's:
             voxels below it count as empty.
         metrics: names of distances and classifier tests, see `metric_names`; by default those that
             suit the showers, see `default_metrics`.
+        by: conditions whose ranges every score is taken in as well: "energy", "direction", "kind",
+            with a number of ranges such as "energy:4" or without; several of them for cells of all.
         timing: results of `caloforge bench` by candidate, to be shown beside its scores.
         seed: of the draws and of the classifiers.
         cache: folder where results are kept by the content of what they were taken from, so that
@@ -92,13 +93,14 @@ def evaluate(
         Scores by metric, observable and candidate, with the observables for figures.
 
     Raises:
-        ValueError: without candidates, for an unknown metric, for different geometries, or for
-            samples of less than 20 showers, copies not counted.
+        ValueError: without candidates, for an unknown metric, for different geometries, for
+            samples of less than 20 showers, copies not counted, or for conditions in which the
+            reference does not differ or has less than 40 showers in a range.
 
     Warns:
         SharedShowersWarning: if samples have showers in common or more than once, see
             `fingerprints`. The floor is taken without them; what a candidate has is counted.
-        SmallSampleWarning: if n is below 1,000.
+        SmallSampleWarning: if n is below 1,000, or below 100 in a range.
         EvaluationWarning: if a candidate's incident energies are not distributed as the
             reference's.
         UndeterminedWarning: where the samples do not determine a value, which then is NaN.
@@ -107,47 +109,72 @@ def evaluate(
     if unknown := set(timing or {}) - set(candidates):
         raise ValueError(f"timing is of {sorted(unknown)}, candidates are {sorted(candidates)}")
     chosen = None if metrics is None else chosen_metrics(metrics)
-    work = _Assessment(Cache(None if cache is None else Path(cache)), seed, _Steps(progress))
+    work = _Assessment(Cache(None if cache is None else Path(cache)), seed, Steps(progress))
     compared = Compared.of(
-        reference, candidates, other, geometry, partial(work.fingerprints, threshold=threshold)
+        reference,
+        candidates,
+        other,
+        geometry,
+        partial(work.fingerprints, threshold=threshold),
+        training,
     )
     if chosen is None:
-        chosen = default_metrics(compared.reference.geometry, of_points=compared.are_points)
-    work.steps.total = 1 + (other is not None) + len(candidates) * (1 + len(chosen))
-    sample = work.sample(compared.reference, REFERENCE, threshold)
-    # All at once, so that what does not fit the geometry is refused before hours of work.
-    made = [_Columns.make(name, sample, work.steps.train) for name in chosen]
-    second = None
-    if compared.other is not None:
-        second = work.sample(compared.other, OTHER, sample.threshold, sample)
-    samples = {
-        name: work.sample(showers, name, sample.threshold, sample)
-        for name, showers in compared.candidates.items()
-    }
-    scores: list[Score] = []
-    outputs: dict[tuple[str, str], Outputs] = {}
-    for columns in made:
-        for value, protocols in work.scores(columns, sample, second, samples):
-            scores += value
-            outputs.update(protocols)
+        chosen = default_metrics(
+            compared.reference.geometry,
+            of_points=compared.are_points,
+            with_training=compared.training is not None,
+        )
+    particles = compared.reference.particles
+    cells = () if by is None else cells_by(particles, by, fewest=2 * FEWEST_SHOWERS)
+    n_samples = 1 + (other is not None) + len(candidates)
+    work.steps.total = (1 + len(cells)) * (n_samples + len(candidates) * len(chosen))
+    found = work.take(compared, chosen, threshold)
+    sample, second, samples = found.reference, found.other, found.candidates
     origins = {
         "reference": _origin(sample),
         **({"other": _origin(second)} if second else {}),
-        "candidates": {name: _origin(found) for name, found in samples.items()},
+        **({"training": {"n_showers": len(compared.training)}} if compared.training else {}),
+        "candidates": {name: _origin(one) for name, one in samples.items()},
     }
     settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}
     provenance = {**origins, "geometry": sample.geometry.name, **settings, **_software()}
-    tails = _tails(outputs, sample, samples)
     return Scores(
-        tuple(scores),
-        sample,
-        samples,
-        provenance,
-        outputs,
-        dict(timing or {}),
-        tails,
-        compared.shared,
+        values=found.scores,
+        reference=sample,
+        candidates=samples,
+        provenance=provenance,
+        outputs=found.outputs,
+        timing=dict(timing or {}),
+        tails=_tails(found.outputs, sample, samples),
+        shared=compared.shared,
+        worths=found.worths,
+        by_condition=tuple(_by_condition(work, compared, cells, chosen, sample.threshold)),
     )
+
+
+def _by_condition(
+    work: _Assessment,
+    compared: Compared,
+    cells: Sequence[Cell],
+    metrics: Sequence[str],
+    threshold: float,
+) -> Iterator[Score]:
+    """The scores of the showers of each cell; the worth has cells of its own."""
+    distances = [name for name in metrics if name != WORTH]
+    sizes = []
+    for cell in cells:
+        part = compared.within(cell)
+        if part.candidates:
+            found = replace(work, where=f" at {cell.label}").take(part, distances, threshold)
+            sizes += [score.n_showers for score in found.scores]
+            yield from (replace(score, condition=cell.label) for score in found.scores)
+    if sizes and min(sizes) < FEW_IN_CELL:
+        warnings.warn(
+            f"at some conditions {min(sizes)} showers are compared with as many: only gross "
+            "differences are seen there; fewer ranges see more",
+            SmallSampleWarning,
+            stacklevel=3,
+        )
 
 
 def _tails(
@@ -160,31 +187,16 @@ def _tails(
     return {name: find_tails(mine, reference, candidates[name]) for name, mine in found.items()}
 
 
-@dataclass
-class _Steps:
-    """Steps of the work, each announced when it begins."""
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """What was found in samples that were compared."""
 
-    progress: Callable[[EvaluationProgress], None] | None
-    total: int = 0
-    begun: int = 0
-    task: str = ""
-    run: int = 0
-    runs: int = 1
-
-    def begin(self, task: str) -> None:
-        """The next step begins."""
-        self.begun, self.task = self.begun + 1, task
-        self._tell(0, task)
-
-    def train(self, epoch: int, epochs: int) -> None:
-        """An epoch of one of several runs of a step is done."""
-        share = (self.run + epoch / epochs) / self.runs
-        run = f"run {self.run + 1} of {self.runs}, epoch {epoch} of {epochs}"
-        self._tell(share, f"{self.task}, {run}")
-
-    def _tell(self, share: float, task: str) -> None:
-        if self.progress is not None:
-            self.progress(EvaluationProgress(self.begun - 1 + share, self.total, task))
+    reference: Sample
+    other: Sample | None
+    candidates: Mapping[str, Sample]
+    scores: tuple[Score, ...]
+    outputs: Mapping[tuple[str, str], Outputs]
+    worths: Mapping[str, Worth]
 
 
 @dataclass
@@ -193,11 +205,12 @@ class _Assessment:
 
     cache: Cache
     seed: int
-    steps: _Steps
+    steps: Steps
     # With the source, so that no other one takes its place in memory and its number with it.
-    hashes: dict[int, tuple[ShowerSource, str]] = field(default_factory=dict)
+    hashes: dict[int, tuple[ShowerSource | PointSource, str]] = field(default_factory=dict)
+    where: str = ""  # of which showers, in words
 
-    def _hash(self, showers: ShowerSource) -> str:
+    def _hash(self, showers: ShowerSource | PointSource) -> str:
         """Content hash, taken once for each source and only if something is kept."""
         if self.cache.folder is None:
             return ""
@@ -216,6 +229,31 @@ class _Assessment:
             lambda arrays: arrays["fingerprints"],
         )
 
+    def take(self, compared: Compared, metrics: Sequence[str], threshold: float | None) -> _Taken:
+        """The observables and the scores of all samples."""
+        sample = self.sample(compared.reference, REFERENCE, threshold)
+        # All at once, so that what does not fit the geometry is refused before hours of work.
+        made = [
+            _Columns.make(name, sample, compared.training, self.steps.train)
+            for name in metrics
+            if name != WORTH
+        ]
+        second = None
+        if compared.other is not None:
+            second = self.sample(compared.other, OTHER, sample.threshold, sample)
+        samples = {
+            name: self.sample(showers, name, sample.threshold, sample)
+            for name, showers in compared.candidates.items()
+        }
+        worths = self.worths(sample, samples, compared.training) if WORTH in metrics else {}
+        scores = [score for name, found in worths.items() for score in worth_scores(found, name)]
+        outputs: dict[tuple[str, str], Outputs] = {}
+        for columns in made:
+            for value, protocols in self.scores(columns, sample, second, samples):
+                scores += value
+                outputs.update(protocols)
+        return _Taken(sample, second, samples, tuple(scores), outputs, worths)
+
     def sample(
         self,
         showers: ShowerSource,
@@ -224,7 +262,7 @@ class _Assessment:
         reference: Sample | None = None,
     ) -> Sample:
         """Observables of a sample, in the bins of the reference."""
-        self.steps.begin(f"observables of {name}")
+        self.steps.begin(f"observables of {name}{self.where}")
         limit = showers.geometry.threshold if threshold is None else threshold
         key = {
             "result": "sample",
@@ -258,7 +296,7 @@ class _Assessment:
         metric = columns.metric
         floors: dict[tuple[Any, ...], Measured] = {}
         for candidate, sample in candidates.items():
-            self.steps.begin(f"{metric.name} of {candidate}")
+            self.steps.begin(f"{metric.name} of {candidate}{self.where}")
             plan = Plan.of(
                 metric,
                 len(reference),
@@ -268,19 +306,30 @@ class _Assessment:
                 paired=np.array_equal(reference.energy_inc, sample.energy_inc),
             )
             draws = tuple(plan.settings("other").values())
-            if draws not in floors:
+            if metric.has_floor and draws not in floors:
                 floors[draws] = self._measured(
                     columns, plan, reference, other or reference, "other"
                 )
-                _warn_of(f"the floor of {metric.name}", floors[draws].notes)
-            floor = floors[draws]
+                _warn_of(f"the floor of {metric.name}{self.where}", floors[draws].notes)
+            floor = floors.get(draws)
             found = self._measured(columns, plan, reference, sample, "candidate")
-            _warn_of(f"{metric.name} of {candidate}", found.notes)
+            _warn_of(f"{metric.name} of {candidate}{self.where}", found.notes)
             scores = [
                 scored(metric, observable, candidate, found, floor, plan.size, reference.geometry)
                 for observable in found.values
             ]
             yield scores, {(key, candidate): out for key, out in found.outputs.items()}
+
+    def worths(
+        self, reference: Sample, candidates: Mapping[str, Sample], training: ShowerSource | None
+    ) -> dict[str, Worth]:
+        """How many Geant4 showers each candidate replaces."""
+        found = {}
+        for name, sample in candidates.items():
+            self.steps.begin(f"{WORTH} of {name}")
+            known = sample.n_training if training is None else training.particles
+            found[name] = worth_of_samples(reference, sample, training=known, seed=self.seed)
+        return found
 
     def _measured(
         self, columns: _Columns, plan: Plan, reference: Sample, against: Sample, side: Side
@@ -297,6 +346,8 @@ class _Assessment:
             "side": side,
             **plan.settings(side),
         }
+        if columns.metric.training is not None:
+            key["training"] = self._hash(columns.metric.training)
 
         def compute(number: int | None) -> Measured:
             (first, said), (second, also) = columns.of(reference), columns.of(against)
@@ -333,11 +384,17 @@ class _Columns:
         self._taken: dict[int, tuple[Columns, tuple[str, ...]]] = {}
 
     @classmethod
-    def make(cls, name: str, reference: Sample, progress: Callable[[int, int], None]) -> _Columns:
+    def make(
+        cls,
+        name: str,
+        reference: Sample,
+        training: ShowerSource | None,
+        progress: Callable[[int, int], None],
+    ) -> _Columns:
         """Those of a metric by name, fitted to a reference."""
         notes: list[str] = []
         with noting(notes):
-            metric = make_metric(name, reference, progress)
+            metric = make_metric(name, reference, training, progress)
         return cls(metric, notes)
 
     def of(self, sample: Sample) -> tuple[Columns, tuple[str, ...]]:
@@ -353,7 +410,7 @@ class _Columns:
 
 def _warn_of(what: str, notes: Iterable[str]) -> None:
     for note in notes:
-        warnings.warn(f"{what}: {note}", UndeterminedWarning, stacklevel=4)
+        warnings.warn(f"{what}: {note}", UndeterminedWarning, stacklevel=5)
 
 
 def _origin(sample: Sample) -> dict[str, Any]:

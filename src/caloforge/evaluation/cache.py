@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_bytes
 
 from caloforge.data.replacing import write_files
 from caloforge.evaluation.observables import ShowerSource
-from caloforge.evaluation.projection import Projected
+from caloforge.evaluation.projection import PointSource, Projected
 from caloforge.showers import fingerprint
 
 __all__ = ["Cache", "content_hash"]
@@ -81,7 +81,7 @@ def _load(path: Path) -> Arrays:
         return {name: file.get_tensor(name) for name in json.loads(file.metadata()["names"])}
 
 
-def content_hash(showers: ShowerSource) -> str:
+def content_hash(showers: ShowerSource | PointSource) -> str:
     """Hash of showers, see `fingerprint`, and of their geometry, wherever they are kept.
 
     The same showers have the same hash in memory, in a file of either layout, under any name.

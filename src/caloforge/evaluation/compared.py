@@ -15,6 +15,7 @@ from caloforge.evaluation.comparison import (
     SharedShowersWarning,
     SmallSampleWarning,
 )
+from caloforge.evaluation.conditions import Cell
 from caloforge.evaluation.copies import Chosen, Shared, find_shared, same_showers
 from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource, Projected, in_voxels
@@ -22,7 +23,7 @@ from caloforge.geometry import Geometry
 from caloforge.pdg import kinds_of
 from caloforge.showers import Particles, check_units
 
-__all__ = ["OTHER", "REFERENCE", "Compared"]
+__all__ = ["FEWEST_SHOWERS", "OTHER", "REFERENCE", "Compared"]
 
 REFERENCE, OTHER = "Geant4", "other Geant4"
 FEW_SHOWERS = 1000
@@ -42,12 +43,14 @@ class Compared:
         reference: Geant4 showers, each once.
         candidates: generated showers by name.
         other: a second sample of Geant4 showers, none of which is in the first.
+        training: showers that the candidates were trained on.
         shared: showers that the samples had in common when they were given.
     """
 
     reference: ShowerSource
     candidates: Mapping[str, ShowerSource]
     other: ShowerSource | None
+    training: ShowerSource | None = None
     shared: tuple[Shared, ...] = ()
 
     @classmethod
@@ -58,6 +61,7 @@ class Compared:
         other: Source | None,
         geometry: Geometry | None,
         fingerprints: Callable[[ShowerSource], Floats],
+        training: Source | None = None,
     ) -> Compared:
         """Point clouds are projected into the geometry, or the reference's; then all are checked.
 
@@ -80,6 +84,9 @@ class Compared:
         voxels = {name: in_voxels(showers, goal) for name, showers in given.items()}
         for name, showers in voxels.items():
             _check(name, showers, goal)
+        trained_on = None if training is None else in_voxels(training, goal)
+        if trained_on is not None:
+            _check("the training sample", trained_on, goal)
         shared, chosen = _without_copies(voxels, fingerprints)
         for name, rows in chosen.items():
             voxels[name] = in_voxels(Chosen(given[name], rows), goal)
@@ -87,10 +94,31 @@ class Compared:
             voxels[REFERENCE],
             {name: voxels[name] for name in candidates},
             voxels.get(OTHER),
+            trained_on,
             shared,
         )
         made._warn_of_what_it_means()
         return made
+
+    def within(self, cell: Cell) -> Compared:
+        """The showers of a cell; candidates without enough of them are left out.
+
+        Warns:
+            EvaluationWarning: of a candidate that is left out.
+        """
+        parts = {name: _of_cell(showers, cell) for name, showers in self.candidates.items()}
+        for name, part in parts.items():
+            if len(part) < FEWEST_SHOWERS:
+                _warn(
+                    f"{name} has {len(part)} showers of {cell.label}, a comparison needs "
+                    f"{FEWEST_SHOWERS} or more: its scores there are missing"
+                )
+        return Compared(
+            _of_cell(self.reference, cell),
+            {name: part for name, part in parts.items() if len(part) >= FEWEST_SHOWERS},
+            None if self.other is None else _of_cell(self.other, cell),
+            self.training,
+        )
 
     @property
     def are_points(self) -> bool:
@@ -136,6 +164,13 @@ class Compared:
                 "ones see more",
                 SmallSampleWarning,
             )
+
+
+def _of_cell(showers: ShowerSource, cell: Cell) -> ShowerSource:
+    rows = cell.rows(showers.particles)
+    if isinstance(showers, Projected):
+        return Projected(Chosen(showers.points, rows), showers.geometry)
+    return Chosen(showers, rows)
 
 
 def _differences(particles: Particles, reference: Particles) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.evaluation.observables import ShowerSource
+from caloforge.evaluation.projection import PointSource
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry, preset_of
 
@@ -80,11 +82,13 @@ class Comparison:
         errors: of those values whose error the metric knows itself; the error of the others is
             taken from the spread between draws.
         outputs: a classifier's outputs, by protocol.
+        remarks: what there is to say of a value in words, by observable.
     """
 
     values: Mapping[str, Value]
     errors: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, Outputs] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 class Metric(ABC):
@@ -98,6 +102,8 @@ class Metric(ABC):
     repeats: int  # how many draws it is taken on
     max_size: int | None = None  # largest number of showers of a draw, None: no limit
     is_random: ClassVar[bool] = False  # whether the same showers give another value another time
+    has_floor: ClassVar[bool] = True  # whether a value is read beside that of other Geant4 showers
+    training: ShowerSource | PointSource | None = None  # where the values depend on these as well
     published_for: tuple[str, ...] = ()  # geometry presets that values were published for
     published_size: float = math.inf  # showers of each sample, at the least, that those are of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["format_number", "format_value"]
+__all__ = ["format_limits", "format_number", "format_value"]
 
 MISSING = "–"
 LARGEST, SMALLEST = 1e6, 1e-4  # beyond which a power of ten is written behind the number
@@ -40,6 +40,23 @@ def format_value(value: float, error: float | None) -> str:
     return " ± ".join(f"{number}e{power:+03d}" for number in numbers)
 
 
+def format_limits(value: float, low: float, high: float) -> str:
+    """A value with limits that are not at equal distances, of which the upper one may be missing.
+
+    Example:
+        >>> format_limits(1126.3, 904.2, 1475.0), format_limits(math.inf, 9123.4, math.inf)
+        ('1,130 +350 −220', '> 9,100')
+    """
+    if math.isnan(value):
+        return MISSING
+    if math.isinf(high):
+        return f"> {_grouped(low, math.floor(math.log10(low)) - 1)}"
+    errors = high - value, value - low
+    last = math.floor(math.log10(float(f"{min(errors):.1e}"))) - 1
+    of_value, up, down = (_grouped(number, last) for number in (value, *errors))
+    return f"{of_value} +{up} −{down}"
+
+
 def format_number(value: float) -> str:
     """A number without error: to three digits, and to the unit where it has more before the point.
 
@@ -61,3 +78,8 @@ def _is_plain(size: float) -> bool:
 def _decimals(value: float, place: int) -> str:
     """A number rounded to a decimal place: -2 to hundredths, 2 to hundreds."""
     return f"{round(value, -place):.{max(0, -place)}f}"
+
+
+def _grouped(value: float, place: int) -> str:
+    """A number rounded to a decimal place, its thousands parted by commas."""
+    return f"{round(value, -place):,.{max(0, -place)}f}"

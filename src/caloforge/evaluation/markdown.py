@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from caloforge.evaluation.digits import MISSING, format_number, format_value
 from caloforge.evaluation.leaderboard import PublishedTable
+from caloforge.evaluation.meanings import kind_of, kind_title
 from caloforge.evaluation.score import Score
+from caloforge.evaluation.summary import SummaryCell, SummaryColumn, summary
 
 if TYPE_CHECKING:
     from caloforge.evaluation.scores import Scores
@@ -33,11 +35,19 @@ def markdown(scores: Scores, *, published: bool) -> str:
         if scores.shared
         else []
     )
+    if columns := summary(scores):
+        blocks.append(_summary(columns, list(scores.candidates)))
     blocks += [
         block
-        for metric in dict.fromkeys(metric for metric, _, _ in rows)
-        for block in _of_metric(metric, [row for name, _, row in rows if name == metric], scores)
+        for kind in dict.fromkeys(kind_of(metric) for metric, _, _ in rows)
+        for block in _of_kind(kind, [row for name, _, row in rows if kind_of(name) == kind], scores)
     ]
+    for name in scores.candidates if scores.by_condition else ():
+        blocks += [f"{_literal(name)} by condition, each beside its own floor:"]
+        blocks += [_by_condition(name, scores)]
+    for name, worth in scores.worths.items():
+        blocks.append(f"Worth of {_literal(name)} in Geant4 showers, by condition:")
+        blocks.append(worth.to_markdown().rstrip())
     if scores.timing:
         blocks.append(_timing(scores.timing))
     if published and (table := scores.published()):
@@ -45,11 +55,28 @@ def markdown(scores: Scores, *, published: bool) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
-    """The table of one metric, and why values are missing in it."""
+def _summary(columns: Sequence[SummaryColumn], names: Sequence[str]) -> str:
+    """A column for each candidate, as there are more things to tell than candidates."""
+    floors = ["floor"] if any(column.floor for column in columns) else []
+    lines = [["summary", *floors, *map(_literal, names)]]
+    lines.append(["---", *["---:"] * (len(floors) + len(names))])
+    for column in columns:
+        cells = (column.cells.get(name) for name in names)
+        title = f"{column.title} ({column.note})" if column.note else column.title
+        texts = ("" if cell is None else _noted(cell) for cell in cells)
+        lines.append([title, *(column.floor for _ in floors), *texts])
+    return _table(lines)
+
+
+def _noted(cell: SummaryCell) -> str:
+    return f"{cell.text} ({_literal(cell.note)})" if cell.note else cell.text
+
+
+def _of_kind(kind: str, rows: Sequence[Sequence[Score]], scores: Scores) -> Iterator[str]:
+    """The table of a kind of metrics, and what is to be said of values and of missing ones."""
     names = list(scores.candidates)
     lines = [
-        [metric, "better", "floor", *map(_literal, names)],
+        [kind_title(kind), "better", "floor", *map(_literal, names)],
         ["---", "---", *["---:"] * (len(names) + 1)],
     ]
     for row in rows:
@@ -58,18 +85,43 @@ def _of_metric(metric: str, rows: Sequence[Sequence[Score]], scores: Scores) -> 
         cells = [_cell(found[name], floor) if name in found else MISSING for name in names]
         lines.append([row[0].title, row[0].quantity.better, floor, *cells])
     yield _table(lines)
-    if reasons := [
-        f"- {_literal(f'{score.candidate}, {score.title}: {score.reason}')}"
+    if said := [
+        f"- {_literal(f'{score.candidate}, {score.title}: {text}')}"
         for row in rows
         for score in row
-        if score.reason
+        for text in filter(None, (score.reason, score.remark))
     ]:
-        yield "\n".join(reasons)
+        yield "\n".join(said)
+
+
+def _by_condition(candidate: str, scores: Scores) -> str:
+    """All scores of one candidate, a column for each cell of condition."""
+    tables = {"all": scores.rows(), **scores.conditions()}
+    found = {
+        (label, metric, observable): _in_condition(score)
+        for label, rows in tables.items()
+        for metric, observable, row in rows
+        for score in row
+        if score.candidate == candidate
+    }
+    lines = [["metric", "score", *tables], ["---", "---", *["---:"] * len(tables)]]
+    for metric, observable, row in next(iter(scores.conditions().values())):
+        cells = [found.get((label, metric, observable), MISSING) for label in tables]
+        lines.append([kind_title(kind_of(metric)), row[0].title, *cells])
+    return _table(lines)
+
+
+def _in_condition(score: Score) -> str:
+    """Value and floor, in bold where it is off its floor."""
+    text = f"{score.text()} ({score.text(of_floor=True)})"
+    return f"**{text}**" if score.mark in ("seen", "far") else text
 
 
 def _cell(score: Score, floor: str) -> str:
     """Value and verdict, and the floor where it is another one than that of the first candidate."""
     text = score.text()
+    if math.isinf(score.floor):  # no floor to be read against
+        return text
     if score.mark != "floor" or score.verdict != "at the floor":
         text = score.verdict if text == MISSING else f"{text}, {score.verdict}"
     own = score.text(of_floor=True)

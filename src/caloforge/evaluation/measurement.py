@@ -62,7 +62,10 @@ class Plan:
         paired: bool,
     ) -> Plan:
         """The largest sets of equally many showers that the samples and the metric allow."""
-        most = n_reference // 2 if n_other is None else min(n_reference, n_other)
+        if metric.has_floor:
+            most = n_reference // 2 if n_other is None else min(n_reference, n_other)
+        else:  # a floor would be all that other showers are for, and that halves are
+            most, n_other, paired = n_reference, None, False
         size = min(most, n_candidate, metric.max_size or n_candidate)
         is_whole = size == n_reference and metric.repeats > 1 and not metric.is_random
         return cls(size, n_reference, n_other, n_candidate, metric.repeats, seed, paired, is_whole)
@@ -98,12 +101,14 @@ class Measured:
         errors: by observable, where it is not the spread between the draws.
         outputs: a classifier's outputs of all draws, by protocol.
         notes: why values are not determined, each once.
+        remarks: what the metric says of values, by observable.
     """
 
     values: Mapping[str, Floats]
     errors: Mapping[str, float] = field(default_factory=dict)
     outputs: Mapping[str, Outputs] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self, observable: str) -> tuple[float, float, tuple[float, ...]]:
         """Mean over draws and layers, its error, and the mean of each layer.
@@ -165,6 +170,7 @@ class Measured:
                 for name in first.outputs
             },
             tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+            first.remarks,
         )
 
     def pack(self) -> dict[str, NDArray[Any]]:
@@ -175,12 +181,14 @@ class Measured:
             arrays |= {f"outputs/{protocol}/{k}": v for k, v in vars(outputs).items()}
         for number, note in enumerate(self.notes):
             arrays[f"notes/{number}"] = np.frombuffer(note.encode(), np.uint8)
+        for observable, remark in self.remarks.items():
+            arrays[f"remarks/{observable}"] = np.frombuffer(remark.encode(), np.uint8)
         return arrays
 
     @classmethod
     def unpack(cls, arrays: Mapping[str, NDArray[Any]]) -> Measured:
         """What `pack` was called on."""
-        kinds = ("values", "errors", "outputs", "notes")
+        kinds = ("values", "errors", "outputs", "notes", "remarks")
         groups: dict[str, dict[str, NDArray[Any]]] = {kind: {} for kind in kinds}
         for name, array in arrays.items():
             group, _, key = name.partition("/")
@@ -196,6 +204,7 @@ class Measured:
                 for protocol in protocols
             },
             tuple(note.tobytes().decode() for note in groups["notes"].values()),
+            {name: remark.tobytes().decode() for name, remark in groups["remarks"].items()},
         )
 
 
@@ -256,7 +265,7 @@ def measure(
     half = plan.size // 2
     halves = _joined([compare(first[:half], second[:half], seed) for first, second, seed in rows])
     errors = {name: _spread(_mean_over_layers(found)) for name, found in halves.values.items()}
-    return Measured(whole.values, {**errors, **whole.errors}, whole.outputs, tuple(notes))
+    return replace(whole, errors={**errors, **whole.errors}, notes=tuple(notes))
 
 
 def scored(
@@ -264,12 +273,26 @@ def scored(
     observable: str,
     candidate: str,
     found: Measured,
-    floor: Measured,
+    floor: Measured | None,
     size: int,
     geometry: Geometry,
 ) -> Score:
-    """A candidate's score on one observable, beside the floor."""
+    """A candidate's score on one observable, beside the floor where the metric has one."""
     value, error, layers = found.summary(observable)
+    remark = found.remarks.get(observable, "")
+    if floor is None:
+        return Score(
+            metric=metric.name,
+            observable=observable,
+            candidate=candidate,
+            value=value,
+            error=error,
+            floor=math.nan,
+            floor_error=math.nan,
+            n_showers=size,
+            reason=found.reason(observable),
+            remark=remark,
+        )
     floor_value, floor_error, floor_layers = floor.summary(observable)
     return Score(
         metric=metric.name,
@@ -286,6 +309,7 @@ def scored(
         layer_errors=found.layer_errors(observable),
         floor_layer_errors=floor.layer_errors(observable),
         reason=_reason(observable, found, floor),
+        remark=remark,
     )
 
 
@@ -322,6 +346,7 @@ def _joined(found: list[Comparison]) -> Measured:
                 {name: np.asarray([value], np.float64) for name, value in one.values.items()},
                 one.errors,
                 one.outputs,
+                remarks=one.remarks,
             )
             for one in found
         ]

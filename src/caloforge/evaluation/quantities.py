@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from scipy.stats import norm
+
+from caloforge.evaluation.meanings import classifier_title
 from caloforge.evaluation.observables import FIXED_ENERGIES
 from caloforge.units import GeV
 
-__all__ = ["NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
+__all__ = ["CLASSIFIER_VALUES", "NO_DIFFERENCE", "QUANTITIES", "Quantity", "quantity"]
 
-Toward = Literal["low", "floor"] | float
+Toward = Literal["low", "high", "chance", "floor"] | float
 
 NO_DIFFERENCE = 0.5  # AUC of a classifier that cannot distinguish two samples
 
@@ -22,8 +25,9 @@ class Quantity:
     Args:
         title: what a person calls it.
         scale: factor that it is shown with.
-        toward: what is better: a low value, or one near the floor or a number, from which both
-            ways are bad.
+        toward: what is better: a low value, a high one, whose inverse is what adds up, or one near
+            the floor or a number, from which both ways are bad; "chance" for a p-value, of which a
+            small one is bad and none has a floor.
     """
 
     title: str
@@ -38,20 +42,30 @@ class Quantity:
     @property
     def better(self) -> str:
         """Which way is better, in a word or two."""
-        if self.toward == "low":
-            return "lower"
+        if self.toward in ("low", "high"):
+            return f"{self.toward}er"
+        if self.toward == "chance":
+            return "not near 0"
         return "near the floor" if self.toward == "floor" else f"near {self.toward:g}"
 
     def badness(self, value: float, floor: float) -> float:
-        """How much worse a value is than its floor, negative where it is better."""
+        """How much worse a value is than its floor, negative where it is better.
+
+        Of a p-value, in standard deviations of a normal distribution.
+        """
+        if self.toward == "chance":
+            return float(norm.isf(value))
         if self.toward == "low":
             return value - floor
+        if self.toward == "high":
+            return 1 / value - 1 / floor
         if self.toward == "floor":
             return abs(value - floor)
         return abs(value - self.toward) - abs(floor - self.toward)
 
 
-_CLASSIFIER = {
+# What every classifier test gives.
+CLASSIFIER_VALUES = {
     "auc": Quantity("AUC", toward=NO_DIFFERENCE),
     "jsd": Quantity("JSD"),
     "auc_1": Quantity("AUC of one layer", toward=NO_DIFFERENCE),
@@ -94,9 +108,35 @@ _POINTS = {
     ("points", "lost"): Quantity("Share lost in the projection"),
 }
 
+_WORTH = {
+    ("worth", "all"): Quantity("Worth in Geant4 showers", toward="high"),
+    ("worth", "amplification"): Quantity("Worth / training showers", toward="high"),
+    ("worth", "response"): Quantity("Worth, visible / incident energy", toward="high"),
+    ("worth", "depth"): Quantity("Worth, centre in depth", toward="high"),
+    ("worth", "width"): Quantity("Worth, width in depth", toward="high"),
+    ("worth", "radius"): Quantity("Worth, mean radius", toward="high"),
+    ("worth", "hits"): Quantity("Worth, number of hits", toward="high"),
+    ("worth", "points"): Quantity("Worth, number of points", toward="high"),
+    ("worth", "together"): Quantity("Worth, all of these together", toward="high"),
+}
+_TESTS = {
+    ("permutation", "sliced_wasserstein"): Quantity("p, sliced Wasserstein", toward="chance"),
+    ("permutation", "mean_ks"): Quantity("p, mean Kolmogorov-Smirnov", toward="chance"),
+    ("permutation", "frechet"): Quantity("p, Fréchet without tails", toward="chance"),
+    ("nplm", "nplm"): Quantity("p, learned likelihood ratio", toward="chance"),
+}
+_COPIES = {
+    ("copies", "exact"): Quantity("Copies of training showers"),
+    ("copies", "near"): Quantity("Near copies of training showers"),
+    ("copies", "ratio"): Quantity("Distance to training / Geant4's", toward="floor"),
+}
+
 # By metric and observable, in the order of the tables; classifier tests come first.
 QUANTITIES: dict[tuple[str, str], Quantity] = {
+    **_WORTH,
+    **_TESTS,
     ("fpd", "fpd"): Quantity("Fréchet physics distance", 1e3),
+    ("fpd-trimmed", "fpd"): Quantity("Fréchet physics distance without tails", 1e3),
     ("kpd", "kpd"): Quantity("Kernel physics distance", 1e3, toward=0.0),
     ("prdc", "precision"): Quantity("Precision", toward="floor"),
     ("prdc", "recall"): Quantity("Recall", toward="floor"),
@@ -129,10 +169,13 @@ QUANTITIES: dict[tuple[str, str], Quantity] = {
     ("separation", "width_eta"): Quantity("Width of layers in x"),
     ("separation", "width_phi"): Quantity("Width of layers in y"),
     ("separation", "width_r"): Quantity("Width of layers in r"),
+    **_COPIES,
 }
 
 
 def quantity(metric: str, observable: str) -> Quantity:
     """The quantity of a metric's observable; classifier tests have AUC and JSD."""
-    known = QUANTITIES.get((metric, observable)) or _CLASSIFIER.get(observable)
-    return known or Quantity(observable)
+    if observable in CLASSIFIER_VALUES and (metric, observable) not in QUANTITIES:
+        value = CLASSIFIER_VALUES[observable]
+        return replace(value, title=f"{value.title}, {classifier_title(metric)}")
+    return QUANTITIES.get((metric, observable)) or Quantity(observable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,12 @@ class Sample:
     def geometry(self) -> Geometry:
         """The voxels."""
         return self.source.geometry
+
+    @property
+    def n_training(self) -> int | None:
+        """Showers that the generator was trained on, as the file says; None if it does not."""
+        known = self.origin.get("n_training_showers")
+        return int(known) if isinstance(known, Integral) and int(known) > 0 else None
 
     def voxels(self) -> VoxelShowers:
         """All showers in memory, without the voxels below the threshold."""

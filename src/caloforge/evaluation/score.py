@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from caloforge.evaluation.digits import format_value
+from caloforge.evaluation.digits import MISSING, format_limits, format_value
 from caloforge.evaluation.quantities import Quantity, quantity
 
 __all__ = ["AT_FLOOR", "FAR", "Mark", "Score"]
@@ -34,7 +34,11 @@ class Score:
         floor_layers: floor of each layer.
         layer_errors: standard deviation of each layer over the draws, empty for a single one.
         floor_layer_errors: the same of the floor.
+        low: lower limit of a value whose errors differ upwards and downwards, see `Estimate`.
+        high: its upper limit, infinite where the value is out of sight.
+        condition: of which showers it is, in words, empty for all of them.
         reason: why a value, a floor or an error is missing, and in which layers.
+        remark: what the metric says of the value in words.
     """
 
     metric: str
@@ -50,7 +54,11 @@ class Score:
     floor_layers: tuple[float, ...] = ()
     layer_errors: tuple[float, ...] = ()
     floor_layer_errors: tuple[float, ...] = ()
+    low: float = math.nan
+    high: float = math.nan
+    condition: str = ""
     reason: str = ""
+    remark: str = ""
 
     @property
     def quantity(self) -> Quantity:
@@ -71,10 +79,15 @@ class Score:
     def excess(self) -> float:
         """Distance from the floor on the bad side in units of both spreads, NaN where unknown.
 
-        Negative on the good side; where a value on either side is bad, both count as bad.
+        Negative on the good side; where a value on either side is bad, both count as bad. A p-value
+        needs no floor: the standard deviations beyond which a normal distribution has it.
         """
         distance = self.quantity.badness(self.value, self.floor)
+        if self.quantity.toward == "chance":
+            return distance
         spread = math.hypot(self.error, self.floor_error)
+        if not math.isnan(self.low):  # of the inverse, towards no difference
+            spread = 1 / self.low if math.isinf(self.high) else 1 / self.value - 1 / self.high
         if spread == 0 and not math.isnan(distance):  # all draws agree: any difference is one
             return math.copysign(math.inf, distance) if distance else 0.0
         return distance / spread
@@ -84,19 +97,26 @@ class Score:
         """How far off its floor the score is, in a word."""
         if math.isnan(self.excess):
             return "unknown"
-        return "floor" if self.excess < AT_FLOOR else "seen" if self.excess < FAR else "far"
+        is_at_floor = self.excess < AT_FLOOR if math.isnan(self.low) else math.isinf(self.high)
+        return "floor" if is_at_floor else "seen" if self.excess < FAR else "far"
 
     @property
     def verdict(self) -> str:
         """How far off its floor the score is and on which side, in a few words."""
         if math.isnan(self.excess):
             return "no value" if math.isnan(self.value) else "not known"
-        if abs(self.excess) < AT_FLOOR:
+        if self.quantity.toward == "chance":
+            return "no difference seen" if self.mark == "floor" else "different"
+        if self.mark == "floor" and self.excess > -AT_FLOOR:
             return "at the floor"
         side = "above" if self.value > self.floor else "below"
         return f"far {side}" if self.mark == "far" else side
 
     def text(self, *, of_floor: bool = False) -> str:
-        """The value, or its floor, with the error, as it is shown."""
+        """The value, or its floor if there is one, with the error, as it is shown."""
+        if of_floor and math.isinf(self.floor):
+            return MISSING
+        if not (of_floor or math.isnan(self.low)):
+            return format_limits(self.value, self.low, self.high)
         value, error = (self.floor, self.floor_error) if of_floor else (self.value, self.error)
         return format_value(value * self.scale, error * self.scale)

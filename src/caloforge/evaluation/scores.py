@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ from caloforge.evaluation.markdown import markdown
 from caloforge.evaluation.quantities import QUANTITIES
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.score import Score
+from caloforge.evaluation.summary import summary_csv, summary_records
 from caloforge.evaluation.tails import Tails
+from caloforge.evaluation.worth import Worth
 from caloforge.geometry import official_sample
 from caloforge.pdg import NOT_KNOWN, pdg_code
 
@@ -30,9 +32,11 @@ __all__ = ["Score", "Scores"]
 
 
 CSV_FIELDS = (
-    *("metric", "observable", "layer", "candidate", "value", "error"),
-    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason"),
+    *("metric", "observable", "title", "layer", "condition", "candidate"),
+    *("value", "error", "low", "high"),
+    *("floor", "floor_error", "n_showers", "comparable", "verdict", "reason", "remark"),
 )
+OF_ALL_LAYERS = ("low", "high", "reason", "remark")  # columns that a single layer has not
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,8 @@ class Scores:
         timing: results of `caloforge bench`, by candidate.
         tails: showers in the tails of the weights of the sharpest classifier, by candidate.
         shared: showers that the samples had in common when they were given.
+        by_condition: the scores again, of the showers of each cell of condition that was asked for.
+        worths: how many Geant4 showers each candidate replaces, cell by cell, by name.
     """
 
     values: tuple[Score, ...]
@@ -58,6 +64,8 @@ class Scores:
     timing: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     tails: Mapping[str, Tails] = field(default_factory=dict, repr=False)
     shared: tuple[Shared, ...] = ()
+    by_condition: tuple[Score, ...] = field(default=(), repr=False)
+    worths: Mapping[str, Worth] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: tuple[str, str, str]) -> Score:
         """The score of (metric, observable, candidate)."""
@@ -71,20 +79,26 @@ class Scores:
 
     def rows(self) -> list[tuple[str, str, list[Score]]]:
         """The table: metric, observable and one score a candidate, classifier tests first."""
-        keys = dict.fromkeys((value.metric, value.observable) for value in self.values)
-        order = [key for key in keys if key not in QUANTITIES]
-        order += [key for key in QUANTITIES if key in keys]
-        return [
-            (*key, [v for v in self.values if (v.metric, v.observable) == key]) for key in order
-        ]
+        return _rows(self.values)
+
+    def conditions(self) -> dict[str, list[tuple[str, str, list[Score]]]]:
+        """The same table of each cell of condition, by what it is in words."""
+        labels = dict.fromkeys(score.condition for score in self.by_condition)
+        return {
+            label: _rows([score for score in self.by_condition if score.condition == label])
+            for label in labels
+        }
 
     def to_json(self) -> str:
         """Everything but the observables, as JSON; a value that could not be taken is null."""
         record = {
             "format_version": 3,
             "provenance": self.provenance,
+            "summary": summary_records(self),
             "shared": [{**vars(found), "text": found.text} for found in self.shared],
             "scores": [_json_score(score) for score in self.values],
+            "by_condition": [_json_score(score) for score in self.by_condition],
+            "worths": {name: worth.to_dict() for name, worth in self.worths.items()},
             "timing": self.timing,
         }
         return json.dumps(record, indent=1, allow_nan=False, default=str)
@@ -104,8 +118,9 @@ class Scores:
             quoting=csv.QUOTE_NONNUMERIC,  # so that a name is text, whatever its letters
         )
         table.writeheader()
-        for score in self.values:
-            table.writerow({**vars(score), "layer": "", "verdict": score.verdict})
+        for score in (*self.values, *self.by_condition):
+            known = {**vars(score), "title": score.quantity.title}
+            table.writerow({**known, "layer": "", "verdict": score.verdict})
             unknown = ("",) * len(score.layers)
             columns = {
                 "value": score.layers,
@@ -115,11 +130,12 @@ class Scores:
             }
             for layer, of_layer in enumerate(zip(*columns.values(), strict=True)):
                 found = dict(zip(columns, of_layer, strict=True))
-                table.writerow({**vars(score), **found, "layer": layer, "reason": ""})
+                one = {**found, "layer": layer, **dict.fromkeys(OF_ALL_LAYERS, "")}
+                table.writerow({**known, **one})
         return text.getvalue()
 
     def save(self, folder: str | Path, *, figures: Collection[str] = ()) -> None:
-        """Write scores.json, scores.csv, scores.md and the page report.html into a folder.
+        """Write scores (.json, .csv, .md), summary.csv and the page report.html into a folder.
 
         Args:
             folder: made where it does not exist.
@@ -131,10 +147,15 @@ class Scores:
         """
         target = Path(folder)
         table = self.to_markdown(published=True)
-        texts = {"csv": self.to_csv(), "md": table, "json": self.to_json()}
+        texts = {
+            "summary.csv": summary_csv(self),
+            "scores.csv": self.to_csv(),
+            "scores.md": table,
+            "scores.json": self.to_json(),
+        }
         with making(target), ExitStack() as stack:
             for name, text in texts.items():
-                temporary = stack.enter_context(replacing(target / f"scores.{name}"))
+                temporary = stack.enter_context(replacing(target / name))
                 temporary.write_text(text, encoding="utf-8")
             self.save_page(target / "report.html", figures=figures)
 
@@ -188,10 +209,22 @@ class Scores:
         save_page(self, path, figures=figures)
 
 
+def _rows(scores: Sequence[Score]) -> list[tuple[str, str, list[Score]]]:
+    keys = dict.fromkeys((score.metric, score.observable) for score in scores)
+    order = [key for key in keys if key not in QUANTITIES]
+    order += [key for key in QUANTITIES if key in keys]
+    return [(*key, [s for s in scores if (s.metric, s.observable) == key]) for key in order]
+
+
 def _json_score(score: Score) -> dict[str, Any]:
     known = {name: _json_number(value) for name, value in vars(score).items() if value != ()}
-    words = {"better": score.quantity.better, "verdict": score.verdict}
-    return {**known, **words, "reason": score.reason or None}
+    words = {
+        "title": score.quantity.title,
+        "better": score.quantity.better,
+        "verdict": score.verdict,
+    }
+    said = {"reason": score.reason or None, "remark": score.remark or None}
+    return {**known, **words, **said}
 
 
 def _json_number(value: Any) -> Any:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from caloforge.report.display import pack_array
-from caloforge.report.figures import GEANT4, line_of
+from caloforge.report.figures import GEANT4
 from caloforge.report.histograms import content
 from caloforge.report.layers import features_shown, layer_panel, layers_of
+from caloforge.report.lines import line_of, symbol_of
 from caloforge.report.panel import Panel, Samples, reference_of
 
 __all__ = ["explorer"]
 
-DASHES = {"-": "solid", "--": "dash", ":": "dot"}
+# What plotly calls the lines and symbols of figures.
+DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+SYMBOLS = {
+    **{"o": "circle", "s": "square", "D": "diamond", "P": "cross", "X": "x", "*": "star"},
+    **{"<": "triangle-left", ">": "triangle-right", "p": "pentagon", "h": "hexagon"},
+}
 
 
 def explorer(samples: Samples) -> dict[str, Any]:
@@ -25,12 +31,11 @@ def explorer(samples: Samples) -> dict[str, Any]:
         samples: observables by name, Geant4 first.
     """
     geometry = reference_of(samples).geometry
-    lines = [line_of(number) for number in range(len(samples) - 1)]
     return {
         "names": list(samples),
         "lines": [
-            {"color": GEANT4, "dash": "solid"},
-            *({"color": line["color"], "dash": DASHES[line["linestyle"]]} for line in lines),
+            {"color": GEANT4, "dash": "solid", "symbol": "circle"},
+            *(_line(number) for number in range(len(samples) - 1)),
         ],
         "features": [
             {
@@ -44,6 +49,15 @@ def explorer(samples: Samples) -> dict[str, Any]:
             }
             for name, feature in features_shown(geometry).items()
         ],
+    }
+
+
+def _line(number: int) -> dict[str, str]:
+    line, symbol = line_of(number), symbol_of(number)
+    return {
+        "color": line["color"],
+        "dash": DASHES[line["linestyle"]],
+        "symbol": SYMBOLS[symbol["marker"]],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -18,35 +18,23 @@ from PIL import Image
 
 from caloforge.evaluation.observables import Floats
 from caloforge.report.histograms import Histogram, content
-from caloforge.report.outputs import OutputPanel
+from caloforge.report.lines import (
+    add_legend,
+    add_symbols,
+    legend_name,
+    legend_room,
+    line_of,
+    mark_beyond,
+    new_figure,
+    symbol_of,
+)
 from caloforge.report.panel import Panel
 
-__all__ = [
-    "GEANT4",
-    "LIGHT",
-    "MIDDLE",
-    "add_legend",
-    "draw",
-    "draw_outputs",
-    "encode",
-    "encode_small",
-    "line_of",
-    "literal",
-    "new_figure",
-    "style",
-]
+__all__ = ["GEANT4", "LIGHT", "MIDDLE", "draw", "encode", "encode_small", "style"]
 
 GEANT4 = "#3c4350"
 MIDDLE, LIGHT = "#9aa1ac", "#d9dce1"  # Geant4's errors and its area
-# Petroff's ten colours, which stay apart for colour-blind eyes, without the greys.
-COLOURS = (
-    *("#3f90da", "#e8871e", "#bd1f01", "#832db6", "#2e8b57", "#a96b59", "#d6409f", "#b9ac70"),
-    *("#1d4e89", "#92dadd"),
-)
-LINES = ("-", "--", ":")
-FEW = 8  # samples whose legend fits into the frame
-LONGEST = 30  # letters of a name that stand in a legend
-
+FEW = 8  # candidates whose errors stay legible in strong bands
 _STYLE: Any = {
     **mplhep.style.ROOT,
     "figure.figsize": (5.0, 4.4),
@@ -92,25 +80,11 @@ def encode_small(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def line_of(number: int) -> dict[str, Any]:
-    """Colour and line of candidate `number`."""
-    return {
-        "color": COLOURS[number % len(COLOURS)],
-        "linestyle": LINES[number // len(COLOURS) % len(LINES)],
-    }
-
-
-def literal(name: str) -> str:
-    """The name of a sample as matplotlib shows it to the letter.
-
-    "$" would begin a formula, and a label that begins with "_" is left out of legends.
-    """
-    text = name.replace("$", r"\$")
-    return f" {text}" if text.startswith("_") else text
-
-
 def draw(panel: Panel) -> Figure:
-    """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below."""
+    """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below.
+
+    Arrows at the frame stand for values beyond it.
+    """
     with style():
         figure, right = new_figure(list(panel.histograms))
         # Fixed margins: matplotlib would take longer to find them than to draw.
@@ -120,41 +94,37 @@ def draw(panel: Panel) -> Figure:
         _draw_reference(upper, lower, reference, name)
         strength = 0.22 if len(candidates) < FEW else 0.07
         for number, (label, histogram) in enumerate(candidates):
-            line = line_of(number)
-            _draw_steps(upper, histogram, content(histogram), line, strength, literal(label))
-            _draw_steps(lower, histogram, ratio_to(reference, histogram), line, strength)
+            known = content(histogram)
+            _draw_steps(upper, histogram, known, number, strength, baseline=0)
+            _draw_steps(lower, histogram, ratio_to(reference, histogram), number, strength)
+            upper.plot([], [], label=legend_name(label), **line_of(number), **_form(number))
         _finish(panel, upper, lower, reference)
+        x = _middles(reference, log=panel.log_x)
+        for number, (_, histogram) in enumerate(candidates):
+            colour, ratio = line_of(number)["color"], ratio_to(reference, histogram)[0]
+            for axes, value in ((upper, content(histogram)[0]), (lower, ratio)):
+                add_symbols(axes, x, value, number)
+                mark_beyond(axes, x, value, colour, below=axes is lower)
         if panel.cut is not None:
             for axes in (upper, lower):
                 axes.axvspan(axes.get_xlim()[0], panel.cut, color=MIDDLE, alpha=0.35, linewidth=0)
     return figure
 
 
-def new_figure(names: Sequence[str]) -> tuple[Figure, float]:
-    """A figure with room for the legend, and where its frame ends: many names stand beside it."""
-    width, height = _STYLE["figure.figsize"]
-    room = 0.0
-    if len(names) > FEW:
-        room = 0.55 + 0.072 * min(max(map(len, names)), LONGEST)
-    figure = Figure(figsize=(width + room, height))
-    figure.subplots_adjust(bottom=0.125, top=0.975)
-    return figure, 0.975 * width / (width + room)
+def _form(number: int) -> dict[str, Any]:
+    """Its symbol, for what has the colour of its line already."""
+    return {name: value for name, value in symbol_of(number).items() if name != "color"}
 
 
-def add_legend(axes: Axes, n: int) -> None:
-    """A legend of n samples, beside the frame where they are many."""
-    shape: dict[str, Any] = {"loc": "upper right", "fontsize": 10.5 if n < 6 else 9}
-    if n > FEW:
-        shape = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "fontsize": 8.5}
-    handles, labels = axes.get_legend_handles_labels()
-    short = [text if len(text) <= LONGEST else text[: LONGEST - 1] + "…" for text in labels]
-    axes.legend(handles, short, borderpad=0.3, labelspacing=0.25, handlelength=1.4, **shape)
+def _middles(histogram: Histogram, *, log: bool) -> Floats:
+    edges = histogram.axes[0].edges
+    return np.asarray(np.sqrt(edges[1:] * edges[:-1]) if log else (edges[1:] + edges[:-1]) / 2)
 
 
 def _draw_reference(upper: Axes, lower: Axes, histogram: Histogram, label: str) -> None:
     edges = histogram.axes[0].edges
     value, error = content(histogram)
-    upper.stairs(value, edges, fill=True, color=LIGHT, label=literal(label))
+    upper.stairs(value, edges, fill=True, color=LIGHT, label=legend_name(label))
     upper.stairs(value, edges, color=GEANT4, linewidth=1.0)
     low = np.maximum(value - error, 0)
     upper.stairs(value + error, edges, baseline=low, fill=True, color=MIDDLE)
@@ -168,17 +138,16 @@ def _draw_steps(
     axes: Axes,
     histogram: Histogram,
     known: tuple[Floats, Floats],
-    line: dict[str, Any],
+    number: int,
     strength: float,
-    label: str | None = None,
+    baseline: float | None = None,
 ) -> None:
-    """Values in the bins of a histogram as steps, in a band of their errors so strong."""
-    edges, (value, error) = histogram.axes[0].edges, known
+    """Values of a candidate in the bins of a histogram as steps, in a band of their errors."""
+    edges, (value, error), line = histogram.axes[0].edges, known, line_of(number)
     low, high = (np.nan_to_num(limit) for limit in (value - error, value + error))
     band = {"color": line["color"], "alpha": strength, "linewidth": 0}
     axes.stairs(high, edges, baseline=low, fill=True, **band)
-    baseline = None if label is None else 0
-    axes.stairs(value, edges, baseline=baseline, label=label, linewidth=1.3, **line)
+    axes.stairs(value, edges, baseline=baseline, linewidth=1.3, **line)
 
 
 def ratio_to(reference: Histogram, histogram: Histogram) -> tuple[Floats, Floats]:
@@ -209,7 +178,7 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     # A candidate that is far off may leave the frame, so that Geant4 stays visible.
     top = min(max(own, *(content(other)[0].max() for other in others)), 3 * own) or 1.0
     # Room for the legend, as a fraction of the height.
-    room = 0.075 * len(panel.histograms) + 0.04 if len(panel.histograms) <= FEW else 0.04
+    room = legend_room(list(panel.histograms))
     if panel.log_y:
         positive = value[value > 0]
         bottom = positive.min() / 3 if len(positive) else top / 1e3
@@ -234,51 +203,6 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     lower.set_ylim(1 - half, 1 + half)
     lower.set_ylabel("ratio", loc="center")
     lower.yaxis.set_label_coords(-0.14, 0.5)
-    add_legend(upper, len(panel.histograms))
+    add_legend(upper, list(panel.histograms))
     for axes in (upper, lower):
         axes.label_outer()
-
-
-def draw_outputs(panel: OutputPanel) -> Figure:
-    """Draw a classifier's distributions: generated showers solid, Geant4's dotted."""
-    with style():
-        figure, right = new_figure([*panel.histograms, "Geant4, same colour"])
-        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
-        axes = figure.subplots()
-        first = next(iter(panel.histograms.values()))[0]
-        axes.axvline(panel.no_difference, color=GEANT4, linewidth=0.8)
-        for name, (generated, reference) in panel.histograms.items():
-            line = line_of(panel.numbers[name])
-            for number, histogram in enumerate((generated, reference)):
-                value, error = content(histogram)
-                edges = histogram.axes[0].edges
-                low = np.maximum(value - error, 0)
-                high = value + error
-                axes.stairs(high, edges, baseline=low, fill=True, color=line["color"], alpha=0.15)
-                axes.stairs(
-                    value,
-                    edges,
-                    color=line["color"],
-                    linestyle="-" if number == 0 else ":",
-                    linewidth=1.3,
-                    label=literal(name) if number == 0 else None,
-                )
-        axes.stairs([], [0], color=GEANT4, linestyle=":", label="Geant4, same colour")
-        _finish_outputs(panel, axes, first)
-    return figure
-
-
-def _finish_outputs(panel: OutputPanel, axes: Axes, first: Histogram) -> None:
-    edges = first.axes[0].edges
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_xscale("log" if panel.log_x else "linear")
-    axes.set_yscale("log")
-    found = [content(histogram)[0] for pair in panel.histograms.values() for histogram in pair]
-    values = np.concatenate(found)
-    seen = values[values > 0]
-    if len(seen):
-        room = 0.06 * (len(panel.histograms) + 1) + 0.04  # for the legend
-        axes.set_ylim(seen.min() / 2, seen.max() * (seen.max() / seen.min()) ** (room / (1 - room)))
-    axes.set_xlabel(first.axes[0].label)
-    axes.set_ylabel(panel.y_label)
-    add_legend(axes, len(panel.histograms) + 1)

@@ -53,15 +53,13 @@ def content(histogram: Histogram) -> tuple[Floats, Floats]:
     return np.asarray(view.value), np.sqrt(view.variance)
 
 
-def distribution(values: Floats, edges: Floats, label: str, *, log: bool = False) -> Histogram:
-    r"""Density of a number that each shower has, :math:`\frac1N \frac{dN}{dx}`.
+def distribution(values: Floats, edges: Floats, label: str) -> Histogram:
+    """Fraction of the showers in each bin of a number that each shower has.
 
-    N counts all showers, those outside the histogram as well. With `log`, the density is that in
-    log10 x. The variance is Poisson's.
+    All showers count, those outside the histogram as well. The variance is Poisson's.
     """
     counts, _ = content(Hist(axis(edges, label), storage=hist.storage.Weight()).fill(values))
-    scale = 1 / (len(values) * np.diff(np.log10(edges) if log else edges))
-    return of_bins(edges, label, counts * scale, counts * scale**2)
+    return of_bins(edges, label, counts / len(values), counts / len(values) ** 2)
 
 
 def of_spectrum(spectrum: Spectrum, label: str, *, with_below: bool = False) -> Histogram:
@@ -80,7 +78,7 @@ def of_spectrum(spectrum: Spectrum, label: str, *, with_below: bool = False) -> 
 
 
 def of_counts(counts: NDArray[Any], edges: Floats, label: str) -> Histogram:
-    r"""Density of a number that each shower has many of, such as one for each pair of voxels.
+    r"""Share in each bin of a number that each shower has many of, such as one a pair of voxels.
 
     Those of one shower hang together, so the variance of a bin's share p is that of a ratio of
     sums over showers,
@@ -99,8 +97,7 @@ def of_counts(counts: NDArray[Any], edges: Floats, label: str) -> Histogram:
     whole = total.sum() or 1.0
     share = entries.sum(axis=0) / whole
     variance = ((entries - share * total[:, None]) ** 2).sum(axis=0) / whole**2
-    width = np.diff(edges)
-    return of_bins(edges, label, share / width, variance / width**2)
+    return of_bins(edges, label, share, variance)
 
 
 def per_bin(values: Floats, edges: Floats, label: str, *, spread: bool = False) -> Histogram:
@@ -135,11 +132,15 @@ def variance_of_std(values: Floats) -> Floats:
 
 
 def range_of(reference: Floats, bins: int = 40) -> Floats:
-    """Borders around all but the outermost 0.2 % of the reference, wider by a tenth."""
+    """Borders around all but the outermost 0.2 % of the reference, wider by a tenth.
+
+    They do not go below 0 where the reference does not, such as for widths.
+    """
     finite = reference[np.isfinite(reference)]
     low, high = np.quantile(finite, [0.001, 0.999]) if len(finite) else (0.0, 1.0)
     margin = 0.1 * (max(abs(high), 1.0) if is_rounding(high - low, abs(high)) else high - low)
-    return np.linspace(low - margin, high + margin, bins + 1)
+    first = low - margin if (finite < 0).any() else max(low - margin, 0.0)
+    return np.linspace(first, high + margin, bins + 1)
 
 
 def count_edges(values: Floats, bins: int = 30) -> Floats:

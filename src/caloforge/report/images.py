@@ -40,14 +40,14 @@ def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]
     rows = (
         (names[0], density[0], colours, r"MeV / mm$^2$"),
         (names[1], density[1], colours, r"MeV / mm$^2$"),
-        ("ratio", _known_ratio(reference, candidate), _RATIO, f"{names[1]} / {names[0]}"),
+        ("ratio", _known_ratio(reference, candidate), _RATIO, f"ratio to {names[0]}"),
     )
     with style():
         # Fixed margins: matplotlib would take longer to find them than to draw.
-        n, width = len(layers), 2.25 * len(layers) + 1.7
+        n, width = len(layers), 2.25 * len(layers) + 2.0
         figure = Figure(figsize=(width, 6.9))
         figure.subplots_adjust(
-            left=0.75 / width, right=1 - 0.75 / width, bottom=0.075, top=0.955, hspace=0.06
+            left=1.05 / width, right=1 - 0.75 / width, bottom=0.075, top=0.955, hspace=0.06
         )
         ratios = [1.0] * n + [0.05]
         grid = figure.subplots(3, n + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
@@ -57,10 +57,19 @@ def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]
                 here = values[geometry.layer_slice(number)]
                 mesh = _draw_layer(axes, layer, here, norm, colour_map)
                 _finish_image(axes, row, column, number, geometry, name)
-            bar = figure.colorbar(mesh, cax=grid[row, -1])
+            bar = figure.colorbar(mesh, cax=grid[row, -1], extend=_beyond(values, norm))
             bar.set_label(unit, size=10)
             bar.ax.tick_params(labelsize=9)
     return figure
+
+
+def _beyond(values: Floats, norm: Normalize) -> str:
+    """At which ends of the colours there are values beyond them, in matplotlib's words."""
+    seen, (first, last) = values[values > 0], (norm.vmin, norm.vmax)
+    assert first is not None
+    assert last is not None
+    low, high = (seen < first).any(), (seen > last).any()
+    return "both" if low and high else "min" if low else "max" if high else "neither"
 
 
 _RATIO = Normalize(0.5, 1.5), "RdBu_r"
@@ -144,13 +153,13 @@ def correlations(reference: Sample, candidate: Sample, names: tuple[str, str]) -
             f"difference: mean {np.abs(difference).mean():.3f}, max {np.abs(difference).max():.3f}",
             difference,
             Normalize(-half, half),
-            f"{names[1]} − {names[0]}",
+            f"difference from {names[0]}",
         ),
     )
     borders = np.arange(len(first) + 1) - 0.5
     with style():
-        figure = Figure(figsize=(12.2, 3.7))
-        figure.subplots_adjust(left=0.045, right=0.95, bottom=0.1, top=0.94, wspace=0.2)
+        figure = Figure(figsize=(12.2, 4.0))
+        figure.subplots_adjust(left=0.045, right=0.95, bottom=0.1, top=0.85, wspace=0.2)
         for axes, (title, matrix, norm, unit) in zip(figure.subplots(1, 3), images, strict=True):
             mesh = axes.pcolormesh(
                 borders, borders, matrix, norm=norm, cmap="RdBu_r", rasterized=True

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from caloforge.evaluation.meanings import classifier_title
 from caloforge.evaluation.observables import RHO_EDGES, RHO_RINGS, Floats
+from caloforge.evaluation.quantities import CLASSIFIER_VALUES
 from caloforge.evaluation.scores import Score, Scores
 from caloforge.report.histograms import of_counts
 from caloforge.report.panel import Panel, Samples, reference_of
@@ -26,7 +28,7 @@ def rho_panels(samples: Samples) -> Iterator[Panel]:
         yield Panel(
             f"rho_{ring}",
             f"Correlation of adjacent layers, {ring} voxels",
-            r"1/N dN/d$\rho$",
+            "fraction of pairs / bin",
             {
                 name: of_counts(sample.rho[ring], RHO_EDGES, r"$\rho$")
                 for name, sample in samples.items()
@@ -78,7 +80,7 @@ def adjacent_panels(scores: Scores) -> Iterator[AdjacentPanel]:
     for (metric, candidate), of_one in found.items():
         yield AdjacentPanel(
             f"{metric.replace('-', '_')}_{numbers[candidate]:02d}",
-            f"{candidate}, {metric}",
+            f"{candidate}, {classifier_title(metric)}",
             tuple(_line(score) for score in of_one),
         )
 
@@ -92,5 +94,5 @@ def _line(score: Score) -> AdjacentLine:
     }
     taken = np.isfinite(score.layers)
     values = {name: np.asarray(column)[taken] for name, column in columns.items()}
-    label = score.title.partition(" of ")[2]
+    label = CLASSIFIER_VALUES[score.observable].title.partition(" of ")[2]
     return AdjacentLine(label, np.flatnonzero(taken).astype(np.float64), **values)

@@ -12,7 +12,7 @@ from caloforge.evaluation.observables import Floats, alpha_layers
 from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry
 from caloforge.report.histograms import count_edges, distribution, per_bin, range_of
-from caloforge.report.panel import Panel, Samples, distribution_panel, reference_of
+from caloforge.report.panel import PER_BIN, Panel, Samples, distribution_panel, reference_of
 
 __all__ = [
     "LAYER_FEATURES",
@@ -92,23 +92,21 @@ def layers_of(geometry: Geometry, feature: str) -> list[int]:
 def layer_panel(samples: Samples, feature: str, layer: int) -> Panel:
     """Distribution of a feature in one layer, of the showers that have energy there.
 
-    The density is that of all showers, so that its integral is the fraction that has energy there.
+    Fractions are those of all showers, so that their sum is the fraction that has energy there.
     Sparsity counts the other showers too.
     """
     kind = LAYER_FEATURES[feature]
-    log = feature == "E_layer"
     values = {name: _in_layer(sample, feature, layer) for name, sample in samples.items()}
     known = next(iter(values.values()))
     n_voxels = math.prod(reference_of(samples).geometry.layers[layer].shape)
     edges = _sparsity_edges(known, n_voxels) if feature == "sparsity" else _edges(feature, known)
     label = f"{kind.symbol} in layer {layer}" + (f" [{kind.unit}]" if kind.unit else "")
-    per = r"1/N dN/d$\,\log_{10} E$" if log else "1/N dN/dx"
     return Panel(
         f"{kind.slug}_{layer:02d}",
         f"{kind.title} of layer {layer}",
-        f"{per} [1/{kind.unit}]" if kind.unit and not log else per,
-        {name: distribution(found, edges, label, log=log) for name, found in values.items()},
-        log_x=log,
+        PER_BIN,
+        {name: distribution(found, edges, label) for name, found in values.items()},
+        log_x=feature == "E_layer",
     )
 
 

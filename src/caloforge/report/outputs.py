@@ -9,38 +9,58 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caloforge.evaluation.comparison import Outputs
+from caloforge.evaluation.meanings import classifier_title
 from caloforge.evaluation.observables import Floats
-from caloforge.report.histograms import Histogram, distribution
 
-__all__ = ["OutputPanel", "output_panels", "parts_of", "weight_edges"]
+__all__ = ["OutputPanel", "Shares", "output_panels", "parts_of"]
 
 IN_ONE_PANEL = 6  # candidates, of which each has two lines
+POINTS = 241  # of a line
+
+
+@dataclass(frozen=True, eq=False)
+class Shares:
+    """Fraction of the showers that a classifier gives a number, or one beyond it.
+
+    Calibrated outputs are few different numbers, each of many showers: their histogram would be a
+    comb, their sums are not.
+
+    Args:
+        x: the numbers, shape (k,).
+        share: of generated showers those of this number or less, of Geant4's those of this number
+            or more; shape (k,).
+        error: standard deviation of the share, binomial, shape (k,).
+    """
+
+    x: Floats
+    share: Floats
+    error: Floats
 
 
 @dataclass(frozen=True, eq=False)
 class OutputPanel:
     """Outputs or weights of one classifier test.
 
-    Every candidate has a classifier of its own, so Geant4's showers have another distribution
-    beside each of them.
+    Every candidate has a classifier of its own, so Geant4's showers have another line beside each
+    of them.
 
     Args:
         name: name of its file.
         title: what it shows.
-        y_label: label of the y axis.
-        histograms: by candidate, of generated showers and of Geant4's.
+        x_label: label of the x axis.
+        shares: by candidate, of generated showers and of Geant4's.
         numbers: number of each candidate among all.
         no_difference: what a classifier says that sees none.
-        log_x: logarithmic x axis.
+        log: logarithmic axes.
     """
 
     name: str
     title: str
-    y_label: str
-    histograms: Mapping[str, tuple[Histogram, Histogram]]
+    x_label: str
+    shares: Mapping[str, tuple[Shares, Shares]]
     numbers: Mapping[str, int]
     no_difference: float
-    log_x: bool
+    log: bool
 
 
 def output_panels(
@@ -54,18 +74,18 @@ def output_panels(
     """
     numbers = {name: number for number, name in enumerate(candidates)}
     for protocol in dict.fromkeys(protocol for protocol, _ in outputs):
-        names = [name for name in numbers if (protocol, name) in outputs]
+        names, title = [n for n in numbers if (protocol, n) in outputs], classifier_title(protocol)
         for part, suffix, which in parts_of(names):
             found = {name: outputs[protocol, name] for name in part}
             here = {name: numbers[name] for name in part}
             yield OutputPanel(
                 f"outputs_{protocol}{suffix}",
-                f"Outputs, {protocol}{which}",
-                "1/N dN/dC",
-                _histograms(found, np.linspace(0, 1 + 1e-9, 41), "C, probability of Geant4"),
+                f"Outputs, {title}{which}",
+                "C, probability of Geant4",
+                _shares(found, np.linspace(0, 1, POINTS)),
                 here,
                 0.5,
-                log_x=False,
+                log=False,
             )
             weights = {
                 name: replace(
@@ -77,12 +97,12 @@ def output_panels(
             }
             yield OutputPanel(
                 f"weights_{protocol}{suffix}",
-                f"Weights, {protocol}{which}",
-                r"1/N dN/d$\,\log_{10} w$",
-                _histograms(weights, weight_edges(weights), "w = C / (1 − C)", log=True),
+                f"Weights, {title}{which}",
+                "w = C / (1 − C)",
+                _shares(weights, weight_range(weights)),
                 here,
                 1.0,
-                log_x=True,
+                log=True,
             )
 
 
@@ -101,22 +121,25 @@ def weights_of(probability: ArrayLike) -> Floats:
     return classifier_weights(probability)
 
 
-def weight_edges(weights: Mapping[str, Outputs]) -> Floats:
-    """Borders of 60 logarithmic bins, as far on both sides of 1 as the farthest weight."""
+def weight_range(weights: Mapping[str, Outputs]) -> Floats:
+    """Logarithmic numbers as far on both sides of 1 as the farthest weight."""
     sides = [side for pair in weights.values() for side in (pair.reference, pair.candidate)]
     farthest = max(float(np.abs(np.log10(side)).max()) for side in sides)
-    limit = max(1.0, farthest) * (1 + 1e-6)
-    return np.logspace(-limit, limit, 61)
+    limit = max(1.0, farthest) * (1 - 1e-9)  # so that the farthest are beyond its ends
+    return np.logspace(-limit, limit, POINTS)
 
 
-def _histograms(
-    found: Mapping[str, Outputs], edges: Floats, label: str, *, log: bool = False
-) -> dict[str, tuple[Histogram, Histogram]]:
+def _shares(found: Mapping[str, Outputs], x: Floats) -> dict[str, tuple[Shares, Shares]]:
     """By candidate: of generated showers, of Geant4's."""
     return {
-        name: (
-            distribution(pair.candidate, edges, label, log=log),
-            distribution(pair.reference, edges, label, log=log),
-        )
+        name: (_beyond(pair.candidate, x), _beyond(pair.reference, x, above=True))
         for name, pair in found.items()
     }
+
+
+def _beyond(values: Floats, x: Floats, *, above: bool = False) -> Shares:
+    """Share of values up to each x, or from there on."""
+    ordered, n = np.sort(values), len(values)
+    below = np.searchsorted(ordered, x, "left" if above else "right") / n
+    share = 1 - below if above else below
+    return Shares(x, share, np.sqrt(share * (1 - share) / n))

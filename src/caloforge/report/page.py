@@ -19,20 +19,25 @@ from matplotlib.figure import Figure
 from caloforge.data.replacing import check_target, write_files
 from caloforge.evaluation.assessment import REFERENCE
 from caloforge.evaluation.digits import format_number
+from caloforge.evaluation.meanings import classifier_title
 from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.summary import summary
 from caloforge.evaluation.tails import Tails
 from caloforge.geometry import Geometry, impact_of, official_sample, preset_of
 from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
+from caloforge.report.conditions import conditions
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
-from caloforge.report.figures import draw, draw_outputs, encode, encode_small, line_of, literal
+from caloforge.report.figures import draw, encode, encode_small
 from caloforge.report.images import average_showers, correlations
 from caloforge.report.interlayer import adjacent_panels, rho_panels
+from caloforge.report.keys import key_of
+from caloforge.report.lines import legend_name
 from caloforge.report.outputs import output_panels
 from caloforge.report.panels import sections
 from caloforge.report.rings import ring_panels
-from caloforge.report.studies import draw_adjacent, draw_rings
+from caloforge.report.studies import draw_adjacent, draw_outputs, draw_rings
 from caloforge.report.tables import groups, overview, timing_table
 from caloforge.report.tails import TailRow, draw_tails, tail_table
 from caloforge.units import GeV
@@ -88,13 +93,16 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         reference=REFERENCE,
         names=list(scores.candidates),
         few=len(scores.candidates) <= FEW,
-        keys={name: _key(number) for number, name in enumerate(scores.candidates)},
+        keys={name: key_of(number) for number, name in enumerate(scores.candidates)},
         summary=_summary(scores),
+        columns=summary(scores),
         overview=overview(scores),
         groups=list(groups(scores)),
+        conditions=list(conditions(scores)),
         published=scores.published(),
         shared=scores.shared,
         format_number=format_number,
+        classifier_title=classifier_title,
         sections=[
             (section, [keep(draw(panel), panel.name, panel.title) for panel in section.panels])
             for section in sections(samples)
@@ -119,14 +127,6 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
     )
 
 
-def _key(number: int) -> str:
-    """Background of a candidate's mark in tables: its colour, striped where its line is."""
-    line = line_of(number)
-    if line["linestyle"] == "-":
-        return str(line["color"])
-    return f"repeating-linear-gradient(135deg, {line['color']} 0 3px, #fff 3px 5px)"
-
-
 def _images(
     scores: Scores,
     image: Callable[[Sample, Sample, tuple[str, str]], Figure],
@@ -136,7 +136,7 @@ def _images(
     """An image of Geant4 and each candidate; their numbers tell apart names that look alike."""
     return [
         keep(
-            image(scores.reference, sample, (REFERENCE, literal(candidate))),
+            image(scores.reference, sample, (REFERENCE, legend_name(candidate))),
             _file_name(name, number, candidate),
             f"{REFERENCE} and {candidate}",
         )
@@ -150,7 +150,7 @@ def _tails(
     """Of each candidate with a classifier test: the tails, their table, their showers."""
     for number, candidate in enumerate(scores.candidates, 1):
         if (tails := scores.tails.get(candidate)) is not None:
-            figure = draw_tails(tails, (REFERENCE, literal(candidate)))
+            figure = draw_tails(tails, (REFERENCE, legend_name(candidate)))
             drawn = keep(figure, _file_name("tails", number, candidate), candidate)
             yield tails, tail_table(tails), drawn
 

@@ -10,7 +10,9 @@ from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.sample import Sample
 from caloforge.report.histograms import Histograms, count_edges, distribution, range_of
 
-__all__ = ["Panel", "Samples", "distribution_panel", "number_panel", "reference_of"]
+__all__ = ["PER_BIN", "Panel", "Samples", "distribution_panel", "number_panel", "reference_of"]
+
+PER_BIN = "fraction of showers / bin"
 
 Samples: TypeAlias = Mapping[str, Sample]  # Geant4 first, then the candidates
 
@@ -54,13 +56,8 @@ def distribution_panel(
 ) -> Panel:
     """Distribution of a number that each shower has, in a range around Geant4's."""
     edges = range_of(observable(reference_of(samples)), bins)
-    unit = label.partition("[")[2].rstrip("]")
-    return Panel(
-        name,
-        title,
-        f"1/N dN/dx [1/{unit}]" if unit else "1/N dN/dx",
-        {key: distribution(observable(s), edges, label) for key, s in samples.items()},
-    )
+    histograms = {key: distribution(observable(s), edges, label) for key, s in samples.items()}
+    return Panel(name, title, PER_BIN, histograms)
 
 
 def number_panel(
@@ -69,4 +66,4 @@ def number_panel(
     """Distribution of a whole number that each shower has, in bins of equally many of them."""
     edges = count_edges(observable(reference_of(samples)), bins=40)
     histograms = {key: distribution(observable(s), edges, label) for key, s in samples.items()}
-    return Panel(name, title, "1/N dN/dx", histograms)
+    return Panel(name, title, PER_BIN, histograms)

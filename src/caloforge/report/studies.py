@@ -1,4 +1,4 @@
-"""Draw the panels that are no histograms: boxes of rings, AUC of a few adjacent layers."""
+"""Draw the panels that are no histograms: rings, AUC of a few adjacent layers, outputs."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.quantities import NO_DIFFERENCE
-from caloforge.report.figures import (
-    GEANT4,
-    LIGHT,
-    MIDDLE,
-    add_legend,
-    line_of,
-    literal,
-    new_figure,
-    style,
-)
+from caloforge.report.figures import GEANT4, LIGHT, MIDDLE, style
 from caloforge.report.interlayer import AdjacentPanel
+from caloforge.report.lines import (
+    add_legend,
+    add_symbols,
+    legend_name,
+    legend_room,
+    line_of,
+    new_figure,
+    symbol_of,
+)
+from caloforge.report.outputs import OutputPanel
 from caloforge.report.rings import RingPanel
 
-__all__ = ["draw_adjacent", "draw_rings"]
+__all__ = ["draw_adjacent", "draw_outputs", "draw_rings"]
 
 MANY_RINGS = 12  # from here on only every third border has its radius written below it
+SAME_COLOUR = "Geant4, same colour"
 NUMBERED = (0, 2, 4)  # colours of one, two and three layers, as in SuperCalo's figure 4
 
 
@@ -40,16 +42,17 @@ def draw_rings(panel: RingPanel) -> Figure:
         figure, right = new_figure(list(panel.boxes))
         figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
-        _fill_boxes(upper, panel.boxes[known], literal(known))
+        _fill_boxes(upper, panel.boxes[known], legend_name(known))
         lower.stairs(panel.empty[known], np.arange(n + 1), fill=True, color=LIGHT)
         lower.stairs(panel.empty[known], np.arange(n + 1), color=GEANT4, linewidth=1.0)
         width = 0.8 / max(len(candidates), 2)
         for place, name in enumerate(candidates):
-            line = line_of(panel.numbers[name])
+            number = panel.numbers[name]
             shift = (place - (len(candidates) - 1) / 2) * width
-            colour, label = line["color"], literal(name)
-            _stand_boxes(upper, panel.boxes[name], shift, 0.6 * width, colour, label)
-            lower.stairs(panel.empty[name], np.arange(n + 1), baseline=None, linewidth=1.3, **line)
+            _stand_boxes(upper, panel.boxes[name], shift, 0.6 * width, number, name)
+            empty, line = panel.empty[name], line_of(number)
+            lower.stairs(empty, np.arange(n + 1), baseline=None, linewidth=1.3, **line)
+            add_symbols(lower, np.linspace(0.5, n - 0.5, n), empty, number)
         _finish_rings(panel, upper, lower)
     return figure
 
@@ -65,17 +68,18 @@ def _fill_boxes(axes: Axes, boxes: Floats, label: str) -> None:
 
 
 def _stand_boxes(
-    axes: Axes, boxes: Floats, shift: float, width: float, colour: str, label: str
+    axes: Axes, boxes: Floats, shift: float, width: float, number: int, name: str
 ) -> None:
-    """Slim boxes with thin whiskers, beside the middle of each ring."""
+    """Slim boxes with thin whiskers and a symbol at the median, beside the middle of each ring."""
     low, first, median, third, high = boxes.T
-    x = np.arange(len(boxes)) + 0.5 + shift
+    x, colour = np.arange(len(boxes)) + 0.5 + shift, line_of(number)["color"]
     axes.vlines(x, low, high, color=colour, linewidth=1.0)
     axes.bar(
         x, third - first, bottom=first, width=width, color="white", edgecolor=colour,
-        linewidth=1.1, label=label, zorder=2,
+        linewidth=1.1, zorder=2,
     )  # fmt: skip
     axes.hlines(median, x - width / 2, x + width / 2, color=colour, linewidth=1.3)
+    axes.plot(x, median, linestyle="none", label=legend_name(name), zorder=3, **symbol_of(number))
 
 
 def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
@@ -83,7 +87,7 @@ def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
     upper.set_yscale("log")
     seen = np.concatenate([boxes[np.isfinite(boxes)] for boxes in panel.boxes.values()])
     if len(seen):
-        room = 0.06 * len(panel.boxes) + 0.04  # for the legend
+        room = legend_room(list(panel.boxes), line=0.06)
         span = float(seen.max() / seen.min()) * 2
         upper.set_ylim(seen.min() / 1.5, seen.min() / 1.5 * span ** (1 / (1 - room)))
     upper.set_ylabel(r"$E_\mathrm{voxel}$ [MeV]")
@@ -97,7 +101,7 @@ def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
     lower.set_xlabel("rings between r [mm]")
     lower.set_ylabel(r"$f_0$", loc="center")
     lower.yaxis.set_label_coords(-0.14, 0.5)
-    add_legend(upper, len(panel.boxes))
+    add_legend(upper, list(panel.boxes))
     for axes in (upper, lower):
         axes.label_outer()
 
@@ -105,27 +109,72 @@ def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
 def draw_adjacent(panel: AdjacentPanel) -> Figure:
     """Draw the AUC of one, two and three adjacent layers against the first, above their floor."""
     with style():
-        figure, right = new_figure([line.label for line in panel.lines])
+        labels = [line.label for line in panel.lines]
+        figure, right = new_figure(labels)
         figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
         axes = figure.subplots()
         axes.axhline(NO_DIFFERENCE, color=GEANT4, linewidth=0.8)
         for number, line in zip(NUMBERED, panel.lines, strict=False):
-            colour = line_of(number)["color"]
-            dots: dict[str, Any] = {"color": colour, "capsize": 2, "markersize": 5}
+            dots: dict[str, Any] = {"capsize": 2, **symbol_of(number)}
             axes.errorbar(
-                line.first, line.auc, line.error, fmt="o-", linewidth=1.3, label=line.label, **dots
-            )
-            axes.errorbar(
-                line.first, line.floor, line.floor_error, fmt="o:", linewidth=0.9, mfc="white",
+                line.first, line.auc, line.error, linestyle="-", linewidth=1.3, label=line.label,
                 **dots,
+            )  # fmt: skip
+            axes.errorbar(
+                line.first, line.floor, line.floor_error, linestyle=":", linewidth=0.9,
+                mfc="white", **dots,
             )  # fmt: skip
         highest = max(float(np.max([line.auc, line.floor])) for line in panel.lines)
         lowest = min(float(np.min([line.auc, line.floor])) for line in panel.lines)
-        room = 0.08 * len(panel.lines) + 0.04  # for the legend
+        room = legend_room(labels, line=0.08)
         bottom = min(lowest, NO_DIFFERENCE) - 0.05
         axes.set_ylim(bottom, bottom + (max(highest, 0.6) + 0.02 - bottom) / (1 - room))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("first layer")
         axes.set_ylabel("AUC")
-        add_legend(axes, len(panel.lines))
+        add_legend(axes, labels)
     return figure
+
+
+def draw_outputs(panel: OutputPanel) -> Figure:
+    """Draw a classifier's outputs: generated showers solid, Geant4's dotted, symbols hollow."""
+    with style():
+        names = [*panel.shares, SAME_COLOUR]
+        figure, right = new_figure(names)
+        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
+        axes = figure.subplots()
+        axes.axvline(panel.no_difference, color=GEANT4, linewidth=0.8)
+        for name, sides in panel.shares.items():
+            number = panel.numbers[name]
+            symbol = {**symbol_of(number), "markevery": (7 * number % 30, 30)}
+            for found, form, label in zip(
+                sides, ("-", ":"), (legend_name(name), None), strict=True
+            ):
+                low, high = np.maximum(found.share - found.error, 0), found.share + found.error
+                axes.fill_between(found.x, low, high, color=symbol["color"], alpha=0.15, lw=0)
+                hollow: dict[str, Any] = {"mfc": "white"} if form == ":" else {}
+                axes.plot(
+                    found.x, found.share, form, linewidth=1.3, label=label, **symbol, **hollow
+                )
+        axes.plot([], [], color=GEANT4, linestyle=":", marker="o", mfc="white", label=SAME_COLOUR)
+        _finish_outputs(panel, axes, names)
+    return figure
+
+
+def _finish_outputs(panel: OutputPanel, axes: Axes, names: list[str]) -> None:
+    sides = [side for pair in panel.shares.values() for side in pair]
+    axes.set_xlim(sides[0].x[0], sides[0].x[-1])
+    room = legend_room(names, line=0.065)
+    if panel.log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        lowest = min(side.share[side.share > 0].min() for side in sides) / 2
+        axes.set_ylim(lowest, lowest * (1.2 / lowest) ** (1 / (1 - room)))
+        axes.set_yticks(10.0 ** np.arange(np.ceil(np.log10(lowest)), 1))
+        axes.yaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_ylim(0, 1.02 / (1 - room))
+        axes.set_yticks(np.linspace(0, 1, 6))
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel("fraction of showers beyond")
+    add_legend(axes, names)

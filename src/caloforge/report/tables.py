@@ -10,10 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from caloforge.evaluation.digits import format_value
+from caloforge.evaluation.meanings import (
+    CLASSIFIER,
+    CLASSIFIERS,
+    METRICS,
+    kind_of,
+    kind_title,
+    meaning,
+)
 from caloforge.evaluation.score import AT_FLOOR, Mark, Score
 from caloforge.evaluation.scores import Scores
+from caloforge.evaluation.worth import WORTH
 
-__all__ = ["Cell", "Group", "Overview", "TimingTable", "groups", "overview", "timing_table"]
+__all__ = [
+    "Cell",
+    "Group",
+    "Overview",
+    "TimingTable",
+    "full_title",
+    "groups",
+    "overview",
+    "timing_table",
+]
 
 # One column of the overview each.
 AVERAGED = {
@@ -23,56 +41,65 @@ AVERAGED = {
     "separation": "Separation",
 }
 LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
-CLASSIFIER = "classifier"
+SHORT = {"fpd": "FPD", "fpd-trimmed": "FPD without tails", "kpd": "KPD"}
 NOT_TIMED = "not timed"
+IN_SUMMARY = {WORTH, "copies"}  # and not in the overview as well
 GROUPS = {
+    WORTH: (
+        "How many independent Geant4 showers are as far from the truth as the generated sample, by "
+        "the energy distance of each observable at given conditions; infinitely many for a perfect "
+        "generator. Larger than (>) where no difference is seen. Inverse worths are averaged over "
+        "conditions."
+    ),
     CLASSIFIER: (
-        "Classifiers",
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
         "if it cannot tell, 1 if always, below 0.5 if it is wrong more often than right. JSD is "
         "another measure: the Jensen-Shannon divergence that the network's calibrated outputs "
         "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
-        "fall a little below 0.",
+        "fall a little below 0."
+    ),
+    "permutation": (
+        "The chance that two Geant4 samples differ as much (p), by three distances of all showers. "
+        "It needs no floor: a generator as good as Geant4 is below 0.05 once in twenty times."
+    ),
+    "nplm": (
+        "The same for a kernel machine that learns the ratio of the two densities; where the two "
+        "differ is named below."
     ),
     "fpd": (
-        "Fréchet physics distance",
         "Distance of Gaussians of the shower features' means and covariances, extrapolated to "
-        "infinitely many showers.",
+        "infinitely many showers."
+    ),
+    "fpd-trimmed": (
+        "The same with each feature kept between the 1 % and 99 % quantiles of Geant4."
     ),
     "kpd": (
-        "Kernel physics distance",
         "Maximum mean discrepancy of the shower features; it fluctuates around zero for equal "
-        "samples, and may be negative.",
+        "samples, and may be negative."
     ),
     "prdc": (
-        "Precision, recall, density, coverage",
         "Overlap of the two samples by nearest neighbours, all voxels taken. What more Geant4 "
         "showers give is the floor, and both ways off it are bad: lower precision is of showers "
         "that Geant4 does not make, lower recall of showers that the generator does not make, and "
-        "higher ones are of a generator that keeps to the middle, or that repeats showers.",
+        "higher ones are of a generator that keeps to the middle, or that repeats showers."
     ),
-    "pearson": (
-        "Correlation of layer energies",
-        "Difference of Pearson's coefficients of every two layers.",
-    ),
+    "pearson": ("Difference of Pearson's coefficients of every two layers."),
     "wasserstein": (
-        "Wasserstein distance",
         "How far the distribution must be moved to become Geant4's, in standard deviations of "
-        "Geant4's.",
+        "Geant4's."
     ),
     "caloclouds": (
-        "Wasserstein distance, CaloClouds' observables",
         "The same for what CaloClouds looks at in cells above the threshold; of a list, such as "
-        "the energies of ten rings, the mean.",
+        "the energies of ten rings, the mean."
     ),
-    "points": (
-        "Wasserstein distance of the points",
-        "The same for the point clouds, before they are projected into cells.",
-    ),
+    "points": ("The same for the point clouds, before they are projected into cells."),
     "separation": (
-        "Separation power",
         "Difference of histograms: 0 for the same shape, 1 for no overlap. Mean over the layers "
-        "where there are several.",
+        "where there are several."
+    ),
+    "copies": (
+        "Share of showers that lie ten times nearer to a training shower than Geant4's do, and of "
+        "those nearer than all but 1 % of Geant4's; the median of the ratio of these distances."
     ),
 }
 
@@ -105,13 +132,15 @@ class Group:
     Args:
         title: what they are.
         text: how to read them.
+        meanings: of each metric its name, and what it sees, cannot see and needs.
         compared: on how many showers.
         rows: title, which way is better, floor, and the cells.
-        reasons: of values that are missing, in sentences.
+        reasons: what is to be said of values, and of missing ones, in sentences.
     """
 
     title: str
     text: str
+    meanings: list[tuple[str, str]]
     compared: str
     rows: list[tuple[str, str, str, list[Cell]]]
     reasons: list[str]
@@ -159,16 +188,17 @@ def _columns(scores: Scores) -> Iterator[tuple[str, str, dict[str, list[Score]]]
                 for score in (score for r in together for score in r):
                     parts.setdefault(score.candidate, []).append(score)
                 yield AVERAGED[metric], f"mean of {len(together)}", parts
-        elif observable not in LEFT_OUT:
+        elif observable not in LEFT_OUT and metric not in IN_SUMMARY:
             yield *_heading(row[0]), {score.candidate: [score] for score in row}
 
 
 def _heading(score: Score) -> tuple[str, str]:
-    if score.metric not in GROUPS:
-        return score.title, score.metric
-    if score.metric in ("fpd", "kpd"):
-        return score.metric.upper(), f"× {score.scale:g}"
-    return ("Correlation", "mean difference") if score.metric == "pearson" else (score.title, "")
+    if score.metric in SHORT:
+        return SHORT[score.metric], f"× {score.scale:g}"
+    if score.metric == "pearson":
+        return "Correlation", "mean difference"
+    first, _, second = score.title.partition(", ")
+    return first, second
 
 
 def _mean(parts: Sequence[Score]) -> Score:
@@ -190,20 +220,19 @@ def _mean(parts: Sequence[Score]) -> Score:
 def groups(scores: Scores) -> Iterator[Group]:
     """All scores, each cell marked by its distance from the floor."""
     rows = scores.rows()
-    for kind, (title, text) in GROUPS.items():
-        mine = [row for metric, _, row in rows if _kind(metric) == kind]
+    for kind, text in GROUPS.items():
+        mine = [row for metric, _, row in rows if kind_of(metric) == kind]
         if not mine:
             continue
-        if kind == CLASSIFIER:
-            text += " " + _protocols({row[0].metric: row[0] for row in mine})
         sizes = sorted({score.n_showers for row in mine for score in row})
         yield Group(
-            title,
+            kind_title(kind),
             text,
+            list(_meanings({row[0].metric: row[0] for row in mine})),
             f"{' or '.join(f'{n:,}' for n in sizes)} showers of each",
             [
                 (
-                    _row_title(row[0]),
+                    row[0].title,
                     row[0].quantity.better,
                     row[0].text(of_floor=True),
                     [_cell(score, row, [score]) for score in row],
@@ -211,53 +240,48 @@ def groups(scores: Scores) -> Iterator[Group]:
                 for row in mine
             ],
             [
-                f"{score.candidate}, {_row_title(score)}: {score.reason}"
+                f"{score.candidate}, {score.title}: {text}"
                 for row in mine
                 for score in row
-                if score.reason
+                for text in filter(None, (score.reason, score.remark))
             ],
         )
 
 
-def _kind(metric: str) -> str:
-    return metric if metric in GROUPS else CLASSIFIER
-
-
-def _row_title(score: Score) -> str:
-    return score.title if score.metric in GROUPS else f"{score.title}, {score.metric}"
-
-
-def _protocols(found: Mapping[str, Score]) -> str:
-    """What the classifiers see, and whether their scores may stand beside published ones."""
-    from caloforge.evaluation import ADJACENT, PROTOCOLS  # need torch, so only where there are any
-
-    known, texts = {**PROTOCOLS, **ADJACENT}, []
+def _meanings(found: Mapping[str, Score]) -> Iterator[tuple[str, str]]:
+    """Of each metric its name, and what it sees, cannot see and needs."""
     for name, score in found.items():
-        seen = f" sees {known[name].title}" if name in known else ""
-        with_published = "comparable" if score.comparable else "not comparable"
-        texts.append(f"{name}{seen}; {with_published} with published scores.")
-    return " ".join(texts)
+        if (known := meaning(name)) is None:
+            continue
+        text = known.sentence
+        if name in CLASSIFIERS:
+            with_published = "comparable" if score.comparable else "not comparable"
+            text += f" Here {with_published} with published scores."
+        yield known.title, text
 
 
 def _verdict(scores: Scores, name: str) -> tuple[str, str]:
     """In words: how many scores are at their floor, and which is farthest off it."""
     mine = [value for value in scores.values if value.candidate == name]
-    with_floor = [value for value in mine if not math.isnan(value.floor)]
+    with_floor = [
+        value for value in mine if value.quantity.toward == "chance" or not math.isnan(value.floor)
+    ]
     at_floor = f"{sum(value.mark == 'floor' for value in mine)} of {len(with_floor)}"
     known = [value for value in mine if value.mark != "unknown"]
     worst = max(known, key=lambda value: value.excess, default=None)
     missing = [value for value in with_floor if math.isnan(value.value)]
     words = []
     if worst is not None and worst.mark != "floor":
-        words.append(f"{_full_title(worst)}, {worst.verdict}")
+        words.append(f"{full_title(worst)}, {worst.verdict}")
     if missing:
         words.append(f"{len(missing)} without a value")
     return at_floor, "; ".join(words) or "none"
 
 
-def _full_title(score: Score) -> str:
+def full_title(score: Score) -> str:
+    """Its title, with the kind of a metric whose observables another one has, too."""
     kind = AVERAGED.get(score.metric)
-    return f"{score.title} ({kind})" if kind else _row_title(score)
+    return f"{score.title} ({kind})" if kind else score.title
 
 
 def _distance(score: Score) -> float:
@@ -290,7 +314,8 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
     """
     if len(parts) > 1:
         return f"{sum(part.mark == 'floor' for part in parts)}/{len(parts)}"
-    verdict = "" if math.isnan(score.value) or score.verdict == "at the floor" else score.verdict
+    is_silent = math.isnan(score.value) or math.isinf(score.floor)  # or no floor to be read against
+    verdict = "" if is_silent or score.verdict == "at the floor" else score.verdict
     own = score.text(of_floor=True)
     return ", ".join(
         filter(None, (verdict, _times_floor(score), "" if own == floor else f"floor {own}"))
@@ -299,7 +324,9 @@ def _note(score: Score, parts: Sequence[Score], floor: str) -> str:
 
 def _hint(score: Score, parts: Sequence[Score]) -> str:
     reasons = list(dict.fromkeys(part.reason for part in parts if part.reason))
-    taken = f"floor {score.text(of_floor=True)}, {score.n_showers:,} showers of each"
+    taken = f"{score.n_showers:,} showers of each"
+    if math.isfinite(score.floor):
+        taken = f"floor {score.text(of_floor=True)}, {taken}"
     verdict = [] if len(parts) > 1 else [score.verdict]
     if verdict and math.isfinite(score.excess):
         verdict = [f"{score.verdict}: {abs(score.excess):.1f} spreads"]
@@ -308,7 +335,7 @@ def _hint(score: Score, parts: Sequence[Score]) -> str:
 
 def _times_floor(score: Score) -> str:
     """The score in floors, where it is a distance whose floor is well above zero."""
-    is_distance = score.metric in GROUPS and score.quantity.toward == "low"
+    is_distance = score.metric in METRICS and score.quantity.toward == "low"
     if not (is_distance and score.floor > 2 * score.floor_error and math.isfinite(score.value)):
         return ""
     times = score.value / score.floor

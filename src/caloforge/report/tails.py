@@ -67,12 +67,12 @@ def draw_tails(tails: Tails, names: tuple[str, str]) -> Figure:
     n = max(len(tail.showers) for _, tail in rows)
     views = [[side_view(shower) for shower in tail.showers.batches(1)] for _, tail in rows]
     highest = max((float(density.max()) for row in views for _, density in row), default=0) or 1.0
-    norm, width = LogNorm(highest / 10**DECADES, highest), 2.7 * n + 1.5
+    norm, width = LogNorm(highest / 10**DECADES, highest), 2.7 * n + 1.8
     with style():
         figure = Figure(figsize=(width, 6.6))
         # Fixed margins: matplotlib would take longer to find them than to draw.
         figure.subplots_adjust(
-            left=0.8 / width, right=1 - 0.8 / width, bottom=0.08, top=0.9, hspace=0.42, wspace=0.08
+            left=1.1 / width, right=1 - 0.8 / width, bottom=0.08, top=0.9, hspace=0.42, wspace=0.08
         )
         ratios = [1.0] * n + [0.05]
         grid = figure.subplots(2, n + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})

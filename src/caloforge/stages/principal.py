@@ -15,6 +15,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.draw import Draw
+from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds, numpy_rng
 from caloforge.cascade.stage import Stage, Upstream
@@ -58,7 +59,7 @@ class PrincipalEnergies:
             )
 
 
-class PrincipalEnergyStage(Stage):
+class PrincipalEnergyStage(KeepsRows, Stage):
     """Energy of every layer by principal components (ATLAS, arXiv:2109.02551, section 4.2).
 
     The response sum(E_l) / E_inc and each E_l / sum(E_l) become standard normal by their quantiles
@@ -164,6 +165,12 @@ class PrincipalEnergyStage(Stage):
             tied = ndtri(low + chance.random(len(v)) * (high - low))
             z[:, column] = np.where(high > low, tied, np.interp(between, places, self._grid))
         return z
+
+    def check_kept(self) -> None:
+        """Refuse incident energies that do not rise, and quantiles that fall."""
+        falls = (grid.diff(dim=-1) < 0 for grid in (self.nodes, self.centres))
+        if any(bool(f.any()) for f in falls) or bool((self.tables.diff(dim=1) < 0).any()):
+            raise ValueError("the quantiles of layer energies are impossible: train it again")
 
     @property
     def latent_shape(self) -> tuple[int, ...]:

@@ -196,6 +196,7 @@ class VoxelShapeStage(ShapeStage):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        energies, which = given["layer_energies"], self.config.rescale
+        energies = given["layer_energies"]
+        which = self.config.rescale if options.postprocess else "none"
         showers = self.voxels.showers(self.solved(noise, given, upstream, options), energies)
-        return {"showers": normalised(showers, energies, self.threshold, which, options)}
+        return {"showers": normalised(showers, energies, self.threshold, which)}

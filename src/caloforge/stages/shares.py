@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.stages.rescaling import Rescaled, rescale
 
 __all__ = ["normalised", "to_shares", "to_showers"]
@@ -32,11 +31,7 @@ def to_showers(shares: Tensor, layer_energies: Tensor) -> Tensor:
 
 
 def normalised(
-    showers: Tensor,
-    layer_energies: Tensor,
-    threshold: float,
-    which: Rescaled,
-    options: SamplingOptions,
+    showers: Tensor, layer_energies: Tensor, threshold: float, which: Rescaled
 ) -> Tensor:
     """Showers whose layers have their energies (end of section 2), shape (n, L, a, b).
 
@@ -45,9 +40,8 @@ def normalised(
         layer_energies: [MeV], shape (n, L); below the threshold they count as none.
         threshold: read-out threshold [MeV].
         which: voxels that are scaled.
-        options: whether there is post-processing.
     """
-    if not options.postprocess or which == "none":
+    if which == "none":
         return showers
     energies = torch.where(layer_energies < threshold, 0.0, layer_energies)  # NaN stays NaN
     return rescale(showers, energies, threshold, which)

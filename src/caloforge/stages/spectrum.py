@@ -151,7 +151,7 @@ class SpectrumMap(Correction):
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         mapped, energies = self(self.mapped_showers(given)), given["layer_energies"]
-        return {"showers": normalised(mapped, energies, self.threshold, self.rescale, options)}
+        return {"showers": normalised(mapped, energies, self.threshold, self.rescale)}
 
     def forward(self, energy: Tensor) -> Tensor:
         """Map voxel energies [MeV] of any shape; those below the threshold become 0."""

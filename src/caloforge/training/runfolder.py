@@ -19,7 +19,7 @@ from caloforge.training.enclosed import Enclosed
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.stagefolder import MOST_TENSORS, StageFolder
+from caloforge.training.stagefolder import MOST_TENSORS, StageFolder, is_number
 
 __all__ = ["RunFolder", "load"]
 
@@ -119,6 +119,24 @@ class RunFolder:
         """
         values = self.config().get("data", {}).get("usual_particle")
         return UsualParticle() if values is None else UsualParticle.from_dict(values)
+
+    def effort(self) -> dict[str, float]:
+        """What the training took, as far as the run knows: its showers, and minutes of all stages.
+
+        Stages that trained side by side count one after the other.
+
+        Raises:
+            ValueError: if the configuration or a summary is damaged.
+        """
+        config, found = self.config(), dict[str, float]()
+        if is_number(n_showers := config.get("data", {}).get("n_showers")):
+            found["n_training_showers"] = n_showers
+        folders = sorted((self.path / "stages").glob("*"))
+        stages = [stage for folder in folders if (stage := self.stage(folder.name)).is_trained]
+        if stages:
+            seconds = sum(stage.summary()["seconds"] for stage in stages)
+            found["training_minutes"] = round(seconds / 60, 3)
+        return found
 
     def build(self) -> System:
         """The system with its initial weights, as the run began."""

@@ -21,7 +21,7 @@ from caloforge.cascade.stage import Stage
 from caloforge.training.enclosed import Enclosed
 from caloforge.training.tensors import check_layout, read_tensors
 
-__all__ = ["MALFORMED", "MOST_JSON", "MOST_TENSORS", "StageFolder", "check_form"]
+__all__ = ["MALFORMED", "MOST_JSON", "MOST_TENSORS", "StageFolder", "check_form", "is_number"]
 
 # what values of the wrong kind end in, wherever they are used
 MALFORMED = (
@@ -190,7 +190,7 @@ class StageFolder:
         found: dict[str, Any] = values if isinstance(values, dict) else {}
         is_fitted_alone = found.keys() <= {"seconds", "changed"}
         numbers = () if is_fitted_alone else ("epochs", "steps", "validation")
-        if any(not _is_number(found.get(name)) for name in (*numbers, "seconds")):
+        if any(not is_number(found.get(name)) for name in (*numbers, "seconds")):
             raise ValueError(
                 f"{path} is damaged: expected the numbers {', '.join((*numbers, 'seconds'))}"
             )
@@ -209,9 +209,10 @@ def check_form(own: Any, given: Any) -> None:
     elif isinstance(own, list) and isinstance(given, list) and len(own) == len(given):
         for pair in zip(own, given, strict=True):
             check_form(*pair)
-    elif not (_is_number(own) and _is_number(given)) and own != given:
+    elif not (is_number(own) and is_number(given)) and own != given:
         raise ValueError(f"expected values such as {str(own)[:60]}, got {str(given)[:60]}")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value that was read is a finite number."""
     return isinstance(value, int | float) and abs(value) < math.inf

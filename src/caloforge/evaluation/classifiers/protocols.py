@@ -39,7 +39,6 @@ class Protocol:
 
     Args:
         name: name of the protocol.
-        title: what the network sees, in words, shown beside its scores.
         source: where the settings come from.
         inputs: list of inputs, see `take_columns`.
         network: kind of network, see `build_network`.
@@ -69,7 +68,6 @@ class Protocol:
     """
 
     name: str
-    title: str
     source: str
     inputs: InputName
     network: Network = "dense"
@@ -102,11 +100,10 @@ class Protocol:
         return round(training), round(training + selection)
 
 
-def _calochallenge(name: str, title: str, inputs: InputName) -> Protocol:
+def _calochallenge(name: str, inputs: InputName) -> Protocol:
     """The CaloChallenge's fully connected network, which most papers use."""
     return Protocol(
         name=f"calochallenge-{name}",
-        title=title,
         source="CaloChallenge (arXiv:2410.21611), evaluate.py",
         inputs=inputs,
         geometries=DATASETS,
@@ -116,10 +113,9 @@ def _calochallenge(name: str, title: str, inputs: InputName) -> Protocol:
     )
 
 
-def _supercalo(name: str, title: str, inputs: InputName) -> Protocol:
+def _supercalo(name: str, inputs: InputName) -> Protocol:
     return Protocol(
         name=f"supercalo-{name}",
-        title=title,
         source="SuperCalo (arXiv:2308.11700), section III D and appendix C",
         inputs=inputs,
         geometries=("calochallenge-2",),
@@ -129,7 +125,6 @@ def _supercalo(name: str, title: str, inputs: InputName) -> Protocol:
 
 def _calodream(
     name: str,
-    title: str,
     inputs: InputName,
     *,
     dropout: float = 0.0,
@@ -138,7 +133,6 @@ def _calodream(
     """Its classifiers for scores; those for the weights of figure 10 have a dropout of 0.2."""
     return Protocol(
         name=f"calodream-{name}",
-        title=title,
         source="CaloDREAM (arXiv:2405.09629), table 3",
         inputs=inputs,
         geometries=DATASETS_23,
@@ -153,7 +147,6 @@ def _calodream(
 def _l2lflows_low() -> Protocol:
     return Protocol(
         name="l2lflows-low",
-        title="voxels, L2LFlows' convolutions",
         source="Convolutional L2LFlows (arXiv:2405.20407), appendix D",
         inputs="voxels-MeV",
         network="convolutional",
@@ -171,7 +164,6 @@ def _l2lflows_low() -> Protocol:
 def _l2lflows_high() -> Protocol:
     return Protocol(
         name="l2lflows-high",
-        title="nine shower observables",
         source="Convolutional L2LFlows (arXiv:2405.20407), section 4.2 and appendix D",
         inputs="moments-linear",
         geometries=("ild-30", "calochallenge-3"),
@@ -196,7 +188,6 @@ def _caloclouds_high() -> Protocol:
     """
     return Protocol(
         name="caloclouds-high",
-        title="25 shower observables",
         source="CaloClouds II (arXiv:2309.05704), classifier_test.ipynb",
         inputs="caloclouds",
         n_showers=500_000,
@@ -216,12 +207,11 @@ def _caloclouds_high() -> Protocol:
 
 
 def _small(
-    name: str, title: str, inputs: InputName, hidden: tuple[int, ...], dropout: float, decay: float
+    name: str, inputs: InputName, hidden: tuple[int, ...], dropout: float, decay: float
 ) -> Protocol:
     """A network that learns from some hundred showers on a CPU in seconds, not comparable."""
     return Protocol(
         name=f"small-{name}",
-        title=title,
         source="caloforge",
         inputs=inputs,
         comparable=False,
@@ -243,12 +233,11 @@ def _small(
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        _calochallenge("low", "voxels", "voxels"),
-        _calochallenge("low-normed", "voxels by layer energy", "voxels-normed"),
-        _calochallenge("high", "features of all layers", "features"),
+        _calochallenge("low", "voxels"),
+        _calochallenge("low-normed", "voxels-normed"),
+        _calochallenge("high", "features"),
         Protocol(
             name="calochallenge-resnet",
-            title="voxels, 3D ResNet-18",
             source="CaloChallenge (arXiv:2410.21611), resnet.py",
             inputs="voxels",
             network="resnet",
@@ -256,18 +245,18 @@ PROTOCOLS: dict[str, Protocol] = {
         ),
         _l2lflows_high(),
         _l2lflows_low(),
-        _supercalo("low", "voxels", "voxels-percent"),
-        _supercalo("high", "226 features of all layers", "features-226"),
-        _calodream("low", "voxels", "voxels"),
-        _calodream("high", "226 features of all layers", "features-226"),
-        _calodream("ratios", "energy ratios of all layers", "ratios", standardise="training"),
-        _calodream("weights-low", "voxels", "voxels", dropout=0.2),
-        _calodream("weights-high", "226 features of all layers", "features-226", dropout=0.2),
+        _supercalo("low", "voxels-percent"),
+        _supercalo("high", "features-226"),
+        _calodream("low", "voxels"),
+        _calodream("high", "features-226"),
+        _calodream("ratios", "ratios", standardise="training"),
+        _calodream("weights-low", "voxels", dropout=0.2),
+        _calodream("weights-high", "features-226", dropout=0.2),
         _caloclouds_high(),
-        _small("shower", "nine shower observables", "moments", (64, 64), 0.1, 1e-2),
-        _small("layers", "features of all layers", "fractions", (64,), 0.5, 1e-1),
-        _small("voxels", "voxel spectrum and neighbours", "correlations", (64,), 0.5, 1e-1),
-        _small("ratios", "energy ratios of all layers", "ratios", (64, 64), 0.1, 1e-2),
+        _small("shower", "moments", (64, 64), 0.1, 1e-2),
+        _small("layers", "fractions", (64,), 0.5, 1e-1),
+        _small("voxels", "correlations", (64,), 0.5, 1e-1),
+        _small("ratios", "ratios", (64, 64), 0.1, 1e-2),
     )
 }
 
@@ -279,9 +268,8 @@ ADJACENT: dict[str, Protocol] = {
         replace(
             PROTOCOLS["supercalo-low"],
             name="adjacent-layers",
-            title="voxels of one to three layers",
         ),
-        _small("adjacent-layers", "features of one to three layers", "layers", (64,), 0.5, 1e-1),
+        _small("adjacent-layers", "layers", (64,), 0.5, 1e-1),
     )
 }
 

@@ -103,6 +103,7 @@ def fpd_of_subsets(
     reference: ArrayLike,
     candidate: ArrayLike,
     *,
+    trim: float = 0.0,
     num_batches: int = 5,
     num_points: int = 5,
     seed: int = 42,
@@ -117,6 +118,8 @@ def fpd_of_subsets(
     Args:
         reference: features of Geant4 showers, shape (n, columns).
         candidate: features of generated showers, shape (m, columns).
+        trim: values beyond the reference's quantiles `trim` and 1 - `trim` are moved there, after
+            the division by its largest ones, so that a few outliers do not decide the distance.
         num_batches: batches of each size.
         num_points: number of sizes.
         seed: of the draws.
@@ -130,6 +133,9 @@ def fpd_of_subsets(
     """
     rng = np.random.default_rng(seed)
     first, second = _normalise(reference, candidate)
+    if trim:
+        limits = np.quantile(first, [trim, 1 - trim], axis=0)
+        first, second = first.clip(*limits), second.clip(*limits)
     n = min(len(first), len(second))
     return _extrapolate(
         first,

@@ -50,23 +50,39 @@
     title: { text: title }, range, backgroundcolor: "#f7f8fa", showbackground: true,
     gridcolor: "#dfe3e9", zeroline: false, nticks: 6,
   });
-  const across = [-data.across, data.across];
-  // True proportions up to 2.5 : 1, in a box that fits its frame from where the camera stands.
-  const stretch = Math.min(Math.max((data.depth[1] - data.depth[0]) / (2 * data.across), 1), 2.5);
-  const size = 1.35 / stretch;
-  const distance = element("scene-reference").clientWidth < 460 ? 1.3 : 1.1;
-  const layout = () => ({
-    margin: { l: 0, r: 36, t: 0, b: 0 }, uirevision: "keep", font: { size: 11 },
-    paper_bgcolor: "#ffffff",
-    scene: {
-      xaxis: axis("depth [mm]", data.depth), yaxis: axis("x [mm]", across), zaxis: axis("y [mm]", across),
-      aspectmode: "manual", aspectratio: { x: size * stretch, y: size, z: size },
-      camera: {
-        eye: { x: -0.75 * distance, y: -2 * distance, z: 0.7 * distance },
-        center: { x: 0.05, y: 0, z: -0.1 },
+  const distance = element("scene-reference").clientWidth < 460 ? 1.25 : 1;
+
+  // How far HELD of the voxels reach, in the shower that reaches farthest, and a little beyond.
+  const HELD = 0.99;
+  function reach(showers, far) {
+    const ends = showers.map((shower) => {
+      const places = [...unpack(shower.voxel, Uint32Array)].map(far).sort((a, b) => a - b);
+      return places.length ? places[Math.ceil(HELD * places.length) - 1] : 0;
+    });
+    return 1.05 * Math.max(...ends);
+  }
+
+  function layout(showers) {
+    const depth = reach(showers, (v) => place.z[v]) || data.depth[1];
+    const half = reach(showers, (v) => Math.max(Math.abs(place.x[v]), Math.abs(place.y[v]))) || data.across;
+    const across = [-half, half];
+    // True proportions up to 2 : 1, in a box that fits its frame from where the camera stands.
+    const stretch = Math.min(Math.max(depth / (2 * half), 1), 2);
+    const size = 1.4 / stretch;
+    return {
+      margin: { l: 0, r: 64, t: 0, b: 0 }, uirevision: "keep", font: { size: 11 },
+      paper_bgcolor: "#ffffff",
+      scene: {
+        xaxis: axis("depth [mm]", [data.depth[0], depth]),
+        yaxis: axis("x [mm]", across), zaxis: axis("y [mm]", across),
+        aspectmode: "manual", aspectratio: { x: size * stretch, y: size, z: size },
+        camera: {
+          eye: { x: -0.75 * distance, y: -1.9 * distance, z: 0.6 * distance },
+          center: { x: 0, y: 0, z: -0.08 },
+        },
       },
-    },
-  });
+    };
+  }
 
   const thresholdNow = () => {
     const part = Number(element("threshold").value) / 100;
@@ -78,10 +94,11 @@
     const threshold = thresholdNow();
     element("threshold-value").textContent = threshold ? energyText(threshold) : "the read-out threshold";
     const chosen = { reference, candidate: element("candidate").value };
+    const box = layout(Object.values(event)); // of all generators, so that it stays when one is chosen
     for (const [side, name] of Object.entries(chosen)) {
       const shower = event[name];
       const points = trace(shower, threshold);
-      Plotly.react(`scene-${side}`, [points], layout(), { displaylogo: false, responsive: true });
+      Plotly.react(`scene-${side}`, [points], structuredClone(box), { displaylogo: false, responsive: true });
       element(`title-${side}`).textContent =
         `${name}: ${energyText(shower.energy_inc)} incident, ${energyText(shower.energy_dep)} ` +
         `deposited, ${points.x.length.toLocaleString("en")} voxels`;

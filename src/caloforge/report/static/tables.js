@@ -21,3 +21,15 @@
     });
   }
 })();
+// A box that holds more to the right than it shows says so.
+(() => {
+  for (const box of document.querySelectorAll(".scroll")) {
+    const look = () => {
+      const hidden = box.scrollWidth - box.clientWidth - box.scrollLeft;
+      box.classList.toggle("more-right", hidden > 1);
+    };
+    box.addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(look).observe(box);
+    if (box.firstElementChild) new ResizeObserver(look).observe(box.firstElementChild);
+  }
+})();

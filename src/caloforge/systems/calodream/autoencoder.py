@@ -144,8 +144,8 @@ class AutoencoderStage(Learned):
         showers = to_showers(shares, energies)
         if self.config.hit_showers:  # they are scaled once they are emptied, see `LeastHit`
             return {"showers": showers}
-        which = self.config.rescale
-        return {"showers": normalised(showers, energies, self.threshold, which, options)}
+        which = self.config.rescale if options.postprocess else "none"
+        return {"showers": normalised(showers, energies, self.threshold, which)}
 
     @torch.inference_mode()
     def reconstruct(
@@ -218,9 +218,8 @@ class LeastHit(Correction):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        showers, energies = self(given["showers"]), given["layer_energies"]
-        which = self.config.rescale
-        return {"showers": normalised(showers, energies, self.threshold, which, options)}
+        showers, which = self(given["showers"]), self.config.rescale
+        return {"showers": normalised(showers, given["layer_energies"], self.threshold, which)}
 
     def forward(self, showers: Tensor) -> Tensor:
         """Empty what lies below; voxel energies [MeV], shape (n, L, a, b)."""

@@ -8,9 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.quantities import Quantities, layer_name
 from caloforge.geometry import Geometry
+from caloforge.stages.rescaling import Rescaled
 from caloforge.stages.shares import normalised
 from caloforge.stages.spectrum import SpectrumMap
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
@@ -18,13 +18,11 @@ from caloforge.systems.l2lflows.config import L2LFlowsConfig
 __all__ = ["LayerSpectrum", "layers_together"]
 
 
-def layers_together(
-    quantities: Quantities, config: L2LFlowsConfig, geometry: Geometry, options: SamplingOptions
-) -> Tensor:
+def layers_together(quantities: Quantities, geometry: Geometry, which: Rescaled) -> Tensor:
     """The voxels of all layers, rescaled to their energies [MeV], shape (n, L, a, b)."""
     showers = torch.stack([quantities[layer_name(i)] for i in range(geometry.n_layers)], 1)
     energies = quantities["layer_energies"]
-    return normalised(showers, energies, geometry.threshold, config.rescale, options)
+    return normalised(showers, energies, geometry.threshold, which)
 
 
 class LayerSpectrum(SpectrumMap):
@@ -40,8 +38,8 @@ class LayerSpectrum(SpectrumMap):
         assert config.spectrum is not None
         rescale = config.rescale if config.spectrum.rescale else "none"
         super().__init__(config.spectrum, geometry.threshold, needs, rescale)
-        self.together = partial(layers_together, config=config, geometry=geometry)
+        self.together = partial(layers_together, geometry=geometry, which=config.rescale)
         self.reads = ("layer_energies", *map(layer_name, range(geometry.n_layers)))
 
     def mapped_showers(self, given: Quantities) -> Tensor:
-        return self.together(given, options=SamplingOptions(postprocess=True))
+        return self.together(given)

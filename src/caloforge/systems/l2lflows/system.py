@@ -13,6 +13,7 @@ from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.quantities import Quantities, layer_name
 from caloforge.geometry import Geometry
 from caloforge.stages.energies import EnergyStage
+from caloforge.stages.rescaling import Rescaled
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
 from caloforge.systems.l2lflows.spectrum import LayerSpectrum, layers_together
@@ -53,4 +54,5 @@ class L2LFlows(VoxelSystem):
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
         if "showers" in quantities:  # the spectrum map has put the layers together
             return quantities["showers"]
-        return layers_together(quantities, self.config, self.geometry, options)
+        which: Rescaled = self.config.rescale if options.postprocess else "none"
+        return layers_together(quantities, self.geometry, which)

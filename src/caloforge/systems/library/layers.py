@@ -62,8 +62,9 @@ class LayersStage(BankStage):
         offset = np.concatenate([[0], np.cumsum(np.bincount(piece, minlength=n * n_layers))])
 
         def summed(weight: Any) -> Floats:
-            sums = np.bincount(piece, kept["energy"] * weight, n * n_layers)
-            return sums.reshape(n, n_layers)
+            sums: Any = np.bincount(piece, kept["energy"] * weight, n * n_layers)
+            whole: Floats = sums.reshape(n, n_layers)
+            return whole
 
         energy = summed(np.ones(len(piece)))
         total = np.where(energy > 0, energy, 1)
@@ -109,7 +110,7 @@ class LayersStage(BankStage):
         n, n_layers = len(u), self.geometry.n_layers
         near = self._place(particles) * self.weights.incident
         state, so_far, moment, centre = near, np.zeros(n), np.zeros(n), np.zeros((n, 2))
-        numbers, images, matrices = [], [], []
+        chain: list[tuple[NDArray[np.int64], NDArray[np.int64], Floats]] = []
         for layer, tree in enumerate(trees):
             k = min(self.config.neighbours, tree.n)
             _, found = tree.query(state, k=range(1, k + 1))
@@ -117,21 +118,20 @@ class LayersStage(BankStage):
             own = mean[number, layer - 1, 1:] if layer else centre
             directions = {name: (kept[name][number], particles[name]) for name in self.reads[1:]}
             image, matrix = self.move(own, centre, u[:, 1, layer], directions)
-            for known, one in ((numbers, number), (images, image), (matrices, matrix)):
-                known.append(one)
+            chain.append((number, image, matrix))
             share, (radius, *lean) = shares[number, layer], mean[number, layer].T
             centre = np.einsum("nij,jn->ni", matrix, lean)
             so_far, moment = so_far + share, moment + layer * share
             depth = moment / so_far.clip(SMALLEST)
             state = self._state(near, share, so_far, depth, radius, width)
-        number = np.stack(numbers, 1)
+        number, image, matrix = (np.stack(column, 1) for column in zip(*chain, strict=True))
         offset, entries = entries_of(offset, (number * n_layers + np.arange(n_layers)).ravel())
         chosen = {name: values[entries] for name, values in rows.items()}
         piece = np.repeat(np.arange(number.size), np.diff(offset))
         if self.config.rescale:
             ratio = particles["energy_inc"][:, None] / kept["energy_inc"][number]
             chosen["energy"] = chosen["energy"] * ratio.ravel()[piece]
-        made = self.moved(chosen, piece, np.stack(images, 1).ravel(), np.stack(matrices, 1))
+        made = self.moved(chosen, piece, image.ravel(), matrix)
         return {name: upload(torch.from_numpy(v), noise["u"].device) for name, v in made.items()}
 
     @abstractmethod

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.draw import Draw
+from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds, numpy_rng
 from caloforge.cascade.stage import Stage, Upstream
@@ -44,7 +45,7 @@ def depth_and_width(energies: Floats) -> tuple[Floats, Floats]:
     return mean, np.sqrt(variance.clip(NARROWEST**2))
 
 
-class GammaEnergyStage(Stage):
+class GammaEnergyStage(KeepsRows, Stage):
     """Energy of every layer by a gamma distribution in depth (GFlash, hep-ex/0001020, section 2).
 
         dE / dt = E R beta (beta t)^(alpha - 1) exp(-beta t) / Gamma(alpha)          (equation 2)
@@ -146,8 +147,16 @@ class GammaEnergyStage(Stage):
         energies = _fluctuating(expected, fitted["fluctuation"], u)
         weights = np.where(fitted["weights"] > 0, fitted["weights"], 1)
         depth, width = depth_and_width(energies / weights)
-        moved = np.log(np.stack([(depth / width) ** 2, depth, response], 1)) - parameters
-        return moved - moved.mean(0)
+        measured = np.log(np.stack([(depth / width) ** 2, depth, response], 1))
+        moved: Floats = measured - parameters
+        moved -= moved.mean(0)
+        return moved
+
+    def check_kept(self) -> None:
+        """Refuse weights, fluctuations and a scale that no showers have."""
+        no_less = bool((self.weights >= 0).all()) and bool((self.fluctuation >= 0).all())
+        if not (no_less and bool(self.weights.any()) and float(self.scale[1]) > 0):
+            raise ValueError("the profiles of a parametrisation are impossible: train it again")
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Of the parameters "normal", (n, 3), and of the layers "u", (n, L)."""
@@ -185,14 +194,16 @@ def _shares(alpha: Floats, depth: Floats, weights: Floats) -> Floats:
     """Shares of the layers in the energies of showers, shape (n, L)."""
     edges = np.arange(len(weights) + 1)
     shares: Floats = weights * np.diff(gammainc(alpha[:, None], edges * (alpha / depth)[:, None]))
-    return shares / shares.sum(1, keepdims=True).clip(1e-30)
+    shares /= shares.sum(1, keepdims=True).clip(1e-30)
+    return shares
 
 
 def _fluctuating(expected: Floats, fluctuation: Floats, u: Floats) -> Floats:
     """Energies of layers about the expected ones, of the same sum, shape (n, L)."""
     unit = (fluctuation[0] + fluctuation[1] * expected).clip(1e-9)
     energies: Floats = unit * gammaincinv((expected / unit).clip(1e-9), u)
-    return energies * (expected.sum(1) / energies.sum(1).clip(1e-30))[:, None]
+    energies *= (expected.sum(1) / energies.sum(1).clip(1e-30))[:, None]
+    return energies
 
 
 def _fluctuation(energies: Floats, expected: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from caloforge.cascade.kept import KeepsRows
 from caloforge.geometry import Geometry, PolarLayer, SensorLayer, voxel_images
 from caloforge.nets import Preparable
 from caloforge.systems.parametric.config import BinnedShape, RadialShape
@@ -141,7 +143,7 @@ class RadialLateral(Lateral):
         n, shape = int(group.max()) + 1, (n_layers, config.rings)
         ring = _ring(edges, hits.radius)
         place = np.ravel_multi_index((group[hits.shower], hits.layer, ring), (n, *shape))
-        profiles = np.bincount(place, hits.shares, n * n_layers * config.rings)
+        profiles: Any = np.bincount(place, hits.shares, n * n_layers * config.rings)
         terms = _terms(np.array(scale), of_tau, log_e, tau)
         terms = np.stack([terms[group == one].mean(0) for one in range(n)])
         start = float(np.average(hits.radius, weights=hits.shares))
@@ -183,7 +185,7 @@ class RadialLateral(Lateral):
         return self.geometry.find_voxels(spots.layer, *self.points(spots, u))
 
 
-class BinnedLateral(Lateral):
+class BinnedLateral(KeepsRows, Lateral):
     """Spots in the voxels, or rings, of average showers (ATLAS, arXiv:2109.02551, section 4.3).
 
     The averages of a layer are taken in bins of its age, the share of the shower's energy before
@@ -230,11 +232,18 @@ class BinnedLateral(Lateral):
         place = (
             self._bin(hits, self.ages.double().numpy())[hits.shower, hits.layer] * n_cells + cell
         )
-        sums = np.bincount(place, hits.shares, config.bins * n_cells).reshape(-1, n_cells)
+        sums: Any = np.bincount(place, hits.shares, config.bins * n_cells).reshape(-1, n_cells)
         if hits.voxel is not None and config.images:
             images = voxel_images(self.geometry)
             sums = np.mean([sums[:, image] for image in images], axis=0)
         self.shapes.copy_(torch.from_numpy(self._normalised(sums)))
+
+    def check_kept(self) -> None:
+        """Refuse shares that are below 0, or those of a layer that are none."""
+        cells = map(self._cells, range(self.geometry.n_layers))
+        filled = all(bool((self.shapes[:, c].sum(1) > 0.5).all()) for c in cells)
+        if not filled or bool((self.shapes < 0).any()) or bool((self.edges.diff() < 0).any()):
+            raise ValueError("the shapes of a parametrisation are impossible: train it again")
 
     def _normalised(self, sums: Floats) -> Floats:
         """Shares of cells in their layer: of all ages, or of all cells, where none is known."""
@@ -254,7 +263,8 @@ class BinnedLateral(Lateral):
 
     def _bin(self, spots: Spots, borders: Floats) -> Integers:
         """Bin of the age of each layer, shape (n, L)."""
-        return (_ages(spots.energies)[..., None] >= borders).sum(2)
+        bins: Integers = (_ages(spots.energies)[..., None] >= borders).sum(2)
+        return bins
 
     def prepare(self) -> None:
         """The sums of shares over the cells of all layers, which rise by 1 a layer."""
@@ -292,7 +302,9 @@ def _tau(energies: Floats) -> Floats:
 
 def _ages(energies: Floats) -> Floats:
     """Shares of the energy that lie before the middles of layers, shape (n, L)."""
-    return (energies.cumsum(1) - energies / 2) / energies.sum(1, keepdims=True).clip(1e-30)
+    total = energies.sum(1, keepdims=True).clip(1e-30)
+    ages: Floats = (energies.cumsum(1) - energies / 2) / total
+    return ages
 
 
 def _terms(scale: Floats, largest: float, log_e: Floats, tau: Floats) -> Floats:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.draw import Draw
+from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.kinds import point_showers
 from caloforge.cascade.quantities import Quantities, ShowerQuantities, of_particles
 from caloforge.cascade.seeds import Noise, Seeds
@@ -32,6 +33,7 @@ DENSITIES = 8  # energies of layers at which spots have a density of their own
 ENERGIES, RADII = 8, 32  # of layers and at which points have a spectrum of their own
 ALONE = 0.05  # of all hits are in the voxels that are hit most seldom
 TRIED = 200  # training showers whose hits are compared
+LARGEST = 50.0  # logarithm of the spots per MeV, or of MeV per spot
 ROUNDS = 4  # of the density, which is raised by more than hits are missing,
 BOLDNESS = 1.5  # as several spots hit one voxel
 MANY = 100.0  # spots of which a Poisson distribution is a normal one
@@ -39,7 +41,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class SpotStage(Stage, ABC):
+class SpotStage(KeepsRows, Stage, ABC):
     """Spots of energy in layers whose energies are known.
 
     A layer of energy E has a Poisson number of spots, of mean E times their density, and one at the
@@ -88,7 +90,7 @@ class SpotStage(Stage, ABC):
     ) -> None:
         self.cpu()
         parts = list(sample.showers.blocks(BLOCK))
-        showers = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
+        showers: Any = parts[0] if len(parts) == 1 else type(parts[0]).concatenate(parts)
         showers = showers[showers.total_energy() > 0]
         hits = self.hits(showers)
         self.lateral.fit(hits)
@@ -97,6 +99,12 @@ class SpotStage(Stage, ABC):
         self.levels.copy_(_tensor(np.quantile(log_e, (np.arange(DENSITIES) + 0.5) / DENSITIES)))
         self.fit_density(hits, showers)
         self.to(rng.device)
+
+    def check_kept(self) -> None:
+        """Refuse densities and energies that no showers have."""
+        known = float(self.density.abs().max()) < LARGEST and bool((self.spectra >= 0).all())
+        if not known or bool((self.levels.diff() < 0).any()):
+            raise ValueError("the spots of a parametrisation are impossible: train it again")
 
     @abstractmethod
     def hits(self, showers: Any) -> Hits:
@@ -124,7 +132,8 @@ class SpotStage(Stage, ABC):
         """Sums of values of the layers whose energies are nearest to each level, shape (8,)."""
         levels = self.levels.double().numpy()
         near = np.searchsorted((levels[1:] + levels[:-1]) / 2, _log(energies))
-        return np.bincount(near.ravel(), values.ravel(), DENSITIES)
+        sums = np.bincount(near.ravel(), values.ravel(), DENSITIES)
+        return np.asarray(sums, dtype=np.float64)
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Numbers "u" of every spot, shape (spots, m), and how many there are of each, (n, L)."""
@@ -381,7 +390,8 @@ def _given(showers: Any) -> Quantities:
 
 
 def _log(energies: Floats) -> Floats:
-    return np.log(energies.clip(1e-9))
+    logarithms: Floats = np.log(energies.clip(1e-9))
+    return logarithms
 
 
 def _tensor(values: Floats) -> Tensor:
