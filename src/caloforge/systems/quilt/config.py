@@ -1,0 +1,49 @@
+"""What a Quilt may be, and its presets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from caloforge.cascade.recipe import Recipe
+from caloforge.stages.patterns import Patterns
+from caloforge.stages.scores import Copula, ScoreFlow
+
+__all__ = ["PRESETS", "QuiltConfig"]
+
+
+@dataclass(frozen=True)
+class QuiltConfig:
+    """Learned layer energies, resampled layers.
+
+    Args:
+        scores: how layer energies depend on each other.
+        patterns: how the pattern of a layer is chosen.
+    """
+
+    scores: Annotated[Copula | ScoreFlow, Field(discriminator="kind")]
+    patterns: Patterns = field(default_factory=Patterns)
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+PRESETS = {
+    "small": QuiltConfig(
+        ScoreFlow(
+            Recipe(
+                epochs=60, batch_size=256, learning_rate=2e-3, ema=0.99, patience=8, validation=0.1
+            )
+        )
+    ),
+    "copula": QuiltConfig(Copula()),
+    "best": QuiltConfig(
+        ScoreFlow(
+            Recipe(
+                epochs=150, batch_size=512, learning_rate=2e-3, ema=0.998, patience=15
+            ),
+            hidden=256,
+        )
+    ),
+}
