@@ -68,6 +68,9 @@ WAITS = {
     "caloclouds/paper": 7,
     "library/whole": 5,
     "library/points": 8,
+    "quilt/small": VOXELS + 3,  # patterns: energies, incident energies and random numbers
+    "quilt/copula": VOXELS + 3,
+    "quilt/best": VOXELS + 3,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
 # points or voxels which only the device knows, and the spread of the hits that a jump may draw.

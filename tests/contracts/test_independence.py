@@ -13,7 +13,10 @@ ENERGIES = np.geomspace(1.2e4, 9e4, 12).astype(np.float32)
 TOLERANCE = 1e-5  # of a shower's energy: rounding in single precision
 
 
-@pytest.fixture(params=["run", "supercalo_run", "calodream_run", "caloclouds_run", "library_run"])
+RUNS = ["run", "supercalo_run", "calodream_run", "caloclouds_run", "library_run", "quilt_run"]
+
+
+@pytest.fixture(params=RUNS)
 def system(request: pytest.FixtureRequest) -> System:
     return cf.load(request.getfixturevalue(request.param))
 

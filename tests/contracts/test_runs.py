@@ -22,9 +22,10 @@ RUNS = {
     "calodream": ("calodream_run", "small_calodream", "bundled"),
     "supercalo": ("supercalo_run", "small_supercalo", "bundled"),
     "library": ("library_run", "small_library", "bundled"),
+    "quilt": ("quilt_run", "small_quilt", "bundled"),
     "caloclouds": ("caloclouds_run", "small_caloclouds", "bundled_points"),
 }
-LEARNED = [name for name in RUNS if name != "library"]
+LEARNED = [name for name in RUNS if f"{name}/tiny" in presets()]  # what begins with weights
 EACH = pytest.mark.parametrize("name", RUNS)
 ENERGIES = np.geomspace(2e3, 9e4, 7).astype(np.float32)
 

@@ -11,7 +11,7 @@ from caloforge.cascade.seeds import Branch, Noise, Seeds
 from caloforge.cascade.stage import Stage, Upstream
 from caloforge.geometry import Geometry
 from caloforge.stages.quantiles import LocalQuantiles
-from caloforge.stages.scores import ScoreStage, log_sum
+from caloforge.stages.scores import CopulaStage, log_sum
 
 __all__ = ["HeldEnergyStage"]
 
@@ -88,14 +88,14 @@ class HeldEnergyStage(Stage):
         least = torch.where(energies > 0, energies.clamp_min(self.threshold), 0.0)
         return {"layer_energies": least.float()}
 
-    def _shares(self, scores: Tensor, at: Tensor, model: ScoreStage) -> Tensor:
+    def _shares(self, scores: Tensor, at: Tensor, model: CopulaStage) -> Tensor:
         """Layer energies over E_inc, before their sum is the response, shape (n, n_layers)."""
         every = torch.ones_like(scores, dtype=torch.bool)
         held = self.layers.scores(at, scores.double(), every, scores)
         values, known = model.layers.values(at, held)
         return torch.where(known, values.exp(), 0.0)
 
-    def _model(self, upstream: Upstream) -> ScoreStage:
+    def _model(self, upstream: Upstream) -> CopulaStage:
         (model,) = upstream.values()
-        assert isinstance(model, ScoreStage)
+        assert isinstance(model, CopulaStage)
         return model

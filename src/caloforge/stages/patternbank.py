@@ -19,6 +19,7 @@ __all__ = ["PatternBank", "PatternWeights"]
 
 FITTED = 400  # layers of training showers that the preference is fitted to
 NEAREST = 0.1  # what the square of a distance counts beside an overlap, which is 0 to 1
+ASIDE = 1e-2  # of the centre of all layers before, beside that of the layer before
 NARROW = 0.3  # of the mean radius of showers: below it, radii count as equal
 LITTLE = 1e-3  # energy that counts as none [MeV]
 Floats = NDArray[np.float64]
@@ -105,7 +106,9 @@ class PatternBank:
         self._roots = self.root.astype(np.float32)
         n = len(self.energy_inc)
         energies = self.layer_energies.astype(float)
-        moments = [self._moments_of(np.arange(n), layer, energies[:, layer]) for layer in range(layers)]
+        moments = [
+            self._moments_of(np.arange(n), layer, energies[:, layer]) for layer in range(layers)
+        ]
         whole = Upstream.none(n)
         for layer in moments:
             whole = whole.then(layer)
@@ -183,13 +186,14 @@ class PatternBank:
     # ------------------------------------------------------------ states
 
     def _frame(self, before: Moments | None, run: Upstream) -> Integers:
-        """The symmetry that turns the layer before, or all before if it is empty, to one side."""
+        """The symmetry that turns the layer before to one side; all before decide where it fails.
+
+        So it does where the layer is empty, or a single hit lies on the axis of a reflection.
+        """
         if before is None:
             return np.zeros(len(run.energy), np.int64)
-        there = before.energy > 0
-        x = np.where(there, before.x, run.mean(run.moment_x))
-        y = np.where(there, before.y, run.mean(run.moment_y))
-        return self.turning.frame(x, y)
+        x, y = run.mean(run.moment_x), run.mean(run.moment_y)
+        return self.turning.frame(before.x + ASIDE * x, before.y + ASIDE * y)
 
     def _state(
         self,
@@ -318,7 +322,9 @@ class PatternBank:
     def _moments(
         self, layer: int, n: int, event: Integers, voxel: NDArray[Any], energy: NDArray[Any]
     ) -> Moments:
-        x, y, r = (places[layer][voxel] for places in (self.turning.x, self.turning.y, self.turning.r))
+        x, y, r = (
+            places[layer][voxel] for places in (self.turning.x, self.turning.y, self.turning.r)
+        )
         return Moments.of(n, event, energy.astype(float), x, y, r)
 
 

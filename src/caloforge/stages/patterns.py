@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +37,7 @@ class Patterns:
     """
 
     neighbours: int = 8
-    weights: PatternWeights = PatternWeights()
+    weights: PatternWeights = field(default_factory=PatternWeights)
     images: bool = True
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -217,8 +217,8 @@ def _beyond(rising: Floats, knots: Floats) -> tuple[Floats, Floats]:
 def _shape(parts: list[Floats]) -> float:
     """Shape of a tail of the excesses in units of their mean at each node."""
     excesses = np.concatenate(parts) if parts else np.ones(1)
-    # the mean of m values was taken from them: the variance is m / (m - 1) of what is seen
-    m = max(2.0, len(excesses) / max(1, len(parts)))
-    variance = max(excesses.var() * m / (m - 1), 1e-3)
+    # of m values with the variance c in units of the squared mean, (m - 1) c / (m + c) is seen
+    m, seen = len(excesses) / max(1, len(parts)), excesses.var()
+    variance = max(m * seen / max(m - 1 - seen, 1.0), 1e-3)
     xi = min(max(0.5 * (1 - 1 / variance), SHAPES[0]), SHAPES[1])
     return math.copysign(max(abs(xi), STRAIGHT), xi)

@@ -69,8 +69,9 @@ class Turning:
             x: of the points, shape (n,).
             y: the same across.
         """
-        ahead = np.einsum("i,gij->gj", self._ahead, self.matrices)
-        return (np.stack([x, y], -1) @ ahead.T).argmax(1)
+        ahead = np.einsum("i,gij->jg", self._ahead, self.matrices)
+        # one by one: a product of matrices would round otherwise in another batch
+        return (x[:, None] * ahead[0] + y[:, None] * ahead[1]).argmax(1)
 
     def turned(self, x: Floats, y: Floats, element: Integers) -> tuple[Floats, Floats]:
         """Points moved by symmetries, shape (n,) each."""

@@ -40,9 +40,7 @@ PRESETS = {
     "copula": QuiltConfig(Copula()),
     "best": QuiltConfig(
         ScoreFlow(
-            Recipe(
-                epochs=150, batch_size=512, learning_rate=2e-3, ema=0.998, patience=15
-            ),
+            Recipe(epochs=150, batch_size=512, learning_rate=2e-3, ema=0.998, patience=15),
             hidden=256,
         )
     ),
