@@ -24,9 +24,7 @@ from caloforge.stages.turning import Turning
 
 def bank(showers: VoxelShowers, neighbours: int = 1, *, symmetric: bool = True) -> PatternBank:
     weights = PatternWeights()
-    made = PatternBank(
-        _rows(showers), showers.geometry, neighbours, weights, symmetric=symmetric
-    )
+    made = PatternBank(_rows(showers), showers.geometry, neighbours, weights, symmetric=symmetric)
     made.find_preferred()
     return made
 
@@ -70,7 +68,9 @@ def test_a_shower_of_the_bank_is_its_own_nearest(bundled: VoxelShowers) -> None:
     showers = bundled[:300]
     made = remade(bank(showers), showers)
     energy = np.sort(made, 1)
-    assert np.mean(np.isclose(energy, np.sort(showers.dense().reshape(300, -1), 1), rtol=4e-3)) > 0.99
+    assert (
+        np.mean(np.isclose(energy, np.sort(showers.dense().reshape(300, -1), 1), rtol=4e-3)) > 0.99
+    )
 
 
 def test_a_turned_bank_makes_the_same_showers_turned(bundled: VoxelShowers) -> None:

@@ -14,10 +14,15 @@ TINY = 1e-30
 
 
 class GaussianCopula(KeepsRows):
-    """z = C(E) x of independent standard normal x, with C C^T the correlations of z at E.
+    """z = C(E) x of independent standard normal x, with C C^T the correlations R of z at E.
 
-    Correlations are weighted means over rows at nodes in log E. Between nodes the lower triangular
-    factors C are interpolated, and their rows normalised.
+    Correlations are weighted means over rows at nodes in log E. With the columns of V the principal
+    components of their mean, the largest first, and L lower triangular,
+
+        C = V L,   L L^T = V^T R V,
+
+    so that the first of x are what rows differ in most. Between nodes L is interpolated, and the
+    rows of C are normalised.
 
     A score that is known only to lie below a border, as of an empty layer, is sampled from its
     distribution given all other scores (Hoff, Annals of Applied Statistics 1, 2007, 265): at
@@ -31,10 +36,12 @@ class GaussianCopula(KeepsRows):
 
     Attributes:
         place: log E of the nodes, shape (nodes,).
-        factors: C at the nodes, shape (nodes, columns, columns).
+        basis: V, shape (columns, columns).
+        factors: L at the nodes, shape (nodes, columns, columns).
     """
 
-    kept = ("place", "factors")
+    kept = ("place", "basis", "factors")
+    basis: Tensor
     place: Tensor
     factors: Tensor
 
@@ -57,14 +64,15 @@ class GaussianCopula(KeepsRows):
         ends = float(at.min()), float(at.max())
         self.place = torch.linspace(*ends, self.nodes, dtype=at.dtype).to(at.device)
         scores = scores.double()
-        self.factors = self._factors(scores, at)
+        self._factorise(self._correlations(scores, at))
         for _ in range(self.sweeps):
             scores = self.impute(log_energy, scores, border, rng)
-            self.factors = self._factors(scores, at)
+            self._factorise(self._correlations(scores, at))
 
     def check_kept(self) -> None:
-        shape = (len(self.place), self.columns, self.columns)
-        if len(self.place) < 2 or self.factors.shape != shape:
+        square = (self.columns, self.columns)
+        shapes = (len(self.place), *square), square
+        if len(self.place) < 2 or (self.factors.shape, self.basis.shape) != shapes:
             raise ValueError(
                 f"a copula of {self.columns} scores has factors of the shape "
                 f"{tuple(self.factors.shape)} at {len(self.place)} energies: train it again"
@@ -75,20 +83,21 @@ class GaussianCopula(KeepsRows):
 
     def forward(self, log_energy: Tensor, x: Tensor) -> Tensor:
         """Scores z of independent standard normal numbers x, shape (n, columns)."""
-        return (self.factor(log_energy) * x.double()[:, None]).sum(2)
+        triangle, norm = self._triangle(log_energy)
+        rotated = (triangle * x.double()[:, None]).sum(2)
+        return (self.basis.double() * rotated[:, None]).sum(2) / norm
 
     def whitened(self, log_energy: Tensor, scores: Tensor) -> Tensor:
         """Inverse of `forward`, shape (n, columns)."""
-        factor, z = self.factor(log_energy), scores.double()[..., None]
-        return torch.linalg.solve_triangular(factor, z, upper=False)[..., 0]
+        triangle, norm = self._triangle(log_energy)
+        rotated = (scores.double() * norm) @ self.basis.double()
+        return torch.linalg.solve_triangular(triangle, rotated[..., None], upper=False)[..., 0]
 
-    def factor(self, log_energy: Tensor) -> Tensor:
-        """C at energies, shape (n, columns, columns)."""
-        at = self._position(log_energy)
-        low = at.floor().clamp(0, len(self.place) - 2).long()
-        part = (at - low).clamp(0, 1)[:, None, None]
-        mixed = torch.lerp(self.factors[low].double(), self.factors[low + 1].double(), part)
-        return mixed / mixed.square().sum(2, keepdim=True).sqrt()
+    def correlations(self, log_energy: Tensor) -> Tensor:
+        """R at energies, shape (n, columns, columns)."""
+        triangle, norm = self._triangle(log_energy)
+        factor = self.basis.double() @ triangle / norm[..., None]
+        return factor @ factor.mT
 
     @torch.no_grad()
     def impute(
@@ -104,7 +113,8 @@ class GaussianCopula(KeepsRows):
         """
         z, censored = scores.double().clone(), scores < border
         node = self._position(log_energy).round().clamp(0, len(self.place) - 1).long()
-        precision = torch.cholesky_inverse(self.factors.double())
+        basis = self.basis.double()
+        precision = basis @ torch.cholesky_inverse(self.factors.double()) @ basis.mT
         u = torch.rand(z.shape, generator=rng, device=z.device).double()
         for column in range(self.columns):
             weights = precision[:, column]
@@ -123,7 +133,16 @@ class GaussianCopula(KeepsRows):
         step = (self.place[1] - self.place[0]).clamp_min(TINY)
         return (log_energy.double() - self.place[0]) / step
 
-    def _factors(self, scores: Tensor, at: Tensor) -> Tensor:
+    def _triangle(self, log_energy: Tensor) -> tuple[Tensor, Tensor]:
+        """L at energies and the norms of the rows of V L, shape (n, columns)."""
+        at = self._position(log_energy)
+        low = at.floor().clamp(0, len(self.place) - 2).long()
+        part = (at - low).clamp(0, 1)[:, None, None]
+        triangle = torch.lerp(self.factors[low].double(), self.factors[low + 1].double(), part)
+        return triangle, (self.basis.double() @ triangle).square().sum(2).sqrt()
+
+    def _correlations(self, scores: Tensor, at: Tensor) -> Tensor:
+        """R at the nodes, shape (nodes, columns, columns)."""
         found = []
         for node in self.place:
             weight = (-0.5 * ((at - node) / self.width).square()).exp()
@@ -131,4 +150,8 @@ class GaussianCopula(KeepsRows):
             spread = moments.diagonal().sqrt().clamp_min(TINY)
             found.append(moments / torch.outer(spread, spread))
         eye = torch.eye(self.columns, dtype=scores.dtype, device=scores.device)
-        return torch.linalg.cholesky((torch.stack(found) + RIDGE * eye) / (1 + RIDGE))
+        return (torch.stack(found) + RIDGE * eye) / (1 + RIDGE)
+
+    def _factorise(self, correlations: Tensor) -> None:
+        self.basis = torch.linalg.eigh(correlations.mean(0)).eigenvectors.flip(1).contiguous()
+        self.factors = torch.linalg.cholesky(self.basis.mT @ correlations @ self.basis)

@@ -52,7 +52,7 @@ class PatternWeights:
     radius: float = 1.0
     width: float = 0.5
     centre: float = 1.0
-    centre_so_far: float = 4.0
+    centre_so_far: float = 16.0
     radius_so_far: float = 4.0
     hits_so_far: float = 4.0
 

@@ -73,10 +73,10 @@ class ScoreFlow:
     recipe: Recipe
     kind: Literal["flow"] = "flow"
     copula: Copula = field(default_factory=Copula)
-    blocks: int = 8
-    hidden: int = 128
+    blocks: int = 4
+    hidden: int = 64
     hidden_layers: int = 1
-    bins: int = 8
+    bins: int = 4
     bound: float = 5.0
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

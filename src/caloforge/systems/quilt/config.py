@@ -31,11 +31,7 @@ class QuiltConfig:
 
 PRESETS = {
     "small": QuiltConfig(
-        ScoreFlow(
-            Recipe(
-                epochs=60, batch_size=256, learning_rate=2e-3, ema=0.99, patience=8, validation=0.1
-            )
-        )
+        ScoreFlow(Recipe(epochs=8, batch_size=256, learning_rate=2e-3, ema=0.98, patience=4))
     ),
     "copula": QuiltConfig(Copula()),
     "best": QuiltConfig(
