@@ -38,7 +38,8 @@ VOXELS = 4
 # nothing, but asks which layer energies to draw anew, and how many that were. CaloClouds looks
 # whether counts are finite, how many points there are, which of them the layers have room for, and
 # how many members their clusters have; it fetches points, their numbers, incident energies, and
-# directions where it knows them.
+# directions where it knows them. Patterns of a bank are chosen on the host, which fetches layer
+# energies, incident energies and random numbers; they need no rescaling, which looks for groups.
 WAITS = {
     "l2lflows/small": VOXELS,
     "l2lflows/tiny": VOXELS,
@@ -68,9 +69,9 @@ WAITS = {
     "caloclouds/paper": 7,
     "library/whole": 5,
     "library/points": 8,
-    "quilt/small": VOXELS + 3,  # patterns: energies, incident energies and random numbers
-    "quilt/copula": VOXELS + 3,
-    "quilt/best": VOXELS + 3,
+    "quilt/small": 6,
+    "quilt/copula": 6,
+    "quilt/best": 6,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
 # points or voxels which only the device knows, and the spread of the hits that a jump may draw.

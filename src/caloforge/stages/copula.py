@@ -91,7 +91,8 @@ class GaussianCopula(KeepsRows):
         """Inverse of `forward`, shape (n, columns)."""
         triangle, norm = self._triangle(log_energy)
         rotated = (scores.double() * norm) @ self.basis.double()
-        return torch.linalg.solve_triangular(triangle, rotated[..., None], upper=False)[..., 0]
+        x: Tensor = torch.linalg.solve_triangular(triangle, rotated[..., None], upper=False)[..., 0]
+        return x
 
     def correlations(self, log_energy: Tensor) -> Tensor:
         """R at energies, shape (n, columns, columns)."""

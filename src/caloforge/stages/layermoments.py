@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from caloforge.showers.ragged import sums
+
 __all__ = ["Moments", "Upstream"]
 
 Floats = NDArray[np.float64]
@@ -47,10 +49,10 @@ class Moments:
             y: the same across.
             r: distance from the axis [mm].
         """
-        total = np.bincount(event, energy, n)
+        total = sums(event, energy, n)
         per = np.divide(1, total, out=np.zeros(n), where=total > 0)
         mean_x, mean_y, mean, square = (
-            np.bincount(event, energy * values, n) * per for values in (x, y, r, r * r)
+            sums(event, energy * values, n) * per for values in (x, y, r, r * r)
         )
         hits = np.bincount(event, minlength=n).astype(float)
         width = np.sqrt(np.maximum(square - mean * mean, 0))

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from caloforge.geometry import Geometry
 from caloforge.showers import entries_of
+from caloforge.showers.ragged import sums
 from caloforge.stages.layermoments import Moments, Upstream
 from caloforge.stages.turning import Turning
 
@@ -69,7 +70,7 @@ class PatternBank:
     The state of a layer is what `PatternWeights` names. Of the nearest layers in it, the one is
     taken with the least
 
-        1 - sum_v sqrt(p_v q_v) - preferred . (r, r^2, log n, w) + 0.1 d^2
+        1 - sum_v sqrt(p_v q_v) + preferred . (log r, log^2 r, log n, w) + 0.1 d^2
 
     where p and q are the shares of energy in the voxels of the layer before, as chosen and as the
     candidate had it, and d is the distance of the states. Compact patterns overlap more, whatever
@@ -101,28 +102,29 @@ class PatternBank:
         self.turning = Turning(geometry, symmetric)
         self.energy_inc, self.layer_energies = rows["energy_inc"], rows["layer_energies"]
         self.offset, self.voxel, self.root = rows["offset"], rows["voxel"], rows["root"]
-        layers = geometry.n_layers
-        self.preferred = rows.get("preferred", np.zeros((layers, 4), np.float32))
+        self.preferred = rows.get("preferred", np.zeros((geometry.n_layers, 4), np.float32))
         self._roots = self.root.astype(np.float32)
-        n = len(self.energy_inc)
-        energies = self.layer_energies.astype(float)
-        moments = [
-            self._moments_of(np.arange(n), layer, energies[:, layer]) for layer in range(layers)
-        ]
+        self._describe(self.layer_energies.astype(float))
+
+    def _describe(self, energies: Floats) -> None:
+        """Traits, frames and states of all layers of the bank, and which of them hold energy."""
+        n, layers = energies.shape
+        every = np.arange(n)
+        moments = [self._moments_of(every, i, energies[:, i]) for i in range(layers)]
         whole = Upstream.none(n)
-        for layer in moments:
-            whole = whole.then(layer)
+        for now in moments:
+            whole = whole.then(now)
         self.unit = float(whole.moment_r.sum() / max(whole.energy.sum(), LITTLE)) or 1.0
-        self.traits, self.frames, self.filled, self.trees = [], [], [], []
+        self.traits = [self._traits(now) for now in moments]
+        self.filled = [np.flatnonzero(energies[:, i] > 0) for i in range(layers)]
+        self.frames: list[Integers] = []
+        self.trees: list[Any] = []
         before, run = None, Upstream.none(n)
         for layer, now in enumerate(moments):
             frame = self._frame(before, run)
             state = self._state(layer, energies, self.energy_inc, before, run, frame)
-            filled = np.flatnonzero(energies[:, layer] > 0)
-            self.filled.append(filled)
             self.frames.append(frame)
-            self.trees.append(cKDTree(state[filled]) if len(filled) else None)
-            self.traits.append(self._traits(now))
+            self.trees.append(cKDTree(state[self.filled[layer]]))
             before, run = now, run.then(now)
 
     def find_preferred(self) -> None:
@@ -143,8 +145,8 @@ class PatternBank:
             overlap = self._overlap(layer, candidates, element, own)
             traits = self.traits[layer][candidates]
             traits = (traits - traits.mean(1, keepdims=True)).reshape(-1, traits.shape[2])
-            missed = -(overlap - overlap.mean(1, keepdims=True)).ravel()
-            preferred[layer] = np.linalg.lstsq(traits, missed, rcond=1e-6)[0]
+            more = (overlap - overlap.mean(1, keepdims=True)).ravel()
+            preferred[layer] = np.linalg.lstsq(traits, more, rcond=1e-6)[0]
         self.preferred = preferred
 
     def sample(
@@ -253,15 +255,16 @@ class PatternBank:
         """Showers of the bank whose layer continues others, shape (n,)."""
         k = min(self.neighbours, len(self.filled[layer]))
         away, near = self.trees[layer].query(state, range(1, k + 1))
-        candidates = self.filled[layer][near]
+        candidates: Integers = self.filled[layer][near]
         first = (u * k).astype(int)  # where nothing was before, any will do
+        rows = np.arange(len(state))
         if layer == 0:
-            return candidates[np.arange(len(state)), first]
+            return np.asarray(candidates[rows, first])
         element = self.turning.ratio[frame[:, None], self.frames[layer][candidates]]
         overlap = self._overlap(layer, candidates, element, roots)
-        expected = self.traits[layer][candidates] @ self.preferred[layer]
-        best = (-overlap - expected + NEAREST * away**2).argmin(1)
-        return candidates[np.arange(len(state)), np.where(free, first, best)]
+        expected = (self.traits[layer][candidates] * self.preferred[layer]).sum(2)
+        best = (expected - overlap + NEAREST * away**2).argmin(1)
+        return np.asarray(candidates[rows, np.where(free, first, best)])
 
     def _overlap(
         self, layer: int, candidates: Integers, element: Integers, roots: NDArray[np.float32]
@@ -280,7 +283,7 @@ class PatternBank:
         images = self.turning.images[layer - 1]
         place = images.ravel()[(element.ravel() * images.shape[1])[pair] + self.voxel[hits]]
         there = roots.ravel()[(pair // k) * roots.shape[1] + place]
-        return np.bincount(pair, there * self._roots[hits], n * k).reshape(n, k)
+        return sums(pair, there * self._roots[hits], n * k).reshape(n, k)
 
     def _pattern(
         self, layer: int, chosen: Integers, element: Integers, wanted: Floats
@@ -293,7 +296,7 @@ class PatternBank:
         energy = _scaled(share, event, wanted)
         kept = energy >= np.float32(self.geometry.threshold)
         if not kept.all():
-            bare = np.bincount(event, kept, len(wanted)) == 0
+            bare = sums(event, kept, len(wanted)) == 0
             largest = _largest(energy, event)
             kept[largest[bare[event[largest]]]] = True  # a layer with energy has a hit
             event, voxel = event[kept], voxel[kept]
@@ -330,7 +333,7 @@ class PatternBank:
 
 def _scaled(energy: Floats, event: Integers, wanted: Floats) -> Floats:
     """Hits scaled so that those of each shower have the wanted sum."""
-    total = np.bincount(event, energy, len(wanted))
+    total = sums(event, energy, len(wanted))
     factor = np.divide(wanted, total, out=np.zeros_like(wanted), where=total > 0)
     return energy * factor[event]
 
@@ -339,4 +342,4 @@ def _largest(energy: Floats, event: Integers) -> Integers:
     """The largest hit of each shower that has any."""
     order = np.lexsort((energy, event))
     last = np.append(np.diff(event[order]) > 0, True)
-    return order[last]
+    return np.asarray(order[last])

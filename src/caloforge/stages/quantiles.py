@@ -150,8 +150,10 @@ class LocalQuantiles(KeepsRows):
         weight = (at - left).clamp(0, 1)
         y = torch.zeros_like(z)
         for node, share in ((low, 1 - part), (low + 1, part)):
-            ends = [self.knots[node].gather(2, (left + i)[..., None])[..., 0] for i in (0, 1)]
-            y += share[:, None] * torch.lerp(*ends, weight)
+            low_end, end = (
+                self.knots[node].gather(2, (left + i)[..., None])[..., 0] for i in (0, 1)
+            )
+            y += share[:, None] * torch.lerp(low_end, end, weight)
         y += torch.where(z > BODY, self._excess(-z, excess[..., 1], 1), 0.0)
         y -= torch.where(z < -BODY, self._excess(z, excess[..., 0], 0), 0.0)
         return torch.where(known, y, 0.0).to(scores.dtype), known
@@ -162,7 +164,8 @@ class LocalQuantiles(KeepsRows):
         Args:
             log_energy: log E, shape (n,).
         """
-        return torch.special.ndtri(_mixed(self.none, *self._between(log_energy)))
+        border: Tensor = torch.special.ndtri(_mixed(self.none, *self._between(log_energy)))
+        return border
 
     def _between(self, log_energy: Tensor) -> tuple[Tensor, Tensor]:
         """The node below each energy and the weight of the next, 0 or 1 outside of all."""
@@ -177,14 +180,15 @@ class LocalQuantiles(KeepsRows):
         """How likely it is to lie so far beyond the last quantile."""
         xi = self.shape[:, side].double()
         scale = (excess * (1 - xi)).clamp_min(TINY)
-        share = (1 + xi * beyond.clamp_min(0) / scale).clamp_min(TINY) ** (-1 / xi)
+        share: Tensor = (1 + xi * beyond.clamp_min(0) / scale).clamp_min(TINY) ** (-1 / xi)
         return (_OUTSIDE * share).clamp(TINY, 1)
 
     def _excess(self, z: Tensor, excess: Tensor, side: int) -> Tensor:
         """Inverse of `_survival`, of Phi(z)."""
         xi = self.shape[:, side].double()
-        share = torch.special.ndtr(z) / _OUTSIDE
-        return excess * (1 - xi) / xi * (share**-xi - 1)
+        share: Tensor = torch.special.ndtr(z) / _OUTSIDE
+        beyond: Tensor = excess * (1 - xi) / xi * (share**-xi - 1)
+        return beyond
 
 
 _STEP = 2 * BODY / (KNOTS - 1)
@@ -200,9 +204,9 @@ def _mixed(table: Tensor, low: Tensor, part: Tensor) -> Tensor:
 
 def _nearest(found: NDArray[np.int64], begin: int, k: int) -> NDArray[np.int64]:
     """The rows with a value among the k from `begin`, or the few nearest of all."""
-    first, last = np.searchsorted(found, (begin, begin + k))
+    first, last = (int(np.searchsorted(found, at)) for at in (begin, begin + k))
     if last - first < FEWEST:
-        middle = np.searchsorted(found, begin + k // 2)
+        middle = int(np.searchsorted(found, begin + k // 2))
         first = max(0, min(middle - FEWEST // 2, len(found) - FEWEST))
         last = first + FEWEST
     return found[first:last]

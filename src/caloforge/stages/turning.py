@@ -71,7 +71,8 @@ class Turning:
         """
         ahead = np.einsum("i,gij->jg", self._ahead, self.matrices)
         # one by one: a product of matrices would round otherwise in another batch
-        return (x[:, None] * ahead[0] + y[:, None] * ahead[1]).argmax(1)
+        along: Floats = x[:, None] * ahead[0] + y[:, None] * ahead[1]
+        return np.asarray(along.argmax(1))
 
     def turned(self, x: Floats, y: Floats, element: Integers) -> tuple[Floats, Floats]:
         """Points moved by symmetries, shape (n,) each."""

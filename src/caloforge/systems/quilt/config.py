@@ -31,13 +31,30 @@ class QuiltConfig:
 
 PRESETS = {
     "small": QuiltConfig(
-        ScoreFlow(Recipe(epochs=8, batch_size=256, learning_rate=2e-3, ema=0.98, patience=4))
+        ScoreFlow(
+            Recipe(
+                epochs=10,
+                batch_size=256,
+                learning_rate=2e-3,
+                weight_decay=1.0,  # of so little data, most weights have nothing to learn
+                ema=0.98,
+                patience=4,
+            )
+        )
     ),
     "copula": QuiltConfig(Copula()),
     "best": QuiltConfig(
         ScoreFlow(
-            Recipe(epochs=150, batch_size=512, learning_rate=2e-3, ema=0.998, patience=15),
-            hidden=256,
+            Recipe(
+                epochs=40,
+                batch_size=512,
+                learning_rate=1e-3,
+                weight_decay=1.0,
+                ema=0.99,
+                patience=10,
+            ),
+            blocks=6,
+            hidden=128,
         )
     ),
 }
