@@ -52,25 +52,10 @@ class HeldEnergyStage(Stage):
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
         model = self._model(upstream)
-        if not model.is_prepared:
-            model.prepare()
-        energies = torch.cat([q["energy_inc"] for q in sample.batches()])
-        rows = torch.randint(len(energies), (DRAWN,), generator=rng, device=energies.device)
-        given = {"energy_inc": energies[rows]}
+        energies = torch.cat([q["energy_inc"] for q in sample.to(rng.device).batches()])
+        rows = torch.randint(len(energies), (DRAWN,), generator=rng, device=rng.device)
         seed = int(torch.randint(1 << 31, (), generator=rng, device=rng.device))
-        seeds = Seeds.of(seed, range(DRAWN), energies.device, Branch.SCORES)
-        scores = torch.cat(
-            [
-                model.sample(
-                    {"energy_inc": given["energy_inc"][i : i + BATCH]},
-                    {},
-                    seeds[i : i + BATCH],
-                    SamplingOptions(),
-                )["scores"]
-                for i in range(0, DRAWN, BATCH)
-            ]
-        )
-        at = given["energy_inc"].log()
+        at, scores = energies[rows].log(), _sampled(model, energies[rows], seed)
         self.layers.fit(at, scores, torch.ones_like(scores, dtype=torch.bool))
         total, known = log_sum(self._shares(scores, at, model))
         self.response.fit(at, total, known)
@@ -99,3 +84,15 @@ class HeldEnergyStage(Stage):
         (model,) = upstream.values()
         assert isinstance(model, CopulaStage)
         return model
+
+
+@torch.no_grad()
+def _sampled(model: CopulaStage, energies: Tensor, seed: int) -> Tensor:
+    """Scores of a model at incident energies [MeV], shape (n, n_layers)."""
+    if not model.is_prepared:
+        model.prepare()
+    seeds = Seeds.of(seed, range(len(energies)), energies.device, Branch.SCORES)
+    runs = [slice(i, i + BATCH) for i in range(0, len(energies), BATCH)]
+    options = SamplingOptions()
+    parts = [model.sample({"energy_inc": energies[r]}, {}, seeds[r], options) for r in runs]
+    return torch.cat([part["scores"] for part in parts])

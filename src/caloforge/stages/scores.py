@@ -115,7 +115,8 @@ class CopulaStage(Stage):
         return (self.n_layers,)
 
     def fit(self, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator) -> None:
-        parts = [(q["energy_inc"].log(), *_log_shares(q)) for q in sample.batches()]
+        batches = sample.to(rng.device).batches()
+        parts = [(q["energy_inc"].log(), *_log_shares(q)) for q in batches]
         at, values, known = (torch.cat(columns) for columns in zip(*parts, strict=True))
         self.layers.fit(at, values, known)
         self.response.fit(at, *log_sum(values.exp() * known))
