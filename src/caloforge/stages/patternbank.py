@@ -296,7 +296,7 @@ class PatternBank:
         energy = _scaled(share, event, wanted)
         kept = energy >= np.float32(self.geometry.threshold)
         if not kept.all():
-            bare = sums(event, kept, len(wanted)) == 0
+            bare = sums(event, kept.astype(float), len(wanted)) == 0
             largest = _largest(energy, event)
             kept[largest[bare[event[largest]]]] = True  # a layer with energy has a hit
             event, voxel = event[kept], voxel[kept]
