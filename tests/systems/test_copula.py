@@ -33,7 +33,7 @@ def test_correlations_follow_the_energy(
     sample: tuple[Tensor, Tensor], generator: torch.Generator
 ) -> None:
     at, scores = sample
-    copula = GaussianCopula(COLUMNS, 8, 0.05, 0)
+    copula = GaussianCopula(COLUMNS, 8, 1.0, 0)
     copula.fit(at, scores, torch.full_like(scores, -torch.inf), generator)
     # some 3,000 rows around a node: an error of 0.02 at most, four times that for all nine pairs
     torch.testing.assert_close(*found(copula), rtol=0, atol=0.08)
@@ -52,7 +52,7 @@ def test_censored_scores_weaken_nothing(
     shuffled = torch.where(scores < border, torch.special.ndtri(u * cdf), scores)
     errors = []
     for sweeps in (0, 20):
-        copula = GaussianCopula(COLUMNS, 8, 0.05, sweeps)
+        copula = GaussianCopula(COLUMNS, 8, 1.0, sweeps)
         copula.fit(at, shuffled, border, generator)
         is_like, should = found(copula)
         errors.append(float((is_like - should).abs().max()))
@@ -64,9 +64,9 @@ def test_a_copula_that_does_not_hold_together_is_refused(
     sample: tuple[Tensor, Tensor], generator: torch.Generator
 ) -> None:
     at, scores = sample
-    copula = GaussianCopula(COLUMNS, 8, 0.05, 0)
+    copula = GaussianCopula(COLUMNS, 8, 1.0, 0)
     copula.fit(at, scores, torch.full_like(scores, -torch.inf), generator)
     state = copula.state_dict()
     for name, spoiled in (("factors", -state["factors"]), ("place", state["place"][:-1])):
         with pytest.raises(ValueError, match="train it again"):
-            GaussianCopula(COLUMNS, 8, 0.05, 0).load_state_dict({**state, name: spoiled})
+            GaussianCopula(COLUMNS, 8, 1.0, 0).load_state_dict({**state, name: spoiled})

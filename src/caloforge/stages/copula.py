@@ -16,7 +16,12 @@ TINY = 1e-30
 class GaussianCopula(KeepsRows):
     """z = C(E) x of independent standard normal x, with C C^T the correlations R of z at E.
 
-    Correlations are weighted means over rows at nodes in log E. With the columns of V the principal
+    Correlations are weighted means over rows at nodes in log E, with the weights
+
+        exp(-((a - b) n^(1/3) / width)^2 / 2)
+
+    of rows of which a share a has less energy than the row, and b less than the node: of more rows
+    fewer of the nearest are enough. With the columns of V the principal
     components of their mean, the largest first, and L lower triangular,
 
         C = V L,   L L^T = V^T R V,
@@ -31,7 +36,7 @@ class GaussianCopula(KeepsRows):
     Args:
         columns: number of scores.
         nodes: energies at which correlations are taken, equally far apart in log E.
-        width: standard deviation of the weights of rows around a node, in log E.
+        width: of the weights of rows around a node.
         sweeps: times that all censored scores are sampled.
 
     Attributes:
@@ -144,9 +149,11 @@ class GaussianCopula(KeepsRows):
 
     def _correlations(self, scores: Tensor, at: Tensor) -> Tensor:
         """R at the nodes, shape (nodes, columns, columns)."""
-        found = []
-        for node in self.place:
-            weight = (-0.5 * ((at - node) / self.width).square()).exp()
+        found, rising = [], at.sort().values
+        share, nodes = (torch.searchsorted(rising, e) / len(at) for e in (at, self.place))
+        for node in nodes:
+            apart = (share - node) * len(at) ** (1 / 3) / self.width
+            weight = (-0.5 * apart.square()).exp().double()
             moments = (scores * weight[:, None]).T @ scores
             spread = moments.diagonal().sqrt().clamp_min(TINY)
             found.append(moments / torch.outer(spread, spread))

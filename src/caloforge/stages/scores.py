@@ -34,14 +34,14 @@ class Copula:
         kind: distinguishes it from a flow in a stored configuration.
         neighbours: showers of the nearest energies that quantiles are counted of.
         nodes: energies at which correlations are taken, equally far apart in log(E_inc).
-        width: standard deviation of the weights of showers around a node, in log(E_inc).
+        width: of the weights of showers around a node, see `GaussianCopula`.
         sweeps: times that the scores of empty layers are sampled given all others.
     """
 
     kind: Literal["copula"] = "copula"
     neighbours: int = 600
     nodes: int = 24
-    width: float = 0.25
+    width: float = 2.5
     sweeps: int = 10
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.sizes import check_preset
 from caloforge.cascade.stage import Stage
 from caloforge.geometry import Geometry
+from caloforge.showers import ShowerSource, View, VoxelShowers
 from caloforge.stages.heldenergies import HeldEnergyStage
 from caloforge.stages.patterns import PatternStage
 from caloforge.stages.scores import Copula, CopulaStage, ScoreFlowStage
@@ -49,6 +51,11 @@ class Quilt(VoxelSystem):
     def preset(cls, size: str, geometry: Geometry) -> QuiltConfig:
         check_preset("quilt", size, geometry, sizes=cls.sizes, homes={}, regular=False)
         return PRESETS[size]
+
+    def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:
+        """The same showers as they are read out: without the voxels below the threshold."""
+        change = partial(VoxelShowers.above, threshold=self.geometry.threshold)
+        return View(showers, change, showers.geometry)
 
     def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
         return quantities["showers"]
