@@ -22,6 +22,7 @@ FITTED = 400  # layers of training showers that the preference is fitted to
 NEAREST = 0.1  # what the square of a distance counts beside an overlap, which is 0 to 1
 ASIDE = 1e-2  # of the centre of all layers before, beside that of the layer before
 NARROW = 0.3  # of the mean radius of showers: below it, radii count as equal
+SPARE = 0.2  # of the least energy of its hits: what a layer has to hold beside
 LITTLE = 1e-3  # energy that counts as none [MeV]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -100,6 +101,7 @@ class PatternBank:
     ) -> None:
         self.geometry, self.neighbours, self.weights = geometry, neighbours, weights
         self.turning = Turning(geometry, symmetric)
+        self.threshold = float(np.float32(geometry.threshold))  # as energies are compared with it
         self.energy_inc, self.layer_energies = rows["energy_inc"], rows["layer_energies"]
         self.offset, self.voxel, self.root = rows["offset"], rows["voxel"], rows["root"]
         self.preferred = rows.get("preferred", np.zeros((geometry.n_layers, 4), np.float32))
@@ -292,9 +294,10 @@ class PatternBank:
         offset, hits = self._hits(chosen, layer)
         event = np.repeat(np.arange(len(chosen)), np.diff(offset))
         voxel = self.turning.images[layer][element[event], self.voxel[hits]]
-        share = self._roots[hits].astype(float) ** 2
-        energy = _scaled(share, event, wanted)
-        kept = energy >= np.float32(self.geometry.threshold)
+        own = self.layer_energies[chosen, layer].astype(float)
+        energy = _scaled(self._roots[hits].astype(float) ** 2, event, own)
+        energy = _scaled_above(energy, event, wanted, self.threshold)
+        kept = energy >= self.threshold
         if not kept.all():
             bare = sums(event, kept.astype(float), len(wanted)) == 0
             largest = _largest(energy, event)
@@ -336,6 +339,19 @@ def _scaled(energy: Floats, event: Integers, wanted: Floats) -> Floats:
     total = sums(event, energy, len(wanted))
     factor = np.divide(wanted, total, out=np.zeros_like(wanted), where=total > 0)
     return energy * factor[event]
+
+
+def _scaled_above(energy: Floats, event: Integers, wanted: Floats, threshold: float) -> Floats:
+    """The same by what hits hold above the threshold, so that none falls below it.
+
+    Layers that hold little more than their hits need are scaled as a whole.
+    """
+    above = (energy - threshold).clip(0)
+    least = threshold * np.bincount(event, minlength=len(wanted))
+    spare = wanted - least
+    some = (spare > SPARE * least) & (sums(event, above, len(wanted)) > SPARE * least)
+    whole = _scaled(energy, event, wanted)
+    return np.where(some[event], threshold + _scaled(above, event, spare), whole)
 
 
 def _largest(energy: Floats, event: Integers) -> Integers:
