@@ -17,7 +17,7 @@ import caloforge as cf
 from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset, voxel_images
 from caloforge.showers import VoxelShowers
-from caloforge.stages.patternbank import PatternBank, PatternWeights
+from caloforge.stages.patternbank import PatternBank, PatternWeights, _scaled_above
 from caloforge.stages.patterns import _rows
 from caloforge.stages.turning import Turning
 
@@ -104,6 +104,19 @@ def test_layers_have_the_energies_that_were_asked_for(quilt_run: Path) -> None:
     assert float(made["showers"][made["showers"] > 0].min()) >= np.float32(
         system.geometry.threshold
     )
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.3])
+def test_a_layer_keeps_its_hits_where_it_is_scaled(factor: float, bundled: VoxelShowers) -> None:
+    threshold = bundled.geometry.threshold
+    event, energy = bundled[:50].event(), bundled[:50].energy.astype(float)
+    wanted = factor * bundled[:50].total_energy()
+    scaled = _scaled_above(energy, event, wanted, threshold)
+    assert scaled.min() >= threshold
+    np.testing.assert_allclose(np.bincount(event, scaled), wanted)
+    assert ((scaled > energy) == (factor > 1))[energy > 1.001 * threshold].all()
+    alone = _scaled_above(np.array([0.02]), np.array([0]), np.array([5.0]), threshold)
+    assert alone.tolist() == [5.0]
 
 
 def test_layers_of_different_shapes_are_made(bundled_points: Any, tmp_path: Path) -> None:
