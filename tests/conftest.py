@@ -315,6 +315,33 @@ def caloclouds_run(
 
 
 @pytest.fixture(scope="session")
+def small_quilt() -> dict[str, object]:
+    """Settings that make quilt/small train in seconds."""
+    return {
+        "scores.recipe.epochs": 2,
+        "scores.recipe.batch_size": 64,
+        "scores.blocks": 2,
+        "scores.hidden": 12,
+        "scores.copula.sweeps": 2,
+    }
+
+
+@pytest.fixture(scope="session")
+def quilt_run(
+    bundled: VoxelShowers,
+    small_quilt: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The run folder of a Quilt of 200 bundled showers with seed 4; copy it to change it."""
+    import caloforge as cf
+
+    folder = tmp_path_factory.mktemp("runs") / "quilt"
+    system = cf.build("quilt/small", bundled.geometry, seed=4, overrides=small_quilt)
+    cf.train(system, bundled[:200], run=folder, seed=4)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def none() -> dict[str, object]:
     """The settings of a system that needs none to be quick."""
     return {}

@@ -43,7 +43,8 @@ VOXELS = 4
 # whether counts are finite, how many points there are, which of them the layers have room for, how
 # many clusters that leaves, and how many members they have; it fetches points, their numbers,
 # incident energies, and directions where it knows them. Libraries and parametrisations compute with
-# numpy, and fetch what each of their stages is given, and its random numbers.
+# numpy, and fetch what each of their stages is given, and its random numbers; so do the patterns of
+# Quilt, which need no rescaling.
 WAITS = {
     "l2lflows/small": VOXELS,
     "l2lflows/tiny": VOXELS,
@@ -79,6 +80,9 @@ WAITS = {
     "parametric/binned": VOXELS + 2,
     "parametric/points": 8,
     "parametric/binned-points": 7,
+    "quilt/small": 6,
+    "quilt/copula": 6,
+    "quilt/best": 6,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
 # points or voxels which only the device knows, and the spread of the hits that a jump may draw.

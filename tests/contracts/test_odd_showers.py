@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_runs import smallest
 
 import caloforge as cf
 from caloforge.showers import PointShowers, Showers
@@ -17,6 +18,7 @@ SYSTEMS = {
     "calodream": ("small_calodream", "bundled"),
     "supercalo": ("small_supercalo", "bundled"),
     "caloclouds": ("small_caloclouds", "bundled_points"),
+    "quilt": ("small_quilt", "bundled"),
 }
 
 
@@ -58,7 +60,7 @@ def test_odd_showers_are_learned_from_even_alone_in_a_batch(
     assert np.diff(sample.offset)[12:15].tolist() == [0, 0, 0]
     kept = {k: v for k, v in small.items() if not k.startswith(tuple(FITTED_ON_DRAWN[name]))}
     settings = {**kept, **_alone(name), **FITTED_ON_DRAWN[name]}
-    system = cf.build(f"{name}/tiny", sample.geometry, overrides=settings)
+    system = cf.build(smallest(name), sample.geometry, overrides=settings)
     cf.train(system, sample, run=tmp_path / "run", seed=1)
     drawn = system.generate(showers.energy_inc[:3], seed=1)
     assert np.isfinite(drawn.total_energy()).all()
@@ -70,12 +72,14 @@ FITTED_ON_DRAWN: dict[str, dict[str, Any]] = {
     "calodream": {"spectrum": None, "distillation": None, "solvers": []},
     "supercalo": {},
     "caloclouds": {"calibration": None},
+    "quilt": {},
 }
 STAGES = {
     "l2lflows": ("energies", "layers"),
     "calodream": ("energies", "shape"),
     "supercalo": ("energies", "coarse", "upsample"),
     "caloclouds": ("shower", "latent", "points", "distillation"),
+    "quilt": ("scores",),
 }
 
 

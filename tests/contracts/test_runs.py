@@ -29,9 +29,10 @@ RUNS = {
     "parametric/binned": ("binned_run", "none", "bundled"),
     "parametric/points": ("parametric_points_run", "none", "bundled_points"),
     "parametric/binned-points": ("binned_points_run", "none", "bundled_points"),
+    "quilt": ("quilt_run", "small_quilt", "bundled"),
     "caloclouds": ("caloclouds_run", "small_caloclouds", "bundled_points"),
 }
-LEARNED = [name for name in RUNS if not name.startswith(("library", "parametric"))]
+LEARNED = [name for name in RUNS if f"{name}/tiny" in presets()]  # what begins with weights
 EACH = pytest.mark.parametrize("name", RUNS)
 ENERGIES = np.geomspace(2e3, 9e4, 7).astype(np.float32)
 

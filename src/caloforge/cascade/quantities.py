@@ -37,6 +37,7 @@ __all__ = [
 Quantities = dict[str, Tensor]
 """Name to values: of the incident particles `energy_inc` [MeV] (n,), `direction` (n, 3), unit
 vectors, and `pdg` (n,), codes of their kinds; of voxels `layer_energies` [MeV] (n, n_layers),
+the `scores` (n, n_layers) that stand for them, standard normal numbers that only stages know,
 `layer_07` [MeV] (n, alpha, r) or (n, x, y), `coarse_5x2x1` [MeV] (n, n_coarse) in the order of
 `Coarsening`, `showers` [MeV] (n, *geometry.shape); of point clouds `n_points` (n,),
 `visible_energy` [MeV] (n,), `layer_counts` and `layer_energies` [MeV] (n, n_layers), the points in

@@ -38,6 +38,7 @@ class Branch(IntEnum):
     SPECTRUM = 4
     CLOUDS = 5
     HITS = 6
+    SCORES = 7
 
 
 @dataclass(frozen=True, eq=False)

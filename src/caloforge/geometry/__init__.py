@@ -13,7 +13,7 @@ from caloforge.geometry.presets import (
     preset_of,
 )
 from caloforge.geometry.readout import Geometry
-from caloforge.geometry.symmetries import voxel_images
+from caloforge.geometry.symmetries import symmetry_matrices, voxel_images
 
 __all__ = [
     "CartesianLayer",
@@ -31,5 +31,6 @@ __all__ = [
     "official_sample",
     "preset_of",
     "read_calochallenge_xml",
+    "symmetry_matrices",
     "voxel_images",
 ]

@@ -14,12 +14,11 @@ from scipy.spatial import cKDTree
 from caloforge.geometry.layers import PolarLayer
 from caloforge.geometry.readout import Geometry
 
-__all__ = ["voxel_images"]
+__all__ = ["symmetry_matrices", "voxel_images"]
 
 CLOSE = 1e-6  # of the width of a layer: how near the image of a centre must lie to a centre
 
 
-@lru_cache(maxsize=8)
 def voxel_images(geometry: Geometry) -> NDArray[np.int32]:
     """Where each voxel goes under every symmetry of the voxels.
 
@@ -37,9 +36,26 @@ def voxel_images(geometry: Geometry) -> NDArray[np.int32]:
         Voxel numbers, shape (n_symmetries, n_voxels): voxel v moves to images[k, v]. The first
         symmetry is the identity. It must not be written to.
     """
+    return _symmetries(geometry)[0]
+
+
+def symmetry_matrices(geometry: Geometry) -> NDArray[np.float64]:
+    """How every symmetry of `voxel_images` moves a point (x, y).
+
+    Args:
+        geometry: the voxels.
+
+    Returns:
+        Orthogonal matrices, shape (n_symmetries, 2, 2). They must not be written to.
+    """
+    return _symmetries(geometry)[1]
+
+
+@lru_cache(maxsize=8)
+def _symmetries(geometry: Geometry) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     layer = geometry.voxel_layer
     x, y = geometry.voxel_x, geometry.voxel_y
-    images = []
+    images, matrices = [], []
     for matrix in _candidates(geometry):
         x_image, y_image = matrix @ np.stack([x, y])
         if isinstance(geometry.layers[0], PolarLayer):
@@ -49,8 +65,10 @@ def voxel_images(geometry: Geometry) -> NDArray[np.int32]:
             image = _nearest(np.stack([layer, x, y], 1), np.stack([layer, x_image, y_image], 1))
         if np.array_equal(np.sort(image), np.arange(len(x))):
             images.append(image.astype(np.int32))
-    found = np.stack(images)
-    found.setflags(write=False)
+            matrices.append(matrix)
+    found = np.stack(images), np.stack(matrices)
+    for array in found:
+        array.setflags(write=False)
     return found
 
 

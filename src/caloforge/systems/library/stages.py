@@ -18,8 +18,8 @@ from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Stage, Upstream
 from caloforge.geometry import Geometry, voxel_images
-from caloforge.preprocessing import check_centred
 from caloforge.showers import ShowerSource, entries_of
+from caloforge.stages.images import check_images
 from caloforge.systems.library.config import LibraryConfig
 from caloforge.upload import upload
 
@@ -155,11 +155,8 @@ class VoxelBankStage(BankStage):
     def check(self, sample: ShowerSource[Any]) -> None:
         """Refuse showers with a preferred side where they would be rotated and mirrored."""
         super().check(sample)
-        if self.config.images and self.geometry.is_regular:
-            layers = ShowerQuantities(sample, ("showers",), budget=0)
-            cyclic = self.geometry.cyclic_axis is not None
-            summed = (q["showers"].sum(1) for q in layers.batches())
-            check_centred(summed, cyclic=cyclic, settings=["images"])
+        if self.config.images:
+            check_images(sample, self.geometry, "images")
 
     def image(self, rows: Any, event: Any, offset: Any, u: Any, directions: Any) -> dict[str, Any]:
         voxel = rows["index"]

@@ -1,0 +1,154 @@
+"""Quilt makes showers of the layers of others, with energies of their own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import caloforge as cf
+from caloforge.cascade.seeds import Seeds
+from caloforge.geometry import geometry_preset, voxel_images
+from caloforge.showers import VoxelShowers
+from caloforge.stages.patternbank import PatternBank, PatternWeights, _scaled_above
+from caloforge.stages.patterns import _rows
+from caloforge.stages.turning import Turning
+
+
+def bank(showers: VoxelShowers, neighbours: int = 1, *, symmetric: bool = True) -> PatternBank:
+    weights = PatternWeights()
+    made = PatternBank(_rows(showers), showers.geometry, neighbours, weights, symmetric=symmetric)
+    made.find_preferred()
+    return made
+
+
+def turned(showers: VoxelShowers, element: int) -> VoxelShowers:
+    """The same showers moved by a symmetry of the voxels."""
+    image = voxel_images(showers.geometry)[element]
+    return VoxelShowers(
+        showers.energy_inc, showers.offset, image[showers.index], showers.energy, showers.geometry
+    )
+
+
+def remade(bank: PatternBank, showers: VoxelShowers, u: float = 0.0) -> np.ndarray:
+    energies = showers.layer_energies()
+    numbers = np.full((len(showers), energies.shape[1] + 1), u, np.float32)
+    return bank.sample(energies, showers.energy_inc, numbers)
+
+
+@pytest.mark.parametrize("name", ["calochallenge-1-pions", "calochallenge-2", "ild-30"])
+def test_the_symmetries_turn_any_point_into_one_sector(name: str, rng: np.random.Generator) -> None:
+    turning = Turning(geometry_preset(name), symmetric=True)
+    x, y = rng.normal(size=(2, 500))
+    for element in range(len(turning)):
+        moved = turning.turned(x, y, np.full(500, element))
+        here, there = (turning.turned(*p, turning.frame(*p)) for p in ((x, y), moved))
+        np.testing.assert_allclose(here, there, atol=1e-12)
+    apart = np.ptp(np.arctan2(*here[::-1]))
+    assert apart <= 2 * np.pi / len(turning) + 1e-9
+
+
+def test_ratios_of_symmetries_undo_one_and_do_the_other() -> None:
+    geometry = geometry_preset("calochallenge-2")
+    turning, images = Turning(geometry, symmetric=True), voxel_images(geometry)
+    for a in range(0, 32, 5):
+        for b in range(0, 32, 3):
+            assert np.array_equal(images[a][images[turning.ratio[a, b]]], images[b])
+
+
+def test_a_shower_of_the_bank_is_its_own_nearest(bundled: VoxelShowers) -> None:
+    """Along all layers, as soon as the first is its own; turned as a whole."""
+    showers = bundled[:300]
+    made = remade(bank(showers), showers)
+    energy = np.sort(made, 1)
+    assert (
+        np.mean(np.isclose(energy, np.sort(showers.dense().reshape(300, -1), 1), rtol=4e-3)) > 0.99
+    )
+
+
+def test_a_turned_bank_makes_the_same_showers_turned(bundled: VoxelShowers) -> None:
+    # one hit may lie on the axis of a reflection: which of two sides it is on, rounding decides
+    first = bundled.geometry.voxel_layer[bundled.index] == 0
+    clear = bundled[np.bincount(bundled.event()[first], minlength=len(bundled)) > 1]
+    showers, asked = clear[:300], clear[300:320]
+    straight = remade(bank(showers), asked)
+    images = voxel_images(showers.geometry)
+    for element in (5, 21):
+        other = remade(bank(turned(showers, element)), asked)
+        # the first layer alone keeps the orientation of its source: all others follow it
+        whole = np.zeros_like(straight)
+        whole[:, images[element]] = straight
+        np.testing.assert_allclose(other, whole, rtol=1e-5)
+
+
+def test_without_symmetries_nothing_is_turned(bundled: VoxelShowers) -> None:
+    showers = bundled[:200]
+    made = remade(bank(showers, symmetric=False), showers, u=0.9)
+    np.testing.assert_allclose(made, showers.dense().reshape(200, -1), rtol=4e-3, atol=1e-3)
+
+
+def test_layers_have_the_energies_that_were_asked_for(quilt_run: Path) -> None:
+    system = cf.load(quilt_run)
+    energies = np.geomspace(1.5e3, 9e4, 60).astype(np.float32)
+    with torch.inference_mode():
+        made = system.quantities(energies, seeds=Seeds.of(1, range(60), "cpu"))
+    sums = made["showers"].double().flatten(2).sum(2)
+    torch.testing.assert_close(sums.float(), made["layer_energies"], rtol=1e-5, atol=0)
+    assert float(made["showers"][made["showers"] > 0].min()) >= np.float32(
+        system.geometry.threshold
+    )
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.3])
+def test_a_layer_keeps_its_hits_where_it_is_scaled(factor: float, bundled: VoxelShowers) -> None:
+    threshold = bundled.geometry.threshold
+    event, energy = bundled[:50].event(), bundled[:50].energy.astype(float)
+    wanted = factor * bundled[:50].total_energy()
+    scaled = _scaled_above(energy, event, wanted, threshold)
+    assert scaled.min() >= threshold
+    np.testing.assert_allclose(np.bincount(event, scaled), wanted)
+    assert ((scaled > energy) == (factor > 1))[energy > 1.001 * threshold].all()
+    alone = _scaled_above(np.array([0.02]), np.array([0]), np.array([5.0]), threshold)
+    assert alone.tolist() == [5.0]
+
+
+def test_layers_of_different_shapes_are_made(bundled_points: Any, tmp_path: Path) -> None:
+    geometry = geometry_preset("calochallenge-1-photons")
+    random = np.random.default_rng(1)
+    dense = random.gamma(0.2, 100, (200, geometry.n_voxels)) * (
+        random.random((200, geometry.n_voxels)) < 0.3
+    )
+    showers = VoxelShowers.from_dense(np.full(200, 1e5), dense.astype(np.float32), geometry)
+    system = cf.train(cf.build("quilt/copula", geometry), showers, run=tmp_path / "run")
+    made = system.generate(np.full(20, 1e5, np.float32), seed=1)
+    assert np.isfinite(made.total_energy()).all()
+    assert (made.total_energy() > 0).all()
+
+
+SPOILED: dict[str, Callable[[Tensor], Tensor]] = {
+    "offset": lambda rows: rows.flip(0),
+    "voxel": lambda rows: rows + 10**3,
+    "root": lambda rows: -rows,
+    "energy_inc": lambda rows: rows[:-1],
+    "layer_energies": lambda rows: rows * 0,
+    "preferred": lambda rows: rows[:-1],
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_bank_that_does_not_hold_together_is_refused(
+    name: str, quilt_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(quilt_run, tmp_path / "run")
+    path = tmp_path / "run" / "stages" / "patterns" / "weights.safetensors"
+    rows = load_file(path)
+    save_file({**rows, name: SPOILED[name](rows[name]).contiguous()}, path)
+    with pytest.raises(ValueError, match=r"a bank of \d+ showers .*train it again"):
+        cf.load(tmp_path / "run")
