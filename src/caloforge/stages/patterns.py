@@ -12,8 +12,8 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.draw import Draw
+from caloforge.cascade.kept import KeepsRows
 from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Stage, Upstream
