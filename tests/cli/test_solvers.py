@@ -87,15 +87,13 @@ def test_an_unknown_solver_is_refused_with_those_that_there_are(
     assert not list(tmp_path.iterdir())
 
 
-def test_info_lists_the_solvers_of_the_run(
-    solved: Path, caloforge: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "160")  # so that no line is folded
+def test_info_lists_the_solvers_of_the_run(solved: Path, caloforge: Command) -> None:
     choices = json.loads(caloforge("info", solved, "--json").out)["choices"]
     assert choices["solver"]["default"] == "rk4-2"
     assert choices["solver"]["offered"] == ["euler-N", "midpoint-N", "rk4-N", "adaptive", "bns-4"]
     assert "bns-4" not in choices["energy_solver"]["offered"]
-    assert all(choice["what"] in caloforge("info", solved).out for choice in choices.values())
+    words = set(caloforge("info", solved).out.split())  # whose lines are folded
+    assert all(words.issuperset(choice["what"].split()) for choice in choices.values())
 
 
 def test_a_generation_is_resumed_with_its_solver_alone(
