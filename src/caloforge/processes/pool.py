@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pickle import UnpicklingError  # noqa: TID251 (the error alone)
 from typing import Any
 
 from caloforge.processes.signals import uninterrupted
@@ -124,7 +125,12 @@ class _Worker(SpawnProcess):
 
     def run(self) -> None:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-        super().run()
+        try:
+            super().run()
+        except (EOFError, UnpicklingError):
+            # What a task raises is a result: this is half a message of the queue, the other half of
+            # which a worker read that was asked to end just then.
+            sys.exit(ASKED)
 
 
 class _Context(SpawnContext):
