@@ -8,7 +8,7 @@ thread, for the same processor time of it, the teacher's evaluations included: o
 machine disturb that less than the time on the clock. Written are, for one step from noise, how far
 they are from where the teacher leads, for showers of the validation split, and the AUC of showers
 that have the same layer energies and begin at the same noise: with the mean of what a student
-cannot tell apart, and with hits drawn from it. Beside them stands the run's own distilled network.
+cannot distinguish, and with hits drawn from it. Beside them stands the run's own distilled network.
 """
 
 from __future__ import annotations

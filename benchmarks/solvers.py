@@ -333,7 +333,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="Geant4 showers, the reference")
     parser.add_argument("--other", type=Path, help="more of them, else halves are compared")
-    parser.add_argument("--solvers", type=lambda text: text.split(","), help="parted by commas")
+    parser.add_argument("--solvers", type=lambda text: text.split(","), help="comma-separated")
     parser.add_argument("--metrics", type=lambda text: text.split(","), default=METRICS)
     parser.add_argument("-n", type=int, help="showers of each solver; by default the reference's")
     parser.add_argument("--energy-solver")

@@ -4,7 +4,7 @@
     python examples/points_on_their_own.py points.h5 --energy 5e4 --reach 2 --largest 8
 
 Diffusion models of point clouds draw the points of a shower independently, given what they know of
-the shower. The best that such a model could do is found without one: of showers of like incident
+the shower. The best that such a model could do is found without one: of showers of similar incident
 energy, the points of each layer are dealt anew. Every one keeps its energy and its distance from
 the axis and gets an azimuth at random; only numbers of points and the sum of energies stay the
 shower's. The same is done with clusters of points, which are then taken apart by the members of

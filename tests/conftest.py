@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 # Read when torch is first imported: one thread each, here and in every process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -347,63 +347,25 @@ def none() -> dict[str, object]:
     return {}
 
 
-@pytest.fixture(scope="session")
-def layers_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a library of the layers of 200 bundled showers; copy it to change it."""
-    return _fitted("library/layers", bundled[:200], tmp_path_factory)
+def _run_of(preset: str, sample: str) -> Any:
+    """The run folder of a preset that is fitted in a second; copy it to change it."""
+
+    @pytest.fixture(scope="session")
+    def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        import caloforge as cf
+
+        showers = request.getfixturevalue(sample)[:200]
+        folder = tmp_path_factory.mktemp("runs") / preset.replace("/", "-")
+        cf.train(cf.build(preset, showers.geometry, seed=4), showers, run=folder, seed=4)
+        return folder
+
+    return run
 
 
-@pytest.fixture(scope="session")
-def layers_points_run(
-    bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The run folder of a library of the layers of the bundled clouds; copy it to change it."""
-    return _fitted("library/layers-points", bundled_points, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def parametric_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a parametrisation of 200 bundled showers; copy it to change it."""
-    return _fitted("parametric", bundled[:200], tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def binned_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a binned parametrisation of 200 bundled showers; copy it to change it."""
-    return _fitted("parametric/binned", bundled[:200], tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def parametric_points_run(
-    bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The run folder of a parametrisation of the bundled clouds; copy it to change it."""
-    return _fitted("parametric/points", bundled_points, tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def binned_points_run(
-    bundled_points: PointShowers, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The run folder of a binned parametrisation of the bundled clouds; copy it to change it."""
-    return _fitted("parametric/binned-points", bundled_points, tmp_path_factory)
-
-
-def _fitted(
-    preset: str, showers: VoxelShowers | PointShowers, folders: pytest.TempPathFactory
-) -> Path:
-    import caloforge as cf
-
-    folder = folders.mktemp("runs") / preset.replace("/", "-")
-    cf.train(cf.build(preset, showers.geometry, seed=4), showers, run=folder, seed=4)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def library_run(bundled: VoxelShowers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of a library of 200 bundled showers; copy it to change it."""
-    import caloforge as cf
-
-    folder = tmp_path_factory.mktemp("runs") / "library"
-    cf.train(cf.build("library", bundled.geometry, seed=4), bundled[:200], run=folder, seed=4)
-    return folder
+library_run = _run_of("library", "bundled")
+layers_run = _run_of("library/layers", "bundled")
+layers_points_run = _run_of("library/layers-points", "bundled_points")
+parametric_run = _run_of("parametric", "bundled")
+parametric_points_run = _run_of("parametric/points", "bundled_points")
+binned_run = _run_of("parametric/binned", "bundled")
+binned_points_run = _run_of("parametric/binned-points", "bundled_points")

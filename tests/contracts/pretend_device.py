@@ -244,7 +244,7 @@ class Calls(TorchFunctionMode):
             target = _device(kwargs["device"])
         kwargs.pop("device", None)
         asynchronous = kwargs.pop("non_blocking", False)
-        # the other positional arguments behind the dtype are those of `kwargs`
+        # the other positional arguments after the dtype are those of `kwargs`
         dtype = [value for value in rest if isinstance(value, torch.dtype)]
         asynchronous |= any(value is True for value in rest)
         source = self.marks.device(x)

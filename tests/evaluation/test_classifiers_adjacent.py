@@ -23,7 +23,7 @@ SMALL = ADJACENT["small-adjacent-layers"]
 
 
 def with_strange_layers(showers, rng, size=8):
-    """Each layer that of another shower among `size` of like incident energy, scaled to it."""
+    """Each layer that of another shower among `size` of similar incident energy, scaled to it."""
     order = np.argsort(showers.energy_inc)
     share = (showers.dense() / showers.energy_inc[:, None, None, None])[order]
     group = np.arange(len(showers)) // size

@@ -52,7 +52,7 @@ def test_permutations_lie_between_blocks_alone(kind: str, blocks: int) -> None:
 def test_two_couplings_change_every_feature(features: int) -> None:
     x = torch.randn(5, features, dtype=torch.float64)
     z, _ = stack("coupling", features, 0, blocks=2)(x)
-    z = z[:, torch.arange(features).flip(0)]  # behind the one permutation
+    z = z[:, torch.arange(features).flip(0)]  # after the one permutation
     assert ((z - x).abs().max(0).values > 1e-3).all()
 
 

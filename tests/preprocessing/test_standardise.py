@@ -1,4 +1,4 @@
-"""Standardisation of every feature, alone and behind the rescaled logit of CaloDREAM."""
+"""Standardisation of every feature, alone and after the rescaled logit of CaloDREAM."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def test_a_page_of_twenty_candidates_loads(chromium, page_of_twenty, tmp_path):
 
 @pytest.fixture(scope="module")
 def probed(chromium, text, tmp_path_factory):
-    """The page in a browser, with the probe behind its own scripts."""
+    """The page in a browser, with the probe after its own scripts."""
     folder = tmp_path_factory.mktemp("browser")
     path = folder / "probed.html"
     path.write_text(text.replace("</body>", PROBE + "</body>"), encoding="utf-8")

@@ -72,7 +72,7 @@ def test_a_distorted_spectrum_is_mapped_back(bundled: VoxelShowers) -> None:
 def test_the_map_is_monotone_and_stays_above_the_threshold(bundled: VoxelShowers) -> None:
     drawn, geant4 = bundled[:20].energy ** 1.2, bundled[20:40].energy
     fitted = spectrum_map(drawn, geant4, bundled.geometry.threshold)
-    energy = torch.logspace(-3, 7, 20_000, dtype=torch.float64)  # far behind the largest drawn
+    energy = torch.logspace(-3, 7, 20_000, dtype=torch.float64)  # far beyond the largest drawn
     mapped = fitted(energy)
     assert (mapped.diff() >= 0).all()
     assert torch.isfinite(mapped).all()

@@ -180,10 +180,10 @@ def test_the_preset_of_dataset_3_is_the_coupling_chain_with_coarser_voxels() -> 
 
 
 def orders(stage: Stage) -> list[Tensor]:
-    """The permutations between the blocks of a flow, of which there is none behind the last."""
+    """The permutations between the blocks of a flow, of which there is none after the last."""
     stack = flow_of(stage).bijection
     if isinstance(stage, CoarseStage):
-        stack = stack.bijections[1]  # behind the order of the first block
+        stack = stack.bijections[1]  # after the order of the first block
     is_order = [isinstance(module, Permutation) for module in stack.bijections]
     assert is_order == [False, True] * (len(is_order) // 2) + [False]
     return [module.order for module in list(stack.bijections)[1::2]]

@@ -289,7 +289,7 @@ def test_impossible_options_are_refused(
 def test_resampled_showers_share_their_coarse_voxels(
     choice: str, systems: dict[str, System], bundled: VoxelShowers
 ) -> None:
-    """n x M showers, those of one coarse shower behind each other, each with its own fine ones."""
+    """n x M showers, those of one coarse shower after each other, each with its own fine ones."""
     system, given = systems[choice], bundled[80:84]
     (drawn,) = system.upsample([given], seed=1, options=SamplingOptions(resample=3))
     assert len(drawn) == 12

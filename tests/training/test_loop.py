@@ -124,7 +124,7 @@ def test_a_trained_stage_does_not_begin_another_run(begin: Begin, tmp_path: Path
 def test_a_stopped_training_gives_what_an_uninterrupted_one_gives(
     recipe: dict[str, Any], begin: Begin
 ) -> None:
-    """Stopped at an epoch's end, in its middle, behind its first step, twice at the same."""
+    """Stopped at an epoch's end, in its middle, after its first step, twice at the same."""
     whole = begin("whole", **recipe)
     assert (whole.steps, whole.steps_per_epoch) == (10, 5)
     whole.run()
@@ -212,7 +212,7 @@ def test_training_leaves_the_global_random_state(begin: Begin) -> None:
 def test_the_best_checkpoint_is_kept(
     ema: float | None, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Validation losses 3, 1, 2: the weights behind the second epoch stay."""
+    """Validation losses 3, 1, 2: the weights after the second epoch stay."""
     losses = iter([3.0, 1.0, 2.0])
     weights: list[dict[str, Tensor]] = []
 

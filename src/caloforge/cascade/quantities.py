@@ -42,7 +42,7 @@ the `scores` (n, n_layers) that stand for them, standard normal numbers that onl
 `Coarsening`, `showers` [MeV] (n, *geometry.shape); of point clouds `n_points` (n,),
 `visible_energy` [MeV] (n,), `layer_counts` and `layer_energies` [MeV] (n, n_layers), the points in
 each layer and their energy, and `points` (n_points of all showers, 4): x [mm], y [mm], layer
-(0, 1, …) and energy [MeV], those of one shower behind those of the one before, as `n_points`
+(0, 1, …) and energy [MeV], those of one shower after those of the one before, as `n_points`
 says."""
 
 SHARE = 0.25  # of an accelerator's free memory that the quantities of a sample may take

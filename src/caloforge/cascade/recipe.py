@@ -28,7 +28,7 @@ class Recipe:
         final_learning_rate: where "exponential", "cosine" and "triangular" end.
         cycles: cycles of "triangular".
         cycle_decay: maximum of a cycle of "triangular" in units of that before it.
-        annihilation: share of the steps behind the cycles of "triangular", in which the learning
+        annihilation: share of the steps after the cycles of "triangular", in which the learning
             rate falls on to `final_learning_rate`.
         weight_decay: decoupled weight decay (AdamW, arXiv:1711.05101).
         gradient_clip: largest L2 norm of the gradient, None for no limit.

@@ -36,7 +36,7 @@ LINE_EVERY = 20.0  # seconds between two lines of a log
 
 
 class _Display:
-    """One bar for the whole job, with a note behind it; lines where there is no terminal.
+    """One bar for the whole job, with a note after it; lines where there is no terminal.
 
     Attributes:
         even: whether all parts of the job take as long, so that it can be said what is left.

@@ -66,7 +66,7 @@ def extend_columns(file: h5py.File, particles: Particles, n_before: int) -> None
 
     Args:
         file: the file.
-        particles: to be written behind the others.
+        particles: to be written after the others.
         n_before: number of the others.
     """
     for name, default in COLUMNS.items():

@@ -266,7 +266,7 @@ def create_points(
 def _filling(
     writer: ShowerWriter[Any], columns: Mapping[str, NDArray[Any]] | None, n_expected: int | None
 ) -> Iterator[None]:
-    """Close the file behind the block, the columns written last."""
+    """Close the file after the block, the columns written last."""
     writer.n_expected = n_expected
     with writer:
         yield

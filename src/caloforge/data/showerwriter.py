@@ -89,7 +89,7 @@ class ShowerWriter(OpenFile, ABC, Generic[Kind]):
             self._sink.close()
 
     def append(self, showers: Kind) -> None:
-        """Write showers behind those already written.
+        """Write showers after those already written.
 
         Raises:
             ValueError: if they are in another geometry.

@@ -16,12 +16,13 @@ import numpy as np
 
 from caloforge import __version__
 from caloforge.evaluation.cache import LIBRARIES, Cache, content_hash
-from caloforge.evaluation.catalogue import chosen_metrics, default_metrics, make_metric
+from caloforge.evaluation.catalogue import chosen_metrics, default_metrics
+from caloforge.evaluation.columns import MetricColumns
 from caloforge.evaluation.compared import FEWEST_SHOWERS, OTHER, REFERENCE, Compared
-from caloforge.evaluation.comparison import Columns, Metric, Outputs, SmallSampleWarning
+from caloforge.evaluation.comparison import Outputs, SmallSampleWarning
 from caloforge.evaluation.conditions import Cell, cells_by
 from caloforge.evaluation.copies import fingerprints
-from caloforge.evaluation.measurement import Measured, Plan, Side, measure, noting, scored
+from caloforge.evaluation.measurement import Measured, Plan, Side, measure, scored
 from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.observables import Floats, ShowerSource
 from caloforge.evaluation.projection import PointSource
@@ -234,7 +235,7 @@ class _Assessment:
         sample = self.sample(compared.reference, REFERENCE, threshold)
         # All at once, so that what does not fit the geometry is refused before hours of work.
         made = [
-            _Columns.make(name, sample, compared.training, self.steps.train)
+            MetricColumns.make(name, sample, compared.training, self.steps.train)
             for name in metrics
             if name != WORTH
         ]
@@ -287,7 +288,7 @@ class _Assessment:
 
     def scores(
         self,
-        columns: _Columns,
+        columns: MetricColumns,
         reference: Sample,
         other: Sample | None,
         candidates: Mapping[str, Sample],
@@ -332,7 +333,7 @@ class _Assessment:
         return found
 
     def _measured(
-        self, columns: _Columns, plan: Plan, reference: Sample, against: Sample, side: Side
+        self, columns: MetricColumns, plan: Plan, reference: Sample, against: Sample, side: Side
     ) -> Measured:
         """What the metric finds between the reference and another sample, over all draws.
 
@@ -368,44 +369,6 @@ class _Assessment:
             self.steps.run, self.steps.runs = behind + number, 2 * plan.repeats
             parts.append(take(number))
         return Measured.concatenate(parts)
-
-
-class _Columns:
-    """What one metric needs of each sample: taken when it is first asked for, the last two kept.
-
-    Args:
-        metric: the metric.
-        notes: what is not determined since it was fitted to this reference.
-    """
-
-    def __init__(self, metric: Metric, notes: Sequence[str]) -> None:
-        self.metric = metric
-        self._notes = notes
-        self._taken: dict[int, tuple[Columns, tuple[str, ...]]] = {}
-
-    @classmethod
-    def make(
-        cls,
-        name: str,
-        reference: Sample,
-        training: ShowerSource | None,
-        progress: Callable[[int, int], None],
-    ) -> _Columns:
-        """Those of a metric by name, fitted to a reference."""
-        notes: list[str] = []
-        with noting(notes):
-            metric = make_metric(name, reference, training, progress)
-        return cls(metric, notes)
-
-    def of(self, sample: Sample) -> tuple[Columns, tuple[str, ...]]:
-        """Columns of a sample, and why some are not determined; the reference's are kept."""
-        if id(sample) not in self._taken:
-            first = dict(list(self._taken.items())[:1])
-            notes = list(self._notes)
-            with noting(notes):
-                columns = self.metric.columns(sample)
-            self._taken = {**first, id(sample): (columns, tuple(notes))}
-        return self._taken[id(sample)]
 
 
 def _warn_of(what: str, notes: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Cells of condition: showers of one kind, of like direction, of like incident energy."""
+"""Cells of condition: showers of one kind, of similar direction, of similar incident energy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DIGITS = 6  # of energies and angles that count as different
 
 @dataclass(frozen=True)
 class Cell:
-    """Showers of like condition.
+    """Showers of similar condition.
 
     Args:
         energy: lowest and highest incident energy [MeV]; the upper one belongs to the next cell.

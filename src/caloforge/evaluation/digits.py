@@ -7,7 +7,7 @@ import math
 __all__ = ["format_limits", "format_number", "format_value"]
 
 MISSING = "–"
-LARGEST, SMALLEST = 1e6, 1e-4  # beyond which a power of ten is written behind the number
+LARGEST, SMALLEST = 1e6, 1e-4  # beyond which a power of ten is written after the number
 MOST_DIGITS = 9  # of a value: an error beyond them is rounding
 
 
@@ -81,5 +81,5 @@ def _decimals(value: float, place: int) -> str:
 
 
 def _grouped(value: float, place: int) -> str:
-    """A number rounded to a decimal place, its thousands parted by commas."""
+    """A number rounded to a decimal place, with a comma between thousands."""
     return f"{round(value, -place):,.{max(0, -place)}f}"

@@ -160,7 +160,7 @@ def find_logarithmic_bins(values: NDArray[Any], edges: Floats) -> NDArray[np.int
     step = np.log(edges[-1] / edges[0]) / k
     with np.errstate(divide="ignore"):
         guess = np.clip(np.log(values / edges[0]) / step, 0, k - 1).astype(np.int64)
-    # Rounding puts a value that lies on a border into the bin before or behind it.
+    # Rounding puts a value that lies on a border into the bin before or after it.
     guess += (values >= edges[guess + 1]) & (guess < k - 1)
     guess -= (values < edges[guess]) & (guess > 0)
     return np.where((values < edges[0]) | (values > edges[-1]), -1, guess)

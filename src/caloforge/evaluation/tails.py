@@ -21,7 +21,7 @@ __all__ = ["Contrast", "Tail", "Tails", "find_tails", "shower_quantities", "show
 
 SHARE = 0.05  # of the showers with a weight, that make a tail
 SHOWN = 4  # showers of a tail that are kept themselves
-N_PEERS = 100  # showers of like incident energy that one is compared with
+N_PEERS = 100  # showers of similar incident energy that one is compared with
 INCIDENT = "incident energy [GeV]"
 LOW = 100  # read-out thresholds; 1.5 MeV in datasets 2 and 3, near the cut of equation 20
 
@@ -32,7 +32,7 @@ class Contrast(NamedTuple):
     Args:
         tail: its median in the tail.
         every: its median.
-        shift: median distance of the tail's showers from those of like incident energy, in their
+        shift: median distance of the tail's showers from those of similar incident energy, in their
             widths, see `deviation_from_peers`; of the incident energy itself, from all.
     """
 

@@ -24,7 +24,7 @@ class SplineMADE(Bijection):
         features: number of features D of x (n, D).
         context: number of features of the context (n, context), 0 for none.
         hidden: width of the hidden layers.
-        hidden_layers: number of hidden layers behind the first.
+        hidden_layers: number of hidden layers after the first.
         spline: the element-wise map.
     """
 

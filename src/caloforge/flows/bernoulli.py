@@ -20,7 +20,7 @@ class BernoulliMADE(Preparable):
         features: number of bits D.
         context: number of features of the context (n, context).
         hidden: width of the hidden layers.
-        hidden_layers: number of hidden layers behind the first.
+        hidden_layers: number of hidden layers after the first.
     """
 
     def __init__(self, features: int, context: int, hidden: int, hidden_layers: int) -> None:

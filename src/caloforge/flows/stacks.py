@@ -52,9 +52,9 @@ def vector_stack(
         context: number of features of the context (n, context), 0 for none.
         blocks: number of blocks.
         hidden: width of the hidden layers of a block's network, a `MADE` or an `MLP`.
-        hidden_layers: number of hidden layers behind the first.
+        hidden_layers: number of hidden layers after the first.
         spline: the element-wise map.
-        orders: the permutations between blocks, in turn; there is none behind the last.
+        orders: the permutations between blocks, in turn; there is none after the last.
         slope: of the leaky ReLU of a coupling's network below zero.
     """
 
@@ -94,7 +94,7 @@ def affine_stack(
         couplings: affine couplings of a block.
         hidden: width of the hidden layers of a coupling's network, an `MLP`.
         spline_hidden: width of those of the network that sets the splines of a block.
-        hidden_layers: number of hidden layers behind the first, of either network.
+        hidden_layers: number of hidden layers after the first, of either network.
         spline: the element-wise map.
     """
     kept, affine = features // 2, Affine()

@@ -68,7 +68,7 @@ def _calochallenge_23(number: int, n_alpha: int, r_step: float) -> Geometry:
 
 
 # Lower faces of the silicon layers of the ILD electromagnetic calorimeter, distance from the beam
-# axis [mm] (CaloClouds), written as the gaps behind the first one. The first silicon lies 2.3 mm
+# axis [mm] (CaloClouds), written as the gaps after the first one. The first silicon lies 2.3 mm
 # behind the front face: 2.1 mm of tungsten and 0.2 mm of air.
 _ILD_FIRST_SILICON = 2.3 * mm
 _ILD_SILICON_THICKNESS = 0.525 * mm

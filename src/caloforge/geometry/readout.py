@@ -224,7 +224,7 @@ class Geometry:
         Args:
             n_x: cells along x.
             n_y: cells along y.
-            name: name of the core, by default that of the whole with the number of cells behind it.
+            name: name of the core, by default that of the whole with the number of cells after it.
 
         Raises:
             ValueError: for polar layers, or if so many cells cannot lie in the middle.

@@ -22,7 +22,7 @@ __all__ = ["Executor", "Finished", "Processes", "Serial", "Workers", "find_execu
 class Finished(NamedTuple):
     """A task that is done.
 
-    Args:
+    Attributes:
         key: of the task.
         result: what its function returned, None where its result lies in files.
     """

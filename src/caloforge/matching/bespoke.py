@@ -31,7 +31,7 @@ class Bespoke(nn.Module):
         if steps < 1:
             raise ValueError(f"a solver takes 1 step or more, got {steps}")
         self.a = nn.Parameter(torch.ones(steps, dtype=torch.float64))
-        # rows of the lower triangle, one behind the other
+        # rows of the lower triangle, one after the other
         n_lower = steps * (steps + 1) // 2
         self.b = nn.Parameter(torch.full((n_lower,), 1 / steps, dtype=torch.float64))
         # logarithms of the distances of times in units of the first

@@ -25,7 +25,7 @@ class DrawnHits(Solver):
         hit where U < P,   e = m + s Z
 
     Where a trajectory ends is certain, but not to a network, which averages over what it cannot
-    tell apart. A mean square error makes of P the probability of a hit, so that a jump to the mean
+    distinguish. A mean square error makes of P the probability of a hit, so that a jump to the mean
     alone leaves out every hit less likely than not, as those of the halo are. A draw has as many of
     them as the ends of trajectories.
 

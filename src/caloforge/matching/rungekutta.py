@@ -109,7 +109,7 @@ class RungeKutta(Solver):
             context: first dimension n.
 
         Returns:
-            The state behind the step, and the velocity v(x, t) before it.
+            The state after the step, and the velocity v(x, t) before it.
         """
         stages: list[Tensor] = []
         for row, c in zip(self.tableau.a, self.tableau.c, strict=True):

@@ -103,7 +103,7 @@ class Autoencoder3d(nn.Module):
         )
         self.encoder, self.down = nn.ModuleList(), nn.ModuleList()
         self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
-        outer = [widths[1], *widths[1:-1]]  # behind the decoder's blocks
+        outer = [widths[1], *widths[1:-1]]  # after the decoder's blocks
         steps = zip(blocks, pairwise(grids), pairwise(widths), outer, strict=True)
         for block, (fine, coarse), (before, width), after in steps:
             self.encoder.append(_Pair(fine, (before, width, width), features, cyclic))
@@ -188,7 +188,7 @@ class _Pair(Preparable):
 
     Args:
         grid: points along the three axes.
-        widths: channels before, between and behind.
+        widths: channels before, between and after.
         features: of the condition.
         cyclic: whether the second axis wraps around.
     """

@@ -38,11 +38,11 @@ def is_foldable(module: nn.Module | None) -> bool:
 def fold(layers: Iterable[nn.Module], outputs: Tensor | None = None) -> Images:
     """Convolutions, batch norms in eval mode, leaky ReLUs and offsets as one function of images.
 
-    A norm behind a convolution scales its weights: with s = gamma / sqrt(var + eps),
+    A norm after a convolution scales its weights: with s = gamma / sqrt(var + eps),
     W' = s W and b' = s (b - mean) + beta.
 
     Args:
-        layers: as in a `Sequential`; norms and activations behind convolutions.
+        layers: as in a `Sequential`; norms and activations after convolutions.
         outputs: which outputs of the last convolution are wanted, in which order, -1 for zeros;
             all by default.
     """

@@ -38,7 +38,7 @@ class MADE(nn.Module):
         features: number of features D.
         multiplier: outputs a feature.
         hidden: width of the hidden layers.
-        hidden_layers: number of hidden layers behind the first.
+        hidden_layers: number of hidden layers after the first.
         context: number of context features, 0 for none; every output sees all of them.
     """
 

@@ -20,7 +20,7 @@ class MLP(nn.Sequential):
         features_in: features of x (n, features_in).
         features_out: features of the output.
         hidden: width of the hidden layers.
-        hidden_layers: number of hidden layers behind the first.
+        hidden_layers: number of hidden layers after the first.
         slope: of the leaky ReLU below zero.
     """
 

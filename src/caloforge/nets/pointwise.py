@@ -82,13 +82,13 @@ class ConcatSquash(nn.Module):
 class PointWiseNet(nn.Module):
     """Points to points of as many features, each on its own, with leaky ReLUs (CaloClouds, 3.1).
 
-    Clouds of any number of points lie one behind the other in one tensor: nothing is padded. Those
+    Clouds of any number of points lie one after the other in one tensor: nothing is padded. Those
     of one number may be given side by side, which is faster, and a single cloud is fastest.
 
     Args:
         features: of a point.
         context: features of the context of a cloud.
-        hidden: features behind all layers but the last.
+        hidden: features after all layers but the last.
     """
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 __all__ = ["Waves"]
 
-FASTEST = 100.0  # radians from 0 to 1: what differs by a hundredth is told apart
+FASTEST = 100.0  # radians from 0 to 1: what differs by a hundredth is distinguished
 
 
 class Waves(nn.Module):

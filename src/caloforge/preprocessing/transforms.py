@@ -202,7 +202,7 @@ class LogEnergy(Transform):
 
     Args:
         unit: energy [MeV] that counts as one.
-        scale: factor behind the logarithm.
+        scale: factor of the logarithm.
         shift: added at the end.
         floor: what is added before the logarithm, in units.
     """

@@ -133,7 +133,7 @@ def _images(
     name: str,
     keep: Callable[[Figure, str, str], Drawn],
 ) -> list[Drawn]:
-    """An image of Geant4 and each candidate; their numbers tell apart names that look alike."""
+    """An image of Geant4 and each candidate; their numbers distinguish names that look alike."""
     return [
         keep(
             image(scores.reference, sample, (REFERENCE, legend_name(candidate))),

@@ -19,7 +19,7 @@ __all__ = ["PointShowers"]
 
 Doubles = NDArray[np.float64]
 
-_LAYERS = 256  # that their numbers in a byte can tell apart
+_LAYERS = 256  # that their numbers in a byte can distinguish
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.integer[Any]]:
 
 
 class _InGeometry:
-    geometry: Geometry  # a field that each kind of showers has behind its columns
+    geometry: Geometry  # a field that each kind of showers has after its columns
 
 
 @dataclass(frozen=True, eq=False)

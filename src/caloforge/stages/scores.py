@@ -66,7 +66,7 @@ class ScoreFlow:
         copula: the copula.
         blocks: couplings, with permutations between them.
         hidden: width of the hidden layers of their networks.
-        hidden_layers: hidden layers behind the first.
+        hidden_layers: hidden layers after the first.
         bins: of their splines.
         bound: the splines act on [-bound, bound].
     """

@@ -32,7 +32,7 @@ class SpectrumFit:
     Args:
         showers: most showers to draw, and to take of the training sample.
         bins: bins of equal width in the logarithm of the energy.
-        rescale: scale the layers to their energies once more behind the map, which changes their
+        rescale: scale the layers to their energies once more after the map, which changes their
             sums. The paper does not.
     """
 
@@ -49,7 +49,7 @@ class SpectrumMap(Correction):
     f = Q^-1 o P, with P and Q the cumulative distributions of drawn and of Geant4's voxel energies
     above the threshold (C.3), in the logarithm of the energy: equally many of both are sorted, the
     pairs averaged in bins of equal width, and a cubic spline is laid through the means. The spline
-    is a monotone one (Fritsch and Carlson), so that no order of energies is ever exchanged; behind
+    is a monotone one (Fritsch and Carlson), so that no order of energies is ever exchanged; after
     the last mean it goes on as a straight line.
 
     Args:

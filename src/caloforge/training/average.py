@@ -24,7 +24,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
-        """Take in the weights behind a step."""
+        """Take in the weights after a step."""
         decay = min(self.decay, (1 + step) / (10 + step))
         fresh = _averaged(module)
         torch._foreach_lerp_(  # type: ignore[attr-defined, unused-ignore]

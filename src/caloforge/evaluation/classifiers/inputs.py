@@ -98,7 +98,7 @@ class Voxels(Inputs):
         unit: energies [MeV] that voxels are measured in, one a shower or one a layer, shape (n, 1)
             or (n, n_layers).
         before: inputs ahead of the voxels, shape (n, k).
-        after: inputs behind the voxels, shape (n, m).
+        after: inputs after the voxels, shape (n, m).
         dtype: precision of the batches.
     """
 
@@ -205,7 +205,7 @@ def take_inputs(columns: Columns, name: str) -> Inputs:
 
 
 def join_columns(first: Columns, second: Columns) -> Columns:
-    """Columns of two samples, one behind the other."""
+    """Columns of two samples, one after the other."""
     joined: dict[str, NDArray[np.float64] | VoxelShowers] = {}
     for name, column in first.items():
         other = second[name]

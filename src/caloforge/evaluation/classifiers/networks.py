@@ -92,7 +92,7 @@ class ResNet(nn.Module):
     """3D ResNet-18 with 32, 64, 64 and 128 channels.
 
     Inputs (batch, 1 + n_voxels): log10 of the incident energy, which joins the network normalised
-    by the batch behind the global average pooling, then the voxels as an image (layer, alpha, r).
+    by the batch after the global average pooling, then the voxels as an image (layer, alpha, r).
     Zeros surround the image: alpha does not wrap around.
 
     Args:
@@ -170,7 +170,7 @@ class CircularConv(nn.Conv3d):
 class ConvolutionalNetwork(nn.Module):
     """L2LFlows' convolutions for cartesian cells, circular along alpha for polar bins.
 
-    Inputs (batch, n_voxels + 1): the voxels, then the incident energy, which joins behind the
+    Inputs (batch, n_voxels + 1): the voxels, then the incident energy, which joins after the
     convolutions. The last LeakyReLU acts on the logit, as published.
 
     The windows of the poolings are given by the sizes of what they return: 2 × 2 × 2 cells for

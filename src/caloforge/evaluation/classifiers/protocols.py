@@ -107,7 +107,7 @@ def _calochallenge(name: str, inputs: InputName) -> Protocol:
         source="CaloChallenge (arXiv:2410.21611), evaluate.py",
         inputs=inputs,
         geometries=DATASETS,
-        hidden=(2048, 2048, 2048),  # --cls_n_layer 2 counts the layers behind the first
+        hidden=(2048, 2048, 2048),  # --cls_n_layer 2 counts the layers after the first
         # Photons and pions of dataset 1; 100,000 showers give 60,000, 20,000 and 20,000.
         counts=((121_000, (80_000, 20_000)), (120_800, (80_000, 20_000))),
     )

@@ -46,7 +46,7 @@ def score(probability: ArrayLike, labels: ArrayLike) -> dict[str, float]:
 
     .. math:: \mathrm{JSD} = 1 + \frac{1}{N \ln 2} \sum_i [y_i \ln p_i + (1 - y_i) \ln(1 - p_i)]
 
-    0.5 and 0 for samples that the classifier cannot tell apart (the JSD may fall a little below),
+    0.5 and 0 for samples that the classifier cannot distinguish (the JSD may fall a little below),
     1 and 1 for separated ones.
 
     Args:
@@ -67,7 +67,7 @@ def classifier_weights(probability: ArrayLike, margin: float = MARGIN) -> NDArra
     .. math:: w(x) = \frac{C(x)}{1 - C(x)} \approx \frac{p_\mathrm{Geant4}(x)}{p_\mathrm{model}(x)}
 
     with C the calibrated probability of Geant4. A generated shower of large weight is one that the
-    generator makes too seldom. Failures show as tails: of small weights in generated showers, of
+    generator makes too rarely. Failures show as tails: of small weights in generated showers, of
     large ones in Geant4's, so both have to be looked at.
 
     Args:

@@ -14,7 +14,7 @@ from caloforge.evaluation.sample import Sample
 
 __all__ = ["Copies", "copied"]
 
-N_PEERS = 100  # Geant4 showers of like energy, whose median distance is the unit
+N_PEERS = 100  # Geant4 showers of similar energy, whose median distance is the unit
 COPY = 0.1  # of that unit, within which a shower is a copy
 RARE = 0.01  # share of Geant4 showers that lie as near as what counts as near
 

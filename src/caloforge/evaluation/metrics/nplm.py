@@ -45,7 +45,7 @@ class Region:
 
     Args:
         observable: its name.
-        low: share of the Geant4 showers of like incident energy below the range.
+        low: share of the Geant4 showers of similar incident energy below the range.
         high: share of them below its end.
         ratio: showers of the candidate there over those of Geant4, of samples of one size.
         spreads: how far the learned ratio is from 1, in its spreads between mixed samples.

@@ -107,7 +107,7 @@ def _complete(energy: Scale) -> tuple[tuple[str, Scale], ...]:
     )
 
 
-# Inputs of high-level classifiers behind log10 E_inc, in order.
+# Inputs of high-level classifiers after log10 E_inc, in order.
 HIGH_LEVEL: dict[str, tuple[tuple[str, Scale], ...]] = {
     "calochallenge": _complete(_log_energy),
     "calochallenge-226": _older(_log_energy),

@@ -39,7 +39,7 @@ def transverse_groups(geometry: Geometry) -> Coarsening:
 
 
 def inter_layer_correlation(showers: VoxelShowers, coarsening: Coarsening | None = None) -> Floats:
-    r"""Correlation of the fine voxels of coarse voxels that lie one behind the other.
+    r"""Correlation of the fine voxels of coarse voxels that lie one after the other.
 
     .. math::
         \rho = \frac{\vec e^{(n)} \cdot \vec e^{(n+1)}}{|\vec e^{(n)}|\,|\vec e^{(n+1)}|}

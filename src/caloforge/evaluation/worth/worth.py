@@ -36,7 +36,7 @@ class Worth:
         n_reference: showers of the reference in each cell, shape (cells,).
         n_candidate: showers of the candidate, shape (cells,).
         n_training: showers that it was trained on, shape (cells,); None where that is not known.
-        fluctuations: inverse worths, those of lines through all observables behind the others'.
+        fluctuations: inverse worths, those of lines through all observables after the others'.
     """
 
     observables: tuple[str, ...]

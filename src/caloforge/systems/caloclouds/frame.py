@@ -33,7 +33,7 @@ def smeared(points: Tensor, rng: torch.Generator) -> Tensor:
 
 
 class PointFrame(Transform):
-    """The box of the showers without absorbers, layer behind layer, as [-1, 1]^3 (section 2).
+    """The box of the showers without absorbers, layer after layer, as [-1, 1]^3 (section 2).
 
         (x, y, depth, energy) -> (p(x, y), 2 depth / L - 1, s(energy))
 

@@ -18,7 +18,7 @@ __all__ = ["MemberLibrary"]
 
 RADII, DEPTHS = 16, 4  # classes of distance and depth, as many clusters in each
 NEAR = 5  # clusters of less energy, and of more, that members are taken from
-LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is told from others
+LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is distinguished from others
 
 
 class MemberLibrary(KeepsRows, Stage):
@@ -127,7 +127,7 @@ class MemberLibrary(KeepsRows, Stage):
             uniform: numbers from 0 to below 1 that choose among similar clusters, shape (n,).
 
         Returns:
-            The same of their members, shape (m, 4), those of one cluster behind those of the one
+            The same of their members, shape (m, 4), those of one cluster after those of the one
             before, and the number of them, shape (n,).
         """
         x, y, layer, energy = points.double().T.contiguous()

@@ -290,7 +290,7 @@ def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generato
     """So many points of each cloud that has any, with replacement, shape (clouds, most, 4).
 
     Args:
-        points: of all clouds, one behind the other, shape (sum of n_points, 4).
+        points: of all clouds, one after the other, shape (sum of n_points, 4).
         n_points: points of each cloud, shape (n,).
         most: points to draw of each.
         rng: source of randomness.

@@ -1,4 +1,4 @@
-"""What is done to points behind the diffusion: layers by counts, energies by their sum (3.3)."""
+"""What is done to points after the diffusion: layers by counts, energies by their sum (3.3)."""
 
 from __future__ import annotations
 

@@ -78,13 +78,13 @@ class ConvolutionalFlow(LayerFlow):
         squeeze: tile that is stacked into channels, (alpha, r) or (x, y) (table 5).
         down_sampling: kernels of the U-Net's down-sampling, (alpha, r) or (x, y); table 6 gives
             them as (r, alpha).
-        padding: empty bins added behind each axis of a layer, (alpha, r) or (x, y), so that squeeze
+        padding: empty bins added after each axis of a layer, (alpha, r) or (x, y), so that squeeze
             and down-sampling divide it; they are noised like empty voxels and cut off what is
             generated.
         channels: feature maps of the U-Net's scales, finest first (table 6; the wider coarse scales
             follow from the number of parameters in table 9).
-        decode_kernel: size of the convolution behind the U-Net's last up-sampling.
-        last_kernel: size of the last convolution behind it, which has most of the work.
+        decode_kernel: size of the convolution after the U-Net's last up-sampling.
+        last_kernel: size of the last convolution after it, which has most of the work.
         embedding_channels: channels of the embedding network (table 7).
         embed_tiles: the embedding network begins with the tiles of the squeeze, without table 7's
             two convolutions on voxels.

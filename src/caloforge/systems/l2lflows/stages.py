@@ -1,4 +1,4 @@
-"""The causal flow of a layer as a stage: what L2LFlows has behind the layer energies."""
+"""The causal flow of a layer as a stage: what L2LFlows has after the layer energies."""
 
 from __future__ import annotations
 
