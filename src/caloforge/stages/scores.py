@@ -42,7 +42,7 @@ class Copula:
     kind: Literal["copula"] = "copula"
     neighbours: int = 600
     nodes: int = 24
-    width: float = 2.5
+    width: float = 1.2
     sweeps: int = 10
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -135,6 +135,19 @@ class CopulaStage(Stage):
     ) -> Quantities:
         return {"scores": self.copula(given["energy_inc"].log(), noise["z"]).float()}
 
+    def whitened(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+        """The independent normal numbers x that the copula makes showers of, shape (n, n_layers).
+
+        Args:
+            quantities: what the stage learns.
+            rng: of the scores of empty layers.
+        """
+        at, (values, known) = quantities["energy_inc"].log(), _log_shares(quantities)
+        scores = self.layers.scores(at, values, known, _uniform(values, rng))
+        for _ in range(SWEEPS):
+            scores = self.copula.impute(at, scores, self.layers.border(at), rng)
+        return self.copula.whitened(at, scores).float()
+
 
 class ScoreFlowStage(CopulaStage, Learned):
     """Scores of a copula whose normal numbers are those of a flow, which begins as the identity."""
@@ -175,12 +188,8 @@ class ScoreFlowStage(CopulaStage, Learned):
         return incident[:, None]
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        at, (values, known) = quantities["energy_inc"].log(), _log_shares(quantities)
-        scores = self.layers.scores(at, values, known, _uniform(values, rng))
-        for _ in range(SWEEPS):
-            scores = self.copula.impute(at, scores, self.layers.border(at), rng)
-        x = self.copula.whitened(at, scores).float()
-        return {"x": x, "context": self.context(quantities, upstream)}
+        context = self.context(quantities, upstream)
+        return {"x": self.whitened(quantities, rng), "context": context}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a layer."""

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from caloforge.cascade.recipe import Recipe
 from caloforge.stages.patterns import Patterns
+from caloforge.stages.resampled import Resampled
 from caloforge.stages.scores import Copula, ScoreFlow
 
 __all__ = ["PRESETS", "QuiltConfig"]
@@ -23,7 +24,7 @@ class QuiltConfig:
         patterns: how the pattern of a layer is chosen.
     """
 
-    scores: Annotated[Copula | ScoreFlow, Field(discriminator="kind")]
+    scores: Annotated[Copula | ScoreFlow | Resampled, Field(discriminator="kind")]
     patterns: Patterns = field(default_factory=Patterns)
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -43,18 +44,5 @@ PRESETS = {
         )
     ),
     "copula": QuiltConfig(Copula()),
-    "best": QuiltConfig(
-        ScoreFlow(
-            Recipe(
-                epochs=40,
-                batch_size=512,
-                learning_rate=1e-3,
-                weight_decay=1.0,
-                ema=0.99,
-                patience=10,
-            ),
-            blocks=6,
-            hidden=128,
-        )
-    ),
+    "best": QuiltConfig(Resampled()),
 }

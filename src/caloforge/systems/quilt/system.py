@@ -17,6 +17,7 @@ from caloforge.geometry import Geometry
 from caloforge.showers import ShowerSource, View, VoxelShowers
 from caloforge.stages.heldenergies import HeldEnergyStage
 from caloforge.stages.patterns import PatternStage
+from caloforge.stages.resampled import Resampled, ResampledStage
 from caloforge.stages.scores import Copula, CopulaStage, ScoreFlowStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
@@ -24,7 +25,7 @@ __all__ = ["Quilt"]
 
 
 class Quilt(VoxelSystem):
-    """Layer energies from a copula or a small flow, and real layers of Geant4 that have them.
+    """Layer energies of scores, and real layers of Geant4 that have them.
 
     Args:
         config: how both are made.
@@ -41,6 +42,8 @@ class Quilt(VoxelSystem):
         scores: Stage
         if isinstance(config.scores, Copula):
             scores = CopulaStage(config.scores, geometry)
+        elif isinstance(config.scores, Resampled):
+            scores = ResampledStage(config.scores, geometry)
         else:
             scores = ScoreFlowStage(config.scores, geometry)
         self.stages["scores"] = scores
