@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+import caloforge as cf
+from caloforge.cascade.seeds import Seeds
+from caloforge.showers import VoxelShowers
 from caloforge.stages.resampled import Resampled, SmoothedBootstrap
 
 N, COLUMNS = 20_000, 3
@@ -59,6 +65,23 @@ def test_rows_that_do_not_belong_together_are_refused(
             SmoothedBootstrap(COLUMNS, 600, 0.3).load_state_dict({**state, name: spoiled})
     with pytest.raises(RuntimeError, match="not fitted"):
         SmoothedBootstrap(COLUMNS, 600, 0.3)(*[torch.zeros(1)] * 3)
+
+
+def test_a_shower_has_the_same_energies_alone_and_in_a_batch_of_a_loaded_run(
+    bundled: VoxelShowers, tmp_path: Path
+) -> None:
+    settings = {"scores.copula.sweeps": 2}
+    system = cf.build("quilt/best", bundled.geometry, overrides=settings)
+    cf.train(system, bundled[:200], run=tmp_path / "run", seed=4)
+    loaded = cf.load(tmp_path / "run")
+    energies, seeds = np.geomspace(1e3, 1e5, 8).astype(np.float32), Seeds.of(1, range(8), "cpu")
+    with torch.inference_mode():
+        whole = loaded.quantities(energies, seeds=seeds)["layer_energies"]
+        alone = [
+            system.quantities(energies[i : i + 1], seeds=seeds[i : i + 1])["layer_energies"]
+            for i in range(8)
+        ]
+    torch.testing.assert_close(torch.cat(alone), whole, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("wrong", [{"neighbours": 0}, {"smoothing": 0.0}, {"smoothing": 1.1}])

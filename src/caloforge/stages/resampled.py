@@ -35,8 +35,8 @@ class Resampled:
 
     kind: Literal["resampled"] = "resampled"
     copula: Copula = field(default_factory=Copula)
-    neighbours: int = 600
-    smoothing: float = 0.3
+    neighbours: int = 200
+    smoothing: float = 0.2
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
