@@ -35,6 +35,7 @@ RUNS = {
     "calodream, scores": ("calodream_scores_run", "small_calodream_scores", "bundled"),
     "supercalo, scores": ("supercalo_scores_run", "small_supercalo_scores", "bundled"),
 }
+ALONE = [name for name in RUNS if "," not in name]  # that have all stages of the others, too
 LEARNED = [name for name in RUNS if f"{name}/tiny" in presets()]  # what begins with weights
 EACH = pytest.mark.parametrize("name", RUNS)
 ENERGIES = np.geomspace(2e3, 9e4, 7).astype(np.float32)

@@ -20,14 +20,15 @@ from caloforge.stages.layerenergies import SCORES
 from caloforge.stages.scores import Copula, CopulaStage, ScoreFlow
 
 EACH = pytest.mark.parametrize("preset", ["l2lflows/tiny", "supercalo/tiny", "calodream/tiny"])
-GEOMETRY = "calochallenge-2"
 
 
 @EACH
 @pytest.mark.parametrize("name", SCORES)
-def test_a_name_stands_for_settings_and_changes_no_other_stage(preset: str, name: str) -> None:
+def test_a_name_stands_for_settings_and_changes_no_other_stage(
+    preset: str, name: str, slab: VoxelShowers
+) -> None:
     own, other = (
-        build(preset, GEOMETRY, overrides=changed) for changed in ({}, {"energies": name})
+        build(preset, slab.geometry, overrides=changed) for changed in ({}, {"energies": name})
     )
     assert other.config == replace(own.config, energies=SCORES[name])
     stored = config_to_dict(other.config)
@@ -41,20 +42,20 @@ def test_a_name_stands_for_settings_and_changes_no_other_stage(preset: str, name
 
 
 @EACH
-def test_settings_of_a_choice_come_after_it_in_any_order(preset: str) -> None:
+def test_settings_of_a_choice_come_after_it_in_any_order(preset: str, slab: VoxelShowers) -> None:
     settings: dict[str, Any] = {
         "energies.recipe.epochs": 3,
         "energies.copula": {"nodes": 9},
         "energies": "quantile-flow",
         "energies.copula.sweeps": 1,
     }
-    config = build(preset, GEOMETRY, overrides=settings).config.energies
+    config = build(preset, slab.geometry, overrides=settings).config.energies
     assert isinstance(config, ScoreFlow)
     recipe = replace(config.recipe, epochs=3)
     assert config == ScoreFlow(recipe, copula=Copula(nodes=9, sweeps=1))
 
 
-def test_what_is_no_choice_is_refused_with_those_that_there_are() -> None:
+def test_what_is_no_choice_is_refused_with_those_that_there_are(slab: VoxelShowers) -> None:
     wrong = {
         "energies": ("quantil-flow", r"copula or quantile-flow \(did you mean 'quantile-flow'\?\)"),
         "energies.kind": ("mask", "kind must be masked or coupling or copula or flow"),
@@ -62,10 +63,10 @@ def test_what_is_no_choice_is_refused_with_those_that_there_are() -> None:
     }
     for name, (value, message) in wrong.items():
         with pytest.raises(ValueError, match=message):
-            build("l2lflows/tiny", GEOMETRY, overrides={name: value})
+            build("l2lflows/tiny", slab.geometry, overrides={name: value})
     settings = {"energies": "copula", "energies.recipe.epochs": 3}
     with pytest.raises(ValueError, match=r"no setting 'energies.recipe.epochs': energies has kind"):
-        build("l2lflows/tiny", GEOMETRY, overrides=settings)
+        build("l2lflows/tiny", slab.geometry, overrides=settings)
 
 
 def test_a_stage_serves_in_the_run_of_another_system_of_energies(
