@@ -347,8 +347,28 @@ def none() -> dict[str, object]:
     return {}
 
 
-def _run_of(preset: str, sample: str) -> Any:
-    """The run folder of a preset that is fitted in a second; copy it to change it."""
+def _with_scores(small: str) -> Any:
+    """The settings of a small system with the energy stages of Quilt in place of its own."""
+
+    @pytest.fixture(scope="session")
+    def settings(
+        request: pytest.FixtureRequest, small_quilt: dict[str, object]
+    ) -> dict[str, object]:
+        settings = request.getfixturevalue(small)
+        others = {name: s for name, s in settings.items() if not name.startswith("energies.")}
+        scores = {name.replace("scores.", "energies."): s for name, s in small_quilt.items()}
+        return {**others, **scores, "energies": "quantile-flow"}
+
+    return settings
+
+
+small_scores = _with_scores("small")
+small_calodream_scores = _with_scores("small_calodream")
+small_supercalo_scores = _with_scores("small_supercalo")
+
+
+def _run_of(preset: str, sample: str, small: str = "none") -> Any:
+    """The run folder of a preset that is trained in seconds; copy it to change it."""
 
     @pytest.fixture(scope="session")
     def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -356,12 +376,17 @@ def _run_of(preset: str, sample: str) -> Any:
 
         showers = request.getfixturevalue(sample)[:200]
         folder = tmp_path_factory.mktemp("runs") / preset.replace("/", "-")
-        cf.train(cf.build(preset, showers.geometry, seed=4), showers, run=folder, seed=4)
+        settings = request.getfixturevalue(small)
+        system = cf.build(preset, showers.geometry, seed=4, overrides=settings)
+        cf.train(system, showers, run=folder, seed=4)
         return folder
 
     return run
 
 
+l2lflows_scores_run = _run_of("l2lflows/tiny", "slab", "small_scores")
+calodream_scores_run = _run_of("calodream/tiny", "bundled", "small_calodream_scores")
+supercalo_scores_run = _run_of("supercalo/tiny", "bundled", "small_supercalo_scores")
 library_run = _run_of("library", "bundled")
 layers_run = _run_of("library/layers", "bundled")
 layers_points_run = _run_of("library/layers-points", "bundled_points")
