@@ -89,12 +89,14 @@ def show_geometry(name: str, *, as_json: bool) -> None:
     """
     from caloforge.cascade import presets, system_names
     from caloforge.simulation import detector_presets
+    from caloforge.training import best_models, model_folders
 
     if name not in cf.geometry_presets():
-        known = (*system_names(), *presets(), *cf.geometry_presets())
+        others = (*system_names(), *presets(), *best_models(), *model_folders())
+        meant = did_you_mean(name, (*cf.geometry_presets(), *others))
         raise ValueError(
-            f"no system, preset, geometry, run folder or file {name!r}{did_you_mean(name, known)}: "
-            "`caloforge info` lists what there is"
+            f"no system, preset, geometry, run folder, model or file {name!r}{meant}: "
+            "`caloforge info` and `caloforge models` list what there is"
         )
     geometry = cf.geometry_preset(name)
     shapes = geometry.layer_shapes
