@@ -29,6 +29,28 @@ def test_what_is_installed_is_listed_with_what_is_known(
     assert "–" in printed
 
 
+def test_what_a_card_was_made_of_stands_in_the_table(installed: Path, caloforge: Command) -> None:
+    scores = [
+        {"metric": "worth", "observable": "all", "value": 1102.0},
+        {"metric": "worth", "observable": "radius", "value": 580.0},
+        {"metric": "small-shower", "observable": "auc", "value": 0.576},
+        {"metric": "small-voxels", "observable": "auc", "value": 0.672},
+        {"metric": "small-layers", "observable": "auc", "value": None},
+    ]
+    timing = [{"rows": [{"ms_per_shower": 17.2}, {"ms_per_shower": 0.71}, {"ms_per_shower": None}]}]
+    card = installed / "electrons-mine-quilt" / "card.json"
+    card.write_text(json.dumps({"evaluation": {"scores": scores}, "timing": timing}))
+    (listed,) = json.loads(caloforge("models", "--json").out)["models"]
+    assert (listed["worth"], listed["auc"], listed["ms_per_shower"]) == (1102, 0.672, 0.71)
+    printed = caloforge("models").out
+    assert all(number in printed for number in ("1,102", "0.672", "0.71"))
+    card.write_text(json.dumps({"evaluation": None, "timing": []}))  # nothing was measured
+    assert "–" in caloforge("models").out
+    card.write_text("[]")
+    damaged = caloforge("models")
+    assert (damaged.code, "card.json is no card of a model" in damaged.err) == (2, True)
+
+
 def test_nothing_installed_is_said(caloforge: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_shipped", lambda: ({}, {}))
     assert "pip install 'caloforge[models]'" in caloforge("models").out

@@ -74,14 +74,31 @@ def _model(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _judged(folder: Path) -> dict[str, float | None]:
-    """What the card of a model was made of: worth, AUC and time, as far as it has them."""
+    """What the card of a model says: worth, AUC and time, as far as they were measured.
+
+    The AUC is that of the classifier that separates best, the time that of the fastest row.
+    """
     from caloforge.training.enclosed import Enclosed
 
     files, path = Enclosed(folder), folder / "card.json"
     card = files.json(path, MOST_CARD) if files.holds(path) else {}
-    values = card if isinstance(card, dict) else {}
-    found = {name: values.get(name) for name in ("worth", "auc", "ms_per_shower")}
-    return {n: float(x) if isinstance(x, int | float) else None for n, x in found.items()}
+    try:
+        scores = (card.get("evaluation") or {}).get("scores", [])
+        worth = [s["value"] for s in scores if (s["metric"], s["observable"]) == ("worth", "all")]
+        auc = [s["value"] for s in scores if s["observable"] == "auc"]
+        rows = [row for timing in card.get("timing", []) for row in timing["rows"]]
+        times = [row["ms_per_shower"] for row in rows]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no card of a model ({error}): write it again") from error
+    return {
+        "worth": max(_known(worth), default=None),
+        "auc": max(_known(auc), default=None),
+        "ms_per_shower": min(_known(times), default=None),
+    }
+
+
+def _known(values: list[Any]) -> list[float]:
+    return [float(value) for value in values if value is not None]
 
 
 def pack(
