@@ -49,9 +49,8 @@ def pack(run: str | Path, output: str | Path, *, half: bool = False) -> Path:
 
 def _facts(config: dict[str, Any]) -> dict[str, Any]:
     """What a run knows of its training, without the folders on the machine where it was."""
-    facts: dict[str, Any] = {
-        name: config[name] for name in ("caloforge", "seed", "data") if name in config
-    }
+    written = ("system", "initial_seed", "config", "geometry")  # by `create` itself
+    facts = {name: value for name, value in config.items() if name not in written}
     if isinstance(showers := config.get("data", {}).get("showers"), str):
         files = [Path(path).name for path in showers.split(", ")]
         facts["data"] = {**facts["data"], "showers": ", ".join(files)}
