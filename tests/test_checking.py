@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -155,6 +156,10 @@ def test_a_run_without_a_reference_is_told_how_to_make_one(quilt_run: Path) -> N
         (
             lambda whole: whole.coarsen(cf.geometry.Coarsening(whole.geometry, (5, 2, 1))),
             "showers in",
+        ),
+        (
+            lambda whole: dataclasses.replace(whole, pdg=np.full(len(whole), 22, np.int32)),
+            "asked of photons",
         ),
     ],
 )

@@ -20,11 +20,11 @@ from caloforge.generation import generate
 from caloforge.showers import ALONG_DEPTH, Floats, Particles, VoxelShowers
 from caloforge.training import RunFolder, find_run, load
 from caloforge.training.enclosed import Enclosed
-from caloforge.training.stagefolder import MOST_JSON
 
 __all__ = ["Check", "Figure", "Reference", "check", "make_reference"]
 
 FILE = "check.json"  # in the folder of a model
+MOST_BYTES = 1 << 26  # of it
 FORMAT_VERSION = 1
 N_SHOWERS = 200  # of a check
 N_SAMPLES = 5  # of as many showers, in which the bias of a model is found
@@ -293,7 +293,7 @@ def _stored(folder: RunFolder) -> Reference:
             f"{folder.path} holds no {FILE} to check it with: write it once with "
             "`caloforge check --make GEANT4.h5`"
         )
-    return Reference.from_dict(files.json(path, MOST_JSON))
+    return Reference.from_dict(files.json(path, MOST_BYTES))
 
 
 def _plain(values: NDArray[Any]) -> list[float]:

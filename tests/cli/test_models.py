@@ -102,8 +102,8 @@ def test_a_model_is_packed_checked_and_fails_when_it_is_spoiled(
     model, geant4 = tmp_path / "model", tmp_path / "geant4.h5"
     assert "MB" in caloforge("pack", quilt_run, "-o", model).err
     cf.write(geant4, bundled[2000:])
-    assert "check.json" in caloforge("check", model, "--make", geant4).err
-    passed = caloforge("check", model)
+    passed = caloforge("check", model, "--make", geant4)
+    assert "check.json" in passed.err
     assert (passed.code, "passed; 200 showers" in passed.out) == (0, True)
     values = json.loads((model / "check.json").read_text())
     values["figures"]["mean response"] = {"geant4": 0.5, "error": 0.001, "model": 0.5}

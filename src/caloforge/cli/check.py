@@ -25,8 +25,8 @@ def check(
     make: Annotated[
         Path | None,
         typer.Option(
-            help="Store the summaries of these Geant4 showers instead, a file that the model did "
-            "not learn from.",
+            help="Store the summaries of these Geant4 showers first: a file that the model did not "
+            "learn from.",
             metavar="FILE",
         ),
     ] = None,
@@ -45,7 +45,6 @@ def check(
 
     if make is not None:
         console.print(f"{checking.make_reference(run, make, device=device)}")
-        return
     found = checking.check(run, device=device)
     if as_json:
         out.print_json(json.dumps(_facts(run, found)))
