@@ -40,6 +40,7 @@ def show_catalogue(*, as_json: bool) -> None:
         geometries.add_row(name, f"{geometry.n_layers}", f"{geometry.n_voxels:,}", known)
     out.print(geometries)
     out.print("more of one: caloforge info l2lflows, l2lflows/small or calochallenge-2")
+    out.print("trained already: caloforge models")
 
 
 def show_presets(name: str, *, as_json: bool) -> None:
