@@ -16,6 +16,7 @@ from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.training.enclosed import Enclosed
+from caloforge.training.models import find_run
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
@@ -171,12 +172,15 @@ class RunFolder:
 def load(run: str | Path) -> System:
     """Load a trained system from its run folder alone.
 
+    Args:
+        run: the folder, or the name of a model, see `find_run`.
+
     Raises:
         ValueError: if it is no run folder, a stage is not trained, or a file does not fit.
     """
-    folder = RunFolder(run)
-    # half as many numbers as bytes are twice as many as are there
-    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size() // 2))
+    folder = RunFolder(find_run(run))
+    # as many numbers as bytes are twice as many as are there in half precision
+    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size()))
     untrained = [name for name in outline.stages if not folder.stage(name).is_trained]
     if untrained:
         raise ValueError(
