@@ -49,7 +49,7 @@ def test_legends_show_names_to_the_letter(samples):
     panel = next(iter(rho_panels(dict.fromkeys(names, made) | {"Geant4": known})))
     figure = draw(panel)
     encode_small(figure)  # a broken formula would end here
-    shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert not any(map(is_math_text, shown))
     assert tuple(text.strip().replace(r"\$", "$") for text in shown) == names
 
