@@ -128,7 +128,7 @@ def evaluate(
                 metrics=metrics,
                 by=by,
                 timing={
-                    name: json.loads(path.read_text())
+                    name: {**json.loads(path.read_text()), "file": path.name}
                     for name, path in named_paths(timing or []).items()
                 },
                 seed=seed,

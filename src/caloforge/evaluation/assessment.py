@@ -134,10 +134,15 @@ def evaluate(
     origins = {
         "reference": _origin(sample),
         **({"other": _origin(second)} if second else {}),
-        **({"training": {"n_showers": len(compared.training)}} if compared.training else {}),
+        **({"training": _training(training)} if training is not None else {}),
         "candidates": {name: _origin(one) for name, one in samples.items()},
     }
-    settings = {"threshold_MeV": sample.threshold, "metrics": list(chosen), "seed": seed}
+    settings = {
+        "threshold_MeV": sample.threshold,
+        "metrics": list(chosen),
+        "by": [] if by is None else [by] if isinstance(by, str) else list(by),
+        "seed": seed,
+    }
     provenance = {**origins, "geometry": sample.geometry.name, **settings, **_software()}
     return Scores(
         values=found.scores,
@@ -382,6 +387,14 @@ def _origin(sample: Sample) -> dict[str, Any]:
         return dict(sample.origin)
     lost = float(sample.clouds.features["lost"].mean())
     return {**sample.origin, "projected_into": sample.geometry.name, "energy_share_lost": lost}
+
+
+def _training(showers: ShowerSource | PointSource) -> dict[str, Any]:
+    """How many training showers there are, and the names of their files if they lie in files."""
+    one = getattr(showers, "path", None)
+    paths = getattr(showers, "paths", () if one is None else (one,))
+    files = {"files": [path.name for path in paths]} if paths else {}
+    return {"n_showers": len(showers), **files}
 
 
 def _software() -> dict[str, str]:

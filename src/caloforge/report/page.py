@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Callable, Collection, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -22,8 +21,9 @@ from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.summary import summary
 from caloforge.evaluation.tails import Tails
-from caloforge.geometry import Geometry, impact_of, official_sample, preset_of
+from caloforge.geometry import official_sample
 from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
+from caloforge.report.command import command_of
 from caloforge.report.conditions import conditions
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
@@ -111,7 +111,7 @@ def _render(scores: Scores, show: Callable[[Figure | Wide, str, str], Shown]) ->
         timing=timing_table(scores.timing) if scores.timing else None,
         explorer=_script_json(explorer(samples)),
         display=_script_json(event_display(samples)),
-        provenance=[*_command(scores), *_flat(scores.provenance)],
+        provenance=list(_provenance(scores)),
         css=_static("page.css"),
         scripts=[_static(name) for name in ("tables.js", "explorer.js", "display.js")],
         plotly=_static("plotly-gl3d.min.js"),
@@ -200,36 +200,11 @@ def _kinds(reference: Sample) -> str:
     return kinds_of(kinds)
 
 
-def _command(scores: Scores) -> Iterator[tuple[str, str]]:
-    """The command line that takes these scores again, if every sample came from a file."""
-    provenance = scores.provenance
-    origins = {"reference": provenance["reference"], **provenance["candidates"]}
-    if not all("file" in origin for origin in origins.values()):
-        return
-    words = ["caloforge", "evaluate", "--reference", provenance["reference"]["file"]]
-    if "file" in provenance.get("other", {}):
-        words += ["--other", provenance["other"]["file"]]
-    words += [_named(name, origin["file"]) for name, origin in provenance["candidates"].items()]
-    if any("projected_into" in origin for origin in origins.values()):
-        words += _cells(scores.reference.geometry)
-    words += ["--threshold", f"{provenance['threshold_MeV']:.10g}"]
-    words += [word for metric in provenance["metrics"] for word in ("--metric", metric)]
-    words += ["--seed", str(provenance["seed"]), "-o", "evaluation"]
-    yield "command", shlex.join(map(str, words))
-
-
-def _named(name: str, file: str) -> str:
-    """A candidate as the command line takes it; names that it would give by itself are left out."""
-    return file if name == Path(file).stem else f"{name}={file}"
-
-
-def _cells(geometry: Geometry) -> list[str]:
-    """The options that name the cells, those of the ILD around an impact point among them."""
-    if (preset := preset_of(geometry)) is not None:
-        return ["--geometry", preset]
-    if (impact := impact_of(geometry)) is not None:
-        return ["--impact", ",".join(f"{place:.10g}" for place in impact)]
-    return []
+def _provenance(scores: Scores) -> Iterator[tuple[str, str]]:
+    """The lines of the table of provenance."""
+    if (command := command_of(scores)) is not None:
+        yield "command", command
+    yield from _flat(scores.provenance)
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
