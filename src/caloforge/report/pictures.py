@@ -44,9 +44,8 @@ class Pictures:
 
     def show(self, figure: Figure | Wide, name: str, title: str) -> Shown:
         """Encode a figure; its files have the name, and show a wide one as a whole."""
-        is_wide = isinstance(figure, Wide)
         for kind in self.kinds:
-            whole = figure.whole() if is_wide else figure
+            whole = figure.whole() if isinstance(figure, Wide) else figure
             self.files[self.folder / f"{name}.{kind}"] = encode(whole, kind)
-        columns = figure.columns() if is_wide else (figure,)
+        columns = figure.columns() if isinstance(figure, Wide) else (figure,)
         return Shown(title, tuple(b64encode(encode_small(c)).decode("ascii") for c in columns))
