@@ -3,9 +3,9 @@
     python benchmarks/metrics.py truth.h5 --training train.h5 -o benchmarks/results/metrics.json
 
 Each metric of any voxels, but for the classifiers of published settings, is taken of n showers of
-the file beside n others, with a floor from n more, in a process of its own with one thread. `seconds_cpu` is time of the processor without the observables
-that all metrics share, which have a line of their own; `peak_MB` is of the process, Python's
-libraries included.
+the file beside n others, with a floor from n more, in a process of its own with one thread.
+`seconds_cpu` is time of the processor without the observables that all metrics share, which have a
+line of their own; `peak_MB` is of the process, Python's libraries included.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from caloforge.report.histograms import distribution, of_bins
 from caloforge.report.images import average_showers, correlations
 from caloforge.report.interlayer import rho_panels
 from caloforge.report.keys import key_of
-from caloforge.report.lines import line_of
+from caloforge.report.lines import legend_name, line_of
 from caloforge.report.panel import Panel
 from caloforge.report.panels import sections
 from caloforge.report.rings import ring_panels
@@ -282,8 +282,8 @@ def test_every_line_of_a_panel_stands_in_the_legend_of_the_page(text, scores):
 
 def test_a_column_of_a_wide_figure_stands_alone(samples):
     """In a narrow window: with names and scales of its own, and what the whole shows there."""
-    names = "Geant4", list(samples)[2]
-    pair = samples[names[0]], samples[names[1]]
+    pair = samples["Geant4"], list(samples.values())[2]
+    names = "Geant4", legend_name("a candidate whose name is long and stands on several lines " * 2)
     for wide in (average_showers(*pair, names), correlations(*pair, names)):
         whole = wide.whole().axes
         for number, column in enumerate(wide.columns()):
@@ -291,6 +291,9 @@ def test_a_column_of_a_wide_figure_stands_alone(samples):
             assert all(each.get_ylabel() for each in (*axes, *bars))
             assert axes[-1].get_xlabel()
             assert column.get_figwidth() < 5
+            encode_small(column)  # puts labels in their places
+            labels = [each.yaxis.label.get_window_extent() for each in axes]
+            assert min(box.x0 for box in labels) >= 0  # no name is cut
             shown, there = (one.collections[0].get_array() for one in (axes[0], whole[number]))
             np.testing.assert_array_equal(shown, there)
 

@@ -17,6 +17,7 @@ from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.figures import style
 from caloforge.report.layers import counts_hits
+from caloforge.report.lines import name_margin
 from caloforge.report.wide import Wide
 from caloforge.units import mm
 
@@ -62,12 +63,13 @@ def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]
 def _draw_average(
     geometry: Geometry, rows: Sequence[Row], layers: Sequence[int], shown: range
 ) -> Figure:
-    n, width = len(shown), 2.1 * len(shown) + 1.4
+    left = name_margin([row.name for row in rows])
+    n, width = len(shown), 2.1 * len(shown) + left + 0.7
     with style():
         # Fixed margins: matplotlib would take longer to find them than to draw.
         figure = Figure(figsize=(width, 6.9))
         figure.subplots_adjust(
-            left=0.7 / width,
+            left=left / width,
             right=1 - 0.65 / width,
             bottom=0.075,
             top=0.955,

@@ -20,6 +20,7 @@ __all__ = [
     "literal",
     "mark_beyond",
     "mark_outside",
+    "name_margin",
     "new_figure",
     "symbol_of",
 ]
@@ -64,6 +65,11 @@ def literal(name: str) -> str:
 def legend_name(name: str) -> str:
     """The name of a sample to the letter, a long one on several lines."""
     return literal("\n".join(textwrap.wrap(name, WRAPPED) or [name]))
+
+
+def name_margin(names: Sequence[str]) -> float:
+    """Left margin [inch] of axes with ticks, labelled by a unit below one of these legend names."""
+    return 0.55 + 0.17 * max(name.count("\n") + 1 for name in names)
 
 
 def new_figure() -> Figure:

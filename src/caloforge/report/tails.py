@@ -17,6 +17,7 @@ from caloforge.evaluation.tails import Contrast, Tail, Tails
 from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.figures import style
 from caloforge.report.images import half_width
+from caloforge.report.lines import name_margin
 from caloforge.report.wide import Wide
 from caloforge.showers import VoxelShowers
 
@@ -80,12 +81,18 @@ def draw_tails(tails: Tails, names: tuple[str, str]) -> Wide:
 def _draw_views(
     rows: Sequence[tuple[str, Tail, list[tuple[Floats, Floats]]]], norm: LogNorm, shown: range
 ) -> Figure:
-    n, width = len(shown), 2.6 * len(shown) + 1.4
+    left = name_margin([name for name, *_ in rows]) + 0.1
+    n, width = len(shown), 2.6 * len(shown) + left + 0.6
     with style():
         figure = Figure(figsize=(width, 6.6))
         # Fixed margins: matplotlib would take longer to find them than to draw.
         figure.subplots_adjust(
-            left=0.8 / width, right=1 - 0.75 / width, bottom=0.08, top=0.9, hspace=0.42, wspace=0.08
+            left=left / width,
+            right=1 - 0.75 / width,
+            bottom=0.08,
+            top=0.9,
+            hspace=0.42,
+            wspace=0.08,
         )
         ratios = [1.0] * n + [0.05]
         grid = figure.subplots(2, n + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
