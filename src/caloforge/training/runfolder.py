@@ -19,11 +19,12 @@ from caloforge.training.enclosed import Enclosed
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.stagefolder import MOST_TENSORS, StageFolder, is_number
+from caloforge.training.sharing import folder_of
+from caloforge.training.sharing.layout import MOST_TENSORS, MOST_YAML
+from caloforge.training.stagefolder import StageFolder, is_number
 
 __all__ = ["RunFolder", "load"]
 
-MOST_YAML = 1 << 20  # size of a file [bytes]
 FEW_WEIGHTS = 1 << 22  # numbers that cost nothing, whether they are there or not
 
 
@@ -171,10 +172,17 @@ class RunFolder:
 def load(run: str | Path) -> System:
     """Load a trained system from its run folder alone.
 
+    Args:
+        run: the run folder, or the address of a model that somebody shares, see `folder_of`.
+
     Raises:
+        ConnectionError: if what holds an address does not answer.
         ValueError: if it is no run folder, a stage is not trained, or a file does not fit.
+
+    Warns:
+        MovingAddressWarning: if an address names another model tomorrow.
     """
-    folder = RunFolder(run)
+    folder = RunFolder(folder_of(run))
     # half as many numbers as bytes are twice as many as are there
     outline = folder.outline(most=max(FEW_WEIGHTS, folder.size() // 2))
     untrained = [name for name in outline.stages if not folder.stage(name).is_trained]
