@@ -23,6 +23,7 @@ from caloforge.cli.generate import generate, upsample
 from caloforge.cli.info import info
 from caloforge.cli.options import Commands, in_options
 from caloforge.cli.project import project
+from caloforge.cli.share import card, pull, push
 from caloforge.cli.simulate import simulate
 from caloforge.cli.terminal import (
     Device,
@@ -212,6 +213,9 @@ app.command()(project)
 app.command()(evaluate)
 app.command()(bench)
 app.command()(info)
+app.command()(card)
+app.command()(push)
+app.command()(pull)
 
 
 @app.command()

@@ -210,4 +210,5 @@ _KINDS: dict[str, type[Any]] = {
     "initial_seed": int,
     "seed": int,
     "data": dict,
+    "hardware": dict,
 }

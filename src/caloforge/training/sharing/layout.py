@@ -30,7 +30,7 @@ _KINDS = tuple(
     for pattern, most in (
         (r"config\.yaml", MOST_YAML),
         (rf"{re.escape(CARD)}|{re.escape(FACTS)}|{re.escape(INDEX)}", MOST_CARD),
-        (r"[a-z0-9_-]{1,80}\.png", MOST_PICTURE),
+        (r"detector\.png|worst-\d\.png", MOST_PICTURE),
         (r"stages/\w{1,80}/weights\.safetensors", MOST_TENSORS),
         (r"stages/\w{1,80}/(transforms|summary)\.json", MOST_JSON),
     )
