@@ -61,11 +61,13 @@ def write_card(
     if evaluation_of is not None:
         scores = evaluation(Path(evaluation_of), candidate, weights)
         files |= pictures(scores, Path(evaluation_of))
+    lies = address or folder.path.resolve().name
+    name = lies.rpartition("/")[2].partition("@")[0]
     card: Facts = {
         "format_version": FORMAT_VERSION,
-        "address": address or folder.path.resolve().name,
+        "address": lies,
         "licence": licence or _package()["licence"],
-        "model": of_run.model(folder, system, weights),
+        "model": of_run.model(name, folder, system, weights),
         "detector": {**of_run.detector(system.geometry), "picture": DETECTOR},
         "particles": of_run.particles(folder),
         "training": of_run.training(folder),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from caloforge.cards.results import Facts
 from caloforge.evaluation import Score
 from caloforge.evaluation.digits import format_number, format_value
+from caloforge.generation.timing import BUSY
 from caloforge.training.plainyaml import written
 from caloforge.units import GeV
 
@@ -54,7 +56,11 @@ def _metadata(card: Facts) -> Facts:
         return values
     reference = (found["reference"] or {}).get("file", "Geant4 showers")
     metrics = [
-        {"type": f"{score.metric}/{score.observable}", "name": score.title, "value": score.value}
+        {
+            "type": f"{score.metric}/{score.observable}",
+            "name": f"{score.title} ({score.metric})",
+            "value": score.value,
+        }
         for score in map(Score.from_dict, found["scores"])
         if math.isfinite(score.value)
     ]
@@ -68,9 +74,9 @@ def _metadata(card: Facts) -> Facts:
 
 def _purpose(card: Facts) -> str:
     model = card["model"]
+    kind = model["preset"] or model["system"]
     return (
-        f"A fast generator of calorimeter showers for [caloforge](https://pypi.org/project/"
-        f"caloforge/), in place of Geant4: {model['preset'] or model['system']} for "
+        f"A fast generator of calorimeter showers, in place of Geant4: {kind} for "
         f"{card['detector']['name']}. {model['what']} It was trained on showers of "
         f"{card['particles']['words']}; outside of these it extrapolates, and says so."
     )
@@ -80,7 +86,7 @@ def _use(card: Facts) -> Iterator[str]:
     address, energies = card["address"], card["particles"]["energy_inc_MeV"]
     energy = f"{math.sqrt(energies[0] * energies[1]):.2g}" if energies else "1e4"
     yield (
-        f"```python\nimport caloforge as cf\nsystem = cf.load({address!r})\n"
+        f"```python\nimport caloforge as cf\nsystem = cf.load({json.dumps(address)})\n"
         f"showers = system.generate([{float(energy):.0f}.0], seed=1)  # energies [MeV]\n```"
     )
     yield f"```console\n$ caloforge generate {address} -n 1000 -o showers.h5\n```"
@@ -135,10 +141,17 @@ def _scores(card: Facts) -> Iterator[str]:
         "training showers."
     )
     rows = [
-        (score.title, score.text(), score.text(of_floor=True), score.quantity.better, score.verdict)
+        (
+            score.title,
+            f"`{score.metric}`",
+            score.text(),
+            score.text(of_floor=True),
+            score.quantity.better,
+            score.verdict,
+        )
         for score in scores
     ]
-    yield _table(("score", "value", "floor", "better", "verdict"), rows)
+    yield _table(("score", "metric", "value", "floor", "better", "verdict"), rows)
 
 
 def _faults(card: Facts) -> Iterator[str]:
@@ -162,9 +175,10 @@ def _faults(card: Facts) -> Iterator[str]:
 
 def _speed(card: Facts) -> Iterator[str]:
     model = card["model"]
+    passes = model["sequential_passes"]
     yield (
-        f"{model['parameters']['total']:,} parameters, {model['weights_bytes'] / MEGABYTE:.3g} MB; "
-        f"{model['sequential_passes']:,} network passes follow each other for a batch."
+        f"{model['parameters']['total']:,} parameters, {model['weights_bytes'] / MEGABYTE:.3g} MB"
+        + (f"; a batch takes {passes:,} network passes one after another." if passes else ".")
     )
     if not card["timing"]:
         yield "Times: not measured."
@@ -172,9 +186,7 @@ def _speed(card: Facts) -> Iterator[str]:
     rows = [
         (
             _machine(record["hardware"]),
-            f"{row['device']}, {row['threads']} threads"
-            if row["device"] == "cpu"
-            else row["device"],
+            _device(row),
             f"{row['batch_size']:,}",
             _time(row),
         )
@@ -250,7 +262,15 @@ def _machine(hardware: Facts) -> str:
     return f"{hardware.get('cpu')}, {hardware.get('cores')} cores{gpu}"
 
 
+def _device(row: Facts) -> str:
+    threads = f", {row['threads']} thread{'s' * (row['threads'] > 1)}"
+    return f"{row['device']}{threads if row['device'] == 'cpu' else ''}"
+
+
 def _time(row: Facts) -> str:
     if row["ms_per_shower"] is None:
         return row["reason"] or "not timed"
-    return format_value(row["ms_per_shower"], row["ms_per_shower_std"])
+    text, share = format_value(row["ms_per_shower"], row["ms_per_shower_std"]), row["cpu_share"]
+    if row["device"] == "cpu" and share is not None and share < BUSY:
+        text += f", too long: other programs left it {100 * share:.0f} % of a core"
+    return text

@@ -11,7 +11,7 @@ from typing import Any
 from caloforge.cascade import System
 from caloforge.cascade.described import preset_of
 from caloforge.cascade.usual import UsualParticle
-from caloforge.data import ShowerFileError, open_file, open_source
+from caloforge.data import open_file, open_source
 from caloforge.geometry import Geometry
 from caloforge.pdg import kinds_of
 from caloforge.training import RunFolder
@@ -21,17 +21,18 @@ __all__ = ["detector", "model", "particles", "training"]
 Facts = dict[str, Any]
 
 
-def model(run: RunFolder, system: System, weights: str) -> Facts:
+def model(name: str, run: RunFolder, system: System, weights: str) -> Facts:
     """The system, its size, and what distinguishes its weights from all others.
 
     Args:
+        name: what the model is called.
         run: the run folder.
         system: as it was loaded.
         weights: hash of its weights.
     """
     counts = system.n_parameters
     return {
-        "name": run.path.resolve().name,
+        "name": name,
         "system": system.name,
         "preset": preset_of(system),
         "what": (inspect.getdoc(type(system)) or "").partition("\n\n")[0].replace("\n", " "),
@@ -106,8 +107,8 @@ def _files(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], st
             if source.fingerprint() != data.get("fingerprint"):
                 return names, "the files hold other showers now: what made them is not known"
             return [_origin(path, geometry) for path in source.paths], ""
-    except (ShowerFileError, ValueError) as error:
-        return names, f"the files cannot be read any more ({error})"
+    except ValueError:
+        return names, "the files cannot be read any more: what made them is not known"
 
 
 def _origin(path: Path, geometry: Geometry) -> Facts:
