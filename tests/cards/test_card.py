@@ -196,6 +196,11 @@ def test_files_that_are_gone_or_changed_are_not_asked(
     assert any("hold other showers now" in text for text in card["missing"])
     assert card["training"]["files"] == [{"name": "train.h5"}]
     assert COMMAND not in (run / "README.md").read_text()
+    with pytest.raises(ValueError, match="not the showers that were trained on, which have the"):
+        write_card(run, training=[other])
+    shutil.copy(judged.run.parent / "train.h5", tmp_path / "moved.h5")
+    card = write_card(run, training=[tmp_path / "moved.h5"])
+    assert card["training"]["files"] == [{"name": "moved.h5", "n_showers": 200, "command": COMMAND}]
 
 
 def test_a_card_is_the_same_when_it_is_written_again(run: Path, judged: Judged) -> None:

@@ -28,6 +28,7 @@ def write_card(
     evaluation_of: str | Path | None = None,
     candidate: str | None = None,
     timings: Sequence[str | Path] = (),
+    training: Sequence[str | Path] = (),
     licence: str | None = None,
     address: str | None = None,
 ) -> Facts:
@@ -41,6 +42,7 @@ def write_card(
         evaluation_of: the folder or the `scores.json` of `caloforge evaluate`.
         candidate: name of the model in the evaluation; not needed where it is alone.
         timings: files that `caloforge bench` wrote.
+        training: files of the training sample, where they lie elsewhere than in training.
         licence: of the model, by its SPDX name; by default that of caloforge.
         address: where the model will lie, such as "hf://owner/name"; by default its folder's name.
 
@@ -70,7 +72,7 @@ def write_card(
         "model": of_run.model(name, folder, system, weights),
         "detector": {**of_run.detector(system.geometry), "picture": DETECTOR},
         "particles": of_run.particles(folder),
-        "training": of_run.training(folder),
+        "training": of_run.training(folder, training),
         "evaluation": scores,
         "timing": [
             timing(Path(path), system.n_parameters, system.geometry.name) for path in timings

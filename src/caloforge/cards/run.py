@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -73,13 +73,22 @@ def _words(trained: str, usual: UsualParticle) -> str:
     return f"{kinds_of([usual.pdg])}, {trained or 'of energies that the run does not record'}"
 
 
-def training(run: RunFolder) -> Facts:
-    """The training sample, and what the training took."""
+def training(run: RunFolder, files: Sequence[str | Path] = ()) -> Facts:
+    """The training sample, and what the training took.
+
+    Args:
+        run: the run folder.
+        files: where the sample lies now; by default where it lay.
+
+    Raises:
+        ValueError: if these files hold other showers than those that were trained on.
+    """
     config, effort, trained = run.config(), run.effort(), run.trained_range()
     data: Mapping[str, Any] = config.get("data", {})
-    files, note = _files(data, Geometry.from_dict(config["geometry"]))
+    geometry = Geometry.from_dict(config["geometry"])
+    found, note = _given(data, geometry, files) if files else _found(data, geometry)
     return {
-        "files": files,
+        "files": found,
         "note": note,
         "fingerprint": data.get("fingerprint"),
         "n_showers": effort.get("n_training_showers"),
@@ -90,8 +99,20 @@ def training(run: RunFolder) -> Facts:
     }
 
 
-def _files(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], str]:
-    """The files of a training sample, what they say of themselves, and what is not known of them.
+def _given(
+    data: Mapping[str, Any], geometry: Geometry, files: Sequence[str | Path]
+) -> tuple[list[Facts], str]:
+    """What files say of themselves that a user names."""
+    if (origins := _origins(data, geometry, files)) is None:
+        raise ValueError(
+            f"{', '.join(map(str, files))}: not the showers that were trained on, which have the "
+            f"fingerprint {data.get('fingerprint')}"
+        )
+    return origins, ""
+
+
+def _found(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], str]:
+    """What the files say that the run names, and what is not known of them.
 
     They are asked only where they lie as they lay, with the showers that were trained on.
     """
@@ -101,14 +122,24 @@ def _files(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], st
     paths = [Path(part) for part in text.split(", ")]
     names: list[Facts] = [{"name": path.name} for path in paths]
     if not all(path.is_file() for path in paths):
-        return names, "the files are not where they were: what made them is not known"
+        return names, "the files are not where they were: what made them is not known (--training)"
     try:
-        with closing(open_source(paths, geometry)) as source:
-            if source.fingerprint() != data.get("fingerprint"):
-                return names, "the files hold other showers now: what made them is not known"
-            return [_origin(path, geometry) for path in source.paths], ""
+        origins = _origins(data, geometry, paths)
     except ValueError:
         return names, "the files cannot be read any more: what made them is not known"
+    if origins is None:
+        return names, "the files hold other showers now: what made them is not known"
+    return origins, ""
+
+
+def _origins(
+    data: Mapping[str, Any], geometry: Geometry, files: Sequence[str | Path]
+) -> list[Facts] | None:
+    """What files say of themselves, None if they hold other showers than the training sample."""
+    with closing(open_source(files, geometry)) as source:
+        if source.fingerprint() != data.get("fingerprint"):
+            return None
+        return [_origin(path, geometry) for path in source.paths]
 
 
 def _origin(path: Path, geometry: Geometry) -> Facts:

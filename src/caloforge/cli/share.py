@@ -28,6 +28,10 @@ def card(
     bench: Annotated[
         list[Path] | None, typer.Option(help="Result of `caloforge bench`; repeatable.")
     ] = None,
+    training: Annotated[
+        list[str] | None,
+        typer.Option(help="The training sample, where it lies elsewhere now; repeatable."),
+    ] = None,
     licence: Annotated[
         str | None,
         typer.Option(help="SPDX name of the model's licence.", show_default="that of caloforge"),
@@ -50,6 +54,7 @@ def card(
         evaluation_of=evaluation,
         candidate=candidate,
         timings=bench or (),
+        training=training or (),
         licence=licence,
         address=address,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -62,7 +64,7 @@ def _label(axes: Axes, title: str, across: str, up: str) -> None:
 
 def _draw_voxels(axes: Axes, layer: Layer) -> None:
     """The borders of the voxels of a layer."""
-    line = {"color": MIDDLE, "linewidth": 0.6}
+    line: dict[str, Any] = {"color": MIDDLE, "linewidth": 0.6}
     if isinstance(layer, PolarLayer):
         angle = np.linspace(-np.pi, np.pi, SMOOTH)
         borders = np.linspace(-np.pi, np.pi, layer.n_alpha + 1)[:-1] if layer.n_alpha > 1 else ()

@@ -30,6 +30,7 @@ _KINDS = tuple(
     for pattern, most in (
         (r"config\.yaml", MOST_YAML),
         (rf"{re.escape(CARD)}|{re.escape(FACTS)}|{re.escape(INDEX)}", MOST_CARD),
+        (r"check\.json", MOST_JSON),
         (r"detector\.png|worst-\d\.png", MOST_PICTURE),
         (r"stages/\w{1,80}/weights\.safetensors", MOST_TENSORS),
         (r"stages/\w{1,80}/(transforms|summary)\.json", MOST_JSON),
