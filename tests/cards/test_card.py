@@ -174,6 +174,21 @@ def test_the_worst_observables_are_shown(run: Path, judged: Judged) -> None:
         assert (run / name).read_bytes() in drawn
 
 
+def test_faults_that_were_not_looked_for_are_not_denied(
+    run: Path, judged: Judged, tmp_path: Path
+) -> None:
+    record = json.loads((judged.evaluation / "scores.json").read_text())
+    of_worth = record["scores"][0]
+    auc = {**of_worth, "metric": "small-shower", "observable": "auc", "low": None, "high": None}
+    auc |= {"value": 0.67, "error": 0.01, "floor": 0.5, "floor_error": 0.01}
+    record["scores"] = [of_worth, auc]
+    (tmp_path / "scores.json").write_text(json.dumps(record))
+    complete(run, judged, evaluation_of=tmp_path)
+    text = parts(run)[1]["Known faults"]
+    assert "No observable was compared by itself." in text
+    assert "Classifiers distinguish its showers from Geant4's: 0.670 ± 0.010 (AUC, " in text
+
+
 def test_what_nobody_has_measured_is_said_to_be_missing(run: Path) -> None:
     card = write_card(run)
     _, text = parts(run)

@@ -313,6 +313,7 @@ REFUSED = {
     "no repository": ("hf://physics/none", ValueError, "there is no hf://physics/none, or it is"),
     "no revision": (f"{ADDRESS}@v7", ValueError, "has no revision v7"),
     "no address": ("hf://library", ValueError, "expected an address such as hf://owner/name"),
+    "a place outside": ("hf://../library", ValueError, "expected an address such as hf://owner"),
     "no server": ("http://127.0.0.1:1/model", ConnectionError, "cannot be reached"),
     "no folder": ("/nowhere/at/all", ValueError, "holds no model to be shared"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from importlib.metadata import metadata
 from pathlib import Path
@@ -64,7 +65,7 @@ def write_card(
         scores = evaluation(Path(evaluation_of), candidate, weights)
         files |= pictures(scores, Path(evaluation_of))
     lies = address or folder.path.resolve().name
-    name = lies.rpartition("/")[2].partition("@")[0]
+    name = re.split("[@#]", lies)[0].rstrip("/").rpartition("/")[2]
     card: Facts = {
         "format_version": FORMAT_VERSION,
         "address": lies,
@@ -148,6 +149,6 @@ def _missing(card: Facts) -> Iterator[str]:
     if training["note"]:
         yield f"training sample: {training['note']}"
     elif not all("command" in file for file in training["files"]):
-        yield "the command that simulated the training sample: its files do not record it"
+        yield "the command that simulated the training sample: not all of its files record it"
     if training["hardware"] is None:
         yield "hardware of the training: the run is older than this record"

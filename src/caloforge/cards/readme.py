@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from caloforge.cards.results import Facts
+from caloforge.cards.results import Facts, is_of_observable
 from caloforge.evaluation import Score
 from caloforge.evaluation.digits import format_number, format_value
 from caloforge.generation.timing import BUSY
@@ -159,15 +159,22 @@ def _faults(card: Facts) -> Iterator[str]:
     if found is None:
         yield "Not known, as nobody has evaluated it."
         return
-    if not found["faults"]:
-        yield "No observable was seen off its floor at this number of showers."
-        return
     rows = [
         (fault["title"], fault["text"], fault["floor"], _number(fault["spreads"]) or "–")
         for fault in found["faults"]
     ]
-    yield "The observables farthest off their floors, in units of the errors of both:"
-    yield _table(("observable", "value", "floor", "errors off"), rows)
+    if rows:
+        yield "The observables farthest off their floors, in units of the errors of both:"
+        yield _table(("observable", "value", "floor", "errors off"), rows)
+    elif any(is_of_observable(Score.from_dict(score)) for score in found["scores"]):
+        yield "No observable was seen off its floor at this number of showers."
+    else:
+        yield "No observable was compared by itself."
+    scores = map(Score.from_dict, found["scores"])
+    aucs = [s for s in scores if s.observable == "auc" and s.mark in ("seen", "far")]
+    if aucs:
+        values = ", ".join(f"{score.text()} ({score.title})" for score in aucs)
+        yield f"Classifiers distinguish its showers from Geant4's: {values}."
     for fault in found["faults"]:
         if "picture" in fault:
             yield f"![{fault['title']}, beside Geant4]({fault['picture']})"

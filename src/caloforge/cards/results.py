@@ -9,14 +9,15 @@ from typing import Any
 
 from caloforge.cards.figures import figure_of
 from caloforge.evaluation import Score
+from caloforge.evaluation.quantities import CLASSIFIER_VALUES
 from caloforge.generation.timing import Timing
 from caloforge.names import did_you_mean
 
-__all__ = ["Facts", "evaluation", "pictures", "timing"]
+__all__ = ["Facts", "evaluation", "is_of_observable", "pictures", "timing"]
 
 FORMAT_VERSION = 3  # of scores.json
 MOST_FAULTS, MOST_PICTURES = 6, 2
-# what is no fault by itself: it sums up others, or has no direction of its own
+# worths that sum up others
 SUMMED_UP = {("worth", "all"), ("worth", "amplification"), ("worth", "together")}
 
 Facts = dict[str, Any]
@@ -81,6 +82,12 @@ def timing(path: Path, n_parameters: Mapping[str, int], geometry: str) -> Facts:
     return {**json.loads(found.to_json()), "parameters": sum(found.parameters.values())}
 
 
+def is_of_observable(score: Score) -> bool:
+    """Whether a score compares one observable, and neither sums up others nor is a classifier's."""
+    is_summed_up = (score.metric, score.observable) in SUMMED_UP
+    return not is_summed_up and score.observable not in CLASSIFIER_VALUES
+
+
 def pictures(found: Facts, path: Path) -> dict[str, bytes]:
     """The figures of the worst observables that are shown, by the name that they get.
 
@@ -138,13 +145,7 @@ def _named(origin: Mapping[str, Any] | None) -> Facts | None:
 
 def _faults(scores: Sequence[Score]) -> list[Facts]:
     """The observables farthest off their floors, in units of both spreads."""
-    seen = [
-        score
-        for score in scores
-        if score.mark in ("seen", "far")
-        and (score.metric, score.observable) not in SUMMED_UP
-        and score.observable not in ("auc", "jsd")
-    ]
+    seen = [score for score in scores if score.mark in ("seen", "far") and is_of_observable(score)]
     worst = sorted(seen, key=lambda score: score.excess, reverse=True)[:MOST_FAULTS]
     return [
         {

@@ -18,7 +18,7 @@ from caloforge.training.sharing.layout import INDEX
 
 __all__ = ["Hub"]
 
-_ADDRESS = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
+_ADDRESS = re.compile(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w./-]*))?", re.ASCII)
 AT_ONCE = 8  # files
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
