@@ -45,7 +45,7 @@ def test_a_generator_gets_its_card_and_is_handed_on(
         (["push", "{mine}", "{tmp}/there"], "has no README.md, card.json, checksums.json: write"),
         (["pull", "{tmp}/no", "-o", "{tmp}/there"], "holds no model to be shared: it has no"),
         (["pull", "hf://nobody", "-o", "{tmp}/there"], "expected an address such as hf://owner/na"),
-        (["card", "{tmp}/no"], "is no run folder"),
+        (["card", "{tmp}/no"], "no run folder"),
         (["card", "{mine}", "--bench", "{mine}/config.yaml"], "is damaged: expected JSON"),
         (["card", "{mine}", "--evaluation", "{tmp}"], "scores.json"),
     ],
