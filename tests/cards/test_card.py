@@ -272,6 +272,16 @@ def test_results_of_another_model_are_refused(
         write_card(tmp_path / "library", timings=[judged.timing])
 
 
+def test_scores_over_another_training_sample_are_refused(
+    run: Path, judged: Judged, tmp_path: Path
+) -> None:
+    record = json.loads((judged.evaluation / "scores.json").read_text())
+    record["provenance"]["training"]["n_showers"] = 6146
+    (tmp_path / "scores.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="given 6,146 training showers, and the model was trained"):
+        complete(run, judged, evaluation_of=tmp_path)
+
+
 def test_showers_whose_origin_is_not_known_are_said_to_be(run: Path, judged: Judged) -> None:
     card = complete(run, judged, candidate="Geant4 again")
     assert any(text.startswith("proof that the evaluated showers are") for text in card["missing"])

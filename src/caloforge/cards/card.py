@@ -62,7 +62,8 @@ def write_card(
     files: dict[str, bytes] = {DETECTOR: _drawing(folder)}
     scores = None
     if evaluation_of is not None:
-        scores = evaluation(Path(evaluation_of), candidate, weights)
+        n_training = folder.effort().get("n_training_showers")
+        scores = evaluation(Path(evaluation_of), candidate, weights, n_training)
         files |= pictures(scores, Path(evaluation_of))
     lies = address or folder.path.resolve().name
     name = re.split("[@#]", lies)[0].rstrip("/").rpartition("/")[2]

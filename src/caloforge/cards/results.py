@@ -23,16 +23,20 @@ SUMMED_UP = {("worth", "all"), ("worth", "amplification"), ("worth", "together")
 Facts = dict[str, Any]
 
 
-def evaluation(path: Path, candidate: str | None, weights: str) -> Facts:
+def evaluation(
+    path: Path, candidate: str | None, weights: str, n_training: float | None = None
+) -> Facts:
     """The scores of a model, with its floors and its worst observables.
 
     Args:
         path: the folder or the `scores.json` of `caloforge evaluate`.
         candidate: name of the model there; not needed where it is alone.
         weights: hash of the model's weights, which generated files record.
+        n_training: showers that the model was trained on; None where that is not known.
 
     Raises:
-        ValueError: if there are no scores, none of this candidate, or those of other weights.
+        ValueError: if there are no scores, none of this candidate, those of other weights, or over
+            another training sample.
     """
     record = _read(path / "scores.json" if path.is_dir() else path)
     if record.get("format_version") != FORMAT_VERSION or "provenance" not in record:
@@ -48,6 +52,12 @@ def evaluation(path: Path, candidate: str | None, weights: str) -> Facts:
         raise ValueError(
             f"the showers {name!r} of {path} were sampled by another model: generate showers of "
             "this one and evaluate them"
+        )
+    over = (provenance.get("training") or {}).get("n_showers")
+    if None not in (over, n_training) and over != n_training:
+        raise ValueError(
+            f"{path} was given {over:,} training showers, and the model was trained on "
+            f"{n_training:,.0f}: evaluate it with its own"
         )
     scores = [Score.from_dict(of) for of in record["scores"] if of["candidate"] == name]
     return {
