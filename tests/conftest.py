@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -339,6 +340,26 @@ def quilt_run(
     system = cf.build("quilt/small", bundled.geometry, seed=4, overrides=small_quilt)
     cf.train(system, bundled[:200], run=folder, seed=4)
     return folder
+
+
+@pytest.fixture
+def installed(quilt_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As if a package with one model, `electrons-mine-quilt`, had been installed: its folder."""
+    from importlib.metadata import EntryPoint
+
+    from caloforge.training import models
+
+    home = tmp_path / "mine"
+    shutil.copytree(quilt_run, home / "electrons-mine-quilt")
+    (home / "__init__.py").touch()
+    (home / "index.json").write_text('{"electrons-mine": "electrons-mine-quilt"}')
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("mine", "mine", models.GROUP)
+    monkeypatch.setattr(models, "entry_points", lambda group: [entry])
+    models._shipped.cache_clear()
+    yield home
+    models._shipped.cache_clear()
+    sys.modules.pop("mine", None)
 
 
 @pytest.fixture(scope="session")

@@ -59,3 +59,16 @@ def test_a_mistake_is_one_line(
     assert words in result.err
     assert not (tmp_path / "there").exists()
     assert not (mine / "README.md").exists()
+
+
+def test_an_address_stands_wherever_a_run_folder_does(
+    mine: Path, tmp_path: Path, caloforge: Command
+) -> None:
+    assert caloforge("card", mine).code == 0
+    assert caloforge("push", mine, tmp_path / "there").code == 0
+    address = f"file://{tmp_path / 'there'}"
+    result = caloforge("generate", address, "-n", 3, "-o", tmp_path / "fake.h5")
+    assert result.code == 0, result.err
+    assert len(cf.read(tmp_path / "fake.h5")) == 3
+    facts = json.loads(caloforge("info", address, "--json").out)
+    assert facts["system"] == "parametric"

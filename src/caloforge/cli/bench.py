@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from caloforge.cli.choosing import Choose, EnergySolver, Precision, Solver, choices_made
-from caloforge.cli.terminal import Quiet, Seed, console, out
+from caloforge.cli.terminal import Quiet, Run, Seed, console, out
 
 if TYPE_CHECKING:
     from caloforge.generation import Timing
@@ -18,7 +18,7 @@ __all__ = ["bench"]
 
 
 def bench(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Run,
     batch_sizes: Annotated[
         str, typer.Option(help="Showers sampled at once, comma-separated.")
     ] = "1,100,10000",

@@ -21,6 +21,7 @@ from caloforge.data.replacing import (
     check_folder,
     check_target,
     making,
+    making_folder,
     replacing,
     write_files,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "create_points",
     "holds_points",
     "making",
+    "making_folder",
     "open_file",
     "open_points",
     "open_showers",

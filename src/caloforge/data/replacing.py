@@ -17,6 +17,7 @@ __all__ = [
     "check_folder",
     "check_target",
     "making",
+    "making_folder",
     "replacing",
     "write_files",
 ]
@@ -153,6 +154,29 @@ def making(*folders: Path) -> Iterator[None]:
             with suppress(OSError):  # it was not made, or something else lies in it
                 place.rmdir()
         raise
+
+
+@contextmanager
+def making_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` and rename it to `path` when the block succeeds.
+
+    If the block raises, the temporary folder goes.
+
+    Raises:
+        ValueError: if there is something at `path` already, or it cannot lie there.
+    """
+    folder = Path(path).absolute()
+    if os.path.lexists(folder):
+        raise ValueError(f"{path} exists already: choose another name, or remove it")
+    temporary = folder.with_name(f".{folder.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    with making(folder.parent):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        try:
+            temporary.mkdir()
+            yield temporary
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_abandoned(folder: Path, stem: str) -> None:

@@ -19,7 +19,7 @@ from caloforge.devices import find_device, hardware
 from caloforge.generation.energies import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
 from caloforge.processes import WorkerDiedError
-from caloforge.training import RunFolder, load
+from caloforge.training import RunFolder, find_run, load
 
 __all__ = ["Timing", "TimingProgress", "TimingRow", "hardware", "software", "time_generation"]
 
@@ -174,7 +174,7 @@ def time_generation(
     A script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
 
     Args:
-        run: the run folder of a trained system.
+        run: the run folder of a trained system, or the name of a model.
         batch_sizes: showers drawn at once, one row each.
         devices: "cpu" and "cuda"; by default the accelerator if there is one.
         threads: threads of the CPU.
@@ -199,6 +199,7 @@ def time_generation(
     _check(batch_sizes, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
     devices = _found(devices)
     chosen = {name: given for name, given in (options or {}).items() if given is not None}
+    run = find_run(run)
     system = load(run)
     passes = system.passes(chosen)
     training_energies(RunFolder(run).config(), 1, seed)  # fails here rather than in a process

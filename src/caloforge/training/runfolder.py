@@ -16,10 +16,10 @@ from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.training.enclosed import Enclosed
+from caloforge.training.models import find_run
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.sharing import folder_of
 from caloforge.training.sharing.layout import MOST_TENSORS, MOST_YAML
 from caloforge.training.stagefolder import StageFolder, is_number
 
@@ -173,7 +173,7 @@ def load(run: str | Path) -> System:
     """Load a trained system from its run folder alone.
 
     Args:
-        run: the run folder, or the address of a model that somebody shares, see `folder_of`.
+        run: the folder, the name of a model, or the address of one, see `find_run`.
 
     Raises:
         ConnectionError: if what holds an address does not answer.
@@ -182,9 +182,9 @@ def load(run: str | Path) -> System:
     Warns:
         MovingAddressWarning: if an address names another model tomorrow.
     """
-    folder = RunFolder(folder_of(run))
-    # half as many numbers as bytes are twice as many as are there
-    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size() // 2))
+    folder = RunFolder(find_run(run))
+    # as many numbers as bytes are twice as many as are there in half precision
+    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size()))
     untrained = [name for name in outline.stages if not folder.stage(name).is_trained]
     if untrained:
         raise ValueError(
