@@ -65,7 +65,7 @@ $(VENV)/.demo: $(NEEDS)
 
 $(VENV)/.dev: $(NEEDS)
 	@echo 'Installing caloforge, torch, Geant4 and the tools, about 1.5 GB: some minutes, once.'
-	$(PIP) --editable '.[cluster,dev,geant4,points,report,root]' $(MODELS)
+	$(PIP) --editable '.[cluster,dev,geant4,hub,points,report,root]' $(MODELS)
 	@touch $@
 
 $(VENV)/.docs: $(NEEDS)

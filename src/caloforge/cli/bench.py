@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["bench"]
 
-BUSY = 0.9  # share of a core below which other programs spoil a time
-
 
 def bench(
     run: Run,
@@ -91,6 +89,7 @@ def _sizes(text: str) -> list[int]:
 
 def _print_table(timing: Timing) -> None:
     from caloforge.evaluation.digits import format_number, format_value
+    from caloforge.generation.timing import BUSY
 
     machine = timing.hardware
     out.print(

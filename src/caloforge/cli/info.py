@@ -47,6 +47,7 @@ def info(
     from caloforge.cascade.registry import config_to_dict, default_geometry, system_names
     from caloforge.cli.catalogue import show_catalogue, show_geometry, show_presets
     from caloforge.training import RunFolder, best_models, find_run, model_folders
+    from caloforge.training.sharing import is_address
 
     if preset is None:
         show_catalogue(as_json=as_json)
@@ -54,7 +55,7 @@ def info(
     if Path(preset).is_file():
         _show_file(Path(preset), geometry, as_json=as_json)
         return
-    is_model = preset in model_folders() or preset in best_models()
+    is_model = is_address(preset) or preset in model_folders() or preset in best_models()
     folder = RunFolder(find_run(preset) if is_model else preset)
     if not folder.exists and preset in system_names() and geometry is None:
         show_presets(preset, as_json=as_json)

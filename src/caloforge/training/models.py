@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from caloforge.names import did_you_mean
+from caloforge.training.sharing import folder_of, is_address
 
 __all__ = ["best_models", "find_run", "model_folders"]
 
@@ -61,17 +62,19 @@ def best_models() -> dict[str, str]:
 
 
 def find_run(run: str | Path) -> Path:
-    """The folder of a trained system, given by its path or by the name of a model.
+    """The folder of a trained system, given by its path, or by the name or the address of a model.
 
     A run folder goes before a model of the same name.
 
     Args:
-        run: a folder that holds `config.yaml`, the name of a model, or what a package calls its
-            best one.
+        run: a folder that holds `config.yaml`, the name of a model, what a package calls its best
+            one, or an address such as "hf://owner/name", see `folder_of`.
 
     Raises:
-        ValueError: if there is neither.
+        ValueError: if there is none.
     """
+    if is_address(run):
+        return folder_of(run)
     path, name = Path(run), str(run)
     if os.path.lexists(path / "config.yaml"):  # what it is, whoever opens it sees
         return path

@@ -20,11 +20,11 @@ from caloforge.training.models import find_run
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.stagefolder import MOST_TENSORS, StageFolder, is_number
+from caloforge.training.sharing.layout import MOST_TENSORS, MOST_YAML
+from caloforge.training.stagefolder import StageFolder, is_number
 
 __all__ = ["RunFolder", "load"]
 
-MOST_YAML = 1 << 20  # size of a file [bytes]
 FEW_WEIGHTS = 1 << 22  # numbers that cost nothing, whether they are there or not
 
 
@@ -173,10 +173,14 @@ def load(run: str | Path) -> System:
     """Load a trained system from its run folder alone.
 
     Args:
-        run: the folder, or the name of a model, see `find_run`.
+        run: the folder, the name of a model, or the address of one, see `find_run`.
 
     Raises:
+        ConnectionError: if what holds an address does not answer.
         ValueError: if it is no run folder, a stage is not trained, or a file does not fit.
+
+    Warns:
+        MovingAddressWarning: if an address names another model tomorrow.
     """
     folder = RunFolder(find_run(run))
     # as many numbers as bytes are twice as many as are there in half precision
@@ -206,4 +210,5 @@ _KINDS: dict[str, type[Any]] = {
     "initial_seed": int,
     "seed": int,
     "data": dict,
+    "hardware": dict,
 }

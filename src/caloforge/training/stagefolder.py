@@ -20,9 +20,10 @@ from torch import Tensor
 
 from caloforge.cascade.stage import Stage
 from caloforge.training.enclosed import Enclosed
+from caloforge.training.sharing.layout import MOST_JSON, MOST_TENSORS
 from caloforge.training.tensors import check_layout, read_tensors
 
-__all__ = ["MALFORMED", "MOST_JSON", "MOST_TENSORS", "StageFolder", "check_form", "is_number"]
+__all__ = ["MALFORMED", "StageFolder", "check_form", "is_number"]
 
 # what values of the wrong kind end in, wherever they are used
 MALFORMED = (
@@ -34,9 +35,6 @@ MALFORMED = (
     ArithmeticError,
     RuntimeError,
 )
-
-MOST_JSON = 1 << 26  # sizes of files [bytes]
-MOST_TENSORS = 1 << 34
 
 
 @dataclass(frozen=True)

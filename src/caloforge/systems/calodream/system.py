@@ -40,6 +40,7 @@ class CaloDREAM(VoxelSystem):
     name: ClassVar[str] = "calodream"
     Config: ClassVar[type[Any]] = CaloDREAMConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2405.09629",)
     homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: CaloDREAMConfig, geometry: Geometry) -> None:

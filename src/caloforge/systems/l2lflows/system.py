@@ -35,6 +35,7 @@ class L2LFlows(VoxelSystem):
     name: ClassVar[str] = "l2lflows"
     Config: ClassVar[type[Any]] = L2LFlowsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2405.20407", "arXiv:2302.11594")
     homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: L2LFlowsConfig, geometry: Geometry) -> None:

@@ -36,6 +36,7 @@ class SuperCalo(VoxelSystem):
     name: ClassVar[str] = "supercalo"
     Config: ClassVar[type[Any]] = SuperCaloConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2308.11700",)
     homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: SuperCaloConfig, geometry: Geometry) -> None:
