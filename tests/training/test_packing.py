@@ -74,7 +74,7 @@ def test_half_precision_halves_what_was_learned_and_nothing_else(
 def test_nothing_is_overwritten_and_nothing_half_written_stays(
     packed: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match="exists already: choose another name"):
+    with pytest.raises(ValueError, match="exists already and is not empty"):
         pack(run, packed)
 
     def fail(self: object, summary: object) -> None:

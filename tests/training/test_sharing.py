@@ -376,7 +376,9 @@ def test_a_folder_that_holds_something_is_left_alone(model: Path, tmp_path: Path
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("a year of work")
     for call in (lambda there: push(model, there), lambda there: pull(str(model), there)):
-        with pytest.raises(ValueError, match="mine is not empty: choose another folder"):
+        with pytest.raises(
+            ValueError, match="mine exists already and is not empty: choose another folder"
+        ):
             call(str(tmp_path / "mine"))
 
 

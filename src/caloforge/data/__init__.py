@@ -18,6 +18,7 @@ from caloforge.data.padded import CaloCloudsFile, ShowerDataFile
 from caloforge.data.parts import Parts
 from caloforge.data.replacing import (
     NoSpaceError,
+    check_empty,
     check_folder,
     check_target,
     making,
@@ -43,6 +44,7 @@ __all__ = [
     "ShowerWriter",
     "VoxelFile",
     "VoxelWriter",
+    "check_empty",
     "check_folder",
     "check_layout",
     "check_target",

@@ -14,6 +14,7 @@ from typing import Any
 
 __all__ = [
     "NoSpaceError",
+    "check_empty",
     "check_folder",
     "check_target",
     "making",
@@ -156,25 +157,40 @@ def making(*folders: Path) -> Iterator[None]:
         raise
 
 
+def check_empty(folder: str | Path) -> None:
+    """See that a folder can be made, or is there and empty.
+
+    Raises:
+        ValueError: if it cannot, or something lies in it.
+    """
+    check_folder(folder)
+    if Path(folder).is_dir() and any(Path(folder).iterdir()):
+        raise ValueError(f"{folder} exists already and is not empty: choose another folder")
+
+
 @contextmanager
 def making_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder beside `path` and rename it to `path` when the block succeeds.
 
-    If the block raises, the temporary folder goes.
+    If the block raises, the temporary folder goes. Where another process made the same folder
+    meanwhile, that one stays.
 
     Raises:
-        ValueError: if there is something at `path` already, or it cannot lie there.
+        ValueError: as for `check_empty`.
     """
+    check_empty(path)
     folder = Path(path).absolute()
-    if os.path.lexists(folder):
-        raise ValueError(f"{path} exists already: choose another name, or remove it")
     temporary = folder.with_name(f".{folder.name}.{socket.gethostname()}-{os.getpid()}.tmp")
     with making(folder.parent):
         shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
         try:
             temporary.mkdir()
             yield temporary
-            temporary.rename(folder)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not (folder.is_dir() and any(folder.iterdir())):
+                    raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

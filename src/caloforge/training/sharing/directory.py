@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from caloforge.data.replacing import making, replacing
+from caloforge.data.replacing import making, making_folder, replacing
 from caloforge.training.enclosed import Enclosed
-from caloforge.training.sharing.build import building
 from caloforge.training.sharing.layout import INDEX, most_bytes
 
 __all__ = ["Directory"]
@@ -56,6 +55,6 @@ class Directory:
                 shutil.copyfileobj(source, target)
 
     def put(self, folder: Path, names: Collection[str]) -> str:
-        with building(self.path) as new:
+        with making_folder(self.path) as new:
             Directory(folder).fetch({name: most_bytes(name) or 0 for name in names}, new)
         return self.address

@@ -11,10 +11,9 @@ import warnings
 from pathlib import Path
 
 import caloforge
-from caloforge.data import write_files
+from caloforge.data import check_empty, making_folder, write_files
 from caloforge.training.enclosed import Enclosed
 from caloforge.training.plainyaml import plain_yaml
-from caloforge.training.sharing.build import building, check_empty
 from caloforge.training.sharing.checksums import Checksums
 from caloforge.training.sharing.directory import Directory
 from caloforge.training.sharing.hub import Hub
@@ -74,7 +73,7 @@ def folder_of(model: str | Path) -> Path:
     assert place.key is not None
     folder = _kept().joinpath(*place.key)
     if not folder.is_dir():
-        with building(folder) as new:
+        with making_folder(folder) as new:
             _fetch(place, new)
     try:
         Checksums.read(folder).check(folder)
@@ -105,7 +104,7 @@ def pull(address: str, output: str | Path) -> str:
     folder = Path(output)
     check_empty(folder)
     place = _place(address).resolve()
-    with building(folder) as new:
+    with making_folder(folder) as new:
         _fetch(place, new)
     return place.address
 
