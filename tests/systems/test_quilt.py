@@ -17,16 +17,17 @@ import caloforge as cf
 from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset, voxel_images
 from caloforge.showers import VoxelShowers
-from caloforge.stages.patternbank import PatternBank, PatternWeights, _scaled_above
+from caloforge.stages.patternbank import PatternBank
 from caloforge.stages.patterns import _rows
+from caloforge.stages.patternstates import PatternWeights
 from caloforge.stages.turning import Turning
+from caloforge.stages.voxelpatterns import VoxelPatterns, _scaled_above
 
 
 def bank(showers: VoxelShowers, neighbours: int = 1, *, symmetric: bool = True) -> PatternBank:
-    weights = PatternWeights()
-    made = PatternBank(_rows(showers), showers.geometry, neighbours, weights, symmetric=symmetric)
-    made.find_preferred()
-    return made
+    rows = _rows(showers)
+    patterns = VoxelPatterns(rows, showers.geometry, symmetric=symmetric)
+    return PatternBank(patterns, rows["energy_inc"], neighbours, PatternWeights())
 
 
 def turned(showers: VoxelShowers, element: int) -> VoxelShowers:
@@ -40,7 +41,11 @@ def turned(showers: VoxelShowers, element: int) -> VoxelShowers:
 def remade(bank: PatternBank, showers: VoxelShowers, u: float = 0.0) -> np.ndarray:
     energies = showers.layer_energies()
     numbers = np.full((len(showers), energies.shape[1] + 1), u, np.float32)
-    return bank.sample(energies, showers.energy_inc, numbers)
+    dense = np.zeros((len(showers), showers.geometry.n_voxels), np.float32)
+    layers = bank.sample(energies, showers.energy_inc, numbers)
+    for start, hits in zip(showers.geometry.offsets, layers, strict=False):
+        dense[hits.event, start + hits.voxel] = hits.energy
+    return dense
 
 
 @pytest.mark.parametrize("name", ["calochallenge-1-pions", "calochallenge-2", "ild-30"])

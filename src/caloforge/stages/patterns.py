@@ -20,7 +20,9 @@ from caloforge.cascade.stage import Stage, Upstream
 from caloforge.geometry import Geometry
 from caloforge.showers import ShowerSource, VoxelShowers
 from caloforge.stages.images import check_images
-from caloforge.stages.patternbank import PatternBank, PatternWeights
+from caloforge.stages.patternbank import PatternBank
+from caloforge.stages.patternstates import PatternWeights
+from caloforge.stages.voxelpatterns import VoxelPatterns
 from caloforge.upload import upload
 
 __all__ = ["PatternStage", "Patterns"]
@@ -102,10 +104,10 @@ class PatternStage(KeepsRows, Stage):
     ) -> None:
         showers = sample.showers
         assert isinstance(showers, VoxelShowers)
-        bank = self._bank(_rows(showers))
-        bank.find_preferred()
+        rows = _rows(showers)
+        rows["preferred"] = self._bank(rows).preferred
         for name in self.kept:
-            values = np.ascontiguousarray(getattr(bank, name))
+            values = np.ascontiguousarray(rows[name])
             setattr(self, name, upload(torch.from_numpy(values), rng.device))
 
     def check_kept(self) -> None:
@@ -150,15 +152,19 @@ class PatternStage(KeepsRows, Stage):
             values.cpu().numpy()
             for values in (given["layer_energies"], given["energy_inc"], noise["u"])
         )
-        dense = self._prepared.sample(energies, incident, u)
+        dense: NDArray[Any] = np.zeros((len(energies), self.geometry.n_voxels), np.float32)
+        layers = self._prepared.sample(energies, incident, u)
+        for start, hits in zip(self.geometry.offsets, layers, strict=False):
+            dense[hits.event, start + hits.voxel] = hits.energy
         if self.geometry.is_regular:
             dense = dense.reshape(len(dense), *self.geometry.shape)
         return {"showers": upload(torch.from_numpy(dense), noise["u"].device)}
 
     def _bank(self, rows: dict[str, NDArray[Any]]) -> PatternBank:
         config = self.config
+        patterns = VoxelPatterns(rows, self.geometry, symmetric=config.images)
         return PatternBank(
-            rows, self.geometry, config.neighbours, config.weights, symmetric=config.images
+            patterns, rows["energy_inc"], config.neighbours, config.weights, rows.get("preferred")
         )
 
 

@@ -106,7 +106,7 @@ class CopulaStage(Stage):
 
     def __init__(self, config: Copula, geometry: Geometry) -> None:
         super().__init__()
-        self.n_layers = geometry.n_layers
+        self.n_layers, self.threshold = geometry.n_layers, geometry.threshold
         self.layers = LocalQuantiles(config.neighbours)
         self.response = LocalQuantiles(config.neighbours)
         self.copula = GaussianCopula(self.n_layers, config.nodes, config.width, config.sweeps)
@@ -123,7 +123,7 @@ class CopulaStage(Stage):
         draw: Draw | None = None,
     ) -> None:
         batches = sample.to(rng.device).batches()
-        parts = [(q["energy_inc"].log(), *_log_shares(q)) for q in batches]
+        parts = [(q["energy_inc"].log(), *self._log_shares(q)) for q in batches]
         at, values, known = (torch.cat(columns) for columns in zip(*parts, strict=True))
         self.layers.fit(at, values, known)
         self.response.fit(at, *log_sum(values.exp() * known))
@@ -142,11 +142,20 @@ class CopulaStage(Stage):
             quantities: what the stage learns.
             rng: of the scores of empty layers.
         """
-        at, (values, known) = quantities["energy_inc"].log(), _log_shares(quantities)
+        at, (values, known) = quantities["energy_inc"].log(), self._log_shares(quantities)
         scores = self.layers.scores(at, values, known, _uniform(values, rng))
         for _ in range(SWEEPS):
             scores = self.copula.impute(at, scores, self.layers.border(at), rng)
         return self.copula.whitened(at, scores).float()
+
+    def _log_shares(self, quantities: Quantities) -> tuple[Tensor, Tensor]:
+        """Logarithms of layer energies over E_inc, and where there are any, (n, n_layers) each.
+
+        A layer of less than the threshold of a voxel is empty, as it is read out.
+        """
+        energies = quantities["layer_energies"]
+        shares = energies.double() / quantities["energy_inc"].double()[:, None]
+        return shares.clamp_min(NO_SHARE).log(), (energies >= self.threshold) & (energies > 0)
 
 
 class ScoreFlowStage(CopulaStage, Learned):
@@ -206,12 +215,6 @@ def log_sum(shares: Tensor) -> tuple[Tensor, Tensor]:
     """Logarithm of the sum of layers over E_inc, and whether it is above 0, shape (n, 1) each."""
     total = shares.sum(1, keepdim=True)
     return total.clamp_min(NO_SHARE).log(), total > 0
-
-
-def _log_shares(quantities: Quantities) -> tuple[Tensor, Tensor]:
-    """Logarithms of layer energies over E_inc, and which are above 0, shape (n, n_layers) each."""
-    shares = quantities["layer_energies"].double() / quantities["energy_inc"].double()[:, None]
-    return shares.clamp_min(NO_SHARE).log(), shares > 0
 
 
 def _uniform(values: Tensor, rng: torch.Generator) -> Tensor:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 
-from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.variants import Variant
+from caloforge.stages.layerenergies import SCORES, Scores
 from caloforge.stages.patterns import Patterns
-from caloforge.stages.resampled import Resampled
-from caloforge.stages.scores import Copula, ScoreFlow
 
 __all__ = ["PRESETS", "QuiltConfig"]
 
@@ -24,25 +23,14 @@ class QuiltConfig:
         patterns: how the pattern of a layer is chosen.
     """
 
-    scores: Annotated[Copula | ScoreFlow | Resampled, Field(discriminator="kind")]
+    scores: Annotated[Scores, Variant(SCORES)]
     patterns: Patterns = field(default_factory=Patterns)
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 PRESETS = {
-    "small": QuiltConfig(
-        ScoreFlow(
-            Recipe(
-                epochs=10,
-                batch_size=256,
-                learning_rate=2e-3,
-                weight_decay=1.0,  # of so little data, most weights have nothing to learn
-                ema=0.98,
-                patience=4,
-            )
-        )
-    ),
-    "copula": QuiltConfig(Copula()),
-    "best": QuiltConfig(Resampled()),
+    "small": QuiltConfig(SCORES["quantile-flow"]),
+    "copula": QuiltConfig(SCORES["copula"]),
+    "best": QuiltConfig(SCORES["resampled"]),
 }

@@ -12,13 +12,10 @@ from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.sizes import check_preset
-from caloforge.cascade.stage import Stage
 from caloforge.geometry import Geometry
 from caloforge.showers import ShowerSource, View, VoxelShowers
-from caloforge.stages.heldenergies import HeldEnergyStage
+from caloforge.stages.layerenergies import energy_stages
 from caloforge.stages.patterns import PatternStage
-from caloforge.stages.resampled import Resampled, ResampledStage
-from caloforge.stages.scores import Copula, CopulaStage, ScoreFlowStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
 __all__ = ["Quilt"]
@@ -39,15 +36,7 @@ class Quilt(VoxelSystem):
 
     def __init__(self, config: QuiltConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        scores: Stage
-        if isinstance(config.scores, Copula):
-            scores = CopulaStage(config.scores, geometry)
-        elif isinstance(config.scores, Resampled):
-            scores = ResampledStage(config.scores, geometry)
-        else:
-            scores = ScoreFlowStage(config.scores, geometry)
-        self.stages["scores"] = scores
-        self.stages["energies"] = HeldEnergyStage("scores", geometry)
+        self.stages |= energy_stages(config.scores, geometry)
         self.stages["patterns"] = PatternStage(config.patterns, geometry)
 
     @classmethod
