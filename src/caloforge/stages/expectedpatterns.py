@@ -81,13 +81,13 @@ class Past:
     @property
     def energy(self) -> Floats:
         """Logarithm of the layer's energy, shape (n,)."""
-        return self.numbers[2]
+        return np.asarray(self.numbers[2])
 
     def along(self, centres: Floats) -> Floats:
         """Terms of a centre of gravity: `x` or `y` times 1, energy, age and hits, shape (8, n)."""
         one = np.ones_like(self.energy)
         factors = np.stack([one, self.energy, self.numbers[1], self.numbers[5]])
-        return (centres[:, None] * factors).reshape(8, -1)
+        return np.asarray((centres[:, None] * factors).reshape(8, -1))
 
 
 @dataclass(frozen=True)

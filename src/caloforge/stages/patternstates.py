@@ -42,7 +42,7 @@ class PatternWeights:
     energy_inc: float = 4.0
     age: float = 10.0
     radius: float = 3.0
-    hits: float = 1.0
+    hits: float = 0.5
     width: float = 1.0
     centre: float = 16.0
 
