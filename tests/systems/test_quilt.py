@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import caloforge as cf
 from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset, voxel_images
 from caloforge.showers import VoxelShowers
+from caloforge.stages.expectedpatterns import ExpectedPatterns, Past
+from caloforge.stages.layermoments import Moments, Upstream
 from caloforge.stages.patternbank import PatternBank
 from caloforge.stages.patterns import _rows
 from caloforge.stages.patternstates import PatternWeights
 from caloforge.stages.turning import Turning
-from caloforge.stages.voxelpatterns import VoxelPatterns, _scaled_above
+from caloforge.stages.voxelpatterns import VoxelPatterns, _scaled_bright
 
 
 def bank(showers: VoxelShowers, neighbours: int = 1, *, symmetric: bool = True) -> PatternBank:
@@ -112,16 +115,48 @@ def test_layers_have_the_energies_that_were_asked_for(quilt_run: Path) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.3])
-def test_a_layer_keeps_its_hits_where_it_is_scaled(factor: float, bundled: VoxelShowers) -> None:
-    threshold = bundled.geometry.threshold
+def test_bright_hits_are_scaled_and_those_of_single_particles_kept(
+    factor: float, bundled: VoxelShowers
+) -> None:
     event, energy = bundled[:50].event(), bundled[:50].energy.astype(float)
-    wanted = factor * bundled[:50].total_energy()
-    scaled = _scaled_above(energy, event, wanted, threshold)
-    assert scaled.min() >= threshold
-    np.testing.assert_allclose(np.bincount(event, scaled), wanted)
-    assert ((scaled > energy) == (factor > 1))[energy > 1.001 * threshold].all()
-    alone = _scaled_above(np.array([0.02]), np.array([0]), np.array([5.0]), threshold)
-    assert alone.tolist() == [5.0]
+    wanted, bright = factor * bundled[:50].total_energy(), 5.0
+    ratio = _scaled_bright(energy, event, wanted, bright) / energy
+    np.testing.assert_allclose(np.bincount(event, ratio * energy), wanted)
+    assert np.abs(ratio[energy < 0.2 * bright] - 1).max() < 0.1 * abs(factor - 1)
+    assert ((ratio > 1) == (factor > 1)).all()
+    # where little is bright, all is scaled alike
+    alike = _scaled_bright(np.array([1.0, 2.0]), np.array([0, 0]), np.array([9.0]), bright)
+    np.testing.assert_allclose(alike, [3, 6])
+
+
+def test_a_centre_of_gravity_is_expected_from_those_before() -> None:
+    """Of layers that inherit a known share of it, at any energy, and of nothing else."""
+    random, n = np.random.default_rng(3), 4_000
+    energies = random.gamma(2.0, 50, (n, 3))
+    before, layer = (
+        Moments(
+            energies[:, i],
+            *random.uniform(2, 9, (1, n)),
+            *random.normal(size=(2, n)),
+            *np.ones((2, n)),
+        )
+        for i in (0, 1)
+    )
+    layer = replace(layer, x=layer.x + 0.5 * before.x, y=layer.y + 0.5 * before.y)
+    past = Past.of(1, energies, energies.sum(1), before, Upstream.none(n).then(before), unit=1.0)
+    x, y = ExpectedPatterns.fit(past, layer, unit=1.0).centres(past)
+    np.testing.assert_allclose(x, 0.5 * before.x, atol=0.3)
+    np.testing.assert_allclose(y, 0.5 * before.y, atol=0.3)
+
+
+def test_what_is_expected_of_a_shower_is_the_same_alone_and_among_others(
+    bundled: VoxelShowers,
+) -> None:
+    made = bank(bundled[:200], neighbours=4)
+    asked = bundled[200:260]
+    together = remade(made, asked, u=0.3)
+    alone = np.concatenate([remade(made, asked[i : i + 1], u=0.3) for i in range(60)])
+    assert np.array_equal(together, alone)
 
 
 def test_layers_of_different_shapes_are_made(bundled_points: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from caloforge.stages.expectedpatterns import ExpectedPatterns, Past
 from caloforge.stages.layermoments import Moments, Upstream
 from caloforge.stages.patternstates import LITTLE, PatternWeights, states, traits
 from caloforge.stages.voxelpatterns import VoxelHits, VoxelPatterns
@@ -16,7 +17,7 @@ from caloforge.stages.voxelpatterns import VoxelHits, VoxelPatterns
 __all__ = ["PatternBank"]
 
 FITTED = 400  # layers of training showers that the preference is fitted to
-NEAREST = 0.1  # what the square of a distance counts beside an overlap, which is 0 to 1
+NEAREST = 0.15  # what the square of a distance counts beside an overlap, which is 0 to 1
 ASIDE = 1e-2  # of the centre of all layers before, beside that of the layer before
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -28,7 +29,7 @@ class PatternBank:
     The state of a layer is what `PatternWeights` names. Of the nearest layers in it, the one is
     taken with the least
 
-        1 - sum_v sqrt(p_v q_v) + preferred . (log r, log^2 r, log n, w) + 0.1 d^2
+        1 - sum_v sqrt(p_v q_v) + preferred . (log r, log^2 r, log n, w) + 0.15 d^2
 
     where p and q are the shares of energy in the voxels of the layer before, as chosen and as the
     candidate had it, and d is the distance of the states. Compact patterns overlap more, whatever
@@ -75,12 +76,20 @@ class PatternBank:
         self.filled = [np.flatnonzero(energies[:, i] > 0) for i in range(layers)]
         self.frames: list[Integers] = []
         self.trees: list[Any] = []
+        self.expected: list[ExpectedPatterns | None] = []
         before, run = None, Upstream.none(n)
         for layer, now in enumerate(moments):
             frame = self._frame(before, run)
-            state = self._states(layer, energies, energy_inc, before, run, frame)
+            past = self._past(layer, energies, energy_inc, before, run)
+            filled = self.filled[layer]
+            self.expected.append(
+                ExpectedPatterns.fit(past[filled], now[filled], self.unit)
+                if past is not None and len(filled)
+                else None
+            )
+            state = self._states(layer, energies, energy_inc, past, frame)
             self.frames.append(frame)
-            self.trees.append(cKDTree(state[self.filled[layer]]))
+            self.trees.append(cKDTree(state[filled]))
             before, run = now, run.then(now)
 
     def _preferred(self) -> NDArray[np.float32]:
@@ -128,7 +137,8 @@ class PatternBank:
             frame[free] = (u[free, layer] * len(self.turning)).astype(int)
             on, hits = np.flatnonzero(energies[:, layer] > 0), nothing
             if len(on) and len(self.filled[layer]):
-                state = self._states(layer, energies, incident, before, run, frame)[on]
+                past = self._past(layer, energies, incident, before, run)
+                state = self._states(layer, energies, incident, past, frame)[on]
                 chosen = self._choose(layer, state, frame[on], seam[on], free[on], u[on, -1])
                 element = self._ratio(layer, frame[on], chosen)
                 hits = self.patterns.turned(layer, chosen, element, energies[on, layer])
@@ -152,17 +162,29 @@ class PatternBank:
         """The symmetry that turns layers of the bank from their own frame into another."""
         return np.asarray(self.turning.ratio[frame, self.frames[layer][showers]])
 
-    def _states(
+    def _past(
         self,
         layer: int,
         energies: Floats,
         energy_inc: NDArray[Any],
         before: Moments | None,
         run: Upstream,
+    ) -> Past | None:
+        if before is None:
+            return None
+        return Past.of(layer, energies, energy_inc, before, run, self.unit)
+
+    def _states(
+        self,
+        layer: int,
+        energies: Floats,
+        energy_inc: NDArray[Any],
+        past: Past | None,
         frame: Integers,
     ) -> Floats:
+        expected = self.expected[layer]
         return states(
-            self.weights, layer, energies, energy_inc, before, run, frame, self.turning, self.unit
+            self.weights, layer, energies, energy_inc, past, expected, frame, self.turning
         )
 
     def _choose(

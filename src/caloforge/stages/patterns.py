@@ -39,7 +39,7 @@ class Patterns:
         images: rotate and mirror patterns, as far as the voxels allow.
     """
 
-    neighbours: int = 8
+    neighbours: int = 16
     weights: PatternWeights = field(default_factory=PatternWeights)
     images: bool = True
 
