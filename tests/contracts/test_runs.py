@@ -30,6 +30,7 @@ RUNS = {
     "parametric/points": ("parametric_points_run", "none", "bundled_points"),
     "parametric/binned-points": ("binned_points_run", "none", "bundled_points"),
     "quilt": ("quilt_run", "small_quilt", "bundled"),
+    "quilt/copula-points": ("quilt_points_run", "none", "bundled_points"),
     "caloclouds": ("caloclouds_run", "small_caloclouds", "bundled_points"),
 }
 LEARNED = [name for name in RUNS if f"{name}/tiny" in presets()]  # what begins with weights

@@ -36,6 +36,7 @@ class PatternWeights:
         centre_so_far: of gravity of all layers before, over the same.
         radius_so_far: mean radius of all layers before, as a logarithm.
         hits_so_far: of all layers before, as a logarithm.
+        direction: of the particle, across the axis.
     """
 
     energy: float = 10.0
@@ -49,6 +50,7 @@ class PatternWeights:
     centre_so_far: float = 16.0
     radius_so_far: float = 4.0
     hits_so_far: float = 4.0
+    direction: float = 12.0
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -21,28 +21,32 @@ class QuiltConfig:
     Args:
         scores: how layer energies depend on each other.
         patterns: how the pattern of a layer is chosen.
+        points: whether patterns are points; else voxels.
     """
 
     scores: Annotated[Copula | ScoreFlow, Field(discriminator="kind")]
     patterns: Patterns = field(default_factory=Patterns)
+    points: bool = False
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
+_SMALL = ScoreFlow(
+    Recipe(
+        epochs=10,
+        batch_size=256,
+        learning_rate=2e-3,
+        weight_decay=1.0,  # of so little data, most weights have nothing to learn
+        ema=0.98,
+        patience=4,
+    )
+)
+
 PRESETS = {
-    "small": QuiltConfig(
-        ScoreFlow(
-            Recipe(
-                epochs=10,
-                batch_size=256,
-                learning_rate=2e-3,
-                weight_decay=1.0,  # of so little data, most weights have nothing to learn
-                ema=0.98,
-                patience=4,
-            )
-        )
-    ),
+    "small": QuiltConfig(_SMALL),
     "copula": QuiltConfig(Copula()),
+    "points": QuiltConfig(_SMALL, points=True),
+    "copula-points": QuiltConfig(Copula(), points=True),
     "best": QuiltConfig(
         ScoreFlow(
             Recipe(

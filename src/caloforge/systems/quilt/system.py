@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.kinds import VoxelSystem
+from caloforge.cascade.kinds import point_showers, voxel_showers
 from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.sizes import check_preset
 from caloforge.cascade.stage import Stage
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
-from caloforge.showers import ShowerSource, View, VoxelShowers
+from caloforge.showers import PointShowers, Showers, ShowerSource, View, VoxelShowers
 from caloforge.stages.heldenergies import HeldEnergyStage
-from caloforge.stages.patterns import PatternStage
+from caloforge.stages.patterns import VoxelPatternStage
+from caloforge.stages.pointpatterns import PointPatternStage
 from caloforge.stages.scores import Copula, CopulaStage, ScoreFlowStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
 __all__ = ["Quilt"]
 
 
-class Quilt(VoxelSystem):
+class Quilt(System):
     """Layer energies from a copula or a small flow, and real layers of Geant4 that have them.
 
     Args:
         config: how both are made.
-        geometry: the voxels, in layers of any shapes.
+        geometry: the voxels, in layers of any shapes, or the layers of the points.
     """
 
     name: ClassVar[str] = "quilt"
@@ -38,14 +39,18 @@ class Quilt(VoxelSystem):
 
     def __init__(self, config: QuiltConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
+        self.kind = PointShowers if config.points else VoxelShowers
         scores: Stage
         if isinstance(config.scores, Copula):
             scores = CopulaStage(config.scores, geometry)
         else:
             scores = ScoreFlowStage(config.scores, geometry)
         self.stages["scores"] = scores
-        self.stages["energies"] = HeldEnergyStage("scores", geometry)
-        self.stages["patterns"] = PatternStage(config.patterns, geometry)
+        # the threshold is one of voxels and cuts no points
+        uncut = replace(geometry, threshold=0.0) if config.points else geometry
+        self.stages["energies"] = HeldEnergyStage("scores", uncut)
+        patterns = PointPatternStage if config.points else VoxelPatternStage
+        self.stages["patterns"] = patterns(config.patterns, geometry)
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> QuiltConfig:
@@ -54,8 +59,12 @@ class Quilt(VoxelSystem):
 
     def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:
         """The same showers as they are read out: without the voxels below the threshold."""
+        if self.config.points:
+            return showers
         change = partial(VoxelShowers.above, threshold=self.geometry.threshold)
         return View(showers, change, showers.geometry)
 
-    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        return quantities["showers"]
+    def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
+        if self.config.points:
+            return point_showers(quantities, self.geometry)
+        return voxel_showers(quantities, quantities["showers"], self.geometry)

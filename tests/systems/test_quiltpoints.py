@@ -1,0 +1,131 @@
+"""Quilt makes clouds of points of the layers of others, turned by any angle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import caloforge as cf
+from caloforge.cascade.seeds import Seeds
+from caloforge.showers import Particles, PointShowers
+from caloforge.stages.patternbank import PatternBank
+from caloforge.stages.patternstates import PatternWeights
+from caloforge.stages.pointpatterns import PointPatterns
+from caloforge.stages.turning import TURN
+
+BORDER = 0.02  # mm, of the rounding of positions
+
+
+def bank(showers: PointShowers, neighbours: int = 1, *, symmetric: bool = True) -> PatternBank:
+    energies = showers.layer_energies().astype(np.float32)
+    rows = {"layer_energies": energies, **PointPatterns.rows(showers)}
+    patterns = PointPatterns(rows, symmetric=symmetric)
+    return PatternBank(patterns, showers.particles, neighbours, PatternWeights())
+
+
+def turned(showers: PointShowers, angle: float, mirror: int = 1) -> PointShowers:
+    """The same showers, mirrored across the y axis and turned [radian]."""
+    places, directions = (
+        _turned(x, y, angle, mirror)
+        for x, y in ((showers.x, showers.y), (showers.direction[:, 0], showers.direction[:, 1]))
+    )
+    direction = np.stack([*directions, showers.direction[:, 2]], 1)
+    return replace(showers, x=places[0], y=places[1], direction=direction)
+
+
+def _turned(x: np.ndarray, y: np.ndarray, angle: float, mirror: int) -> tuple[np.ndarray, ...]:
+    z = (x + 1j * mirror * y.astype(float)) * np.exp(1j * angle)
+    return z.real, z.imag
+
+
+def remade(
+    bank: PatternBank, energies: np.ndarray, particles: Particles, u: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Position [mm] and energy [MeV] of points, in the order of the bank's."""
+    numbers = np.full((len(energies), energies.shape[1] + 1), u, np.float32)
+    layers = list(bank.sample(energies, particles, numbers))
+    places = [np.stack(bank.patterns.positions(points), 1) for points in layers]
+    order = np.argsort(np.concatenate([points.event for points in layers]), kind="stable")
+    energy = np.concatenate([points.energy for points in layers])
+    return np.concatenate(places)[order], energy[order]
+
+
+def in_order(showers: PointShowers) -> PointShowers:
+    """The same showers with points in the order of layers."""
+    order = np.argsort(showers.plane(), kind="stable")
+    return replace(showers, **{name: getattr(showers, name)[order] for name in showers.columns})
+
+
+def test_positions_and_energies_are_kept_to_their_rounding(bundled_points: PointShowers) -> None:
+    showers = in_order(bundled_points)
+    place, energy = remade(
+        bank(showers, symmetric=False), showers.layer_energies(), showers.particles
+    )
+    np.testing.assert_allclose(place, np.stack([showers.x, showers.y], 1), atol=BORDER)
+    np.testing.assert_allclose(energy, showers.energy, rtol=4e-3)
+
+
+def test_a_shower_of_the_bank_is_its_own_nearest(bundled_points: PointShowers) -> None:
+    """Along all layers, as soon as the first is its own; turned as a whole."""
+    showers = in_order(bundled_points)
+    place, energy = remade(bank(showers), showers.layer_energies(), showers.particles, u=0.3)
+    np.testing.assert_allclose(energy, showers.energy, rtol=4e-3)
+    for begin, end in pairwise(showers.offset):
+        made = place[begin:end] @ (1, 1j)
+        known = showers.x[begin:end] + 1j * showers.y[begin:end]
+        weight = showers.energy[begin:end]
+        along = max(abs(np.sum(weight * made * image)) for image in (known, known.conj()))
+        assert along == pytest.approx(np.sum(weight * abs(known) ** 2), rel=1e-2)
+
+
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_a_turned_bank_makes_the_same_showers_turned(
+    mirror: int, bundled_points: PointShowers
+) -> None:
+    showers, asked = bundled_points[:-10], bundled_points[-10:]
+    energies, angle = asked.layer_energies(), 2 * np.pi * 12_345 / TURN
+    place, energy = remade(bank(showers), energies, asked.particles)
+    other, same = remade(bank(turned(showers, angle, mirror)), energies, asked.particles)
+    np.testing.assert_allclose(same, energy, rtol=1e-3)
+    there = np.stack(_turned(*place.T, angle, mirror), 1)
+    # where all that was before lies in line, the next layer may be on either side of it
+    assert np.mean(np.abs(other - there) < 5 * BORDER) > 0.8
+
+
+def test_layers_have_the_energies_that_were_asked_for(quilt_points_run: Path) -> None:
+    system = cf.load(quilt_points_run)
+    energies = np.geomspace(1.1e4, 9e4, 30).astype(np.float32)
+    with torch.inference_mode():
+        asked = system.quantities(energies, seeds=Seeds.of(1, range(30), "cpu"))
+    made = system.generate(energies, seed=1).layer_energies()
+    np.testing.assert_allclose(made, asked["layer_energies"], rtol=1e-5, atol=1e-6)
+
+
+SPOILED: dict[str, Callable[[Tensor], Tensor]] = {
+    "pitch": lambda rows: -rows,
+    "radius": lambda rows: -rows - 1,
+    "azimuth": lambda rows: rows[:-1],
+    "direction": lambda rows: 2 * rows,
+    "pdg": lambda rows: rows[:-1],
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_bank_that_does_not_hold_together_is_refused(
+    name: str, quilt_points_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(quilt_points_run, tmp_path / "run")
+    path = tmp_path / "run" / "stages" / "patterns" / "weights.safetensors"
+    rows = load_file(path)
+    save_file({**rows, name: SPOILED[name](rows[name]).contiguous()}, path)
+    with pytest.raises(ValueError, match=r"a bank of \d+ showers .*train it again"):
+        cf.load(tmp_path / "run")
