@@ -16,7 +16,7 @@ from torch import Tensor
 import caloforge as cf
 from caloforge.cascade.seeds import Seeds
 from caloforge.geometry import geometry_preset, voxel_images
-from caloforge.showers import VoxelShowers
+from caloforge.showers import Particles, VoxelShowers
 from caloforge.stages.patternbank import PatternBank
 from caloforge.stages.patterns import _rows
 from caloforge.stages.patternstates import PatternWeights
@@ -38,11 +38,13 @@ def turned(showers: VoxelShowers, element: int) -> VoxelShowers:
     )
 
 
-def remade(bank: PatternBank, showers: VoxelShowers, u: float = 0.0) -> np.ndarray:
+def remade(
+    bank: PatternBank, showers: VoxelShowers, u: float = 0.0, particles: Particles | None = None
+) -> np.ndarray:
     energies = showers.layer_energies()
     numbers = np.full((len(showers), energies.shape[1] + 1), u, np.float32)
     dense = np.zeros((len(showers), showers.geometry.n_voxels), np.float32)
-    layers = bank.sample(energies, showers.particles, numbers)
+    layers = bank.sample(energies, particles or showers.particles, numbers)
     for start, hits in zip(showers.geometry.offsets, layers, strict=False):
         dense[hits.event, start + hits.voxel] = hits.energy
     return dense
@@ -120,6 +122,21 @@ def test_a_turned_bank_makes_the_same_showers_turned(bundled: VoxelShowers) -> N
         whole = np.zeros_like(straight)
         whole[:, images[element]] = straight
         np.testing.assert_allclose(other, whole, rtol=1e-5)
+
+
+def test_a_shower_of_voxels_is_turned_to_a_direction_by_a_symmetry(bundled: VoxelShowers) -> None:
+    showers, random = bundled[:100], np.random.default_rng(1)
+    angle, azimuth = random.uniform(0.2, 0.5, 100), random.uniform(-3, 3, 100)
+    across = np.sin(angle) * np.stack([np.cos(azimuth), np.sin(azimuth)])
+    known = Particles(showers.energy_inc, np.stack([*across, np.cos(angle)], 1))
+    straight = bank(showers)
+    inclined = PatternBank(straight.patterns, known, 1, PatternWeights())
+    element = 21
+    x, y = straight.turning.turned(*across, np.full(100, element))
+    asked = Particles(showers.energy_inc, np.stack([x, y, np.cos(angle)], 1))
+    made = remade(inclined, showers, particles=asked)
+    whole = turned(showers, element).dense().reshape(100, -1)
+    np.testing.assert_allclose(made, whole, rtol=4e-3, atol=1e-3)
 
 
 def test_without_symmetries_nothing_is_turned(bundled: VoxelShowers) -> None:

@@ -110,6 +110,59 @@ def test_layers_have_the_energies_that_were_asked_for(quilt_points_run: Path) ->
     np.testing.assert_allclose(made, asked["layer_energies"], rtol=1e-5, atol=1e-6)
 
 
+def inclined(showers: PointShowers) -> PointShowers:
+    """The same showers along axes of their own, which leave it by up to half a radian."""
+    random = np.random.default_rng(1)
+    angle, azimuth = random.uniform(0.2, 0.5, len(showers)), random.uniform(-3, 3, len(showers))
+    cos, sin, tan = np.cos(azimuth), np.sin(azimuth), np.tan(angle)
+    direction = np.stack([np.sin(angle) * cos, np.sin(angle) * sin, np.cos(angle)], 1)
+    event, z = showers.event(), np.asarray(showers.geometry.z)[showers.layer]
+    x, y = showers.x + z * (tan * cos)[event], showers.y + z * (tan * sin)[event]
+    return replace(showers, x=x, y=y, direction=direction)
+
+
+def test_a_shower_is_turned_to_its_azimuth(bundled_points: PointShowers) -> None:
+    showers = in_order(inclined(bundled_points))
+    asked = turned(showers, 1.3)
+    place, energy = remade(bank(showers), showers.layer_energies(), asked.particles, u=0.7)
+    np.testing.assert_allclose(energy, showers.energy, rtol=4e-3)
+    np.testing.assert_allclose(place, np.stack([asked.x, asked.y], 1), atol=10 * BORDER)
+
+
+def test_layers_are_of_particles_of_the_same_kind(bundled_points: PointShowers) -> None:
+    """Those of electrons are marked: they lie elsewhere."""
+    half = len(bundled_points) // 2
+    pdg = np.repeat(np.array([22, 11], np.int32), half)
+    electron = (pdg == 11)[bundled_points.event()]
+    showers = replace(bundled_points, pdg=pdg, x=bundled_points.x + 1000 * electron)
+    mixed = bank(showers, neighbours=8, symmetric=False)
+    for code in (22, 11):
+        asked = Particles(showers.energy_inc, pdg=code)
+        place, _ = remade(mixed, showers.layer_energies(), asked, u=0.9)
+        assert ((place[:, 0] > 500) == (code == 11)).all()
+    with pytest.raises(ValueError, match="are of electrons and photons, got positrons: say which"):
+        remade(mixed, showers.layer_energies(), Particles(showers.energy_inc, pdg="e+"))
+
+
+def test_directions_and_kinds_are_refused_by_a_copula_and_known_to_resampled_energies(
+    bundled_points: PointShowers, tmp_path: Path
+) -> None:
+    showers = inclined(bundled_points)
+    mixed = replace(bundled_points, pdg=np.arange(len(bundled_points)) % 2 + 11)
+    copula = cf.build("quilt/points", showers.geometry)
+    for sample in (showers, mixed):
+        with pytest.raises(ValueError, match=r"one kind of particles at one angle .*quilt/resampl"):
+            cf.train(copula, sample, run=tmp_path / "none")
+    system = cf.build("quilt/resampled-points", showers.geometry)
+    cf.train(system, showers, run=tmp_path / "run")
+    direction = showers.direction[::-1]
+    made = system.generate(Particles(showers.energy_inc, direction=direction), seed=1)
+    along = (made.x * direction[made.event(), 0] + made.y * direction[made.event(), 1]) > 0
+    last = made.layer > 15
+    assert np.bincount(made.event()[last], (along * made.energy)[last]).min() > 0
+    assert np.average(along[last], weights=made.energy[last]) > 0.9
+
+
 SPOILED: dict[str, Callable[[Tensor], Tensor]] = {
     "pitch": lambda rows: -rows,
     "radius": lambda rows: -rows - 1,

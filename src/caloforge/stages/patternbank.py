@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from caloforge.showers import Particles
+from caloforge.stages.kinds import Kinds
 from caloforge.stages.layermoments import Moments, Upstream
 from caloforge.stages.patternstates import LITTLE, PatternWeights, states, traits
 from caloforge.stages.turning import Turning
@@ -17,7 +18,6 @@ from caloforge.stages.turning import Turning
 __all__ = ["LayerPatterns", "PatternBank"]
 
 FITTED = 400  # layers of training showers that the preference is fitted to
-APART = 1e3  # distance of the states of particles of different kinds
 STRAIGHT = 1e-6  # sine of the angle to the axis below which a particle flies along it
 NEAREST = 0.1  # what the square of a distance counts beside an overlap, which is 0 to 1
 Floats = NDArray[np.float64]
@@ -109,7 +109,7 @@ class PatternBank:
     ) -> None:
         self.patterns, self.neighbours, self.weights = patterns, neighbours, weights
         self.turning = patterns.turning
-        self.kinds = np.unique(particles.pdg)
+        self.kinds = Kinds(particles.pdg)
         self.is_inclined = bool(_inclined(particles).any())
         self._describe(patterns.layer_energies.astype(float), particles)
         self.preferred = self._preferred() if preferred is None else preferred
@@ -231,7 +231,7 @@ class PatternBank:
             x, y, _ = particles.direction.T.astype(float)
             parts += [self.weights.direction * part for part in turning.turned(x, y, frame)]
         if len(self.kinds) > 1:
-            parts.append(APART * np.searchsorted(self.kinds, particles.pdg))
+            parts.append(self.kinds.place(particles.pdg))
         return np.concatenate([known, *(part[:, None] for part in parts)], 1)
 
     def _choose(
@@ -247,8 +247,7 @@ class PatternBank:
         k = min(self.neighbours, len(self.filled[layer]))
         away, near = self.trees[layer].query(state, range(1, k + 1))
         candidates: Integers = self.filled[layer][near]
-        own = (away < APART).sum(1).clip(1)  # those of the same kind
-        first = (u * own).astype(int)  # where nothing was before, any of them will do
+        first = (u * self.kinds.same(away)).astype(int)  # where nothing was before, any will do
         rows = np.arange(len(state))
         if layer == 0:
             return np.asarray(candidates[rows, first])

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from caloforge.cascade.recipe import Recipe
 from caloforge.stages.patterns import Patterns
+from caloforge.stages.resampled import Resampled
 from caloforge.stages.scores import Copula, ScoreFlow
 
 __all__ = ["PRESETS", "QuiltConfig"]
@@ -19,12 +20,12 @@ class QuiltConfig:
     """Learned layer energies, resampled layers.
 
     Args:
-        scores: how layer energies depend on each other.
+        scores: how layer energies depend on each other; `Resampled` are those of other showers.
         patterns: how the pattern of a layer is chosen.
         points: whether patterns are points; else voxels.
     """
 
-    scores: Annotated[Copula | ScoreFlow, Field(discriminator="kind")]
+    scores: Annotated[Copula | ScoreFlow | Resampled, Field(discriminator="kind")]
     patterns: Patterns = field(default_factory=Patterns)
     points: bool = False
 
@@ -47,6 +48,8 @@ PRESETS = {
     "copula": QuiltConfig(Copula()),
     "points": QuiltConfig(_SMALL, points=True),
     "copula-points": QuiltConfig(Copula(), points=True),
+    "resampled": QuiltConfig(Resampled()),
+    "resampled-points": QuiltConfig(Resampled(), points=True),
     "best": QuiltConfig(
         ScoreFlow(
             Recipe(

@@ -11,14 +11,14 @@ from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.kinds import point_showers, voxel_showers
 from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.sizes import check_preset
-from caloforge.cascade.stage import Stage
 from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, ShowerSource, View, VoxelShowers
 from caloforge.stages.heldenergies import HeldEnergyStage
 from caloforge.stages.patterns import VoxelPatternStage
 from caloforge.stages.pointpatterns import PointPatternStage
-from caloforge.stages.scores import Copula, CopulaStage, ScoreFlowStage
+from caloforge.stages.resampled import Resampled, ResampledEnergyStage
+from caloforge.stages.scores import CopulaStage, ScoreFlow, ScoreFlowStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
 __all__ = ["Quilt"]
@@ -40,15 +40,17 @@ class Quilt(System):
     def __init__(self, config: QuiltConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
         self.kind = PointShowers if config.points else VoxelShowers
-        scores: Stage
-        if isinstance(config.scores, Copula):
-            scores = CopulaStage(config.scores, geometry)
-        else:
-            scores = ScoreFlowStage(config.scores, geometry)
-        self.stages["scores"] = scores
         # the threshold is one of voxels and cuts no points
-        uncut = replace(geometry, threshold=0.0) if config.points else geometry
-        self.stages["energies"] = HeldEnergyStage("scores", uncut)
+        read_out = replace(geometry, threshold=0.0) if config.points else geometry
+        if isinstance(config.scores, Resampled):
+            self.stages["energies"] = ResampledEnergyStage(config.scores, read_out)
+        else:
+            self.stages["scores"] = (
+                ScoreFlowStage(config.scores, geometry)
+                if isinstance(config.scores, ScoreFlow)
+                else CopulaStage(config.scores, geometry)
+            )
+            self.stages["energies"] = HeldEnergyStage("scores", read_out)
         patterns = PointPatternStage if config.points else VoxelPatternStage
         self.stages["patterns"] = patterns(config.patterns, geometry)
 
