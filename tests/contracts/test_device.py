@@ -85,8 +85,8 @@ WAITS = {
     "quilt/best": 8,
     "quilt/points": 9,
     "quilt/copula-points": 9,
-    "quilt/resampled": 8,
-    "quilt/resampled-points": 9,
+    "quilt/directed": 11,
+    "quilt/directed-points": 12,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
 # points or voxels which only the device knows, and the spread of the hits that a jump may draw.

@@ -30,7 +30,7 @@ RUNS = {
     "parametric/points": ("parametric_points_run", "none", "bundled_points"),
     "parametric/binned-points": ("binned_points_run", "none", "bundled_points"),
     "quilt": ("quilt_run", "small_quilt", "bundled"),
-    "quilt/resampled": ("quilt_resampled_run", "none", "bundled"),
+    "quilt/directed": ("quilt_directed_run", "none", "bundled"),
     "quilt/copula-points": ("quilt_points_run", "none", "bundled_points"),
     "caloclouds": ("caloclouds_run", "small_caloclouds", "bundled_points"),
 }

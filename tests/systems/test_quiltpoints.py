@@ -144,16 +144,16 @@ def test_layers_are_of_particles_of_the_same_kind(bundled_points: PointShowers) 
         remade(mixed, showers.layer_energies(), Particles(showers.energy_inc, pdg="e+"))
 
 
-def test_directions_and_kinds_are_refused_by_a_copula_and_known_to_resampled_energies(
+def test_directions_and_kinds_are_refused_by_a_copula_and_known_to_similar_ones(
     bundled_points: PointShowers, tmp_path: Path
 ) -> None:
     showers = inclined(bundled_points)
     mixed = replace(bundled_points, pdg=np.arange(len(bundled_points)) % 2 + 11)
     copula = cf.build("quilt/points", showers.geometry)
     for sample in (showers, mixed):
-        with pytest.raises(ValueError, match=r"one kind of particles at one angle .*quilt/resampl"):
+        with pytest.raises(ValueError, match=r"one kind .* at one angle .*quilt/directed"):
             cf.train(copula, sample, run=tmp_path / "none")
-    system = cf.build("quilt/resampled-points", showers.geometry)
+    system = cf.build("quilt/directed-points", showers.geometry)
     cf.train(system, showers, run=tmp_path / "run")
     direction = showers.direction[::-1]
     made = system.generate(Particles(showers.energy_inc, direction=direction), seed=1)

@@ -128,8 +128,8 @@ class CopulaStage(Stage):
             raise ValueError(
                 "a copula knows the energies of one kind of particles at one angle to the axis, "
                 f"got {kinds_of(particles.kinds)} at {angles.min():.3g} to {angles.max():.3g} "
-                "radian: choose some of them, or train quilt/resampled (of points: "
-                "quilt/resampled-points)"
+                "radian: choose some of them, or train quilt/directed (of points: "
+                "quilt/directed-points)"
             )
 
     def fit(

@@ -9,23 +9,23 @@ from pydantic import ConfigDict, Field
 
 from caloforge.cascade.recipe import Recipe
 from caloforge.stages.patterns import Patterns
-from caloforge.stages.resampled import Resampled
 from caloforge.stages.scores import Copula, ScoreFlow
+from caloforge.stages.similar import SimilarEnergies
 
 __all__ = ["PRESETS", "QuiltConfig"]
 
 
 @dataclass(frozen=True)
 class QuiltConfig:
-    """Learned layer energies, resampled layers.
+    """Layer energies, learned or of similar showers, and resampled layers.
 
     Args:
-        scores: how layer energies depend on each other; `Resampled` are those of other showers.
+        scores: how layer energies depend on each other; or those of similar training showers.
         patterns: how the pattern of a layer is chosen.
         points: whether patterns are points; else voxels.
     """
 
-    scores: Annotated[Copula | ScoreFlow | Resampled, Field(discriminator="kind")]
+    scores: Annotated[Copula | ScoreFlow | SimilarEnergies, Field(discriminator="kind")]
     patterns: Patterns = field(default_factory=Patterns)
     points: bool = False
 
@@ -48,8 +48,8 @@ PRESETS = {
     "copula": QuiltConfig(Copula()),
     "points": QuiltConfig(_SMALL, points=True),
     "copula-points": QuiltConfig(Copula(), points=True),
-    "resampled": QuiltConfig(Resampled()),
-    "resampled-points": QuiltConfig(Resampled(), points=True),
+    "directed": QuiltConfig(SimilarEnergies()),
+    "directed-points": QuiltConfig(SimilarEnergies(), points=True),
     "best": QuiltConfig(
         ScoreFlow(
             Recipe(

@@ -17,8 +17,8 @@ from caloforge.showers import PointShowers, Showers, ShowerSource, View, VoxelSh
 from caloforge.stages.heldenergies import HeldEnergyStage
 from caloforge.stages.patterns import VoxelPatternStage
 from caloforge.stages.pointpatterns import PointPatternStage
-from caloforge.stages.resampled import Resampled, ResampledEnergyStage
 from caloforge.stages.scores import CopulaStage, ScoreFlow, ScoreFlowStage
+from caloforge.stages.similar import SimilarEnergies, SimilarEnergyStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
 __all__ = ["Quilt"]
@@ -42,8 +42,8 @@ class Quilt(System):
         self.kind = PointShowers if config.points else VoxelShowers
         # the threshold is one of voxels and cuts no points
         read_out = replace(geometry, threshold=0.0) if config.points else geometry
-        if isinstance(config.scores, Resampled):
-            self.stages["energies"] = ResampledEnergyStage(config.scores, read_out)
+        if isinstance(config.scores, SimilarEnergies):
+            self.stages["energies"] = SimilarEnergyStage(config.scores, read_out)
         else:
             self.stages["scores"] = (
                 ScoreFlowStage(config.scores, geometry)

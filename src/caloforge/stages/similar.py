@@ -22,11 +22,11 @@ from caloforge.geometry import Geometry
 from caloforge.stages.kinds import Kinds
 from caloforge.upload import upload
 
-__all__ = ["Resampled", "ResampledEnergyStage"]
+__all__ = ["SimilarEnergies", "SimilarEnergyStage"]
 
 
 @dataclass(frozen=True)
-class Resampled:
+class SimilarEnergies:
     """Layer energies of training showers of the same kind and of similar energy and angle.
 
     Args:
@@ -35,7 +35,7 @@ class Resampled:
         angle_weight: a radian of the angle to the axis counts as so much of log(E_inc).
     """
 
-    kind: Literal["resampled"] = "resampled"
+    kind: Literal["similar"] = "similar"
     neighbours: int = 8
     angle_weight: float = 3.0
 
@@ -49,7 +49,7 @@ class Resampled:
             )
 
 
-class ResampledEnergyStage(KeepsRows, Stage):
+class SimilarEnergyStage(KeepsRows, Stage):
     """Energy of every layer, over the incident one that of a similar training shower.
 
     Args:
@@ -73,7 +73,7 @@ class ResampledEnergyStage(KeepsRows, Stage):
     pdg: Tensor
     layer_energies: Tensor
 
-    def __init__(self, config: Resampled, geometry: Geometry) -> None:
+    def __init__(self, config: SimilarEnergies, geometry: Geometry) -> None:
         super().__init__()
         self.config, self.geometry = config, geometry
         for name in self.kept:
