@@ -50,7 +50,10 @@ def _turned(x: np.ndarray, y: np.ndarray, angle: float, mirror: int) -> tuple[np
 def remade(
     bank: PatternBank, energies: np.ndarray, particles: Particles, u: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Position [mm] and energy [MeV] of points, in the order of the bank's."""
+    """Position [mm] and energy [MeV] of points, in the order of the bank's.
+
+    Positions are those beside the line on which the particle flies.
+    """
     numbers = np.full((len(energies), energies.shape[1] + 1), u, np.float32)
     layers = list(bank.sample(energies, particles, numbers))
     places = [np.stack(bank.patterns.positions(points), 1) for points in layers]
@@ -126,7 +129,8 @@ def test_a_shower_is_turned_to_its_azimuth(bundled_points: PointShowers) -> None
     asked = turned(showers, 1.3)
     place, energy = remade(bank(showers), showers.layer_energies(), asked.particles, u=0.7)
     np.testing.assert_allclose(energy, showers.energy, rtol=4e-3)
-    np.testing.assert_allclose(place, np.stack([asked.x, asked.y], 1), atol=10 * BORDER)
+    straight = turned(in_order(bundled_points), 1.3)
+    np.testing.assert_allclose(place, np.stack([straight.x, straight.y], 1), atol=10 * BORDER)
 
 
 def test_layers_are_of_particles_of_the_same_kind(bundled_points: PointShowers) -> None:
@@ -157,10 +161,14 @@ def test_directions_and_kinds_are_refused_by_a_copula_and_known_to_similar_ones(
     cf.train(system, showers, run=tmp_path / "run")
     direction = showers.direction[::-1]
     made = system.generate(Particles(showers.energy_inc, direction=direction), seed=1)
-    along = (made.x * direction[made.event(), 0] + made.y * direction[made.event(), 1]) > 0
-    last = made.layer > 15
-    assert np.bincount(made.event()[last], (along * made.energy)[last]).min() > 0
-    assert np.average(along[last], weights=made.energy[last]) > 0.9
+    event, z = made.event(), np.asarray(made.geometry.z)[made.layer]
+    for place, component in ((made.x, 0), (made.y, 1)):
+        aside = place - z * (direction[:, component] / direction[:, 2])[event]
+        centre = np.bincount(event, made.energy * aside) / made.total_energy()
+        assert abs(centre).max() < 10  # mm beside the line, which moves up to 100 mm
+    flat = replace(bundled_points, direction=np.array([1.0, 0.0, 0.0]))
+    with pytest.raises(ValueError, match="fly into the depth"):
+        cf.train(system, flat, run=tmp_path / "none")
 
 
 SPOILED: dict[str, Callable[[Tensor], Tensor]] = {

@@ -165,7 +165,7 @@ class PatternStage(KeepsRows, Stage, ABC):
         pdg = given.get("pdg", torch.zeros(len(u), dtype=torch.int32)).cpu().numpy()
         particles = Particles(incident.astype(float), direction, pdg)
         layers = self._prepared.sample(energies, particles, u)
-        made = self.made(layers, len(u))
+        made = self.made(layers, particles)
         return {name: upload(torch.from_numpy(v), noise["u"].device) for name, v in made.items()}
 
     def _bank(self, rows: dict[str, NDArray[Any]]) -> PatternBank:
@@ -200,12 +200,12 @@ class PatternStage(KeepsRows, Stage, ABC):
         """
 
     @abstractmethod
-    def made(self, layers: Iterable[Any], n: int) -> dict[str, NDArray[Any]]:
+    def made(self, layers: Iterable[Any], particles: Particles) -> dict[str, NDArray[Any]]:
         """What the stage writes.
 
         Args:
             layers: hits of one layer after the other, see `LayerPatterns`.
-            n: showers.
+            particles: one of each shower.
         """
 
 
@@ -250,7 +250,8 @@ class VoxelPatternStage(PatternStage):
     def patterns(self, rows: dict[str, NDArray[Any]]) -> VoxelPatterns:
         return VoxelPatterns(rows, self.geometry, symmetric=self.config.images)
 
-    def made(self, layers: Iterable[Any], n: int) -> dict[str, NDArray[Any]]:
+    def made(self, layers: Iterable[Any], particles: Particles) -> dict[str, NDArray[Any]]:
+        n = len(particles)
         dense: NDArray[Any] = np.zeros((n, self.geometry.n_voxels), np.float32)
         for start, hits in zip(self.geometry.offsets, layers, strict=False):
             dense[hits.event, start + hits.voxel] = hits.energy

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caloforge.showers import PointShowers, entries_of
+from caloforge.showers import Particles, PointShowers, ShowerSource, entries_of
 from caloforge.showers.ragged import sums
 from caloforge.stages.layermoments import Moments
 from caloforge.stages.patterns import PatternStage
@@ -21,6 +21,7 @@ __all__ = ["PointHits", "PointPatternStage", "PointPatterns"]
 SECTORS = 16  # of each ring in which points are compared
 RING = 5.0  # rings are narrower than this below it, and wider beyond [mm]
 RINGS_PER_DOUBLING = 2
+FLATTEST = 0.1  # z of the direction of a particle
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -44,7 +45,8 @@ class PointHits(NamedTuple):
 class PointPatterns:
     """Layers of training showers, turned by any angle, mirrored and scaled.
 
-    Points are kept in polar coordinates of 16 bits, so that a rotation is a sum of whole numbers.
+    Points are kept in polar coordinates of 16 bits, so that a rotation is a sum of whole numbers,
+    about the line on which the particle flies.
     Two layers are compared in rings that become wider with the radius r [mm], 2 log2(1 + r / 5),
     in 16 sectors each.
 
@@ -78,6 +80,9 @@ class PointPatterns:
         x, y, energy = (
             values[order].astype(float) for values in (showers.x, showers.y, showers.energy)
         )
+        slope, depth = _slope(showers.particles), np.asarray(showers.geometry.z)
+        line = slope[plane // len(depth)] * depth[plane % len(depth), None]
+        x, y = x - line[:, 0], y - line[:, 1]
         radius = np.hypot(x, y)
         pitch = np.float32(max(radius.max(initial=0), 1e-3) / np.iinfo(np.int16).max)
         steps = np.rint(np.arctan2(y, x) * (TURN / (2 * math.pi))).astype(np.int64)
@@ -180,22 +185,41 @@ class PointPatternStage(PatternStage):
     def patterns(self, rows: dict[str, NDArray[Any]]) -> PointPatterns:
         return PointPatterns(rows, symmetric=self.config.images)
 
-    def made(self, layers: Iterable[PointHits], n: int) -> dict[str, NDArray[Any]]:
-        if not self.is_prepared:
-            self.prepare()
+    def check(self, sample: ShowerSource[Any]) -> None:
+        """Refuse particles that fly along the layers, or back."""
+        super().check(sample)
+        _slope(sample.particles)
+
+    def made(self, layers: Iterable[PointHits], particles: Particles) -> dict[str, NDArray[Any]]:
+        n, slope = len(particles), _slope(particles)
         events, rows = [], []
         for layer, points in enumerate(layers):
             x, y = self._prepared.patterns.positions(points)
+            line = (slope * self.geometry.z[layer])[points.event]
+            columns = (x + line[:, 0], y + line[:, 1], np.full_like(x, layer), points.energy)
             events.append(points.event)
-            rows.append(
-                np.stack([x, y, np.full_like(x, layer), points.energy], 1, dtype=np.float32)
-            )
+            rows.append(np.stack(columns, 1, dtype=np.float32))
         event = np.concatenate(events)
         order = np.argsort(event, kind="stable")
         return {
             "n_points": np.bincount(event, minlength=n),
             "points": np.concatenate(rows)[order],
         }
+
+
+def _slope(particles: Particles) -> Floats:
+    """How far a particle flies in x and y over its way in depth, shape (n, 2).
+
+    Raises:
+        ValueError: for particles that fly along the layers, or back.
+    """
+    across, along = np.split(particles.direction.astype(float), [2], axis=1)
+    if (along < FLATTEST).any():
+        raise ValueError(
+            f"patterns of points need particles that fly into the depth, directions of z "
+            f"{FLATTEST} or more, got {along.min():.3g}: leave others out"
+        )
+    return np.asarray(across / along)
 
 
 def _moved(azimuth: NDArray[np.int16], element: Integers) -> NDArray[np.int16]:
