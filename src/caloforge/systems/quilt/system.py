@@ -25,7 +25,7 @@ __all__ = ["Quilt"]
 
 
 class Quilt(System):
-    """Layer energies from a copula or a small flow, and real layers of Geant4 that have them.
+    """Layer energies, modelled or of similar showers, and real layers of Geant4 that have them.
 
     Args:
         config: how both are made.
