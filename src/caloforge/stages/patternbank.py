@@ -28,14 +28,15 @@ class LayerPatterns(Protocol):
     """Layers of training showers, whatever they are made of.
 
     Hits of one layer in some showers are a named tuple, with the shower of each as `event`.
-
-    Attributes:
-        turning: the rotations and reflections that patterns may be moved by.
-        layer_energies: of the showers [MeV], shape (n, n_layers).
     """
 
-    turning: Turning
-    layer_energies: NDArray[Any]
+    @property
+    def turning(self) -> Turning:
+        """The rotations and reflections that patterns may be moved by."""
+
+    @property
+    def layer_energies(self) -> NDArray[Any]:
+        """Of the showers [MeV], shape (n, n_layers)."""
 
     def layer(self, layer: int, showers: Integers) -> Any:
         """Hits of a layer as the training showers have them.

@@ -109,7 +109,7 @@ class PointPatterns:
 
     def moments(self, layer: int, n: int, hits: PointHits) -> Moments:
         """Of n showers with these points in a layer."""
-        r = hits.radius * self.pitch
+        r = np.asarray(hits.radius * self.pitch, dtype=np.float64)
         x, y = self.positions(hits)
         return Moments.of(n, hits.event, hits.energy.astype(float), x, y, r)
 
@@ -124,7 +124,7 @@ class PointPatterns:
         energy = sums(cell, hits.energy.astype(float), n * self.places).reshape(n, -1)
         total = energy.sum(1, keepdims=True)
         share = np.divide(energy, total, out=np.zeros_like(energy), where=total > 0)
-        return np.sqrt(share).astype(np.float32)
+        return np.asarray(np.sqrt(share), dtype=np.float32)
 
     def overlap(
         self, layer: int, candidates: Integers, element: Integers, seam: NDArray[np.float32]
@@ -136,7 +136,7 @@ class PointPatterns:
         place = self._place(self._radius[hits], _moved(self._azimuth[hits], element.ravel()[pair]))
         share = self._roots[hits].astype(np.float32) ** 2
         own = sums(pair * self.places + place, share, n * k * self.places).reshape(n, k, -1)
-        return np.einsum("nkp,np->nk", np.sqrt(own), seam)
+        return np.asarray(np.einsum("nkp,np->nk", np.sqrt(own), seam))
 
     def _scaled(self, layer: int, showers: Integers, wanted: Floats) -> PointHits:
         """Points with the wanted sum in each shower."""
@@ -153,7 +153,8 @@ class PointPatterns:
 
     def _place(self, radius: NDArray[np.int16], azimuth: NDArray[np.int16]) -> Integers:
         """Number of the ring and sector."""
-        return self._ring[radius] + ((azimuth.astype(np.int64) * SECTORS // TURN) % SECTORS)
+        sector = (azimuth.astype(np.int64) * SECTORS // TURN) % SECTORS
+        return np.asarray(self._ring[radius] + sector)
 
 
 class PointPatternStage(PatternStage):
