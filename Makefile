@@ -7,7 +7,8 @@ WORKERS ?= 2
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # Installed again only when what is to be installed has changed.
-NEEDS  := $(VENV)/.created pyproject.toml constraints.txt
+NEEDS  := $(VENV)/.created pyproject.toml packages/caloforge-models/pyproject.toml constraints.txt
+MODELS := --editable packages/caloforge-models
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format docs mutants clean
@@ -48,7 +49,7 @@ mutants: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests packages -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
@@ -59,12 +60,12 @@ $(VENV)/.created:
 
 $(VENV)/.demo: $(NEEDS)
 	@echo 'Installing caloforge and torch, about 1.5 GB: some minutes, once.'
-	$(PIP) --editable '.[report]'
+	$(PIP) --editable '.[report]' $(MODELS)
 	@touch $@
 
 $(VENV)/.dev: $(NEEDS)
 	@echo 'Installing caloforge, torch, Geant4 and the tools, about 1.5 GB: some minutes, once.'
-	$(PIP) --editable '.[cluster,dev,geant4,points,report,root]'
+	$(PIP) --editable '.[cluster,dev,geant4,hub,points,report,root]' $(MODELS)
 	@touch $@
 
 $(VENV)/.docs: $(NEEDS)

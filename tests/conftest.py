@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -341,14 +342,54 @@ def quilt_run(
     return folder
 
 
+@pytest.fixture
+def installed(quilt_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As if a package with one model, `electrons-mine-quilt`, had been installed: its folder."""
+    from importlib.metadata import EntryPoint
+
+    from caloforge.training import models
+
+    home = tmp_path / "mine"
+    shutil.copytree(quilt_run, home / "electrons-mine-quilt")
+    (home / "__init__.py").touch()
+    (home / "index.json").write_text('{"electrons-mine": "electrons-mine-quilt"}')
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("mine", "mine", models.GROUP)
+    monkeypatch.setattr(models, "entry_points", lambda group: [entry])
+    models._shipped.cache_clear()
+    yield home
+    models._shipped.cache_clear()
+    sys.modules.pop("mine", None)
+
+
 @pytest.fixture(scope="session")
 def none() -> dict[str, object]:
     """The settings of a system that needs none to be quick."""
     return {}
 
 
-def _run_of(preset: str, sample: str) -> Any:
-    """The run folder of a preset that is fitted in a second; copy it to change it."""
+def _with_scores(small: str) -> Any:
+    """The settings of a small system with the energy stages of Quilt in place of its own."""
+
+    @pytest.fixture(scope="session")
+    def settings(
+        request: pytest.FixtureRequest, small_quilt: dict[str, object]
+    ) -> dict[str, object]:
+        settings = request.getfixturevalue(small)
+        others = {name: s for name, s in settings.items() if not name.startswith("energies.")}
+        scores = {name.replace("scores.", "energies."): s for name, s in small_quilt.items()}
+        return {**others, **scores, "energies": "quantile-flow"}
+
+    return settings
+
+
+small_scores = _with_scores("small")
+small_calodream_scores = _with_scores("small_calodream")
+small_supercalo_scores = _with_scores("small_supercalo")
+
+
+def _run_of(preset: str, sample: str, small: str = "none") -> Any:
+    """The run folder of a preset that is trained in seconds; copy it to change it."""
 
     @pytest.fixture(scope="session")
     def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -356,12 +397,17 @@ def _run_of(preset: str, sample: str) -> Any:
 
         showers = request.getfixturevalue(sample)[:200]
         folder = tmp_path_factory.mktemp("runs") / preset.replace("/", "-")
-        cf.train(cf.build(preset, showers.geometry, seed=4), showers, run=folder, seed=4)
+        settings = request.getfixturevalue(small)
+        system = cf.build(preset, showers.geometry, seed=4, overrides=settings)
+        cf.train(system, showers, run=folder, seed=4)
         return folder
 
     return run
 
 
+l2lflows_scores_run = _run_of("l2lflows/tiny", "slab", "small_scores")
+calodream_scores_run = _run_of("calodream/tiny", "bundled", "small_calodream_scores")
+supercalo_scores_run = _run_of("supercalo/tiny", "bundled", "small_supercalo_scores")
 library_run = _run_of("library", "bundled")
 layers_run = _run_of("library/layers", "bundled")
 layers_points_run = _run_of("library/layers-points", "bundled_points")

@@ -24,6 +24,7 @@ RUNS = {
     "runs/supercalo": "fine_run",
     "runs/coarse": "coarse_run",
     "runs/directed": "directed_run",
+    "runs/quilt": "quilt_run",
 }
 
 

@@ -4,17 +4,21 @@ out."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 import caloforge as cf
 from caloforge.cli.cells import cells_around
+from caloforge.cli.main import app
 from caloforge.evaluation import Scores
 from caloforge.geometry import ild_ecal
+from caloforge.report.command import command_of
 from caloforge.showers import PointShowers
 
 Command = Callable[..., Any]  # arguments to exit code and what was printed
@@ -75,7 +79,8 @@ def test_training_showers_and_conditions_are_taken_from_options(
     result = caloforge(*arguments, *metrics, *options)
     assert result.code == 0, result.err
     record = json.loads((tmp_path / "scores.json").read_text())
-    assert record["provenance"]["training"] == {"n_showers": 130}
+    files = ["train_a.h5", "train_b.h5"]
+    assert record["provenance"]["training"] == {"n_showers": 130, "files": files}
     assert [cell["n_training"] for cell in record["worths"]["fake"]["cells"]] == [130]
     assert len({score["condition"] for score in record["by_condition"]}) == 2
     result = caloforge(*arguments, *metrics, "--by", "mass", "-o", tmp_path)
@@ -102,3 +107,76 @@ def test_copies_of_training_points_are_counted_in_any_cells(
     found = next(score for score in scores if score["observable"] == "exact")
     assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten draws of 12
     assert found["floor"] == 0
+
+
+# options of how the work is done and of what is written, not of the result
+UNCHANGING = {"output", "figures", "published", "cache", "processes", "as_json"}
+GIVEN = {
+    "voxels": (
+        *("mine=fake.h5", "--reference", "test.h5", "--other", "other.h5"),
+        *("--training", "train_a.h5", "--training", "train_b.h5"),
+        *(
+            "--metric",
+            "wasserstein",
+            "--metric",
+            "worth",
+            "--by",
+            "energy:2",
+            "--by",
+            "direction:1",
+        ),
+        *("--timing", "mine=time.json", "--threshold", "0.2", "--seed", "3"),
+        *("--geometry", "calochallenge-2"),
+    ),
+    "points": (
+        "mine=points.h5",
+        "--reference",
+        "points.h5",
+        "--metric",
+        "points",
+        "--impact",
+        "1,2",
+    ),
+}
+
+
+def _options(words: Sequence[str]) -> dict[str, Any]:
+    """What the command makes of words."""
+    command = get_command(app).commands["evaluate"]
+    return command.make_context("evaluate", list(words)).params
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.EvaluationWarning")
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.UndeterminedWarning")
+def test_the_command_of_the_page_has_every_option_that_changes_the_result(
+    bundled: cf.VoxelShowers,
+    bundled_points: PointShowers,
+    tmp_path: Path,
+    caloforge: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed: list[str | None] = []
+
+    def keep_command(scores: Scores, path: Path, *, figures: object) -> None:
+        printed.append(command_of(scores))
+        path.touch()
+
+    monkeypatch.setattr("caloforge.report.save_page", keep_command)
+    names = ("test", "other", "fake", "train_a", "train_b")
+    for number, name in enumerate(names):
+        cf.write(tmp_path / f"{name}.h5", bundled[100 * number : 100 * number + 100])
+    cf.write(tmp_path / "points.h5", bundled_points)
+    (tmp_path / "time.json").write_text('{"rows": []}')
+    usual, changed = _options(["a.h5", "--reference", "b.h5", "-o", "c"]), set[str]()
+    for words in GIVEN.values():
+        result = caloforge("evaluate", *words, "--no-cache", "--json", "-o", "eval")
+        assert result.code == 0, result.err
+        command = printed[-1]
+        assert command is not None
+        given, again = _options([*words, "-o", "eval"]), _options(shlex.split(command)[2:])
+        told = {name for name in given if given[name] != usual[name]} - UNCHANGING
+        assert {name: again[name] for name in told} == {name: given[name] for name in told}
+        changed |= told
+    # a new option has to be printed, and given above, or to change nothing
+    assert changed == usual.keys() - UNCHANGING

@@ -18,7 +18,7 @@ import pytest
 import torch
 from pretend_device import Device, pretend_device
 from safetensors.torch import load_file
-from test_runs import RUNS, smallest
+from test_runs import ALONE, RUNS, smallest
 
 import caloforge as cf
 from caloforge.cascade import ShowerQuantities, System, build, presets
@@ -211,7 +211,7 @@ def test_a_preset_learns_and_draws_on_a_device_and_waits_so_often(
     assert sum(waits.values()) == WAITS[preset], waits
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", ALONE)
 def test_a_system_trained_on_a_device_is_that_of_the_cpu(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

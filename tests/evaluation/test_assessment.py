@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import caloforge as cf
 from caloforge.evaluation import EvaluationWarning, SmallSampleWarning, separation_powers
 from caloforge.evaluation.comparison import draws
+from caloforge.jobs import Serial
 from caloforge.showers import UnitsWarning
 
 pytestmark = [
@@ -317,3 +319,38 @@ def test_conditions_that_cannot_be_taken_are_refused(reference, others):
     ):
         with pytest.raises(ValueError, match=words):
             cf.evaluate(reference, {"a": others}, metrics=["wasserstein"], by=by)
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.EvaluationWarning")
+@pytest.mark.parametrize("processes", [Serial(), 2], ids=["in this process", "in two"])
+def test_metrics_as_tasks_give_the_same_scores_and_warnings(
+    test_file, reference, tmp_path, processes
+):
+    """Of an open file and of showers in memory; a high threshold leaves values unknown."""
+    settings = {"metrics": ["worth", "separation", "small-shower"], "by": "energy:2"}
+    high = reference[np.flatnonzero(reference.energy_inc > 2e4)[:200]]
+
+    def scored(processes, cache):
+        with cf.open_showers(test_file) as file, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            candidates = {"file": file, "memory": high[160:]}
+            found = cf.evaluate(
+                high[:160], candidates, **settings,
+                threshold=300.0, processes=processes, cache=cache,
+            )  # fmt: skip
+        record = json.loads(found.to_json())
+        del record["provenance"]["date"]
+        return record, sorted(str(warning.message) for warning in caught), found.outputs
+
+    record, said, outputs = scored(1, None)
+    again, also_said, same_outputs = scored(processes, None)
+    assert again == record
+    assert also_said == said
+    assert any("not determined" in text for text in said)
+    for key, output in outputs.items():
+        np.testing.assert_array_equal(same_outputs[key].candidate, output.candidate)
+    # where results are kept, the same are found by whoever looks for them next
+    assert scored(processes, tmp_path)[0] == record
+    kept = {path.name for path in tmp_path.iterdir()}
+    assert scored(1, tmp_path)[0] == record
+    assert {path.name for path in tmp_path.iterdir()} == kept

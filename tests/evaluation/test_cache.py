@@ -101,11 +101,11 @@ class Counted:
     """Counts how often metrics compare and samples are described."""
 
     def __init__(self, monkeypatch):
-        from caloforge.evaluation import assessment
+        from caloforge.evaluation import work
 
         self.calls: list[str] = []
         self.stop_after = -1
-        measure, of = assessment.measure, Sample.of
+        measure, of = work.measure, Sample.of
 
         def counted_measure(metric, *args, **kwargs):
             if len(self.calls) == self.stop_after:
@@ -117,7 +117,7 @@ class Counted:
             self.calls.append("sample")
             return of(*args, **kwargs)
 
-        monkeypatch.setattr(assessment, "measure", counted_measure)
+        monkeypatch.setattr(work, "measure", counted_measure)
         monkeypatch.setattr(Sample, "of", counted_of)
 
     def since(self):

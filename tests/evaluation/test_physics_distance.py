@@ -20,7 +20,7 @@ from caloforge.evaluation.metrics.physics_distance import (
     fpd_of_subsets,
     frechet_distance,
     kpd,
-    polynomial_mmd,
+    kpd_of_blocks,
 )
 from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 
@@ -128,7 +128,7 @@ def test_278_electrons_are_near_278_others(shared_data):
     columns = high_level(chosen.energy_inc, features(chosen))
     x, y = columns[:278], columns[278:]
     for pair in ((x, y), (y, x)):
-        assert abs(polynomial_mmd(*pair)) < 1e-3
+        assert abs(kpd_of_blocks(*pair).value) < 1e-3
     found = fpd_of_subsets(x, y, num_batches=3, num_points=3)
     assert found.value != 1
     assert 0 < found.error < found.value < 3
@@ -139,8 +139,9 @@ def test_a_column_of_rounding_is_no_unit(rng):
     x[:, 2], y[:, 2] = 1e-17 * x[:, 2], 0.01 * y[:, 2]
     without = x.copy()
     without[:, 2] = 0
-    for distance in (polynomial_mmd, fpd_of_subsets, kpd):
-        assert distance(x, y) == pytest.approx(distance(without, y), rel=1e-9)
+    for distance in (kpd_of_blocks, fpd_of_subsets, kpd):
+        expected = distance(without, y)
+        assert distance(x, y) == pytest.approx(expected, rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.filterwarnings("ignore:.*NaN:RuntimeWarning")
@@ -148,7 +149,7 @@ def test_what_overflows_is_unknown_and_said(rng):
     x, y = rng.normal(size=(2, 50, 3))
     with pytest.warns(UndeterminedWarning, match="Fréchet distance is not determined"):
         assert np.isnan(fpd_of_subsets(x, y + 1e200)).all()
-    for distance in (polynomial_mmd, kpd):
+    for distance in (kpd_of_blocks, kpd):
         with pytest.warns(UndeterminedWarning, match="kernel distance is not determined"):
             assert np.isnan(distance(x, y + 1e60)).all()
 
@@ -217,21 +218,51 @@ def test_kpd_of_real_showers_is_that_of_the_double_sum(electron_features, monkey
     low, high = np.percentile(batches, [16.275, 83.725])
     found = kpd(*electron_features, batch_size=1000, num_batches=3)
     assert found == pytest.approx((np.median(batches), (high - low) / 2), rel=1e-9)
-    assert polynomial_mmd(*electron_features) == pytest.approx(slow_mmd(x, y), rel=1e-9)
+    whole = kpd_of_blocks(*electron_features, block_size=len(x))
+    assert whole.value == pytest.approx(slow_mmd(x, y), rel=1e-9)
+    assert np.isnan(whole.error)
+
+
+def test_kpd_of_blocks_is_the_mean_of_the_double_sums_in_each(electron_features):
+    x, y = slow_normalised(*electron_features)
+    size = -(-len(x) // 3)
+    parts = zip(np.array_split(x, 3), np.array_split(y, 3), strict=True)
+    blocks = [slow_mmd(*part) for part in parts]
+    found = kpd_of_blocks(*electron_features, block_size=size)
+    assert found.value == pytest.approx(np.mean(blocks), rel=1e-9)
+    assert found.error == pytest.approx(np.std(blocks, ddof=1) / 3**0.5, rel=1e-9)
+    # of one distribution: nothing but the fluctuation of the blocks is seen, as of all pairs
+    assert abs(found.value - slow_mmd(x, y)) < 4 * found.error
+
+
+def test_every_shower_of_large_samples_counts_and_the_time_does_not_grow_with_their_square(
+    rng, monkeypatch
+):
+    x, y = rng.normal(size=(2, 90, 2))
+    pairs: list[int] = []
+    monkeypatch.setattr(
+        physics_distance, "_unbiased_mmd", lambda a, _, b, __: pairs.append(len(a) * len(b)) or 0.0
+    )
+    for repeats in (1, 2, 4):
+        pairs.clear()
+        kpd_of_blocks(np.tile(x, (repeats, 1)), np.tile(y, (repeats, 1)), block_size=30)
+        assert sum(pairs) == 90 * repeats * 30
 
 
 def test_the_discrepancy_is_that_found_by_hand():
     # d = 1, in units of 2: 0.5 and 1 against 0 and 0; kernels 1.5⁴, 1 and 1
-    assert polynomial_mmd([[1.0], [2.0]], [[0.0], [0.0]]) == pytest.approx(1.5**4 + 1 - 2)
+    found = kpd_of_blocks([[1.0], [2.0]], [[0.0], [0.0]])
+    assert found.value == pytest.approx(1.5**4 + 1 - 2)
 
 
-def test_the_discrepancy_of_equal_distributions_is_0_in_the_mean(rng):
-    found = [polynomial_mmd(*rng.uniform(-1, 1, size=(2, 30, 3))) for _ in range(400)]
+def test_the_discrepancy_of_equal_distributions_is_0_on_average(rng):
+    pairs = rng.uniform(-1, 1, size=(400, 2, 30, 3))
+    found = [kpd_of_blocks(*pair, block_size=15).value for pair in pairs]
     error = np.std(found) / np.sqrt(len(found))
     assert abs(np.mean(found)) < 4 * error
     assert min(found) < 0
     x, y = rng.uniform(-1, 1, size=(2, 30, 3))
-    assert polynomial_mmd(x, y + 1) > 100 * error
+    assert kpd_of_blocks(x, y + 1).value > 100 * error
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,31 @@ def test_a_score_that_could_not_be_taken_is_null_in_json(scores):
     assert record["scores"][0]["layers"] == [0.5, None]
 
 
+def test_a_score_is_read_as_it_was_written(scores):
+    far = dataclasses.replace(  # out of sight, as a worth may be
+        scores.values[0],
+        metric="worth",
+        observable="all",
+        value=float("inf"),
+        error=float("nan"),
+        floor=float("inf"),
+        floor_error=0.0,
+        low=91.0,
+        high=float("inf"),
+        layers=(0.5, float("nan")),
+    )
+    for score in (*scores.values, far):
+        again = Score.from_dict(json.loads(json.dumps(score.to_dict())))
+        assert repr(again) == repr(score)  # NaN is not equal to itself
+        assert (again.text(), again.mark) == (score.text(), score.mark)
+
+
+@pytest.mark.parametrize("change", [{"value": "high"}, {"layers": 3}, {"n_showers": None}])
+def test_what_is_no_score_is_refused(scores, change):
+    with pytest.raises(ValueError, match="expected a score, got"):
+        Score.from_dict({**scores.values[0].to_dict(), **change})
+
+
 def test_the_markdown_table_has_a_row_a_score_and_a_column_a_candidate(scores):
     lines = scores.to_markdown().splitlines()
     rows = [line for line in lines if line.startswith("|") and "---" not in line]

@@ -104,6 +104,6 @@ def page_of_twenty(twenty, tmp_path_factory):
     """Complete but for its pictures, whose drawing would take a minute."""
     path = tmp_path_factory.mktemp("report") / "twenty.html"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("caloforge.report.page.encode_small", lambda figure: PIXEL)
+        patch.setattr("caloforge.report.pictures.encode_small", lambda figure: PIXEL)
         twenty.save_page(path)
     return path

@@ -10,8 +10,9 @@ import pytest
 import caloforge as cf
 from caloforge.evaluation import point_features
 from caloforge.geometry import ild_ecal
+from caloforge.report.command import command_of
 from caloforge.report.histograms import content, count_edges
-from caloforge.report.page import _command, _summary
+from caloforge.report.page import _summary
 from caloforge.report.panels import sections
 from caloforge.report.tables import groups
 
@@ -99,5 +100,4 @@ def test_the_command_of_the_page_names_the_cells(scores, cells, options):
     source = dataclasses.replace(scores.reference.source, geometry=cells)
     reference = dataclasses.replace(scores.reference, source=source)
     found = dataclasses.replace(scores, provenance=provenance, reference=reference)
-    ((_, command),) = _command(found)
-    assert options in command
+    assert options in command_of(found)

@@ -11,10 +11,11 @@ import pytest
 from markdown_it import MarkdownIt
 from matplotlib.cbook import is_math_text
 
+from caloforge.report.command import command_of
 from caloforge.report.display import event_display
 from caloforge.report.figures import draw, encode_small
 from caloforge.report.interlayer import rho_panels
-from caloforge.report.page import _command, _flat
+from caloforge.report.page import _flat
 
 NAMES = (
     "run_7 _x_",
@@ -49,7 +50,7 @@ def test_legends_show_names_to_the_letter(samples):
     panel = next(iter(rho_panels(dict.fromkeys(names, made) | {"Geant4": known})))
     figure = draw(panel)
     encode_small(figure)  # a broken formula would end here
-    shown = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert not any(map(is_math_text, shown))
     assert tuple(text.strip().replace(r"\$", "$") for text in shown) == names
 
@@ -88,6 +89,6 @@ def test_the_page_tells_names_and_commands_to_the_letter(scores):
         "reference": {"file": "test.h5"},
         "candidates": {"run_7": origin, "my_run": origin},
     }
-    ((_, command),) = _command(dataclasses.replace(scores, provenance=provenance))
-    assert " step=100/run_7.h5 my_run=step=100/run_7.h5 --threshold" in command
+    command = command_of(dataclasses.replace(scores, provenance=provenance, timing={}))
+    assert " step=100/run_7.h5 my_run=step=100/run_7.h5 --geometry" in command
     assert dict(_flat(provenance))["candidates · my_run · file"] == "step=100/run_7.h5"

@@ -77,6 +77,6 @@ def test_many_candidates_are_shown_a_few_at_a_time_each_in_its_colour():
 
 def test_a_figure_of_outputs_names_every_candidate_and_what_is_dotted():
     outputs = {("dnn", "mine"): outputs_of(np.linspace(0, 1, 30), np.linspace(0, 1, 20))}
-    axes = draw_outputs(panels_of(outputs)["outputs_dnn"]).axes[0]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    (legend,) = draw_outputs(panels_of(outputs)["outputs_dnn"]).legends
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["mine", "Geant4, same colour"]

@@ -15,10 +15,11 @@ from markupsafe import escape
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
 from caloforge.report.figures import draw, encode, encode_small
-from caloforge.report.histograms import of_bins
+from caloforge.report.histograms import distribution, of_bins
 from caloforge.report.images import average_showers, correlations
 from caloforge.report.interlayer import rho_panels
-from caloforge.report.lines import line_of
+from caloforge.report.keys import key_of
+from caloforge.report.lines import legend_name, line_of
 from caloforge.report.panel import Panel
 from caloforge.report.panels import sections
 from caloforge.report.rings import ring_panels
@@ -167,7 +168,7 @@ def test_figures_for_print_are_sharp_and_those_of_the_page_small(samples):
     assert printed.startswith(b"\x89PNG")
     assert small.startswith(b"\x89PNG")
     width = int.from_bytes(printed[16:20], "big")
-    assert width == pytest.approx(5 * 300, abs=1)
+    assert width == pytest.approx(5 * 300, rel=0.05)
     assert len(small) < 40_000
     assert b"/FontFile2" in encode(figure, "pdf")  # fonts are embedded, as outlines
 
@@ -208,7 +209,7 @@ def test_showers_shown_together_have_like_incident_energy(samples):
 
 def test_the_ratio_of_average_showers_is_that_of_the_energies(samples):
     names = "Geant4", list(samples)[2]
-    figure = average_showers(samples[names[0]], samples[names[1]], names)
+    figure = average_showers(samples[names[0]], samples[names[1]], names).whole()
     meshes = [axes.collections[0] for axes in figure.axes[12:17]]
     ratios = np.ma.concatenate([mesh.get_array().ravel() for mesh in meshes])
     assert ratios.count() > 500
@@ -219,7 +220,7 @@ def test_the_ratio_of_average_showers_is_that_of_the_energies(samples):
 
 def test_the_correlations_are_those_of_the_layers_and_so_is_their_difference(samples):
     names = "Geant4", list(samples)[2]
-    figure = correlations(samples[names[0]], samples[names[1]], names)
+    figure = correlations(samples[names[0]], samples[names[1]], names).whole()
     first, second, difference = (axes.collections[0].get_array() for axes in figure.axes[:3])
     energies = [samples[name].features["E_layer"] for name in names]
     expected = [np.corrcoef(energy[:, 5], energy[:, 20])[0, 1] for energy in energies]
@@ -244,8 +245,9 @@ def test_the_explorer_holds_the_histograms_of_every_layer(samples):
 
 def test_a_panel_draws_every_sample_and_its_ratio(samples):
     section = next(iter(sections(samples)))
-    upper, lower = draw(section.panels[0]).axes
-    labels = [text.get_text() for text in upper.get_legend().get_texts()]
+    figure = draw(section.panels[0])
+    (upper, lower), (legend,) = figure.axes, figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
     # a long name stands on several lines, and none is cut
     assert [label.replace("\n", " ") for label in labels] == list(samples)
     assert max(len(line) for label in labels for line in label.split("\n")) <= 28
@@ -253,11 +255,10 @@ def test_a_panel_draws_every_sample_and_its_ratio(samples):
     assert upper.get_xlim() == lower.get_xlim()
 
 
-def test_of_twenty_candidates_each_has_its_line_beside_the_frame(twenty):
+def test_of_twenty_candidates_each_has_its_line_above_the_figure(twenty):
     section = next(iter(sections({"Geant4": twenty.reference, **twenty.candidates})))
     figure = draw(section.panels[0])
-    upper = figure.axes[0]
-    legend = upper.get_legend()
+    (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["Geant4", *twenty.candidates]
     handles = legend.legend_handles[1:]
@@ -265,10 +266,36 @@ def test_of_twenty_candidates_each_has_its_line_beside_the_frame(twenty):
     # without colour, too: dashes and symbols together
     assert len({(line.get_linestyle(), line.get_marker()) for line in handles}) == 20
     figure.canvas.draw()
-    box, frame = legend.get_window_extent(), upper.get_window_extent()
-    assert box.x0 >= frame.x1
-    assert box.x1 <= figure.bbox.x1
-    assert box.y0 >= figure.bbox.y0
+    box = legend.get_window_extent()
+    assert box.y0 >= figure.bbox.y1  # no picture of the page holds it, every file does
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    printed = encode(figure, "png")
+    assert int.from_bytes(printed[20:24], "big") > 300 * (box.y1 / figure.dpi - 0.2)
+
+
+def test_every_line_of_a_panel_stands_in_the_legend_of_the_page(text, scores):
+    legend, *_ = re.findall(r'<ul class="legend">(.*?)</ul>', text)
+    names = [html.unescape(name) for name in re.findall(r"</svg>(.*?)</li>", legend)]
+    assert names == ["Geant4", *scores.candidates]
+    assert all(key_of(number) in legend for number in range(len(names) - 1))
+
+
+def test_a_column_of_a_wide_figure_stands_alone(samples):
+    """In a narrow window: with names and scales of its own, and what the whole shows there."""
+    pair = samples["Geant4"], list(samples.values())[2]
+    names = "Geant4", legend_name("a candidate whose name is long and stands on several lines " * 2)
+    for wide in (average_showers(*pair, names), correlations(*pair, names)):
+        whole = wide.whole().axes
+        for number, column in enumerate(wide.columns()):
+            axes, bars = column.axes[::2], column.axes[1::2]
+            assert all(each.get_ylabel() for each in (*axes, *bars))
+            assert axes[-1].get_xlabel()
+            assert column.get_figwidth() < 5
+            encode_small(column)  # puts labels in their places
+            labels = [each.yaxis.label.get_window_extent() for each in axes]
+            assert min(box.x0 for box in labels) >= 0  # no name is cut
+            shown, there = (one.collections[0].get_array() for one in (axes[0], whole[number]))
+            np.testing.assert_array_equal(shown, there)
 
 
 def test_values_beyond_the_ratio_have_arrows_and_others_none():
@@ -287,6 +314,27 @@ def test_values_beyond_the_ratio_have_arrows_and_others_none():
     assert low > 0.05
     assert [(line.get_marker(), line.get_xdata().tolist()) for line in arrows] == [("v", [3.5])]
     assert arrows[0].get_color() == line_of(0)["color"]
+
+
+def test_values_below_a_logarithmic_panel_have_arrows_where_geant4_has_any():
+    edges = np.arange(5.0)
+    histograms = {
+        name: of_bins(edges, "x", values, np.full(4, 1e-3))
+        for name, values in {"Geant4": [100, 10, 10, 0], "mine": [100, 0, 0.1, 0]}.items()
+    }
+    upper = draw(Panel("x", "x", "y", histograms, log_y=True)).axes[0]
+    (arrows,) = (line for line in upper.lines if line.get_gid() == "beyond")
+    assert (arrows.get_marker(), arrows.get_xdata().tolist()) == ("v", [1.5, 2.5])
+
+
+def test_showers_beyond_the_ends_of_the_axis_are_told():
+    edges = np.linspace(0, 1, 5)
+    values = {"Geant4": np.linspace(0, 0.99, 200), "low": np.linspace(-0.25, 0.74, 100)}
+    histograms = {name: distribution(found, edges, "x") for name, found in values.items()}
+    upper = draw(Panel("x", "x", "y", histograms)).axes[0]
+    assert [text.get_text() for text in upper.texts] == [r"$\leftarrow$ 25%"]
+    (symbol,) = (line for line in upper.lines if line.get_gid() == "outside")
+    assert symbol.get_color() == line_of(0)["color"]
 
 
 def open_in_browser(chromium, path, folder):

@@ -39,7 +39,7 @@ def test_energy_lies_on_its_side_of_the_axis():
 
 def test_every_shower_has_its_picture_and_its_numbers(scores):
     (candidate, tails), *_ = scores.tails.items()
-    figure = draw_tails(tails, ("Geant4", candidate))
+    figure = draw_tails(tails, ("Geant4", candidate)).whole()
     titles = [axes.get_title() for axes in figure.axes]
     for tail in (tails.candidate, tails.reference):
         for row, energy in zip(tail.rows[:4], tail.showers.energy_inc, strict=True):
@@ -54,7 +54,7 @@ def test_a_tail_of_empty_showers_is_drawn(scores):
     blank = dataclasses.replace(tails.candidate, showers=nothing)
     figure = draw_tails(
         dataclasses.replace(tails, candidate=blank, reference=blank), ("Geant4", candidate)
-    )
+    ).whole()
     assert len(figure.axes) == 10
 
 

@@ -10,6 +10,7 @@ from caloforge.cascade.registry import build, presets, system_names
 from caloforge.cascade.stage import Conditions, Correction, Learned, Stage
 from caloforge.cascade.system import System
 from caloforge.cascade.trained import ExtrapolationWarning, TrainedRange
+from caloforge.cascade.variants import Variant
 
 __all__ = [
     "Choice",
@@ -26,6 +27,7 @@ __all__ = [
     "Stage",
     "System",
     "TrainedRange",
+    "Variant",
     "VoxelSystem",
     "build",
     "layer_name",

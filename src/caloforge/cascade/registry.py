@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
+from itertools import groupby
+from operator import methodcaller
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -107,7 +109,8 @@ def build(
             for one geometry alone.
         seed: of the initial weights and permutations; the global random state is not touched.
         overrides: values that differ from the preset, by dotted name, such as
-            {"layers.recipe.epochs": 3}.
+            {"layers.recipe.epochs": 3}; those of a configuration come after its choice, as in
+            {"energies": "quantile-flow", "energies.blocks": 6}.
 
     Raises:
         ValueError: for an unknown preset, a geometry that the system cannot take, or overrides
@@ -120,11 +123,13 @@ def build(
             f"{preset} fits many geometries: say which, such as geometry='calochallenge-2'"
         )
     voxels = geometry_preset(wanted) if isinstance(wanted, str) else wanted
-    config = found.preset(size, voxels)
-    values = config_to_dict(config)
-    misplaced = [_override(values, key, value) for key, value in (overrides or {}).items()]
-    problems = [problem for problem in misplaced if problem] + _problems(found, values)
-    if problems:
+    overrides = overrides or {}
+    values, misplaced = config_to_dict(found.preset(size, voxels)), []
+    for keys in _by_depth(overrides):
+        misplaced += [_override(values, key, overrides[key]) for key in keys]
+        if not _problems(found, values):  # what was chosen has settings of its own
+            values = config_to_dict(read_config(found.name, values))
+    if problems := [problem for problem in misplaced if problem] + _problems(found, values):
         raise ValueError(_do_not_fit(found.name, problems))
     return build_from_config(found.name, values, voxels, seed=seed)
 
@@ -178,6 +183,12 @@ def config_to_dict(config: Any) -> dict[str, Any]:
     """A configuration in JSON's types, complete."""
     values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
     return values
+
+
+def _by_depth(names: Iterable[str]) -> Iterator[list[str]]:
+    """Dotted names, those of configurations before those of their settings."""
+    depth = methodcaller("count", ".")
+    return (list(alike) for _, alike in groupby(sorted(names, key=depth), depth))
 
 
 def _override(values: dict[str, Any], key: str, value: Any) -> str | None:

@@ -42,6 +42,7 @@ class System(ABC):
         sizes: names of its presets.
         homes: geometries of those presets that are for one alone.
         home: name of the geometry that the other presets are shown for.
+        papers: where it was published, such as "arXiv:2405.20407".
         config: the configuration.
         geometry: the voxels, or the detector in whose layers points lie.
         seed: of its initial weights.
@@ -57,6 +58,7 @@ class System(ABC):
     sizes: ClassVar[tuple[str, ...]]
     homes: ClassVar[Mapping[str, str]] = {}
     home: ClassVar[str] = "calochallenge-2"
+    papers: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
     usual: UsualParticle = UsualParticle()
     trained: TrainedRange | None = None

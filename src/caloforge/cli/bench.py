@@ -9,18 +9,16 @@ import typer
 from rich.table import Table
 
 from caloforge.cli.choosing import Choose, EnergySolver, Precision, Solver, choices_made
-from caloforge.cli.terminal import Quiet, Seed, console, out
+from caloforge.cli.terminal import Quiet, Run, Seed, console, out
 
 if TYPE_CHECKING:
     from caloforge.generation import Timing
 
 __all__ = ["bench"]
 
-BUSY = 0.9  # share of a core below which other programs spoil a time
-
 
 def bench(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Run,
     batch_sizes: Annotated[
         str, typer.Option(help="Showers sampled at once, comma-separated.")
     ] = "1,100,10000",
@@ -91,6 +89,7 @@ def _sizes(text: str) -> list[int]:
 
 def _print_table(timing: Timing) -> None:
     from caloforge.evaluation.digits import format_number, format_value
+    from caloforge.generation.timing import BUSY
 
     machine = timing.hardware
     out.print(

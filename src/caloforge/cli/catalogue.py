@@ -40,6 +40,7 @@ def show_catalogue(*, as_json: bool) -> None:
         geometries.add_row(name, f"{geometry.n_layers}", f"{geometry.n_voxels:,}", known)
     out.print(geometries)
     out.print("more of one: caloforge info l2lflows, l2lflows/small or calochallenge-2")
+    out.print("trained already: caloforge models")
 
 
 def show_presets(name: str, *, as_json: bool) -> None:
@@ -89,12 +90,14 @@ def show_geometry(name: str, *, as_json: bool) -> None:
     """
     from caloforge.cascade import presets, system_names
     from caloforge.simulation import detector_presets
+    from caloforge.training import best_models, model_folders
 
     if name not in cf.geometry_presets():
-        known = (*system_names(), *presets(), *cf.geometry_presets())
+        others = (*system_names(), *presets(), *best_models(), *model_folders())
+        meant = did_you_mean(name, (*cf.geometry_presets(), *others))
         raise ValueError(
-            f"no system, preset, geometry, run folder or file {name!r}{did_you_mean(name, known)}: "
-            "`caloforge info` lists what there is"
+            f"no system, preset, geometry, run folder, model or file {name!r}{meant}: "
+            "`caloforge info` and `caloforge models` list what there is"
         )
     geometry = cf.geometry_preset(name)
     shapes = geometry.layer_shapes

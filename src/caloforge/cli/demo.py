@@ -1,9 +1,10 @@
-"""The whole chain on the bundled Geant4 showers: train, generate, evaluate, page."""
+"""The whole chain on the bundled Geant4 showers: train, generate, time, evaluate, page."""
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -12,12 +13,15 @@ from rich.text import Text
 import caloforge as cf
 from caloforge import samples
 from caloforge.cli.progress import EvaluationDisplay, GenerationDisplay, TrainingDisplay
-from caloforge.data import making, write_files
+from caloforge.data import making, open_source, write_files
+from caloforge.generation.timing import time_generation
+from caloforge.training import RunFolder
 
 __all__ = ["run_demo"]
 
 PRESET = "l2lflows/tiny"
 NAME = "L2LFlows, tiny"
+BATCH_SIZE = 100  # showers drawn at once, of the time that is told
 
 
 def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Path:
@@ -40,6 +44,7 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
         origin = {name: bundled.attributes[name] for name in facts if name in bundled.attributes}
     with making(output):
         cf.write(output / "geant4.h5", test, attributes=origin)
+        cf.write(output / "training.h5", training, attributes=origin)
     console.print(
         Text("1. Geant4", "bold"),
         f"{len(training)} electrons of 1 to 100 GeV to train on, "
@@ -74,17 +79,27 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
             test.particles,
             seed=seed + 1,
             output=output / "generated.h5",
+            attributes={"run": "run", **RunFolder(output / "run").effort()},
             resume=True,
             progress=generation,
         )
     made = time.monotonic()
+    timing = time_generation(output / "run", batch_sizes=[BATCH_SIZE], runs=3, n_showers=BATCH_SIZE)
+    write_files({output / "timing.json": timing.to_json()})
+    timed = time.monotonic()
     console.print(Text("4. Evaluate", "bold"), "against Geant4, beside Geant4 against itself")
-    with cf.open_showers(output / "geant4.h5") as geant4, cf.open_showers(file) as candidate:
+    with (
+        cf.open_showers(output / "geant4.h5") as geant4,
+        cf.open_showers(file) as candidate,
+        closing(open_source(output / "training.h5")) as learned,
+    ):
         evaluation = EvaluationDisplay(console)
         with evaluation.live():
             scores = cf.evaluate(
                 geant4,
                 {NAME: candidate},
+                training=learned,
+                timing={NAME: {**json.loads(timing.to_json()), "file": "timing.json"}},
                 seed=seed,
                 cache=output / "cache",
                 progress=evaluation,
@@ -94,7 +109,8 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     seconds = {
         "train": trained - begin,
         "generate": made - trained,
-        "evaluate": time.monotonic() - made,
+        "time": timed - made,
+        "evaluate": time.monotonic() - timed,
         "total": time.monotonic() - begin,
     }
     rounded = {name: round(value, 1) for name, value in seconds.items()}

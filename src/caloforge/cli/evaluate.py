@@ -12,7 +12,7 @@ import typer
 
 import caloforge as cf
 from caloforge.cli.cells import cells_around
-from caloforge.cli.terminal import Quiet, Seed, console, named_paths, out
+from caloforge.cli.terminal import Processes, Quiet, Seed, console, named_paths, out
 from caloforge.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def evaluate(
     cache: Annotated[
         bool, typer.Option(help="Keep results, so that only what is new is computed next time.")
     ] = True,
+    processes: Processes = 1,
     seed: Seed = 0,
     as_json: Quiet = False,
 ) -> None:
@@ -128,11 +129,12 @@ def evaluate(
                 metrics=metrics,
                 by=by,
                 timing={
-                    name: json.loads(path.read_text())
+                    name: {**json.loads(path.read_text()), "file": path.name}
                     for name, path in named_paths(timing or []).items()
                 },
                 seed=seed,
                 cache=output / "cache" if cache else None,
+                processes=processes,
                 progress=display,
             )
         scores.save(output, figures=figures or ())

@@ -18,15 +18,15 @@ from caloforge.cli.choosing import (
     Solver,
     choices_made,
 )
-from caloforge.cli.terminal import Device, Layout, Processes, Resume, Seed, console, numbers
+from caloforge.cli.terminal import Device, Layout, Processes, Resume, Run, Seed, console, numbers
 
 if TYPE_CHECKING:
     from caloforge.cascade import System
     from caloforge.showers import Floats, Particles
+    from caloforge.training import RunFolder
 
 __all__ = ["generate", "upsample"]
 
-Run = Annotated[Path, typer.Argument(help="The run folder.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.")]
 Number = Annotated[int | None, typer.Option("-n", help="Number of showers, before resampling.")]
 Energy = Annotated[
@@ -72,9 +72,11 @@ def generate(
     """Generate showers from a trained generator.
 
     Example: caloforge generate runs/l2l -n 100000 -o fake.h5
+
+    Example: caloforge generate electrons-calochallenge-2 -n 1000 -o showers.h5
     """
     from caloforge.cli.progress import GenerationDisplay
-    from caloforge.training import RunFolder
+    from caloforge.training import RunFolder, find_run
 
     made = choices_made(
         choose,
@@ -85,9 +87,10 @@ def generate(
         energy_solver=energy_solver,
         precision=precision,
     )
-    system = cf.load(run)
+    folder = RunFolder(find_run(run))
+    system = cf.load(folder.path)
     times = system.chosen(made).get("resample", 1)
-    particles = _particles(run, system, n, energy, like, seed, direction)
+    particles = _particles(folder, system, n, energy, like, seed, direction)
     display = GenerationDisplay(console, "showers", len(particles) * times)
     with display.live():
         cf.generate(
@@ -96,7 +99,7 @@ def generate(
             seed=seed,
             output=output,
             layout=layout,
-            attributes={"run": run.name, **RunFolder(run).effort()},
+            attributes={"run": folder.path.name, **folder.effort()},
             batch_size=batch_size,
             device=device,
             options=made,
@@ -113,8 +116,8 @@ def upsample(
     coarse: Annotated[
         Path,
         typer.Argument(
-            help="A file of coarse showers (fine ones are made coarse), or the run folder of a "
-            "generator that draws them."
+            help="A file of coarse showers (fine ones are made coarse), or the run folder or model "
+            "of a generator that draws them."
         ),
     ],
     output: Output,
@@ -141,20 +144,22 @@ def upsample(
     Example: caloforge upsample runs/supercalo coarse.h5 --resample 5 -o fine.h5
     """
     from caloforge.cli.progress import GenerationDisplay
-    from caloforge.training import RunFolder
+    from caloforge.training import RunFolder, find_run
 
     made = choices_made(choose, postprocess=postprocess, resample=resample, memory=memory)
-    system = cf.load(run)
+    folder = RunFolder(find_run(run))
+    system = cf.load(folder.path)
     times = system.chosen(made).get("resample", 1)
     source: System | cf.VoxelShowers
-    if coarse.is_dir():
-        source = cf.load(coarse)
-        particles = _particles(coarse, source, n, energy, like, seed)
+    if not coarse.is_file():
+        drawing = RunFolder(find_run(coarse))
+        source = cf.load(drawing.path)
+        particles = _particles(drawing, source, n, energy, like, seed)
         n_coarse = len(particles)
     elif (n, energy, like) != (None, None, None):
         raise ValueError(
-            "-n, --energy and --like are for the run folder of a coarse generator: the showers of "
-            f"{coarse} have their energies"
+            "-n, --energy and --like are for the run folder of a coarse generator: the showers "
+            f"of {coarse} have their energies"
         )
     else:
         particles = None
@@ -170,9 +175,9 @@ def upsample(
             output=output,
             layout=layout,
             attributes={
-                "run": run.name,
+                "run": folder.path.name,
                 "coarse_showers": coarse.name,
-                **RunFolder(run).effort(),
+                **folder.effort(),
             },
             batch_size=batch_size,
             device=device,
@@ -186,7 +191,7 @@ def upsample(
 
 
 def _particles(
-    run: Path,
+    folder: RunFolder,
     system: System,
     n: int | None,
     energy: str | None,
@@ -203,7 +208,6 @@ def _particles(
     from caloforge.data import read_particles
     from caloforge.generation import training_energies
     from caloforge.simulation import EnergySpectrum
-    from caloforge.training import RunFolder
 
     if (like is None) == (n is None):
         raise ValueError("give either -n, a number of showers, or --like, a file of particles")
@@ -215,7 +219,7 @@ def _particles(
             rng = np.random.default_rng(seed)
             energies = EnergySpectrum.parse(energy).sample(n or 0, rng).astype(np.float32)
         else:
-            energies = training_energies(RunFolder(run).config(), n or 0, seed)
+            energies = training_energies(folder.config(), n or 0, seed)
         asked = cf.Particles(energies)
         along = system.usual.direction
     if direction is not None:

@@ -24,8 +24,8 @@ def info(
     preset: Annotated[
         str | None,
         typer.Argument(
-            help="System, or system and preset, geometry, run folder, or file of showers; without "
-            "it, all that there is."
+            help="System, or system and preset, geometry, run folder, model, or file of showers; "
+            "without it, all that there is."
         ),
     ] = None,
     geometry: Annotated[
@@ -36,9 +36,9 @@ def info(
 ) -> None:
     """Show what there is: systems, geometries, detectors; or one preset, run, geometry, file.
 
-    Of a preset or a trained run: geometry, stages, parameters, how many network passes have to
-    follow each other to draw a shower, what can be chosen at generation, and the incident particles
-    of the training. Of a file of showers: what it says of itself.
+    Of a preset, a trained run or a model: geometry, stages, parameters, how many network passes
+    have to follow each other to draw a shower, what can be chosen at generation, and the incident
+    particles of the training. Of a file of showers: what it says of itself.
 
     Example: caloforge info
 
@@ -46,7 +46,8 @@ def info(
     """
     from caloforge.cascade.registry import config_to_dict, default_geometry, system_names
     from caloforge.cli.catalogue import show_catalogue, show_geometry, show_presets
-    from caloforge.training import RunFolder
+    from caloforge.training import RunFolder, best_models, find_run, model_folders
+    from caloforge.training.sharing import is_address
 
     if preset is None:
         show_catalogue(as_json=as_json)
@@ -54,7 +55,8 @@ def info(
     if Path(preset).is_file():
         _show_file(Path(preset), geometry, as_json=as_json)
         return
-    folder = RunFolder(preset)
+    is_model = is_address(preset) or preset in model_folders() or preset in best_models()
+    folder = RunFolder(find_run(preset) if is_model else preset)
     if not folder.exists and preset in system_names() and geometry is None:
         show_presets(preset, as_json=as_json)
         return

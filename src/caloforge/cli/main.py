@@ -18,11 +18,14 @@ from rich.text import Text
 
 import caloforge as cf
 from caloforge.cli.bench import bench
+from caloforge.cli.check import check
 from caloforge.cli.evaluate import evaluate
 from caloforge.cli.generate import generate, upsample
 from caloforge.cli.info import info
+from caloforge.cli.models import models, pack
 from caloforge.cli.options import Commands, in_options
 from caloforge.cli.project import project
+from caloforge.cli.share import card, pull, push
 from caloforge.cli.simulate import simulate
 from caloforge.cli.terminal import (
     Device,
@@ -212,6 +215,12 @@ app.command()(project)
 app.command()(evaluate)
 app.command()(bench)
 app.command()(info)
+app.command()(card)
+app.command()(push)
+app.command()(pull)
+app.command()(models)
+app.command()(check)
+app.command()(pack)
 
 
 @app.command()

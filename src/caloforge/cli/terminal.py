@@ -17,6 +17,7 @@ __all__ = [
     "Processes",
     "Quiet",
     "Resume",
+    "Run",
     "Seed",
     "console",
     "named_paths",
@@ -36,6 +37,7 @@ def _terminal(*, stderr: bool) -> Console:
 console = _terminal(stderr=True)
 out = _terminal(stderr=False)
 
+Run = Annotated[str, typer.Argument(help="A run folder, or the name or address of a model.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
 Device = Annotated[
     str, typer.Option(help="auto, cpu or cuda; auto is the accelerator if there is one.")

@@ -18,9 +18,11 @@ from caloforge.data.padded import CaloCloudsFile, ShowerDataFile
 from caloforge.data.parts import Parts
 from caloforge.data.replacing import (
     NoSpaceError,
+    check_empty,
     check_folder,
     check_target,
     making,
+    making_folder,
     replacing,
     write_files,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "ShowerWriter",
     "VoxelFile",
     "VoxelWriter",
+    "check_empty",
     "check_folder",
     "check_layout",
     "check_target",
@@ -49,6 +52,7 @@ __all__ = [
     "create_points",
     "holds_points",
     "making",
+    "making_folder",
     "open_file",
     "open_points",
     "open_showers",

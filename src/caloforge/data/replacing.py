@@ -14,9 +14,11 @@ from typing import Any
 
 __all__ = [
     "NoSpaceError",
+    "check_empty",
     "check_folder",
     "check_target",
     "making",
+    "making_folder",
     "replacing",
     "write_files",
 ]
@@ -153,6 +155,44 @@ def making(*folders: Path) -> Iterator[None]:
             with suppress(OSError):  # it was not made, or something else lies in it
                 place.rmdir()
         raise
+
+
+def check_empty(folder: str | Path) -> None:
+    """See that a folder can be made, or is there and empty.
+
+    Raises:
+        ValueError: if it cannot, or something lies in it.
+    """
+    check_folder(folder)
+    if Path(folder).is_dir() and any(Path(folder).iterdir()):
+        raise ValueError(f"{folder} exists already and is not empty: choose another folder")
+
+
+@contextmanager
+def making_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` and rename it to `path` when the block succeeds.
+
+    If the block raises, the temporary folder goes. Where another process made the same folder
+    meanwhile, that one stays.
+
+    Raises:
+        ValueError: as for `check_empty`.
+    """
+    check_empty(path)
+    folder = Path(path).absolute()
+    temporary = folder.with_name(f".{folder.name}.{socket.gethostname()}-{os.getpid()}.tmp")
+    with making(folder.parent):
+        shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed
+        try:
+            temporary.mkdir()
+            yield temporary
+            try:
+                temporary.rename(folder)
+            except OSError:
+                if not (folder.is_dir() and any(folder.iterdir())):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_abandoned(folder: Path, stem: str) -> None:

@@ -75,6 +75,7 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
 
     # names of the columns of the particles, which need not be there
     _optional: ClassVar[Mapping[str, str]] = {"direction": "direction", "pdg": "pdg"}
+    _chosen: ClassVar[tuple[str, ...]] = ("warns", "clip_negative")  # by whoever opened it
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV
@@ -107,6 +108,11 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
         except BaseException:
             self._file.close()
             raise
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file itself."""
+        chosen = {name: vars(self)[name] for name in self._chosen if name in vars(self)}
+        return type(self), (self.path.absolute(), self.geometry), chosen
 
     @classmethod
     def read_particles(cls, path: str | Path) -> Particles:

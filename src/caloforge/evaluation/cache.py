@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Arrays = dict[str, NDArray[Any]]
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch")
-ROOMS = ("evaluation", "geometry", "showers")  # whose code decides what a result is
+PACKAGES = ("evaluation", "geometry", "showers")  # whose code decides what a result is
 MODULES = ("preprocessing/ratios.py", "preprocessing/transforms.py")
 
 
@@ -104,15 +104,15 @@ def _code_hash() -> str:
     for name in LIBRARIES:
         digest.update(f"{name} {version(name)}\n".encode())
     with_code = [package / name for name in MODULES]
-    for room in ROOMS:
-        with_code += _modules(package / room)
+    for name in PACKAGES:
+        with_code += _modules(package / name)
     for module in with_code:
         digest.update(module.read_bytes())
     return digest.hexdigest()
 
 
 def _modules(folder: Any) -> list[Any]:
-    """The modules of a room and of the rooms in it, in a fixed order."""
+    """The modules of a package and of those in it, in a fixed order."""
     found = []
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.is_dir():

@@ -91,7 +91,7 @@ METRICS: dict[str, Meaning] = {
         "Kernel physics distance",
         "moments up to the fourth of 362 features",
         "energies, small differences",
-        "2,000; 50,000 published",
+        "2,000, which are compared in blocks of 2,500; 50,000 published",
     ),
     "prdc": Meaning(
         "Precision, recall, density, coverage",

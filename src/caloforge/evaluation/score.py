@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from caloforge.evaluation.digits import MISSING, format_limits, format_value
 from caloforge.evaluation.quantities import Quantity, quantity
@@ -112,6 +115,39 @@ class Score:
         side = "above" if self.value > self.floor else "below"
         return f"far {side}" if self.mark == "far" else side
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the words that go with them; null where none is finite.
+
+        `from_dict` is the inverse.
+        """
+        known = {name: _plain(value) for name, value in vars(self).items() if value != ()}
+        words = {
+            "title": self.quantity.title,
+            "better": self.quantity.better,
+            "verdict": self.verdict,
+        }
+        said = {"reason": self.reason or None, "remark": self.remark or None}
+        return {**known, **words, **said}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Score:
+        """A score from what `to_dict` gave: null is infinite above a limit, else not known.
+
+        Raises:
+            ValueError: if a value is missing or of another kind.
+        """
+        beyond = math.nan if values.get("low") is None else math.inf
+        missing = {"value": beyond, "floor": beyond, "high": beyond, "reason": "", "remark": ""}
+        given = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        known = {
+            name: missing.get(name, math.nan) if value is None else _read(value)
+            for name, value in given.items()
+        }
+        try:
+            return TypeAdapter(cls).validate_python(known)
+        except ValidationError as error:
+            raise ValueError(f"expected a score, got {str(values)[:200]} ({error})") from error
+
     def text(self, *, of_floor: bool = False) -> str:
         """The value, or its floor if there is one, with the error, as it is shown."""
         if of_floor and math.isinf(self.floor):
@@ -120,3 +156,13 @@ class Score:
             return format_limits(self.value, self.low, self.high)
         value, error = (self.floor, self.floor_error) if of_floor else (self.value, self.error)
         return format_value(value * self.scale, error * self.scale)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(value: Any) -> Any:
+    return tuple(math.nan if x is None else x for x in value) if isinstance(value, list) else value

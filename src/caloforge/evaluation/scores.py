@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -96,8 +95,8 @@ class Scores:
             "provenance": self.provenance,
             "summary": summary_records(self),
             "shared": [{**vars(found), "text": found.text} for found in self.shared],
-            "scores": [_json_score(score) for score in self.values],
-            "by_condition": [_json_score(score) for score in self.by_condition],
+            "scores": [score.to_dict() for score in self.values],
+            "by_condition": [score.to_dict() for score in self.by_condition],
             "worths": {name: worth.to_dict() for name, worth in self.worths.items()},
             "timing": self.timing,
         }
@@ -214,20 +213,3 @@ def _rows(scores: Sequence[Score]) -> list[tuple[str, str, list[Score]]]:
     order = [key for key in keys if key not in QUANTITIES]
     order += [key for key in QUANTITIES if key in keys]
     return [(*key, [s for s in scores if (s.metric, s.observable) == key]) for key in order]
-
-
-def _json_score(score: Score) -> dict[str, Any]:
-    known = {name: _json_number(value) for name, value in vars(score).items() if value != ()}
-    words = {
-        "title": score.quantity.title,
-        "better": score.quantity.better,
-        "verdict": score.verdict,
-    }
-    said = {"reason": score.reason or None, "remark": score.remark or None}
-    return {**known, **words, **said}
-
-
-def _json_number(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_json_number(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,17 +15,17 @@ import torch
 
 import caloforge
 from caloforge.cascade.described import preset_of
-from caloforge.devices import find_device
+from caloforge.devices import find_device, hardware
 from caloforge.generation.energies import training_energies
 from caloforge.generation.stopwatch import Report, TooLongError, stopwatch, timed_runs
 from caloforge.processes import WorkerDiedError
-from caloforge.training import RunFolder, load
+from caloforge.training import RunFolder, find_run, load
 
 __all__ = ["Timing", "TimingProgress", "TimingRow", "hardware", "software", "time_generation"]
 
 FORMAT_VERSION = 1
 MEGABYTE = 1e6
-GIGABYTE = 1e9
+BUSY = 0.9  # share of a core below which other programs spoil a time
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ def time_generation(
     A script must call this under `if __name__ == "__main__":`, as multiprocessing asks.
 
     Args:
-        run: the run folder of a trained system.
+        run: the run folder of a trained system, or the name of a model.
         batch_sizes: showers drawn at once, one row each.
         devices: "cpu" and "cuda"; by default the accelerator if there is one.
         threads: threads of the CPU.
@@ -200,6 +199,7 @@ def time_generation(
     _check(batch_sizes, threads=threads, runs=runs, n_showers=n_showers, limit=limit)
     devices = _found(devices)
     chosen = {name: given for name, given in (options or {}).items() if given is not None}
+    run = find_run(run)
     system = load(run)
     passes = system.passes(chosen)
     training_energies(RunFolder(run).config(), 1, seed)  # fails here rather than in a process
@@ -312,28 +312,6 @@ def _check(batch_sizes: Sequence[int], **numbers: float | None) -> None:
     for name, value in {"batch size": min(batch_sizes), **numbers}.items():
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
-
-
-def hardware(devices: Sequence[str]) -> dict[str, Any]:
-    """The machine that times hang on, in JSON's types.
-
-    Args:
-        devices: of which the accelerator is named.
-    """
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        # only x86 says its model there
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        # half precision gains most in matrix units (AMX), less in vectors
-        "bf16": next((flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags), None),
-        "cores": os.cpu_count(),
-        "memory_GB": round(memory / GIGABYTE, 1),
-        "gpu": torch.cuda.get_device_name() if "cuda" in devices else None,
-    }
 
 
 def software() -> dict[str, str]:

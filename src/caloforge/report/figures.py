@@ -17,14 +17,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from caloforge.evaluation.observables import Floats
-from caloforge.report.histograms import Histogram, content
+from caloforge.report.histograms import Histogram, content, outside
 from caloforge.report.lines import (
     add_legend,
     add_symbols,
     legend_name,
-    legend_room,
     line_of,
     mark_beyond,
+    mark_outside,
     new_figure,
     symbol_of,
 )
@@ -62,15 +62,15 @@ def style() -> Iterator[None]:
 
 
 def encode(figure: Figure, kind: str) -> bytes:
-    """The file of a figure, such as "png" or "pdf", fit for print."""
+    """The file of a figure, such as "png" or "pdf", fit for print, with the legend above it."""
     buffer = BytesIO()
     with style():
-        figure.savefig(buffer, format=kind, dpi=300)
+        figure.savefig(buffer, format=kind, dpi=300, bbox_inches="tight", pad_inches=0.03)
     return buffer.getvalue()
 
 
 def encode_small(figure: Figure) -> bytes:
-    """A PNG file of at most 256 colours, a third of the size of one with all of them."""
+    """A PNG file of the canvas, of at most 256 colours: a third of the size of one with all."""
     with style():
         canvas: Any = FigureCanvasAgg(figure)
         canvas.draw()
@@ -83,12 +83,10 @@ def encode_small(figure: Figure) -> bytes:
 def draw(panel: Panel) -> Figure:
     """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below.
 
-    Arrows at the frame stand for values beyond it.
+    Arrows at the frame stand for values beyond it, and for showers beyond its sides.
     """
     with style():
-        figure, right = new_figure(list(panel.histograms))
-        # Fixed margins: matplotlib would take longer to find them than to draw.
-        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
+        figure = new_figure()
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [3, 1]})
         (name, reference), *candidates = panel.histograms.items()
         _draw_reference(upper, lower, reference, name)
@@ -99,12 +97,17 @@ def draw(panel: Panel) -> Figure:
             _draw_steps(lower, histogram, ratio_to(reference, histogram), number, strength)
             upper.plot([], [], label=legend_name(label), **line_of(number), **_form(number))
         _finish(panel, upper, lower, reference)
+        add_legend(figure, list(panel.histograms))
         x = _middles(reference, log=panel.log_x)
         for number, (_, histogram) in enumerate(candidates):
             colour, ratio = line_of(number)["color"], ratio_to(reference, histogram)[0]
-            for axes, value in ((upper, content(histogram)[0]), (lower, ratio)):
-                add_symbols(axes, x, value, number)
-                mark_beyond(axes, x, value, colour, below=axes is lower)
+            value = content(histogram)[0]
+            # nothing where Geant4 has nothing either lies nowhere on a logarithmic axis
+            told = np.where((value > 0) | (content(reference)[0] > 0), value, np.nan)
+            for axes, shown in ((upper, told), (lower, ratio)):
+                add_symbols(axes, x, shown, number)
+                mark_beyond(axes, x, shown, colour)
+        mark_outside(upper, [outside(histogram) for _, histogram in candidates])
         if panel.cut is not None:
             for axes in (upper, lower):
                 axes.axvspan(axes.get_xlim()[0], panel.cut, color=MIDDLE, alpha=0.35, linewidth=0)
@@ -177,15 +180,13 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     own = (value + error).max()
     # A candidate that is far off may leave the frame, so that Geant4 stays visible.
     top = min(max(own, *(content(other)[0].max() for other in others)), 3 * own) or 1.0
-    # Room for the legend, as a fraction of the height.
-    room = legend_room(list(panel.histograms))
     if panel.log_y:
         positive = value[value > 0]
         bottom = positive.min() / 3 if len(positive) else top / 1e3
         upper.set_yscale("log")
-        upper.set_ylim(bottom, top * (top / bottom) ** (room / (1 - room)) * 1.5)
+        upper.set_ylim(bottom, top * (top / bottom) ** 0.05 * 1.5)
     else:
-        upper.set_ylim(0, top / (1 - room) * 1.03)
+        upper.set_ylim(0, top * 1.07)
     if panel.log_x:
         upper.set_xscale("log")
         if edges[-1] < 200 * edges[0]:
@@ -203,6 +204,5 @@ def _finish(panel: Panel, upper: Axes, lower: Axes, reference: Histogram) -> Non
     lower.set_ylim(1 - half, 1 + half)
     lower.set_ylabel("ratio", loc="center")
     lower.yaxis.set_label_coords(-0.14, 0.5)
-    add_legend(upper, list(panel.histograms))
     for axes in (upper, lower):
         axes.label_outer()

@@ -25,6 +25,7 @@ __all__ = [
     "of_bins",
     "of_counts",
     "of_spectrum",
+    "outside",
     "per_bin",
     "range_of",
 ]
@@ -36,7 +37,7 @@ Histograms: TypeAlias = Mapping[str, Histogram]  # Geant4 first, then the candid
 def axis(edges: Floats, label: str) -> hist.axis.Variable:
     """Axis with a name for code and a label, with the unit, for people."""
     name = label.split(" [")[0].lower().replace(" ", "_")
-    return hist.axis.Variable(np.asarray(edges), name=name, label=label, flow=False)
+    return hist.axis.Variable(np.asarray(edges), name=name, label=label)
 
 
 def of_bins(edges: Floats, label: str, value: ArrayLike, variance: ArrayLike) -> Histogram:
@@ -53,13 +54,21 @@ def content(histogram: Histogram) -> tuple[Floats, Floats]:
     return np.asarray(view.value), np.sqrt(view.variance)
 
 
+def outside(histogram: Histogram) -> tuple[float, float]:
+    """What a distribution has before its first border, and from its last one on."""
+    view: Any = histogram.view(flow=True)
+    return float(view.value[0]), float(view.value[-1])
+
+
 def distribution(values: Floats, edges: Floats, label: str) -> Histogram:
     """Fraction of the showers in each bin of a number that each shower has.
 
-    All showers count, those outside the histogram as well. The variance is Poisson's.
+    All showers count, those without a value (NaN) and `outside` the bins as well. The variance is
+    Poisson's.
     """
-    counts, _ = content(Hist(axis(edges, label), storage=hist.storage.Weight()).fill(values))
-    return of_bins(edges, label, counts / len(values), counts / len(values) ** 2)
+    counts = Hist(axis(edges, label), storage=hist.storage.Weight())
+    counts.fill(values[np.isfinite(values)])
+    return counts / len(values)
 
 
 def of_spectrum(spectrum: Spectrum, label: str, *, with_below: bool = False) -> Histogram:

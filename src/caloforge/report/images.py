@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +17,8 @@ from caloforge.evaluation.sample import Sample
 from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.figures import style
 from caloforge.report.layers import counts_hits
+from caloforge.report.lines import name_margin
+from caloforge.report.wide import Wide
 from caloforge.units import mm
 
 __all__ = ["average_showers", "correlations", "half_width"]
@@ -28,37 +32,60 @@ def half_width(geometry: Geometry) -> float | None:
     return NEAR if counts_hits(geometry) else None
 
 
-def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
+class Row(NamedTuple):
+    """A quantity of every voxel, shape (n_voxels,), drawn layer by layer in one scale."""
+
+    name: str
+    values: Floats
+    norm: Normalize
+    colours: str
+    unit: str
+
+
+def average_showers(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Wide:
     """Mean energy per area in a few layers: the reference, the candidate, and their ratio.
 
-    The ratio of a voxel is left grey where its statistical error is above 0.3.
+    A column a layer. The ratio of a voxel is left grey where its statistical error is above 0.3.
     """
-    geometry, layers = reference.geometry, _layers_drawn(reference)
-    area = _areas(geometry)
-    density = [sample.mean_shower / area for sample in (reference, candidate)]
-    colours = _scale(density[0])
+    area = _areas(reference.geometry)
+    first, second = (sample.mean_shower / area for sample in (reference, candidate))
+    norm, unit = _scale(first), r"MeV / mm$^2$"
+    ratio = _known_ratio(reference, candidate)
     rows = (
-        (names[0], density[0], colours, r"MeV / mm$^2$"),
-        (names[1], density[1], colours, r"MeV / mm$^2$"),
-        ("ratio", _known_ratio(reference, candidate), _RATIO, f"ratio to {names[0]}"),
+        Row(names[0], first, norm, "viridis", unit),
+        Row(names[1], second, norm, "viridis", unit),
+        Row("ratio", ratio, Normalize(0.5, 1.5), "RdBu_r", f"ratio to {names[0]}"),
     )
+    layers = _layers_drawn(reference)
+    return Wide(len(layers), partial(_draw_average, reference.geometry, rows, layers))
+
+
+def _draw_average(
+    geometry: Geometry, rows: Sequence[Row], layers: Sequence[int], shown: range
+) -> Figure:
+    left = name_margin([row.name for row in rows])
+    n, width = len(shown), 2.1 * len(shown) + left + 0.7
     with style():
         # Fixed margins: matplotlib would take longer to find them than to draw.
-        n, width = len(layers), 2.25 * len(layers) + 2.0
         figure = Figure(figsize=(width, 6.9))
         figure.subplots_adjust(
-            left=1.05 / width, right=1 - 0.75 / width, bottom=0.075, top=0.955, hspace=0.06
+            left=left / width,
+            right=1 - 0.65 / width,
+            bottom=0.075,
+            top=0.955,
+            hspace=0.06,
+            wspace=0.08,
         )
         ratios = [1.0] * n + [0.05]
         grid = figure.subplots(3, n + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
-        for row, (name, values, (norm, colour_map), unit) in enumerate(rows):
-            for column, number in enumerate(layers):
-                axes, layer = grid[row, column], geometry.layers[number]
-                here = values[geometry.layer_slice(number)]
-                mesh = _draw_layer(axes, layer, here, norm, colour_map)
-                _finish_image(axes, row, column, number, geometry, name)
-            bar = figure.colorbar(mesh, cax=grid[row, -1], extend=_beyond(values, norm))
-            bar.set_label(unit, size=10)
+        for number, row in enumerate(rows):
+            for column, layer in enumerate(layers[i] for i in shown):
+                axes, here = grid[number, column], row.values[geometry.layer_slice(layer)]
+                mesh = _draw_layer(axes, geometry.layers[layer], here, row.norm, row.colours)
+                _finish_image(axes, number, column, layer, geometry, row.name)
+            extend = _beyond(row.values, row.norm)
+            bar = figure.colorbar(mesh, cax=grid[number, -1], extend=extend)
+            bar.set_label(row.unit, size=10)
             bar.ax.tick_params(labelsize=9)
     return figure
 
@@ -70,9 +97,6 @@ def _beyond(values: Floats, norm: Normalize) -> str:
     assert last is not None
     low, high = (seen < first).any(), (seen > last).any()
     return "both" if low and high else "min" if low else "max" if high else "neither"
-
-
-_RATIO = Normalize(0.5, 1.5), "RdBu_r"
 
 
 def _known_ratio(reference: Sample, candidate: Sample) -> Floats:
@@ -90,9 +114,9 @@ def _layers_drawn(sample: Sample) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, last, N_IMAGES)})
 
 
-def _scale(density: Floats) -> tuple[Normalize, str]:
+def _scale(density: Floats) -> Normalize:
     seen = density[density > 0]
-    return LogNorm(float(np.quantile(seen, 0.02)), float(seen.max())), "viridis"
+    return LogNorm(float(np.quantile(seen, 0.02)), float(seen.max()))
 
 
 def _areas(geometry: Geometry) -> Floats:
@@ -141,26 +165,45 @@ def _finish_image(
         axes.set_ylabel(f"{name}\ny [mm]", fontsize=10, loc="center")
 
 
-def correlations(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Figure:
+class Matrix(NamedTuple):
+    """A number of every two layers, in its scale."""
+
+    title: str
+    values: Floats
+    norm: Normalize
+    unit: str
+
+
+def correlations(reference: Sample, candidate: Sample, names: tuple[str, str]) -> Wide:
     """Pearson correlation of layer energies: the reference, the candidate, and the difference."""
     first, second = (pearson(sample.features["E_layer"]) for sample in (reference, candidate))
     difference = second - first
     half = _half_range(difference)
-    images = (
-        (names[0], first, Normalize(-1, 1), "correlation"),
-        (names[1], second, Normalize(-1, 1), "correlation"),
-        (
+    matrices = (
+        Matrix(names[0], first, Normalize(-1, 1), "correlation"),
+        Matrix(names[1], second, Normalize(-1, 1), "correlation"),
+        Matrix(
             f"difference: mean {np.abs(difference).mean():.3f}, max {np.abs(difference).max():.3f}",
             difference,
             Normalize(-half, half),
             f"difference from {names[0]}",
         ),
     )
-    borders = np.arange(len(first) + 1) - 0.5
+    return Wide(len(matrices), partial(_draw_matrices, matrices))
+
+
+def _draw_matrices(matrices: Sequence[Matrix], shown: range) -> Figure:
+    n, width = len(shown), 4.1 * len(shown)
     with style():
-        figure = Figure(figsize=(12.2, 4.0))
-        figure.subplots_adjust(left=0.045, right=0.95, bottom=0.1, top=0.85, wspace=0.2)
-        for axes, (title, matrix, norm, unit) in zip(figure.subplots(1, 3), images, strict=True):
+        figure = Figure(figsize=(width, 3.5))
+        figure.subplots_adjust(
+            left=0.55 / width, right=1 - 0.35 / width, bottom=0.12, top=0.93, wspace=0.2
+        )
+        grid = figure.subplots(1, n, squeeze=False)[0]
+        for axes, (title, matrix, norm, unit) in zip(
+            grid, (matrices[i] for i in shown), strict=True
+        ):
+            borders = np.arange(len(matrix) + 1) - 0.5
             mesh = axes.pcolormesh(
                 borders, borders, matrix, norm=norm, cmap="RdBu_r", rasterized=True
             )

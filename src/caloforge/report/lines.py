@@ -1,4 +1,4 @@
-"""Lines, symbols and legends: what tells the candidates of a figure apart, in grey as well."""
+"""Lines, symbols and legends: what distinguishes the candidates of a figure, in grey as well."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ __all__ = [
     "add_legend",
     "add_symbols",
     "legend_name",
-    "legend_room",
     "line_of",
     "literal",
     "mark_beyond",
+    "mark_outside",
+    "name_margin",
     "new_figure",
     "symbol_of",
 ]
@@ -32,8 +33,9 @@ COLOURS = (
 LINES = ("-", "--", "-.", ":")
 SYMBOLS = "osDPX*<>ph"  # without the triangles that are arrows
 N_SYMBOLS = 7  # on a line
-FEW = 8  # lines of a legend that fits into the frame
 WRAPPED = 28  # letters of a line of a legend
+LEGEND_COLUMNS = 2
+FEWEST_OUTSIDE = 0.01  # of the showers beyond the ends of the x axis, below which none is marked
 WIDTH, HEIGHT = 5.0, 4.4  # of a figure [inch]
 
 
@@ -62,50 +64,41 @@ def literal(name: str) -> str:
 
 def legend_name(name: str) -> str:
     """The name of a sample to the letter, a long one on several lines."""
-    return literal("\n".join(_wrapped(name)))
+    return literal("\n".join(textwrap.wrap(name, WRAPPED) or [name]))
 
 
-def _wrapped(name: str) -> list[str]:
-    return textwrap.wrap(name, WRAPPED) or [name]
+def name_margin(names: Sequence[str]) -> float:
+    """Left margin [inch] of axes with ticks, labelled by a unit below one of these legend names."""
+    return 0.55 + 0.17 * max(name.count("\n") + 1 for name in names)
 
 
-def _n_lines(names: Sequence[str]) -> int:
-    return sum(len(_wrapped(name)) for name in names)
+def new_figure() -> Figure:
+    """A figure of one panel, with fixed margins: to find them would take longer than to draw."""
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    figure.subplots_adjust(left=0.165, right=0.975, bottom=0.125, top=0.975, hspace=0.08)
+    return figure
 
 
-def legend_room(names: Sequence[str], *, line: float = 0.075) -> float:
-    """Fraction of a frame's height that their legend takes, if it stands within.
+def add_legend(figure: Figure, names: Sequence[str]) -> None:
+    """A legend of the first axes, in the order of these names, above the figure.
 
-    Args:
-        names: of the samples.
-        line: what one line takes.
+    It lies outside the canvas: a file for print is cut around both, a picture of the page is the
+    canvas alone, as one legend of the page serves many panels.
     """
-    n = _n_lines(names)
-    return 0.04 + (line * n if n <= FEW else 0)
-
-
-def new_figure(names: Sequence[str]) -> tuple[Figure, float]:
-    """A figure with room for the legend, and where its frame ends: many names stand beside it."""
-    room = 0.0
-    if _n_lines(names) > FEW:
-        room = 0.55 + 0.072 * min(max(map(len, names)), WRAPPED)
-    figure = Figure(figsize=(WIDTH + room, HEIGHT))
-    figure.subplots_adjust(bottom=0.125, top=0.975)
-    return figure, 0.975 * WIDTH / (WIDTH + room)
-
-
-def add_legend(axes: Axes, names: Sequence[str]) -> None:
-    """A legend of the samples of these names, beside the frame where they take many lines."""
-    n = _n_lines(names)
-    shape: dict[str, Any] = {"loc": "upper right", "fontsize": 10.5 if n < 6 else 9}
-    if n > FEW:
-        shape = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02), "fontsize": 8.5}
     order = [legend_name(name) for name in names]
     known = sorted(
-        zip(*axes.get_legend_handles_labels(), strict=True), key=lambda pair: order.index(pair[1])
+        zip(*figure.axes[0].get_legend_handles_labels(), strict=True),
+        key=lambda pair: order.index(pair[1]),
     )
-    axes.legend(
-        *zip(*known, strict=True), borderpad=0.3, labelspacing=0.25, handlelength=2.2, **shape
+    figure.legend(
+        *zip(*known, strict=True),
+        loc="lower left",
+        bbox_to_anchor=(0.02, 1.0),
+        ncols=LEGEND_COLUMNS,
+        fontsize=10,
+        borderpad=0.3,
+        labelspacing=0.25,
+        handlelength=2.2,
     )
 
 
@@ -118,7 +111,7 @@ def add_symbols(axes: Axes, x: Floats, y: Floats, number: int) -> None:
     axes.plot(x[chosen], y[chosen], linestyle="none", zorder=3, **symbol_of(number))
 
 
-def mark_beyond(axes: Axes, x: Floats, y: Floats, colour: str, *, below: bool = True) -> None:
+def mark_beyond(axes: Axes, x: Floats, y: Floats, colour: str) -> None:
     """Arrows at the frame of axes where values lie beyond it.
 
     Args:
@@ -126,15 +119,33 @@ def mark_beyond(axes: Axes, x: Floats, y: Floats, colour: str, *, below: bool = 
         x: where the values are, shape (n,).
         y: the values, shape (n,).
         colour: of the arrows.
-        below: whether values below the frame are marked, too.
     """
     low, high = axes.get_ylim()
-    arrows: list[tuple[Any, float, str]] = [(y > high, 0.97, "^")]
-    if below:
-        arrows.append((y < low, 0.03, "v"))
-    for beyond, height, form in arrows:
+    for beyond, height, form in ((y > high, 0.97, "^"), (y < low, 0.03, "v")):
         if beyond.any():
             axes.plot(
                 x[beyond], np.full(beyond.sum(), height), form, color=colour, markersize=4,
                 transform=axes.get_xaxis_transform(), gid="beyond", zorder=3,
+            )  # fmt: skip
+
+
+def mark_outside(axes: Axes, shares: Sequence[tuple[float, float]]) -> None:
+    """How many showers lie beyond the ends of the x axis, where those are many.
+
+    Args:
+        axes: of the distributions.
+        shares: of the showers of each candidate, before the first border and from the last one on.
+    """
+    sides = (
+        (0.03, 0.05, "left", r"$\leftarrow$ {:.0%}"),
+        (0.97, 0.95, "right", r"{:.0%} $\rightarrow$"),
+    )
+    for side, (at_symbol, at_text, align, form) in enumerate(sides):
+        marked = [n for n, share in enumerate(shares) if share[side] > FEWEST_OUTSIDE]
+        for row, number in enumerate(marked):
+            height, symbol = 0.94 - 0.06 * row, symbol_of(number)
+            axes.plot(at_symbol, height, transform=axes.transAxes, gid="outside", **symbol)
+            axes.text(
+                at_text, height, form.format(shares[number][side]), transform=axes.transAxes,
+                fontsize=9, ha=align, va="center", color=symbol["color"],
             )  # fmt: skip

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-from base64 import b64encode
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from caloforge.data.replacing import check_target, write_files
@@ -24,36 +21,30 @@ from caloforge.evaluation.sample import Sample
 from caloforge.evaluation.scores import Scores
 from caloforge.evaluation.summary import summary
 from caloforge.evaluation.tails import Tails
-from caloforge.geometry import Geometry, impact_of, official_sample, preset_of
+from caloforge.geometry import official_sample
 from caloforge.pdg import NOT_KNOWN, kinds_of, pdg_code
+from caloforge.report.command import command_of
 from caloforge.report.conditions import conditions
 from caloforge.report.display import event_display
 from caloforge.report.explorer import explorer
-from caloforge.report.figures import draw, encode, encode_small
+from caloforge.report.figures import draw
 from caloforge.report.images import average_showers, correlations
 from caloforge.report.interlayer import adjacent_panels, rho_panels
-from caloforge.report.keys import key_of
+from caloforge.report.keys import key_of, key_of_geant4
 from caloforge.report.lines import legend_name
 from caloforge.report.outputs import output_panels
 from caloforge.report.panels import sections
+from caloforge.report.pictures import Pictures, Shown
 from caloforge.report.rings import ring_panels
-from caloforge.report.studies import draw_adjacent, draw_outputs, draw_rings
+from caloforge.report.studies import NUMBERED, draw_adjacent, draw_outputs, draw_rings
 from caloforge.report.tables import groups, overview, timing_table
 from caloforge.report.tails import TailRow, draw_tails, tail_table
+from caloforge.report.wide import Wide
 from caloforge.units import GeV
 
 __all__ = ["save_page"]
 
 FEW = 6  # candidates whose details are open from the start
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure as it stands on the page."""
-
-    name: str
-    title: str
-    png: str
 
 
 def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()) -> None:
@@ -72,14 +63,13 @@ def save_page(scores: Scores, path: str | Path, *, figures: Collection[str] = ()
     if unknown := set(figures) - set(Figure().canvas.get_supported_filetypes()):
         raise ValueError(f"figures must be formats such as 'png' and 'pdf', got {sorted(unknown)}")
     check_target(target)  # before the work
-    folder = target.with_name(f"{target.stem}_figures")
-    made: dict[Path, str | bytes] = {}
-    html = _render(scores, partial(_keep, made, folder=folder, kinds=figures))
-    made[target] = html.encode(errors="backslashreplace")  # a path need not be text
-    write_files(made, parents=True)
+    pictures = Pictures(target.with_name(f"{target.stem}_figures"), figures)
+    html = _render(scores, pictures.show)
+    page = html.encode(errors="backslashreplace")  # a path need not be text
+    write_files({**pictures.files, target: page}, parents=True)
 
 
-def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
+def _render(scores: Scores, show: Callable[[Figure | Wide, str, str], Shown]) -> str:
     """The page's text."""
     samples = {REFERENCE: scores.reference, **scores.candidates}
     environment = Environment(
@@ -94,6 +84,7 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         names=list(scores.candidates),
         few=len(scores.candidates) <= FEW,
         keys={name: key_of(number) for number, name in enumerate(scores.candidates)},
+        legends=_legends(scores),
         summary=_summary(scores),
         columns=summary(scores),
         overview=overview(scores),
@@ -104,38 +95,55 @@ def _render(scores: Scores, keep: Callable[[Figure, str, str], Drawn]) -> str:
         format_number=format_number,
         classifier_title=classifier_title,
         sections=[
-            (section, [keep(draw(panel), panel.name, panel.title) for panel in section.panels])
+            (section, [show(draw(panel), panel.name, panel.title) for panel in section.panels])
             for section in sections(samples)
         ],
-        rho=[keep(draw(p), p.name, p.title) for p in rho_panels(samples)],
-        rings=[keep(draw_rings(p), p.name, p.title) for p in ring_panels(samples)],
-        adjacent=[keep(draw_adjacent(p), p.name, p.title) for p in adjacent_panels(scores)],
-        averages=_images(scores, average_showers, "average_shower", keep),
-        correlations=_images(scores, correlations, "correlations", keep),
+        rho=[show(draw(p), p.name, p.title) for p in rho_panels(samples)],
+        rings=[show(draw_rings(p), p.name, p.title) for p in ring_panels(samples)],
+        adjacent=[show(draw_adjacent(p), p.name, p.title) for p in adjacent_panels(scores)],
+        averages=_images(scores, average_showers, "average_shower", show),
+        correlations=_images(scores, correlations, "correlations", show),
         outputs=[
-            keep(draw_outputs(panel), panel.name, panel.title)
+            show(draw_outputs(panel), panel.name, panel.title)
             for panel in output_panels(scores.outputs, list(scores.candidates))
         ],
-        tails=list(_tails(scores, keep)),
+        tails=list(_tails(scores, show)),
         timing=timing_table(scores.timing) if scores.timing else None,
         explorer=_script_json(explorer(samples)),
         display=_script_json(event_display(samples)),
-        provenance=[*_command(scores), *_flat(scores.provenance)],
+        provenance=list(_provenance(scores)),
         css=_static("page.css"),
         scripts=[_static(name) for name in ("tables.js", "explorer.js", "display.js")],
         plotly=_static("plotly-gl3d.min.js"),
     )
 
 
+def _legends(scores: Scores) -> dict[str, list[tuple[Markup, str]]]:
+    """By what is drawn, the legend that all its panels share: key and name of each line."""
+    names = list(scores.candidates)
+    numbers = [line.label for panel in list(adjacent_panels(scores))[:1] for line in panel.lines]
+    return {
+        "panels": [
+            (key_of_geant4(), REFERENCE),
+            *((key_of(number), name) for number, name in enumerate(names)),
+        ],
+        "outputs": [(key_of(number, solid=True), name) for number, name in enumerate(names)],
+        "adjacent": [
+            (key_of(number, solid=True), label)
+            for number, label in zip(NUMBERED, numbers, strict=False)
+        ],
+    }
+
+
 def _images(
     scores: Scores,
-    image: Callable[[Sample, Sample, tuple[str, str]], Figure],
+    image: Callable[[Sample, Sample, tuple[str, str]], Wide],
     name: str,
-    keep: Callable[[Figure, str, str], Drawn],
-) -> list[Drawn]:
+    show: Callable[[Figure | Wide, str, str], Shown],
+) -> list[Shown]:
     """An image of Geant4 and each candidate; their numbers distinguish names that look alike."""
     return [
-        keep(
+        show(
             image(scores.reference, sample, (REFERENCE, legend_name(candidate))),
             _file_name(name, number, candidate),
             f"{REFERENCE} and {candidate}",
@@ -145,33 +153,18 @@ def _images(
 
 
 def _tails(
-    scores: Scores, keep: Callable[[Figure, str, str], Drawn]
-) -> Iterator[tuple[Tails, list[TailRow], Drawn]]:
+    scores: Scores, show: Callable[[Figure | Wide, str, str], Shown]
+) -> Iterator[tuple[Tails, list[TailRow], Shown]]:
     """Of each candidate with a classifier test: the tails, their table, their showers."""
     for number, candidate in enumerate(scores.candidates, 1):
         if (tails := scores.tails.get(candidate)) is not None:
             figure = draw_tails(tails, (REFERENCE, legend_name(candidate)))
-            drawn = keep(figure, _file_name("tails", number, candidate), candidate)
-            yield tails, tail_table(tails), drawn
+            shown = show(figure, _file_name("tails", number, candidate), candidate)
+            yield tails, tail_table(tails), shown
 
 
 def _file_name(name: str, number: int, candidate: str) -> str:
     return f"{name}_{number:02d}_{re.sub(r'[^0-9A-Za-z]+', '_', candidate).strip('_')}"
-
-
-def _keep(
-    made: dict[Path, str | bytes],
-    figure: Figure,
-    name: str,
-    title: str,
-    *,
-    folder: Path,
-    kinds: Collection[str],
-) -> Drawn:
-    """Encode a figure for the page, and as the files beside it that are asked for."""
-    for kind in kinds:
-        made[folder / f"{name}.{kind}"] = encode(figure, kind)
-    return Drawn(name, title, b64encode(encode_small(figure)).decode("ascii"))
 
 
 def _static(name: str) -> str:
@@ -207,36 +200,11 @@ def _kinds(reference: Sample) -> str:
     return kinds_of(kinds)
 
 
-def _command(scores: Scores) -> Iterator[tuple[str, str]]:
-    """The command line that takes these scores again, if every sample came from a file."""
-    provenance = scores.provenance
-    origins = {"reference": provenance["reference"], **provenance["candidates"]}
-    if not all("file" in origin for origin in origins.values()):
-        return
-    words = ["caloforge", "evaluate", "--reference", provenance["reference"]["file"]]
-    if "file" in provenance.get("other", {}):
-        words += ["--other", provenance["other"]["file"]]
-    words += [_named(name, origin["file"]) for name, origin in provenance["candidates"].items()]
-    if any("projected_into" in origin for origin in origins.values()):
-        words += _cells(scores.reference.geometry)
-    words += ["--threshold", f"{provenance['threshold_MeV']:.10g}"]
-    words += [word for metric in provenance["metrics"] for word in ("--metric", metric)]
-    words += ["--seed", str(provenance["seed"]), "-o", "evaluation"]
-    yield "command", shlex.join(map(str, words))
-
-
-def _named(name: str, file: str) -> str:
-    """A candidate as the command line takes it; names that it would give by itself are left out."""
-    return file if name == Path(file).stem else f"{name}={file}"
-
-
-def _cells(geometry: Geometry) -> list[str]:
-    """The options that name the cells, those of the ILD around an impact point among them."""
-    if (preset := preset_of(geometry)) is not None:
-        return ["--geometry", preset]
-    if (impact := impact_of(geometry)) is not None:
-        return ["--impact", ",".join(f"{place:.10g}" for place in impact)]
-    return []
+def _provenance(scores: Scores) -> Iterator[tuple[str, str]]:
+    """The lines of the table of provenance."""
+    if (command := command_of(scores)) is not None:
+        yield "command", command
+    yield from _flat(scores.provenance)
 
 
 def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

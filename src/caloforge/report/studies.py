@@ -17,7 +17,6 @@ from caloforge.report.lines import (
     add_legend,
     add_symbols,
     legend_name,
-    legend_room,
     line_of,
     new_figure,
     symbol_of,
@@ -39,8 +38,7 @@ def draw_rings(panel: RingPanel) -> Figure:
     """
     (known, *candidates), n = panel.boxes, len(panel.borders) - 1
     with style():
-        figure, right = new_figure(list(panel.boxes))
-        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth(), hspace=0.08)
+        figure = new_figure()
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [2, 1]})
         _fill_boxes(upper, panel.boxes[known], legend_name(known))
         lower.stairs(panel.empty[known], np.arange(n + 1), fill=True, color=LIGHT)
@@ -54,6 +52,7 @@ def draw_rings(panel: RingPanel) -> Figure:
             lower.stairs(empty, np.arange(n + 1), baseline=None, linewidth=1.3, **line)
             add_symbols(lower, np.linspace(0.5, n - 0.5, n), empty, number)
         _finish_rings(panel, upper, lower)
+        add_legend(figure, list(panel.boxes))
     return figure
 
 
@@ -87,9 +86,7 @@ def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
     upper.set_yscale("log")
     seen = np.concatenate([boxes[np.isfinite(boxes)] for boxes in panel.boxes.values()])
     if len(seen):
-        room = legend_room(list(panel.boxes), line=0.06)
-        span = float(seen.max() / seen.min()) * 2
-        upper.set_ylim(seen.min() / 1.5, seen.min() / 1.5 * span ** (1 / (1 - room)))
+        upper.set_ylim(seen.min() / 1.5, seen.max() * 1.5)
     upper.set_ylabel(r"$E_\mathrm{voxel}$ [MeV]")
     upper.yaxis.set_label_coords(-0.14, 1)
     step = 1 if n < MANY_RINGS else 3
@@ -101,7 +98,6 @@ def _finish_rings(panel: RingPanel, upper: Axes, lower: Axes) -> None:
     lower.set_xlabel("rings between r [mm]")
     lower.set_ylabel(r"$f_0$", loc="center")
     lower.yaxis.set_label_coords(-0.14, 0.5)
-    add_legend(upper, list(panel.boxes))
     for axes in (upper, lower):
         axes.label_outer()
 
@@ -110,8 +106,7 @@ def draw_adjacent(panel: AdjacentPanel) -> Figure:
     """Draw the AUC of one, two and three adjacent layers against the first, above their floor."""
     with style():
         labels = [line.label for line in panel.lines]
-        figure, right = new_figure(labels)
-        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
+        figure = new_figure()
         axes = figure.subplots()
         axes.axhline(NO_DIFFERENCE, color=GEANT4, linewidth=0.8)
         for number, line in zip(NUMBERED, panel.lines, strict=False):
@@ -126,13 +121,11 @@ def draw_adjacent(panel: AdjacentPanel) -> Figure:
             )  # fmt: skip
         highest = max(float(np.max([line.auc, line.floor])) for line in panel.lines)
         lowest = min(float(np.min([line.auc, line.floor])) for line in panel.lines)
-        room = legend_room(labels, line=0.08)
-        bottom = min(lowest, NO_DIFFERENCE) - 0.05
-        axes.set_ylim(bottom, bottom + (max(highest, 0.6) + 0.02 - bottom) / (1 - room))
+        axes.set_ylim(min(lowest, NO_DIFFERENCE) - 0.05, max(highest, 0.6) + 0.05)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("first layer")
         axes.set_ylabel("AUC")
-        add_legend(axes, labels)
+        add_legend(figure, labels)
     return figure
 
 
@@ -140,8 +133,7 @@ def draw_outputs(panel: OutputPanel) -> Figure:
     """Draw a classifier's outputs: generated showers solid, Geant4's dotted, symbols hollow."""
     with style():
         names = [*panel.shares, SAME_COLOUR]
-        figure, right = new_figure(names)
-        figure.subplots_adjust(right=right, left=0.165 * 5 / figure.get_figwidth())
+        figure = new_figure()
         axes = figure.subplots()
         axes.axvline(panel.no_difference, color=GEANT4, linewidth=0.8)
         for name, sides in panel.shares.items():
@@ -157,24 +149,23 @@ def draw_outputs(panel: OutputPanel) -> Figure:
                     found.x, found.share, form, linewidth=1.3, label=label, **symbol, **hollow
                 )
         axes.plot([], [], color=GEANT4, linestyle=":", marker="o", mfc="white", label=SAME_COLOUR)
-        _finish_outputs(panel, axes, names)
+        _finish_outputs(panel, axes)
+        add_legend(figure, names)
     return figure
 
 
-def _finish_outputs(panel: OutputPanel, axes: Axes, names: list[str]) -> None:
+def _finish_outputs(panel: OutputPanel, axes: Axes) -> None:
     sides = [side for pair in panel.shares.values() for side in pair]
     axes.set_xlim(sides[0].x[0], sides[0].x[-1])
-    room = legend_room(names, line=0.065)
     if panel.log:
         axes.set_xscale("log")
         axes.set_yscale("log")
         lowest = min(side.share[side.share > 0].min() for side in sides) / 2
-        axes.set_ylim(lowest, lowest * (1.2 / lowest) ** (1 / (1 - room)))
+        axes.set_ylim(lowest, 1.5)
         axes.set_yticks(10.0 ** np.arange(np.ceil(np.log10(lowest)), 1))
         axes.yaxis.set_minor_locator(NullLocator())
     else:
-        axes.set_ylim(0, 1.02 / (1 - room))
+        axes.set_ylim(0, 1.05)
         axes.set_yticks(np.linspace(0, 1, 6))
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel("fraction of showers beyond")
-    add_legend(axes, names)

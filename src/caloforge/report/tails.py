@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
@@ -15,11 +17,14 @@ from caloforge.evaluation.tails import Contrast, Tail, Tails
 from caloforge.geometry import Geometry, Layer, PolarLayer
 from caloforge.report.figures import style
 from caloforge.report.images import half_width
+from caloforge.report.lines import name_margin
+from caloforge.report.wide import Wide
 from caloforge.showers import VoxelShowers
 
 __all__ = ["TailRow", "draw_tails", "side_view", "tail_table"]
 
 DECADES = 4  # of energy per mm in a picture
+COLOURS = "viridis"
 CLEAR = (
     3 * 1.25
 )  # standard deviations of a mean by which a tail is off that are marked: 3 of a median
@@ -55,7 +60,7 @@ def _cells(contrast: Contrast, n: int) -> tuple[str, str, str, bool]:
     return every, tail, f"{contrast.shift:+z.1f}", abs(contrast.shift) * np.sqrt(n) >= CLEAR
 
 
-def draw_tails(tails: Tails, names: tuple[str, str]) -> Figure:
+def draw_tails(tails: Tails, names: tuple[str, str]) -> Wide:
     """Side views: generated showers of smallest weight above Geant4 showers of largest weight.
 
     Args:
@@ -63,31 +68,47 @@ def draw_tails(tails: Tails, names: tuple[str, str]) -> Figure:
         names: of Geant4 and of the candidate.
     """
     reference, candidate = names
-    rows = ((candidate, tails.candidate), (reference, tails.reference))
-    n = max(len(tail.showers) for _, tail in rows)
-    views = [[side_view(shower) for shower in tail.showers.batches(1)] for _, tail in rows]
-    highest = max((float(density.max()) for row in views for _, density in row), default=0) or 1.0
-    norm, width = LogNorm(highest / 10**DECADES, highest), 2.7 * n + 1.8
+    rows = tuple(
+        (name, tail, [side_view(shower) for shower in tail.showers.batches(1)])
+        for name, tail in ((candidate, tails.candidate), (reference, tails.reference))
+    )
+    n = max(len(views) for *_, views in rows)
+    highest = max((float(d.max()) for *_, views in rows for _, d in views), default=0) or 1.0
+    norm = LogNorm(highest / 10**DECADES, highest)
+    return Wide(n, partial(_draw_views, rows, norm))
+
+
+def _draw_views(
+    rows: Sequence[tuple[str, Tail, list[tuple[Floats, Floats]]]], norm: LogNorm, shown: range
+) -> Figure:
+    left = name_margin([name for name, *_ in rows]) + 0.1
+    n, width = len(shown), 2.6 * len(shown) + left + 0.6
     with style():
         figure = Figure(figsize=(width, 6.6))
         # Fixed margins: matplotlib would take longer to find them than to draw.
         figure.subplots_adjust(
-            left=1.1 / width, right=1 - 0.8 / width, bottom=0.08, top=0.9, hspace=0.42, wspace=0.08
+            left=left / width,
+            right=1 - 0.75 / width,
+            bottom=0.08,
+            top=0.9,
+            hspace=0.42,
+            wspace=0.08,
         )
         ratios = [1.0] * n + [0.05]
         grid = figure.subplots(2, n + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
-        for axes_row, (name, tail), pictures in zip(grid, rows, views, strict=True):
-            for number, (axes, view) in enumerate(zip(axes_row, pictures, strict=False)):
-                mesh = _draw_view(axes, *view, norm)
+        for axes_row, (name, tail, views) in zip(grid, rows, strict=True):
+            for axes, number in zip(axes_row, shown, strict=False):
+                if number >= len(views):
+                    axes.axis("off")
+                    continue
+                _draw_view(axes, *views[number], norm)
                 axes.set_title(_caption(tail, number), fontsize=9)
-                _finish_view(axes, tail.showers.geometry, name, is_first=number == 0)
-                if tail is tails.reference:
-                    axes.set_xlabel("layer", fontsize=10, loc="center")
-            for axes in axes_row[len(pictures) : -1]:
-                axes.axis("off")
-            bar = figure.colorbar(mesh, cax=axes_row[-1])
+                _finish_view(axes, tail.showers.geometry, name, is_first=number == shown.start)
+            bar = figure.colorbar(ScalarMappable(norm, COLOURS), cax=axes_row[-1])
             bar.set_label("MeV / mm", size=10)
             bar.ax.tick_params(labelsize=9)
+        for axes in grid[-1, :-1]:
+            axes.set_xlabel("layer", fontsize=10, loc="center")
     return figure
 
 
@@ -134,11 +155,11 @@ def _places(geometry: Geometry, layer: Layer, cells: slice) -> Floats:
     return np.asarray(x, np.float64)
 
 
-def _draw_view(axes: Axes, borders: Floats, density: Floats, norm: LogNorm) -> QuadMesh:
+def _draw_view(axes: Axes, borders: Floats, density: Floats, norm: LogNorm) -> None:
     axes.set_facecolor("#f1f2f4")
     layers = np.arange(len(density) + 1) - 0.5
     shown = np.ma.masked_less_equal(density.T, 0)
-    return axes.pcolormesh(layers, borders, shown, norm=norm, cmap="viridis", rasterized=True)
+    axes.pcolormesh(layers, borders, shown, norm=norm, cmap=COLOURS, rasterized=True)
 
 
 def _caption(tail: Tail, number: int) -> str:

@@ -33,12 +33,13 @@ CURVE_POINTS = 50  # of a training curve that are kept
 class BespokeSolvers(Stage):
     """The bespoke solvers of a system's shape network.
 
-    They see what it sees when showers are drawn: the energy network's draws, at incident energies
-    of the training sample. Those that want the same references share them, as following the
+    They see what it sees when showers are drawn: sampled layer energies, at incident energies of
+    the training sample. Those that want the same references share them, as following the
     velocity takes most of the time. The shape stage draws with them: this stage draws nothing.
 
     Args:
         config: what to fit.
+        energies: the stages that sample layer energies.
 
     Attributes:
         solvers: by name, always the same mapping; empty until they are fitted.
@@ -48,11 +49,13 @@ class BespokeSolvers(Stage):
         ValueError: for two solvers of one name, or one without references to validate with.
     """
 
-    needs = ("conditions", "energies", "shape")
     learns = ("energy_inc",)
 
-    def __init__(self, config: Sequence[BespokeFit]) -> None:
+    def __init__(
+        self, config: Sequence[BespokeFit], energies: Sequence[str] = ("energies",)
+    ) -> None:
         super().__init__()
+        self.needs = ("conditions", *energies, "shape")
         self.config = {fit.name: fit for fit in config}
         if len(self.config) < len(config):
             raise ValueError(

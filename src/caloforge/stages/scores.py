@@ -46,7 +46,7 @@ class Copula:
     kind: Literal["copula"] = "copula"
     neighbours: int = 600
     nodes: int = 24
-    width: float = 2.5
+    width: float = 1.2
     sweeps: int = 10
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -110,7 +110,7 @@ class CopulaStage(Stage):
 
     def __init__(self, config: Copula, geometry: Geometry) -> None:
         super().__init__()
-        self.n_layers = geometry.n_layers
+        self.n_layers, self.threshold = geometry.n_layers, geometry.threshold
         self.layers = LocalQuantiles(config.neighbours)
         self.response = LocalQuantiles(config.neighbours)
         self.copula = GaussianCopula(self.n_layers, config.nodes, config.width, config.sweeps)
@@ -140,7 +140,7 @@ class CopulaStage(Stage):
         draw: Draw | None = None,
     ) -> None:
         batches = sample.to(rng.device).batches()
-        parts = [(q["energy_inc"].log(), *_log_shares(q)) for q in batches]
+        parts = [(q["energy_inc"].log(), *self._log_shares(q)) for q in batches]
         at, values, known = (torch.cat(columns) for columns in zip(*parts, strict=True))
         self.layers.fit(at, values, known)
         self.response.fit(at, *log_sum(values.exp() * known))
@@ -151,6 +151,28 @@ class CopulaStage(Stage):
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         return {"scores": self.copula(given["energy_inc"].log(), noise["z"]).float()}
+
+    def whitened(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+        """The independent normal numbers x that the copula makes showers of, shape (n, n_layers).
+
+        Args:
+            quantities: what the stage learns.
+            rng: of the scores of empty layers.
+        """
+        at, (values, known) = quantities["energy_inc"].log(), self._log_shares(quantities)
+        scores = self.layers.scores(at, values, known, _uniform(values, rng))
+        for _ in range(SWEEPS):
+            scores = self.copula.impute(at, scores, self.layers.border(at), rng)
+        return self.copula.whitened(at, scores).float()
+
+    def _log_shares(self, quantities: Quantities) -> tuple[Tensor, Tensor]:
+        """Logarithms of layer energies over E_inc, and where there are any, (n, n_layers) each.
+
+        A layer of less than the threshold of a voxel is empty, as it is read out.
+        """
+        energies = quantities["layer_energies"]
+        shares = energies.double() / quantities["energy_inc"].double()[:, None]
+        return shares.clamp_min(NO_SHARE).log(), (energies >= self.threshold) & (energies > 0)
 
 
 class ScoreFlowStage(CopulaStage, Learned):
@@ -192,12 +214,8 @@ class ScoreFlowStage(CopulaStage, Learned):
         return incident[:, None]
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        at, (values, known) = quantities["energy_inc"].log(), _log_shares(quantities)
-        scores = self.layers.scores(at, values, known, _uniform(values, rng))
-        for _ in range(SWEEPS):
-            scores = self.copula.impute(at, scores, self.layers.border(at), rng)
-        x = self.copula.whitened(at, scores).float()
-        return {"x": x, "context": self.context(quantities, upstream)}
+        context = self.context(quantities, upstream)
+        return {"x": self.whitened(quantities, rng), "context": context}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a layer."""
@@ -214,12 +232,6 @@ def log_sum(shares: Tensor) -> tuple[Tensor, Tensor]:
     """Logarithm of the sum of layers over E_inc, and whether it is above 0, shape (n, 1) each."""
     total = shares.sum(1, keepdim=True)
     return total.clamp_min(NO_SHARE).log(), total > 0
-
-
-def _log_shares(quantities: Quantities) -> tuple[Tensor, Tensor]:
-    """Logarithms of layer energies over E_inc, and which are above 0, shape (n, n_layers) each."""
-    shares = quantities["layer_energies"].double() / quantities["energy_inc"].double()[:, None]
-    return shares.clamp_min(NO_SHARE).log(), shares > 0
 
 
 def _uniform(values: Tensor, rng: torch.Generator) -> Tensor:

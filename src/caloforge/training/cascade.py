@@ -22,7 +22,7 @@ from caloforge.cascade.system import System
 from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import UsualParticle
 from caloforge.data import FileSource, open_source
-from caloforge.devices import find_device
+from caloforge.devices import find_device, hardware
 from caloforge.geometry import Geometry
 from caloforge.jobs import Executor, Task, find_executor, report
 from caloforge.names import did_you_mean
@@ -83,7 +83,7 @@ def train(
     Warns:
         UnitsWarning: if the energies look as if they were not in MeV.
     """
-    find_device(device)
+    place = find_device(device)
     executor = find_executor(processes)
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
@@ -112,7 +112,8 @@ def train(
     check_sample(system, sample, wanted)
     if not is_begun:
         trained = _trained(system, sample.particles, seed)
-        folder.create(system, seed=seed, data={**_origin(source), **facts, "trained": trained})
+        data = {**_origin(source), **facts, "trained": trained}
+        folder.create(system, seed=seed, hardware=hardware([place]), data=data)
     # workers read files themselves
     handed = Handed(source if isinstance(source, FileSource) else sample, facts["fingerprint"])
     training = StageTasks(folder, handed, seed, str(device))

@@ -6,9 +6,10 @@ import glob
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from caloforge.data import write_files
 
@@ -42,14 +43,24 @@ class Enclosed:
         Raises:
             ValueError: if there is none, it is larger, or as for `holds`.
         """
-        self.check_size(path, most)
-        # a file that has become something else since then is neither followed nor waited for
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+        with self.opened(path, most) as file:
             content = file.read(most + 1)
         if len(content) > most:
             raise ValueError(f"{path} grows while it is read: is it a file?")
         return content
+
+    @contextmanager
+    def opened(self, path: Path, most: int) -> Iterator[BinaryIO]:
+        """A file of up to `most` bytes, to be read piece by piece within a block.
+
+        Raises:
+            ValueError: as for `check_size`.
+        """
+        self.check_size(path, most)
+        # a file that has become something else since then is neither followed nor waited for
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        with os.fdopen(os.open(path, flags | getattr(os, "O_BINARY", 0)), "rb") as file:
+            yield file
 
     def check_size(self, path: Path, most: int) -> int:
         """The size of a file [bytes].

@@ -8,7 +8,8 @@ from typing import Any
 from safetensors import safe_open
 
 from caloforge.cascade.stage import Stage
-from caloforge.training.stagefolder import MOST_JSON, StageFolder
+from caloforge.training.sharing.layout import MOST_JSON
+from caloforge.training.stagefolder import StageFolder
 
 __all__ = ["stage_folder"]
 

@@ -16,14 +16,15 @@ from caloforge.cascade.trained import TrainedRange
 from caloforge.cascade.usual import UsualParticle
 from caloforge.geometry import Geometry
 from caloforge.training.enclosed import Enclosed
+from caloforge.training.models import find_run
 from caloforge.training.older import stage_folder
 from caloforge.training.outline import outlined
 from caloforge.training.plainyaml import plain_yaml, written
-from caloforge.training.stagefolder import MOST_TENSORS, StageFolder, is_number
+from caloforge.training.sharing.layout import MOST_TENSORS, MOST_YAML
+from caloforge.training.stagefolder import StageFolder, is_number
 
 __all__ = ["RunFolder", "load"]
 
-MOST_YAML = 1 << 20  # size of a file [bytes]
 FEW_WEIGHTS = 1 << 22  # numbers that cost nothing, whether they are there or not
 
 
@@ -171,12 +172,19 @@ class RunFolder:
 def load(run: str | Path) -> System:
     """Load a trained system from its run folder alone.
 
+    Args:
+        run: the folder, the name of a model, or the address of one, see `find_run`.
+
     Raises:
+        ConnectionError: if what holds an address does not answer.
         ValueError: if it is no run folder, a stage is not trained, or a file does not fit.
+
+    Warns:
+        MovingAddressWarning: if an address names another model tomorrow.
     """
-    folder = RunFolder(run)
-    # half as many numbers as bytes are twice as many as are there
-    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size() // 2))
+    folder = RunFolder(find_run(run))
+    # as many numbers as bytes are twice as many as are there in half precision
+    outline = folder.outline(most=max(FEW_WEIGHTS, folder.size()))
     untrained = [name for name in outline.stages if not folder.stage(name).is_trained]
     if untrained:
         raise ValueError(
@@ -202,4 +210,5 @@ _KINDS: dict[str, type[Any]] = {
     "initial_seed": int,
     "seed": int,
     "data": dict,
+    "hardware": dict,
 }

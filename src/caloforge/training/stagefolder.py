@@ -13,15 +13,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from caloforge.cascade.stage import Stage
 from caloforge.training.enclosed import Enclosed
+from caloforge.training.sharing.layout import MOST_JSON, MOST_TENSORS
 from caloforge.training.tensors import check_layout, read_tensors
 
-__all__ = ["MALFORMED", "MOST_JSON", "MOST_TENSORS", "StageFolder", "check_form", "is_number"]
+__all__ = ["MALFORMED", "StageFolder", "check_form", "is_number"]
 
 # what values of the wrong kind end in, wherever they are used
 MALFORMED = (
@@ -33,9 +35,6 @@ MALFORMED = (
     ArithmeticError,
     RuntimeError,
 )
-
-MOST_JSON = 1 << 26  # sizes of files [bytes]
-MOST_TENSORS = 1 << 34
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,16 @@ class StageFolder:
         """Whether its training came to its end."""
         return self._files.holds(self.path / "summary.json")
 
-    def save_weights(self, stage: Stage) -> None:
-        """Write the weights and the transforms of a stage."""
+    def save_weights(self, stage: Stage, *, half: bool = False) -> None:
+        """Write the weights and the transforms of a stage.
+
+        Args:
+            stage: the stage.
+            half: write what it learned in half precision, as far as that reaches.
+        """
         tensors = {name: value.detach().contiguous() for name, value in stage.state_dict().items()}
+        if half:
+            tensors |= {name: _halved(tensors[name]) for name, _ in stage.named_parameters()}
         self._files.write(
             {
                 self._state_file: json.dumps(stage.state(), indent=1),
@@ -91,7 +97,8 @@ class StageFolder:
             )
         with self._fitting():
             self._files.check_size(weights, MOST_TENSORS)
-            check_layout(weights, stage.state_dict(), named=self._named)
+            learned = frozenset(name for name, _ in stage.named_parameters())
+            check_layout(weights, stage.state_dict(), named=self._named, halved=learned)
 
     def load_weights(self, stage: Stage) -> None:
         """Load what `save_weights` wrote.
@@ -195,6 +202,13 @@ class StageFolder:
                 f"{path} is damaged: expected the numbers {', '.join((*numbers, 'seconds'))}"
             )
         return found
+
+
+def _halved(weights: Tensor) -> Tensor:
+    """The same in half precision, where it is in single precision and none is too large."""
+    half = weights.half()
+    fits = weights.dtype is torch.float32 and bool(half.isfinite().all())
+    return half if fits else weights
 
 
 def check_form(own: Any, given: Any) -> None:

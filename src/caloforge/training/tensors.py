@@ -34,6 +34,7 @@ def check_layout(
     expected: Mapping[str, Tensor],
     *,
     optional: frozenset[str] = frozenset(),
+    halved: frozenset[str] = frozenset(),
     named: Named = str,
 ) -> None:
     """Compare names, shapes and types of a file's tensors, before any of them is read.
@@ -44,6 +45,7 @@ def check_layout(
         path: a safetensors file.
         expected: tensors of the same names, such as those of PyTorch's meta device.
         optional: names that may be missing.
+        halved: names of those in single precision that may be there in half precision.
         named: see `read_tensors`.
 
     Raises:
@@ -62,6 +64,8 @@ def check_layout(
         raise ValueError(f"{path.name} has {_some(unknown)}, for which there is no place")
     for name, (shape, dtype) in sorted(found.items()):
         wanted = expected[name]
+        if name in halved and (dtype, wanted.dtype) == ("F16", torch.float32):
+            dtype = "F32"  # which it becomes where it is loaded
         if wanted.numel() and (shape, dtype) != (tuple(wanted.shape), DTYPES[wanted.dtype]):
             raise ValueError(
                 f"{name} in {path.name} has shape {shape} and type {dtype}, expected "

@@ -10,12 +10,11 @@ from caloforge.evaluation.comparison import Columns, Comparison, Metric
 from caloforge.evaluation.digits import format_value
 from caloforge.evaluation.leaderboard import DATASETS
 from caloforge.evaluation.metrics.physics_distance import (
-    KERNEL_SIZE,
     Distance,
     fpd,
     fpd_of_subsets,
     kpd,
-    polynomial_mmd,
+    kpd_of_blocks,
 )
 from caloforge.evaluation.observables import Floats, high_level
 from caloforge.evaluation.sample import Sample
@@ -109,8 +108,7 @@ class KernelPhysicsDistance(_HighLevelDistance):
     """Maximum mean discrepancy of the CaloChallenge's high-level features (KPD).
 
     From 50,000 showers of each sample on it is taken with the published settings and seed, see
-    `kpd`. Of fewer, the first 10,000 are compared once without repeats, see `polynomial_mmd`: a
-    shower drawn twice is nearest to itself, which would count as a distance.
+    `kpd`. Fewer are compared once without repeats, in blocks of 2,500, see `kpd_of_blocks`.
     """
 
     name = "kpd"
@@ -119,4 +117,4 @@ class KernelPhysicsDistance(_HighLevelDistance):
         return kpd(reference, candidate)
 
     def of_few(self, reference: Floats, candidate: Floats, seed: int) -> float:
-        return polynomial_mmd(reference[:KERNEL_SIZE], candidate[:KERNEL_SIZE])
+        return kpd_of_blocks(reference, candidate).value

@@ -38,6 +38,7 @@ class CaloClouds(PointSystem):
     name: ClassVar[str] = "caloclouds"
     Config: ClassVar[type[Any]] = CaloCloudsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2305.04847",)
     homes: ClassVar[Mapping[str, str]] = HOMES
     home: ClassVar[str] = "ild-ecal"
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.variants import Variant
 from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
+from caloforge.stages.layerenergies import SCORES, Scores
 from caloforge.stages.rescaling import Rescaled
 from caloforge.stages.spectrum import SpectrumFit
 
@@ -89,7 +91,7 @@ class CaloDREAMConfig:
     """CaloDREAM: layer energies, then the shape, in voxels or in latent pixels (equation 4, 14).
 
     Args:
-        energies: the energy network.
+        energies: the energy network, or scores in its place.
         shape: the shape network.
         autoencoder: that of the latent variant; None for voxels.
         factor: f of the energy ratios (equation 2).
@@ -99,7 +101,7 @@ class CaloDREAMConfig:
             as published.
     """
 
-    energies: EnergyNetwork
+    energies: Annotated[EnergyNetwork | Scores, Variant(SCORES)]
     shape: ShapeNetwork
     autoencoder: Autoencoder | None = None
     factor: float = 2.85

@@ -91,6 +91,7 @@ def _paper(size: str) -> CaloDREAMConfig:
 def _small(geometry: Geometry, *, latent: bool, tiny: bool) -> CaloDREAMConfig:
     """Sizes and training of our own, for thousands of showers and two processors."""
     size = _TINY if tiny else _SMALL
+    assert isinstance(size.energies, EnergyNetwork)
     energies = replace(size.energies, dim=_room(geometry.n_layers))
     cyclic = geometry.cyclic_axis is not None
     if not latent:

@@ -11,6 +11,8 @@ from caloforge.cascade.solving import SolvedStage
 from caloforge.geometry import Geometry
 from caloforge.stages.bespoke import BespokeSolvers
 from caloforge.stages.conditions import RatioConditions
+from caloforge.stages.config import EnergyNetwork
+from caloforge.stages.layerenergies import energy_stages
 from caloforge.stages.ratios import EnergyRatioStage
 from caloforge.stages.rescaling import Rescaled
 from caloforge.stages.shape import ShapeStage, VoxelShapeStage
@@ -38,16 +40,14 @@ class CaloDREAM(VoxelSystem):
     name: ClassVar[str] = "calodream"
     Config: ClassVar[type[Any]] = CaloDREAMConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2405.09629",)
     homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: CaloDREAMConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        energies = config.energies
-        conditions = RatioConditions(
-            geometry.n_layers, config.factor, energies.alpha, snap=energies.snap
-        )
-        self.stages["conditions"] = conditions
-        self.stages["energies"] = EnergyRatioStage(energies, geometry)
+        conditions = _conditions(config, geometry)
+        energies = energy_stages(config.energies, geometry, EnergyRatioStage)
+        self.stages |= {"conditions": conditions, **energies}
         shape: ShapeStage
         if config.autoencoder is None:
             shape = VoxelShapeStage(config.shape, geometry, conditions)
@@ -61,7 +61,7 @@ class CaloDREAM(VoxelSystem):
                 self.stages["hits"] = LeastHit(config.autoencoder, geometry.threshold)
         solvers: list[dict[str, Any]] = []
         if config.solvers:
-            bespoke = BespokeSolvers(config.solvers)
+            bespoke = BespokeSolvers(config.solvers, tuple(energies))
             self.stages["solvers"] = bespoke
             solvers.append(bespoke.solvers)
         if config.distillation is not None:
@@ -82,3 +82,11 @@ class CaloDREAM(VoxelSystem):
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> CaloDREAMConfig:
         return preset(size, geometry)
+
+
+def _conditions(config: CaloDREAMConfig, geometry: Geometry) -> RatioConditions:
+    """What networks see of the energies of a shower."""
+    energies, alpha, snap = config.energies, EnergyNetwork.alpha, True
+    if isinstance(energies, EnergyNetwork):  # else ratios are seen, and none is sampled
+        alpha, snap = energies.alpha, energies.snap
+    return RatioConditions(geometry.n_layers, config.factor, alpha, snap=snap)

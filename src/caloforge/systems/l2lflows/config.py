@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import ConfigDict
 
 from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.variants import Variant
 from caloforge.stages.energies import EnergyFlow
+from caloforge.stages.layerenergies import SCORES, Scores
 from caloforge.stages.rescaling import Rescaled
 from caloforge.stages.spectrum import SpectrumFit
 from caloforge.units import keV
@@ -130,36 +131,20 @@ class MaskedFlow(LayerFlow):
     position: ClassVar[bool] = False  # every voxel is known by its number
 
 
-_KINDS = {"convolutional": ConvolutionalFlow, "masked": MaskedFlow}
-
-
-def _of_its_kind(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """A layer flow of the class that `kind` names: what is wrong is told of that class alone.
-
-    Run folders older than the second kind do not name it.
-    """
-    if not isinstance(value, Mapping):
-        return validate(value)
-    kind = value.get("kind", "convolutional")
-    if kind not in _KINDS:
-        raise ValueError(f"kind must be {' or '.join(_KINDS)}")
-    return TypeAdapter(_KINDS[kind]).validate_python(value)
-
-
 @dataclass(frozen=True)
 class L2LFlowsConfig:
     """L2LFlows: an energy flow and one causal flow for each layer.
 
     Args:
-        energies: the energy distribution flow.
+        energies: the energy distribution flow, or scores in its place.
         layers: the causal flows, all alike.
         rescale: which voxels of a layer are scaled to its sampled energy (section 3.4): "voxels"
             all, as published, "hits" those above the threshold, "none" no rescaling.
         spectrum: map the voxel energy spectrum onto Geant4's (appendix C), None for no map.
     """
 
-    energies: EnergyFlow
-    layers: Annotated[ConvolutionalFlow | MaskedFlow, WrapValidator(_of_its_kind)]
+    energies: Annotated[EnergyFlow | Scores, Variant(SCORES)]
+    layers: Annotated[ConvolutionalFlow | MaskedFlow, Variant()]
     rescale: Rescaled = "none"
     spectrum: SpectrumFit | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from caloforge.cascade.kinds import VoxelSystem
 from caloforge.cascade.quantities import Quantities, layer_name
 from caloforge.geometry import Geometry
 from caloforge.stages.energies import EnergyStage
+from caloforge.stages.layerenergies import energy_stages
 from caloforge.stages.rescaling import Rescaled
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
 from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
@@ -33,11 +35,13 @@ class L2LFlows(VoxelSystem):
     name: ClassVar[str] = "l2lflows"
     Config: ClassVar[type[Any]] = L2LFlowsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2405.20407", "arXiv:2302.11594")
     homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: L2LFlowsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        self.stages["energies"] = EnergyStage(config.energies, geometry, incident_condition())
+        own = partial(EnergyStage, condition=incident_condition())
+        self.stages |= energy_stages(config.energies, geometry, own)
         for layer in range(geometry.n_layers):
             self.stages[layer_name(layer)] = LayerStage(config.layers, geometry, layer)
         if config.spectrum is not None:

@@ -35,6 +35,7 @@ class Parametric(System):
     name: ClassVar[str] = "parametric"
     Config: ClassVar[type[Any]] = ParametricConfig
     sizes: ClassVar[tuple[str, ...]] = tuple(PRESETS)
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:hep-ex/0001020", "arXiv:2109.02551")
     homes: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: ParametricConfig, geometry: Geometry) -> None:

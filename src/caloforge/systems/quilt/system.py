@@ -14,11 +14,10 @@ from caloforge.cascade.sizes import check_preset
 from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, ShowerSource, View, VoxelShowers
-from caloforge.stages.heldenergies import HeldEnergyStage
+from caloforge.stages.layerenergies import energy_stages
 from caloforge.stages.patterns import VoxelPatternStage
 from caloforge.stages.pointpatterns import PointPatternStage
-from caloforge.stages.scores import CopulaStage, ScoreFlow, ScoreFlowStage
-from caloforge.stages.similar import SimilarEnergies, SimilarEnergyStage
+from caloforge.stages.similar import SimilarEnergyStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
 __all__ = ["Quilt"]
@@ -42,15 +41,7 @@ class Quilt(System):
         self.kind = PointShowers if config.points else VoxelShowers
         # the threshold is one of voxels and cuts no points
         read_out = replace(geometry, threshold=0.0) if config.points else geometry
-        if isinstance(config.scores, SimilarEnergies):
-            self.stages["energies"] = SimilarEnergyStage(config.scores, read_out)
-        else:
-            self.stages["scores"] = (
-                ScoreFlowStage(config.scores, geometry)
-                if isinstance(config.scores, ScoreFlow)
-                else CopulaStage(config.scores, geometry)
-            )
-            self.stages["energies"] = HeldEnergyStage("scores", read_out)
+        self.stages |= energy_stages(config.scores, read_out, SimilarEnergyStage)
         patterns = PointPatternStage if config.points else VoxelPatternStage
         self.stages["patterns"] = patterns(config.patterns, geometry)
 

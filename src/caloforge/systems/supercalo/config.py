@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from caloforge.cascade.recipe import Recipe
+from caloforge.cascade.variants import Variant
 from caloforge.flows import Kind
 from caloforge.stages.energies import EnergyFlow
+from caloforge.stages.layerenergies import SCORES, Scores
 from caloforge.stages.rescaling import Rescaled
 from caloforge.units import keV
 
@@ -105,8 +107,8 @@ class SuperCaloConfig:
 
     Args:
         upsample: the superresolution flow.
-        energies: FLOW-1, the energies of the fine layers; None where coarse showers come from
-            elsewhere.
+        energies: FLOW-1, the energies of the fine layers, or scores in its place; None where coarse
+            showers come from elsewhere.
         coarse: FLOW-2, the coarse voxels; None as for `energies`.
 
     Raises:
@@ -114,7 +116,7 @@ class SuperCaloConfig:
     """
 
     upsample: UpsampleFlow
-    energies: EnergyFlow | None = None
+    energies: Annotated[EnergyFlow | Scores, Variant(SCORES)] | None = None
     coarse: CoarseFlow | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

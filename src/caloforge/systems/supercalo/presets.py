@@ -104,7 +104,7 @@ def _coupling(published: SuperCaloConfig) -> SuperCaloConfig:
     Couplings learn badly that relative shares sum to one (ten numbers of which each block sees
     half), so that hits are drawn first here.
     """
-    assert published.energies is not None
+    assert isinstance(published.energies, EnergyFlow)
     assert published.coarse is not None
     return SuperCaloConfig(
         energies=replace(published.energies, kind="coupling"),

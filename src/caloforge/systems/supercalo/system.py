@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from caloforge.devices import find_device
 from caloforge.geometry import Coarsening, Geometry
 from caloforge.showers import Showers
 from caloforge.stages.energies import EnergyStage
+from caloforge.stages.layerenergies import energy_stages
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
 from caloforge.systems.supercalo.presets import HOMES, SIZES, preset
@@ -34,6 +36,7 @@ class SuperCalo(VoxelSystem):
     name: ClassVar[str] = "supercalo"
     Config: ClassVar[type[Any]] = SuperCaloConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
+    papers: ClassVar[tuple[str, ...]] = ("arXiv:2308.11700",)
     homes: ClassVar[Mapping[str, str]] = HOMES
 
     def __init__(self, config: SuperCaloConfig, geometry: Geometry) -> None:
@@ -41,7 +44,8 @@ class SuperCalo(VoxelSystem):
         factors = config.upsample.factors
         self.coarsening = Coarsening(geometry, factors)
         if config.energies is not None and config.coarse is not None:
-            self.stages["energies"] = EnergyStage(config.energies, geometry, incident_condition())
+            own = partial(EnergyStage, condition=incident_condition())
+            self.stages |= energy_stages(config.energies, geometry, own)
             self.stages["coarse"] = CoarseStage(config.coarse, geometry, factors)
         self.stages["upsample"] = UpsampleStage(config.upsample, geometry)
 
