@@ -36,6 +36,7 @@ class PatternWeights:
         width: expected standard deviation of the radius.
         centre: expected centre of gravity. Little of one layer's is known, and that little is the
             same for many layers: hence the large weight.
+        direction: of the particle, across the axis.
     """
 
     energy: float = 5.0
@@ -45,6 +46,7 @@ class PatternWeights:
     hits: float = 0.5
     width: float = 1.0
     centre: float = 16.0
+    direction: float = 12.0
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import ConfigDict
 from torch import Tensor
@@ -15,9 +16,12 @@ from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Stage, Upstream
+from caloforge.cascade.usual import PARALLEL
 from caloforge.flows import Flow, Spline, vector_stack
 from caloforge.geometry import Geometry
+from caloforge.pdg import kinds_of
 from caloforge.preprocessing import LogRange
+from caloforge.showers import ShowerSource
 from caloforge.stages.copula import GaussianCopula
 from caloforge.stages.quantiles import LocalQuantiles
 
@@ -114,6 +118,19 @@ class CopulaStage(Stage):
     @property
     def latent_shape(self) -> tuple[int, ...]:
         return (self.n_layers,)
+
+    def check(self, sample: ShowerSource[Any]) -> None:
+        """Refuse particles of several kinds, or at several angles to the axis."""
+        super().check(sample)
+        particles = sample.particles
+        angles = np.arctan2(np.hypot(*particles.direction[:, :2].T), particles.direction[:, 2])
+        if len(particles.kinds) > 1 or np.ptp(angles) > PARALLEL:
+            raise ValueError(
+                "a copula knows the energies of one kind of particles at one angle to the axis, "
+                f"got {kinds_of(particles.kinds)} at {angles.min():.3g} to {angles.max():.3g} "
+                "radian: choose some of them, or train quilt/directed (of points: "
+                "quilt/directed-points)"
+            )
 
     def fit(
         self,

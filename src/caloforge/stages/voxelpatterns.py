@@ -11,7 +11,7 @@ from caloforge.geometry import Geometry
 from caloforge.showers import entries_of
 from caloforge.showers.ragged import sums
 from caloforge.stages.layermoments import Moments
-from caloforge.stages.turning import Turning
+from caloforge.stages.turning import VoxelTurning
 
 __all__ = ["VoxelHits", "VoxelPatterns"]
 
@@ -51,7 +51,7 @@ class VoxelPatterns:
     def __init__(
         self, rows: dict[str, NDArray[Any]], geometry: Geometry, *, symmetric: bool
     ) -> None:
-        self.turning = Turning(geometry, symmetric)
+        self.turning = VoxelTurning(geometry, symmetric)
         self.threshold = float(np.float32(geometry.threshold))  # as energies are compared with it
         self.layer_energies: NDArray[Any] = rows["layer_energies"]
         self._offset, self._voxel = rows["offset"], rows["voxel"]
