@@ -44,7 +44,7 @@ def test_the_demo_judges_a_ready_model_and_one_of_its_own(
     record = json.loads((tmp_path / "scores.json").read_text())
     ready, own = record["summary"]
     assert (ready["candidate"], own["candidate"]) == (model.name, "own")
-    assert own["copies"] == 0
+    assert own["copies"] == own["copies_floor"] == 0
     assert own["n_training_showers"] == 240
     n_trained = RunFolder(model).effort()["n_training_showers"]
     assert ready["n_training_showers"] == n_trained != 240

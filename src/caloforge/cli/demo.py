@@ -31,8 +31,7 @@ BATCH_SIZE = 1000  # showers drawn at once, of the time that is told
 def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Path:
     """Judge a ready model, train a generator on the bundled sample, and judge both in one page.
 
-    The reference are the bundled showers that nothing is trained on; the others are the training
-    sample of the own generator, and make the floor.
+    The reference are the bundled showers that nothing is trained on, no ready model either.
 
     Args:
         output: folder of showers, run, scores and page; a demo that was interrupted goes on there.
@@ -53,7 +52,7 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     model = find_run(MODEL)
     demo.say("2. Generate", f"{n_train:,} showers of the ready model {model.name}")
     demo.make(model.name, model)
-    demo.say("3. Evaluate", "against Geant4, beside Geant4 against other Geant4 showers")
+    demo.say("3. Evaluate", "against Geant4, beside Geant4 against itself")
     page = demo.judge([model.name], FIRST)
     demo.say("The first page", f"{page.resolve()}")
     demo.say("4. Train", f"{PRESET} on the {n_train:,} others")
@@ -134,7 +133,6 @@ class _Demo:
             scores = cf.evaluate(
                 opened["geant4"],
                 {name: opened[name] for name in names},
-                other=opened["training"],
                 training=opened["training"],
                 metrics=metrics,
                 timing={name: self._timed(name) for name in names},
