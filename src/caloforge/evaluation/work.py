@@ -26,6 +26,7 @@ from caloforge.evaluation.score import Score
 from caloforge.evaluation.steps import Steps
 from caloforge.evaluation.worth import WORTH, Worth, worth_of_samples, worth_scores
 from caloforge.jobs import Executor, Task
+from caloforge.showers import Particles
 
 __all__ = ["Taken", "Work", "take_part"]
 
@@ -217,8 +218,9 @@ class Work:
         found = {}
         for name, sample in candidates.items():
             self.steps.begin(f"{WORTH} of {name}")
-            own = training is not None and sample.may_know(training)
-            known = training.particles if own else sample.n_training
+            known: Particles | int | None = sample.n_training
+            if training is not None and sample.may_know(training):
+                known = training.particles
             found[name] = worth_of_samples(reference, sample, training=known, seed=self.seed)
         return found
 
