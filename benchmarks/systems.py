@@ -95,10 +95,10 @@ def draw_auc(axes: Axes, found: Sequence[Point]) -> None:
     for i, one in enumerate(found):
         if taken := [key for key in AUCS if key in one.known]:
             key = max(taken, key=one.known.__getitem__)
-            error = one.known[f"{key}_error"]
+            error = one.known.get(f"{key}_error")
             axes.errorbar(one.ms, one.known[key], error, fmt="o", **one.style(i))
-            floors.add((one.known[f"{key}_floor"], one.known[f"{key}_floor_error"]))
-    for value, error in floors:
+            floors.add((one.known.get(f"{key}_floor"), one.known.get(f"{key}_floor_error", 0.0)))
+    for value, error in floors - {(None, 0.0)}:
         axes.axhspan(value - error, value + error, color="black", alpha=0.15, lw=0)
     axes.set_ylabel("largest AUC (band: Geant4)")
 
