@@ -14,7 +14,7 @@ MODELS := --editable packages/caloforge-models
 .PHONY: help demo test lint format docs mutants clean
 
 help:
-	@echo 'make demo    train a small generator on bundled Geant4 showers and compare the two in a page'
+	@echo 'make demo    a page of a ready model within a minute, then of a generator trained in seconds as well'
 	@echo 'make test    lint, import rules, types and tests'
 	@echo 'make lint    the same without the tests'
 	@echo 'make format  put the source into shape'

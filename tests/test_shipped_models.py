@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import caloforge as cf
+from caloforge import samples
 from caloforge.checking import check
+from caloforge.showers import fingerprint
 from caloforge.training import RunFolder, best_models, model_folders
 
 shipped = pytest.importorskip(
@@ -48,6 +50,13 @@ def test_a_model_is_small_and_knows_no_folder_of_its_maker(name: str) -> None:
     files = [path for path in MODELS[name].rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= LARGEST
     assert "/" not in RunFolder(MODELS[name]).config()["data"]["showers"]
+
+
+@EACH
+def test_no_model_learned_from_the_showers_to_compare_with(name: str) -> None:
+    """So its page in the demo is of a reference that it has not seen."""
+    learned = RunFolder(MODELS[name]).config()["data"]["fingerprint"]
+    assert learned not in {fingerprint(samples.load(part)) for part in ("test", "all")}
 
 
 @pytest.mark.parametrize("name", best_models())

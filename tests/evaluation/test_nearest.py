@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -105,3 +106,24 @@ def test_an_evaluation_counts_copies_where_it_has_the_training_showers(bundled):
     assert scores["copies", "ratio", "others"].floor == pytest.approx(1, abs=0.1)
     with pytest.raises(ValueError, match="--training"):
         cf.evaluate(bundled[200:400], candidates, metrics=["copies"])
+
+
+@pytest.mark.filterwarnings("ignore::caloforge.evaluation.SmallSampleWarning")
+def test_of_a_generator_of_other_training_showers_no_copies_are_told(bundled, tmp_path):
+    """As its file says how many there were, worth is taken over those."""
+    training, others = bundled[:200], bundled[400:500]
+    for n in (200, 300):
+        cf.write(tmp_path / f"{n}.h5", others, attributes={"n_training_showers": n})
+    candidates = {"own": cf.open_showers(tmp_path / "200.h5")}
+    candidates["other"] = cf.open_showers(tmp_path / "300.h5")
+    with ExitStack() as stack:
+        for file in candidates.values():
+            stack.enter_context(file)
+        metrics = ["copies", "worth"]
+        with pytest.warns(UndeterminedWarning, match="other: it was trained on 300 showers"):
+            scores = cf.evaluate(
+                bundled[200:400], candidates, training=training, metrics=metrics, seed=1
+            )
+    assert {score.candidate for score in scores.values if score.metric == "copies"} == {"own"}
+    worths = [scores.worths[name].n_training.sum() for name in candidates]
+    assert worths == pytest.approx([200, 300])

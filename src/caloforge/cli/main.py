@@ -231,7 +231,7 @@ def demo(
     processes: Processes = 2,
     seed: Seed = 0,
 ) -> None:
-    """Train a tiny generator on bundled Geant4 showers and open its comparison.
+    """Judge showers of a ready model and of a generator trained here beside Geant4, in one page.
 
     Example: caloforge demo -o caloforge-demo
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral
@@ -112,6 +112,10 @@ class Sample:
         """Showers that the generator was trained on, as the file says; None if it does not."""
         known = self.origin.get("n_training_showers")
         return int(known) if isinstance(known, Integral) and int(known) > 0 else None
+
+    def may_know(self, training: Sized) -> bool:
+        """Whether the generator may have learned from these showers: it says no other number."""
+        return self.n_training in (None, len(training))
 
     def voxels(self) -> VoxelShowers:
         """All showers in memory, without the voxels below the threshold."""

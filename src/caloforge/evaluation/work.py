@@ -26,6 +26,7 @@ from caloforge.evaluation.score import Score
 from caloforge.evaluation.steps import Steps
 from caloforge.evaluation.worth import WORTH, Worth, worth_of_samples, worth_scores
 from caloforge.jobs import Executor, Task
+from caloforge.showers import Particles
 
 __all__ = ["Taken", "Work", "take_part"]
 
@@ -178,6 +179,15 @@ class Work:
         floors: dict[tuple[Any, ...], Measured] = {}
         for candidate, sample in candidates.items():
             self.steps.begin(f"{metric.name} of {candidate}{self.where}")
+            if metric.training is not None and not sample.may_know(metric.training):
+                _warn_of(
+                    f"{metric.name} of {candidate}{self.where}",
+                    [
+                        f"it was trained on {sample.n_training:,} showers, and those given are "
+                        f"{len(metric.training):,}: give its own to see its copies"
+                    ],
+                )
+                continue
             plan = Plan.of(
                 metric,
                 len(reference),
@@ -208,7 +218,9 @@ class Work:
         found = {}
         for name, sample in candidates.items():
             self.steps.begin(f"{WORTH} of {name}")
-            known = sample.n_training if training is None else training.particles
+            known: Particles | int | None = sample.n_training
+            if training is not None and sample.may_know(training):
+                known = training.particles
             found[name] = worth_of_samples(reference, sample, training=known, seed=self.seed)
         return found
 

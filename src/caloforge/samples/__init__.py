@@ -2,7 +2,8 @@
 
 3,000 electrons of 1 to 100 GeV, log-uniform, in the voxels of `calochallenge-2`, made by
 `caloforge.simulation.simulate`; the file says with which seed and command. The first 2,000 are
-there to train on, the other 1,000 to compare with.
+there to train on, the other 1,000 to compare with: no model that comes with caloforge has learned
+from these.
 
 And 60 photons of 10 to 100 GeV, uniform, as clouds of 213,087 points in the layers of `ild-ecal`,
 on a grid of 0.83 mm; the file says how they were made.
