@@ -154,7 +154,7 @@ def generation(preset: str, system: Any, clock: Clock, records: Records, device:
         most = took * batch / before  # as no shower takes longer in a larger batch
         found: Any = f"up to {most:.3g} s, {clock.left:.3g} s are left"
         if most < clock.left:
-            found = drawn(system, batch, device, clock)
+            found = sampled(system, batch, device, clock)
         if isinstance(found, str):
             for left in (b for b in BATCHES if b >= batch):
                 records.add("generation", preset=preset, batch=left, skipped=found)
@@ -175,7 +175,7 @@ def draw(system: Any, batch: int, device: str) -> None:
     system.generate(energies, seed=batch, batch_size=batch, device=device)
 
 
-def drawn(system: Any, batch: int, device: str, clock: Clock) -> Any:
+def sampled(system: Any, batch: int, device: str, clock: Clock) -> Any:
     """Seconds of a batch, after one that warms up where there is time; why not, as text."""
     import torch
 

@@ -1,14 +1,14 @@
-"""What a model that draws points, each on its own, can reach: Geant4's points against themselves.
+"""What a model that samples points, each on its own, can reach: Geant4's points against themselves.
 
     python examples/points_on_their_own.py points.h5
     python examples/points_on_their_own.py points.h5 --energy 5e4 --reach 2 --largest 8
 
-Diffusion models of point clouds draw the points of a shower independently, given what they know of
-the shower. The best that such a model could do is found without one: of showers of similar incident
-energy, the points of each layer are dealt anew. Every one keeps its energy and its distance from
-the axis and gets an azimuth at random; only numbers of points and the sum of energies stay the
-shower's. The same is done with clusters of points, which are then taken apart by the members of
-real ones.
+Diffusion models of point clouds sample the points of a shower independently, given what they know
+of the shower. The best that such a model could do is found without one: of showers of similar
+incident energy, the points of each layer are dealt again. Every one keeps its energy and its
+distance from the axis and gets an azimuth at random; only numbers of points and the sum of energies
+stay the shower's. The same is done with clusters of points, which are then taken apart by the
+members of real ones.
 
 The table has the hits above half a MIP (0.1 MeV) in the cells, the bin of the cells' energies that
 is farthest off, of those with 5 cells of a shower or more, the cell of highest energy, and how much
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(showers) < 2:
         parser.error(f"{chosen.points} has {len(showers)} showers near {chosen.energy:g} MeV")
     geant4, whole = observed(showers), len(showers.energy)
-    table = Table("dealt anew", "drawn", "hits", "cells", "highest", "layer")
+    table = Table("dealt again", "sampled", "hits", "cells", "highest", "layer")
     table.add_row(*row("Geant4", 1.0, geant4, geant4))
     for name, reach, largest in (
         ("points", chosen.reach, 1),
@@ -130,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         table.add_row(*row(name, len(clusters.energy) / whole, found, geant4))
     console = Console()
     console.print(
-        f"{len(showers)} showers within {WIDTH:.0%} of {chosen.energy:g} MeV; drawn: per point of "
-        "Geant4; cells: number of them in the worst bin of energy; highest: energy of one [MeV]; "
-        "layer: standard deviation of its share at the maximum"
+        f"{len(showers)} showers within {WIDTH:.0%} of {chosen.energy:g} MeV; sampled: per "
+        "point of Geant4; cells: number of them in the worst bin of energy; highest: energy of one [MeV]; "
+        "layer: standard deviation of its fraction at the maximum"
     )
     console.print(table)
 

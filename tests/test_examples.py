@@ -171,9 +171,9 @@ def test_points_on_their_own_hit_more_cells_than_clusters(
     script.WIDTH = 0.5
     script.main([str(tmp_path / "points.h5")])
     rows = re.findall(r"│ (\d\.\d+) +│ (\d+) +│ ([+-]\d+)% +│ ([\d.]+) +│", capsys.readouterr().out)
-    drawn, hits, _, highest = np.array(rows, dtype=float).T
-    assert drawn[:2].tolist() == [1, 1]
-    assert drawn[2] < drawn[3] < 1
+    sampled, hits, _, highest = np.array(rows, dtype=float).T
+    assert sampled[:2].tolist() == [1, 1]
+    assert sampled[2] < sampled[3] < 1
     assert hits[1] > 1.15 * hits[0]
     assert hits[3] == pytest.approx(hits[0], rel=0.05)
     assert highest[2] > 1.3 * highest[3]  # as the core of a layer is there twice, or not at all

@@ -105,7 +105,7 @@ def test_copies_of_training_points_are_counted_in_any_cells(
     assert result.code == 0, result.err
     scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
     found = next(score for score in scores if score["observable"] == "exact")
-    assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten draws of 12
+    assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten samples of 12
     assert found["floor"] == 0
 
 

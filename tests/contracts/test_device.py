@@ -1,4 +1,4 @@
-"""Every preset learns and draws on an accelerator, and hardly ever waits for it.
+"""Every preset learns and samples on an accelerator, and hardly ever waits for it.
 
 The accelerator is one of name alone, see `pretend_device`, so that this is known before there is a
 real one.
@@ -34,12 +34,12 @@ from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import LOOK_EVERY, StageTraining
 
-# Every draw of voxels looks once whether all stages drew finite values, once which groups are left
-# for `rescale` to sort, and twice fetches what was drawn: incident energies and voxels.
+# Every generation of voxels looks once whether all stages sampled finite values, once which groups
+# are left for `rescale` to sort, and twice fetches what was sampled: incident energies and voxels.
 VOXELS = 4
 # What a preset waits for beside that. SuperCalo asks once which coarse voxels hold energy, and
 # rescales coarse voxels, or fine ones, or both, or none. L2LFlows of the CaloChallenge rescales
-# nothing, but asks which layer energies to draw anew, and how many that were. CaloClouds looks
+# nothing, but asks which layer energies to sample again, and how many that were. CaloClouds looks
 # whether counts are finite, how many points there are, which of them the layers have room for, how
 # many clusters that leaves, and how many members they have; it fetches points, their numbers,
 # incident energies, and directions where it knows them. Libraries and parametrisations compute with
@@ -85,7 +85,7 @@ WAITS = {
     "quilt/best": 6,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
-# points or voxels which only the device knows, and the spread of the hits that a jump may draw.
+# points or voxels which only the device knows, and the spread of the hits that a jump may sample.
 STEP_WAITS = {
     "UpsampleStage": 1,  # which coarse voxels hold energy
     "PointsStage": 3,  # which clouds have points, for encoder, network and conditions
@@ -202,8 +202,8 @@ def test_a_preset_learns_and_draws_on_a_device_and_waits_so_often(
         learn_once(device, system, showers, rng)
         system.prepare("cuda")
         with device.counted() as waits:
-            drawn = system.draw(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES)), "cuda"))
-    assert len(drawn) == len(ENERGIES)
+            sampled = system.draw(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES)), "cuda"))
+    assert len(sampled) == len(ENERGIES)
     assert sum(waits.values()) == WAITS[preset], waits
 
 

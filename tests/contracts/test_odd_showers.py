@@ -62,11 +62,11 @@ def test_odd_showers_are_learned_from_even_alone_in_a_batch(
     settings = {**kept, **_alone(name), **FITTED_ON_DRAWN[name]}
     system = cf.build(smallest(name), sample.geometry, overrides=settings)
     cf.train(system, sample, run=tmp_path / "run", seed=1)
-    drawn = system.generate(showers.energy_inc[:3], seed=1)
-    assert np.isfinite(drawn.total_energy()).all()
+    sampled = system.generate(showers.energy_inc[:3], seed=1)
+    assert np.isfinite(sampled.total_energy()).all()
 
 
-# left out, as drawing from a system that is hardly trained takes long
+# left out, as sampling from a system that is hardly trained takes long
 FITTED_ON_DRAWN: dict[str, dict[str, Any]] = {
     "l2lflows": {},
     "calodream": {"spectrum": None, "distillation": None, "solvers": []},

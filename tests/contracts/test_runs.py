@@ -1,4 +1,4 @@
-"""Every system is trained, kept and drawn from alike: one seed, one folder, the same showers."""
+"""Every system is trained, saved and sampled alike: one seed, one folder, the same showers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_system_is_listed() -> None:
 def test_one_seed_trains_one_system(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """A system trained anew has the weights of the run folder and draws what it draws."""
+    """A system trained again has the weights of the run folder and samples what it samples."""
     run, settings, showers = map(request.getfixturevalue, RUNS[name])
     sample = showers[: RunFolder(run).config()["data"]["n_showers"]]
     system = cf.build(smallest(name), sample.geometry, seed=4, overrides=settings)

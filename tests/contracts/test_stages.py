@@ -21,7 +21,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder
 
 ENERGIES = np.geomspace(1.5e4, 8e4, 6).astype(np.float32)
-REPORTS = {"redrawn"}  # what a stage may tell beside what it writes
+REPORTS = {"rejected"}  # what a stage may tell beside what it writes
 SPECTRUM = {"showers": 20, "bins": 8, "rescale": True}
 
 

@@ -1,4 +1,4 @@
-"""The transfusion network: published sizes, causality, and the same draws however they are made."""
+"""The transfusion network: sizes as published, causality, and samples however they are made."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_the_loss_reaches_all_that_can_matter(
 def test_the_velocity_has_a_time_and_noise_for_each_feature(
     net: Transfusion, noise: Tensor, context: Tensor
 ) -> None:
-    """The loss is the mean of (v(x(t), t, c_i) - (u_i - noise))^2 over n L independent draws."""
+    """The loss is the mean of (v(x(t), t, c_i) - (u_i - noise))^2 over n L independent samples."""
     loss = net.loss(noise, context, rng=torch.Generator().manual_seed(5))
     rng = torch.Generator().manual_seed(5)
     t = torch.rand(noise.numel(), generator=rng, dtype=torch.float64)
@@ -172,14 +172,14 @@ def test_the_velocity_has_a_time_and_noise_for_each_feature(
     torch.testing.assert_close(loss, (v - (end - start)).square().mean())
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- sampling
 
 
 @pytest.mark.parametrize("solver", ["euler-3", "midpoint-2", "rk4-2"])
 def test_draws_are_those_without_cache(
     net: Transfusion, noise: Tensor, context: Tensor, solver: str
 ) -> None:
-    """Each feature solves its own equation, given the features that are drawn already."""
+    """Each feature solves its own equation, given the features that are sampled already."""
     solve, u = make_solver(solver), torch.zeros_like(noise)
     with torch.no_grad():
         for i in range(LAYERS):
@@ -244,7 +244,7 @@ def test_a_constant_velocity_moves_all_noise_alike(noise: Tensor, context: Tenso
 
 
 def test_it_learns_what_one_feature_says_of_the_next(context: Tensor) -> None:
-    """u_0 = 2 c - 1 + noise / 2, u_1 = -u_0: mean and correlation come out of the draws."""
+    """u_0 = 2 c - 1 + noise / 2, u_1 = -u_0: mean and correlation come out of the samples."""
     torch.manual_seed(0)
     net = Transfusion(2, **{**SMALL, "layers": 1, "hidden": 32})
     rng = torch.Generator().manual_seed(6)

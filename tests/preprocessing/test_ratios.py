@@ -92,8 +92,8 @@ def test_any_layer_energies_come_back(layers: list[float], behind: int, incident
 def test_whatever_is_drawn_the_sum_is_u_0_and_no_energy_negative(
     u: list[float], incident: float
 ) -> None:
-    drawn, energy_inc = torch.tensor([u]), torch.tensor([incident])
-    energies = EnergyRatios().inverse(drawn, energy_inc)
+    sampled, energy_inc = torch.tensor([u]), torch.tensor([incident])
+    energies = EnergyRatios().inverse(sampled, energy_inc)
     assert (energies >= 0).all()
     expected = max(u[0], 0) * 2.85 * incident
     assert float(energies.double().sum()) == pytest.approx(expected, rel=1e-6)

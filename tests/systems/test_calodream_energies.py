@@ -118,7 +118,7 @@ def test_the_network_sees_standardised_ratios_and_energies_from_0_to_1(
     assert torch.equal(stage.context({"energy_inc": real["energy_inc"]}, upstream), context)
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- sampling
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
@@ -210,8 +210,8 @@ def test_it_draws_the_layer_energies_of_showers(
     known = quantities(slab).all()
     incident = known["energy_inc"][:, None]
     expected = known["layer_energies"] / incident
-    drawn = draw(stage, needed(slab), known["energy_inc"]) / incident
-    torch.testing.assert_close(drawn.mean(0), expected.mean(0), rtol=0.1, atol=0)
-    torch.testing.assert_close(drawn.std(0), expected.std(0), rtol=0.35, atol=0)
-    neighbours = [torch.corrcoef(shares.t()).diagonal(1) for shares in (drawn, expected)]
+    sampled = draw(stage, needed(slab), known["energy_inc"]) / incident
+    torch.testing.assert_close(sampled.mean(0), expected.mean(0), rtol=0.1, atol=0)
+    torch.testing.assert_close(sampled.std(0), expected.std(0), rtol=0.35, atol=0)
+    neighbours = [torch.corrcoef(shares.t()).diagonal(1) for shares in (sampled, expected)]
     torch.testing.assert_close(*neighbours, atol=0.2, rtol=0)

@@ -116,8 +116,8 @@ def test_padded_bins_reach_neither_conditions_nor_showers(bundled: VoxelShowers)
     empty = stage.previous_voxels(torch.zeros(1, 5, 16, 12))[0, :, 0, 0]
     for images in (context, batch["context"]):
         assert torch.equal(images[:, :5, :, 9:], empty[:, None, None].expand(20, 5, 16, 3))
-    drawn = stage.sample(quantities, {}, Seeds.of(1, range(20)), SamplingOptions())
-    assert drawn["layer_11"].shape == (20, 16, 9)
+    sampled = stage.sample(quantities, {}, Seeds.of(1, range(20)), SamplingOptions())
+    assert sampled["layer_11"].shape == (20, 16, 9)
 
 
 # ---------------------------------------------------------------- conditioning
@@ -330,7 +330,7 @@ def test_flows_of_the_paper_return_every_voxel_in_single_precision(
 def test_a_stage_that_draws_nan_is_named(run: Path) -> None:
     system = load(run)
     next(system.stages["energies"].parameters()).data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the stage energies drew values"):
+    with pytest.raises(FloatingPointError, match="the stage energies sampled values"):
         system.draw([2e4], seeds=Seeds.of(1, [0]))
 
 

@@ -366,9 +366,9 @@ def test_coarse_voxels_get_the_energy_of_their_layers_if_asked(
     exact = {}
     for postprocess in (True, False):
         options = SamplingOptions(postprocess=postprocess)
-        drawn = stage.sample(quantities, {}, Seeds.of(1, range(60)), options)[COARSE]
-        assert not ((drawn > 0) & (drawn < stage.threshold * (1 - 1e-6))).any()
-        layers, wanted = drawn.reshape(-1, 9, 72).sum(2), stage.layers(quantities)
+        sampled = stage.sample(quantities, {}, Seeds.of(1, range(60)), options)[COARSE]
+        assert not ((sampled > 0) & (sampled < stage.threshold * (1 - 1e-6))).any()
+        layers, wanted = sampled.reshape(-1, 9, 72).sum(2), stage.layers(quantities)
         hit = layers > 0
         exact[postprocess] = bool(torch.allclose(layers[hit], wanted[hit], rtol=1e-5))
     assert exact == {True: rescaled != "none", False: False}

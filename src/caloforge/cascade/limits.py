@@ -27,10 +27,10 @@ def changed_shares(
 ) -> dict[str, float]:
     """Share of what a stage learns from that its limits and transforms change, where above 0.
 
-    A clamp, a box or a largest value moves what lies beyond it: showers that are drawn have nothing
-    there. Limits of settings are counted in showers, see `Stage.limits`. Whatever a transform
-    moves is found by what does not come back through its inverse, see `Transform.loses`, and
-    counted in rows of what it is given: showers, or hits or points.
+    A clamp, a box or a largest value moves what lies beyond it: showers that are sampled have
+    nothing there. Limits of settings are counted in showers, see `Stage.limits`. Whatever a
+    transform moves is found by what does not come back through its inverse, see `Transform.loses`,
+    and counted in rows of what it is given: showers, or hits or points.
 
     Args:
         name: of the stage.
@@ -80,9 +80,9 @@ def changed_shares(
         if share > LARGEST_CHANGE:
             kind = type(transforms[key]).__name__ if key in transforms else key
             raise ValueError(
-                f"{name}: {key} moves {share:.1%} of what the training sample holds, and no drawn "
-                f"shower will hold that; up to {LARGEST_CHANGE:.0%} is accepted: change the "
-                f"setting {stage.settings.get(kind, kind)}, or leave such showers out"
+                f"{name}: {key} moves {share:.1%} of what the training sample holds, and no "
+                f"sampled shower will hold that; up to {LARGEST_CHANGE:.0%} is accepted: change "
+                f"the setting {stage.settings.get(kind, kind)}, or leave such showers out"
             )
     return shares
 

@@ -36,7 +36,7 @@ class Stage(Preparable, ABC):
             after it in sampling.
         reads: physical quantities that it is conditioned on; by default none.
         optional: others that it takes into account where there are any.
-        writes: physical quantities that it samples, or samples anew; by default none.
+        writes: physical quantities that it samples, or resamples; by default none.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
         seeded: branches from the random numbers of a shower to its own; by default its name.
@@ -155,7 +155,7 @@ class Stage(Preparable, ABC):
         return {}
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
-        """What of training showers lies beyond a limit that drawn ones keep; by default nothing.
+        """What of training showers lies beyond a limit that sampled ones keep; by default nothing.
 
         Limits of transforms need no word here: they are found by what does not come back.
 

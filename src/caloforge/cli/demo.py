@@ -21,7 +21,7 @@ __all__ = ["run_demo"]
 
 PRESET = "l2lflows/tiny"
 NAME = "L2LFlows, tiny"
-BATCH_SIZE = 100  # showers drawn at once, of the time that is told
+BATCH_SIZE = 100  # showers sampled at once, for the time that is printed
 
 
 def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Path:

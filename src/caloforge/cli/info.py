@@ -37,7 +37,7 @@ def info(
     """Show what there is: systems, geometries, detectors; or one preset, run, geometry, file.
 
     Of a preset, a trained run or a model: geometry, stages, parameters, how many network passes
-    have to follow each other to draw a shower, what can be chosen at generation, and the incident
+    have to follow each other to sample a shower, what can be chosen at generation, and the incident
     particles of the training. Of a file of showers: what it says of itself.
 
     Example: caloforge info

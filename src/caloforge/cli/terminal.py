@@ -38,7 +38,7 @@ console = _terminal(stderr=True)
 out = _terminal(stderr=False)
 
 Run = Annotated[str, typer.Argument(help="A run folder, or the name or address of a model.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is sampled.")]
 Device = Annotated[
     str, typer.Option(help="auto, cpu or cuda; auto is the accelerator if there is one.")
 ]

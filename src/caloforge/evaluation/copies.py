@@ -62,8 +62,8 @@ def fingerprints(showers: ShowerSource, threshold: float) -> Floats:
 
 def _directions(geometry: Geometry) -> NDArray[np.float32]:
     rng = np.random.default_rng(0)
-    drawn = rng.standard_normal((geometry.n_voxels, N_PROJECTIONS), dtype=np.float32)
-    return np.asarray(drawn / np.float32(np.sqrt(N_PROJECTIONS)))
+    random = rng.standard_normal((geometry.n_voxels, N_PROJECTIONS), dtype=np.float32)
+    return np.asarray(random / np.float32(np.sqrt(N_PROJECTIONS)))
 
 
 def same_showers(places: Mapping[str, Floats]) -> dict[str, NDArray[np.int64]]:

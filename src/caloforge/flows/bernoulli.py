@@ -12,7 +12,7 @@ __all__ = ["BernoulliMADE"]
 
 
 class BernoulliMADE(Preparable):
-    """Bits b_1 … b_D, each drawn given those before it (MADE, arXiv:1502.03509).
+    """Bits b_1 … b_D, each sampled given those before it (MADE, arXiv:1502.03509).
 
         P(b | context) = P(b_1 | context) P(b_2 | b_1, context) … P(b_D | b_1 … b_D-1, context)
 

@@ -24,7 +24,7 @@ Kind = Literal["masked", "coupling"]
 """What blocks are made of."""
 
 Order = Literal["random", "reverse"]
-"""A permutation of features: drawn once and saved with the weights, or back to front."""
+"""A permutation of features: sampled once and saved with the weights, or back to front."""
 
 
 def vector_stack(

@@ -73,6 +73,6 @@ class Adaptive(Solver):
                 f"the adaptive solver cannot follow the velocity to a tolerance of "
                 f"{self.tolerance:g} ({error}): the training diverged, or the incident energies "
                 "lie far outside those it was trained on; a solver of fixed steps, such as "
-                "rk4-20, shows what is drawn"
+                "rk4-20, shows what is sampled"
             ) from error
         return path[-1]

@@ -165,7 +165,7 @@ class _AtOneTime:
 
 
 class Transfusion(nn.Module):
-    """Features u_0 … u_L-1 one after the other, each drawn by a velocity conditioned on the others.
+    """Features u_0 … u_L-1 in order, each sampled by a velocity conditioned on those before it.
 
     A transformer, whose encoder sees the context and whose decoder sees the features, gives
 

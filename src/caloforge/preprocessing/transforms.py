@@ -282,9 +282,9 @@ class LogRange(Transform):
 
 
 class Snap(Transform):
-    """x itself; what is drawn between 0 or 1 and all other values of the training split is either.
+    """x itself; the inverse moves values so near 0 or 1 that the training split has none.
 
-    Networks draw a peak of no width with some width. The borders
+    Networks give a peak of no width some width. The borders
 
         low = sqrt(alpha x_min),   high = 1 - sqrt(alpha (1 - x_max))
 

@@ -45,9 +45,9 @@ class AdjacentLine:
         label: how many layers.
         first: number of the first layer, shape (k,).
         auc: of the candidate, shape (k,).
-        error: its standard deviation over the draws, shape (k,).
+        error: its standard deviation over the subsamples, shape (k,).
         floor: AUC of as many other Geant4 showers, shape (k,).
-        floor_error: its standard deviation over the draws, shape (k,).
+        floor_error: its standard deviation over the subsamples, shape (k,).
     """
 
     label: str

@@ -35,7 +35,7 @@ class EnergySpectrum(ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n energies [MeV], shape (n,)."""
+        """Sample n energies [MeV], shape (n,)."""
 
     def __str__(self) -> str:
         return ":".join([self.kind, *(repr(getattr(self, f.name)) for f in fields(self))])
@@ -122,7 +122,7 @@ class Uniform(_Range):
         return (self.low + self.high) / 2
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n energies [MeV], shape (n,)."""
+        """Sample n energies [MeV], shape (n,)."""
         return rng.uniform(self.low, self.high, n)
 
 
@@ -146,7 +146,7 @@ class LogUniform(_Range):
         return (self.high - self.low) / float(np.log(self.high / self.low))
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n energies [MeV], shape (n,)."""
+        """Sample n energies [MeV], shape (n,)."""
         return np.exp(rng.uniform(np.log(self.low), np.log(self.high), n))
 
 

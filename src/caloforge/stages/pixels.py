@@ -1,4 +1,4 @@
-"""Voxels as the shape network draws them."""
+"""Voxels as the shape network samples them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The energies of all layers given the incident energy, as ratios drawn one after the other."""
+"""The energies of all layers given the incident energy, as ratios sampled one after the other."""
 
 from __future__ import annotations
 

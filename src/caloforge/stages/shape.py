@@ -37,7 +37,7 @@ class ShapeNetwork3d(ViT):
 
     Args:
         config: its configuration.
-        shape: of what it draws, channels and three axes.
+        shape: of what it samples, channels and three axes.
         context: numbers that it sees of a shower.
         voxels: what the output means; None for the velocity itself.
         times: times that it sees, the first of them that of x.
@@ -78,7 +78,7 @@ class ShapeStage(SolvedStage):
 
     Args:
         config: its configuration.
-        shape: of what it draws, channels and three axes.
+        shape: of what it samples, channels and three axes.
         conditions: those of all networks, of which the size is taken.
         voxels: what its pixels mean; None for those of a latent space.
 

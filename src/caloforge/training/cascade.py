@@ -60,7 +60,7 @@ def train(
 
     Args:
         system: as `build` made it.
-        showers: the training sample, voxels or points as the system draws: in memory or any other
+        showers: the training sample, voxels or points as the system samples: in memory or any other
             source, its file, a pattern such as "train_*.h5", or several of these.
         run: the run folder.
         stages: train only these.

@@ -148,7 +148,7 @@ class RunFolder:
         return system
 
     def outline(self, **limit: int) -> System:
-        """The same system without memory for its weights: it knows its shapes, and cannot draw.
+        """The same system without memory for its weights: it knows its shapes, and cannot sample.
 
         Args:
             limit: see `outlined`.

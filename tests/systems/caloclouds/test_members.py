@@ -1,4 +1,4 @@
-"""Drawn clusters get the members of real ones, turned and scaled."""
+"""Sampled clusters get the members of real ones, turned and scaled."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def of_clusters(members: Tensor, sizes: Tensor, weight: Tensor) -> Tensor:
 def test_energy_centre_and_layer_of_a_cluster_stay(
     library: MemberLibrary, clusters: ClusteredShowers, generator: torch.Generator
 ) -> None:
-    drawn = rows(clusters)
-    drawn[::3, :2] *= -1.3
-    drawn[::5, 3] *= 2
-    members, sizes = drawn_members(library, drawn)
+    sampled = rows(clusters)
+    sampled[::3, :2] *= -1.3
+    sampled[::5, 3] *= 2
+    members, sizes = drawn_members(library, sampled)
     assert sizes.min() >= 1
-    assert torch.equal(members[:, 2], drawn[:, 2].repeat_interleave(sizes))
+    assert torch.equal(members[:, 2], sampled[:, 2].repeat_interleave(sizes))
     energy = of_clusters(members, sizes, torch.ones(len(members)))
-    torch.testing.assert_close(energy.float(), drawn[:, 3], rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(energy.float(), sampled[:, 3], rtol=1e-4, atol=1e-9)
     for axis in (0, 1):
         centre = of_clusters(members, sizes, members[:, axis]) / energy
-        torch.testing.assert_close(centre.float(), drawn[:, axis], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(centre.float(), sampled[:, axis], rtol=1e-4, atol=1e-3)
 
 
 def test_members_turn_with_the_direction_from_the_axis(library: MemberLibrary) -> None:
@@ -75,7 +75,7 @@ def test_real_clusters_get_as_many_members_and_hits_as_they_had(
     n = torch.zeros(60, dtype=torch.int64)
     n.index_add_(0, torch.from_numpy(clusters.event()), sizes)
     x, y, layer, energy = members.numpy().T
-    drawn = PointShowers(
+    sampled = PointShowers(
         bundled_points.energy_inc,
         np.concatenate([[0], n.cumsum(0)]),
         x,
@@ -86,7 +86,7 @@ def test_real_clusters_get_as_many_members_and_hits_as_they_had(
     )
     hits, of_geant4 = (
         np.sum(showers.project(showers.geometry).energy > 0.1)
-        for showers in (drawn, bundled_points)
+        for showers in (sampled, bundled_points)
     )
     assert hits == pytest.approx(of_geant4, rel=0.03)
 

@@ -1,4 +1,4 @@
-"""CaloClouds: the published sizes, and what a trained system draws."""
+"""CaloClouds: the published sizes, and what a trained system samples."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bare(system: CaloClouds) -> CaloClouds:
 
 @torch.inference_mode()
 def quantities(system: CaloClouds, options: SamplingOptions | None = None) -> Quantities:
-    """What the stages draw for `system.generate(ENERGIES, seed=1)`."""
+    """What the stages sample for `system.generate(ENERGIES, seed=1)`."""
     system.prepare("cpu")
     return system.quantities(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES))), options=options)
 
@@ -119,7 +119,7 @@ def test_without_clusters_nothing_happens_to_the_sample(bundled_points: PointSho
     assert system.training_sample(bundled_points) is bundled_points
 
 
-def test_without_postprocessing_points_are_as_they_were_drawn(
+def test_without_postprocessing_points_are_as_they_were_sampled(
     bare: CaloClouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []

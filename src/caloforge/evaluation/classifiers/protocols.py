@@ -182,7 +182,7 @@ def _l2lflows_high() -> Protocol:
 
 
 def _caloclouds_high() -> Protocol:
-    """Its ten folds are ten draws here, each cut anew into splits as large as those of the folds.
+    """Its ten folds are ten subsamples here, each cut again into splits as large as the folds.
 
     Published scores are those of the detector's own cells, which none of the geometries has.
     """

@@ -32,7 +32,7 @@ class _Distances(Metric):
     r"""Distances of each shower's numbers, of lists of such, and of the spectrum.
 
     All are in standard deviations of the whole reference; of a list, such as the energies of ten
-    rings, the mean over those entries that have a spread. A draw is of up to 10,000 showers.
+    rings, the mean over those entries that have a spread. A subsample has up to 10,000 showers.
     """
 
     repeats = 10

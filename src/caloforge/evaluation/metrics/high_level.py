@@ -60,11 +60,11 @@ class FrechetPhysicsDistance(_HighLevelDistance):
     """Fréchet distance of the CaloChallenge's high-level features (FPD).
 
     From 50,000 showers of each sample on it is taken with the published settings and seed, see
-    `fpd`. Fewer are extrapolated to infinitely many with `fpd_of_subsets`: drawn with replacement,
-    the 362 features of 800 Geant4 showers of dataset 2 would be 1.2 from those of 800 others, and
-    of 3,000 0.26, against 0.04 and 0.003 from subsets. It sees shapes: 30 % of the voxels a bin
-    further out are 0.2 away, but 30 % more energy only 0.01, as the logarithm of a layer's energy
-    is divided by that of an empty layer.
+    `fpd`. Fewer are extrapolated to infinitely many with `fpd_of_subsets`: sampled with
+    replacement, the 362 features of 800 Geant4 showers of dataset 2 would be 1.2 from those of 800
+    others, and of 3,000 0.26, against 0.04 and 0.003 from subsets. It sees shapes: 30 % of the
+    voxels a bin further out are 0.2 away, but 30 % more energy only 0.01, as the logarithm of a
+    layer's energy is divided by that of an empty layer.
     """
 
     name = "fpd"

@@ -218,7 +218,7 @@ def _subtracted(x: csr_array, i: NDArray[Any], y: csr_array, j: NDArray[Any]) ->
 class NearestNeighbours(Metric):
     """Precision, recall, density and coverage in the space of all voxels, see `prdc`.
 
-    A draw is of up to 2,000 showers, as the cost rises with their square: of more, three random
+    A subsample has up to 2,000 showers, as the cost rises with their square: of more, three random
     samples of 2,000 give the value and its error. The published values are for 100,000 and may not
     stand beside these: precision and recall fall where showers are many.
     """

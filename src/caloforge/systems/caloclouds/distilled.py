@@ -32,8 +32,9 @@ class DistilledStage(Learned):
     """The consistency model of PointWise Net (arXiv:2303.01469, algorithm 2).
 
     It begins as a copy of PointWise Net, of which it learns to reach the end of every trajectory in
-    one step. Target of the training is a moving average of its own weights. The points stage draws
-    with it as with any solver, "consistency-1" or "consistency-2": this stage itself draws nothing.
+    one step. Target of the training is a moving average of its own weights. The points stage
+    samples with it as with any solver, "consistency-1" or "consistency-2": this stage itself
+    samples nothing.
 
     Args:
         config: that of the system.
@@ -86,7 +87,7 @@ class DistilledStage(Learned):
             self.get_buffer(_target(name)).lerp_(weights, share)
 
     def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
-        """That of the points stage, which draws with it, shape (n, context_size)."""
+        """That of the points stage, which samples with it, shape (n, context_size)."""
         return PointsStage.of(upstream, "points").context(quantities, upstream)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:

@@ -24,8 +24,8 @@ SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
 class LatentStage(Learned):
     """What the encoder says of a shower, given its energy and number of points (section 3.2).
 
-    Trained on draws of the trained encoder, while the paper trains both at the same time. What the
-    encoder says goes together with the depth of a shower: where the flow does not see it, the
+    Trained on samples of the trained encoder, while the paper trains both at the same time. What
+    the encoder says goes together with the depth of a shower: where the flow does not see it, the
     latent vector may speak of a shower that began late, and the counts of its layers of one that
     began early.
 

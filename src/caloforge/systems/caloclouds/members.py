@@ -22,12 +22,12 @@ LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is distinguis
 
 
 class MemberLibrary(KeepsRows, Stage):
-    """Members of clusters of the training sample, for clusters that are drawn.
+    """Members of clusters of the training sample, for clusters that are sampled.
 
-    A drawn cluster gets the members of a real one of nearly its energy, from its quarter of the
+    A sampled cluster gets the members of a real one of nearly its energy, from its quarter of the
     depth and its sixteenth of the distances from the axis: their places relative to the centre,
     turned with the direction from the axis, and their shares of the energy. Centre and energy stay
-    as they were drawn.
+    as they were sampled.
 
     Args:
         size: most clusters that are kept.
@@ -73,7 +73,7 @@ class MemberLibrary(KeepsRows, Stage):
         showers = sample.showers
         if not isinstance(showers, ClusteredShowers):
             raise TypeError(
-                f"clusters are drawn: expected ClusteredShowers, got {showers!r}: fit on "
+                f"clusters are sampled: expected ClusteredShowers, got {showers!r}: fit on "
                 "system.training_sample(showers)"
             )
         self.keep(showers, rng)
@@ -120,7 +120,7 @@ class MemberLibrary(KeepsRows, Stage):
         return (radius * DEPTHS + depth) * (HIGHEST - LOWEST) + log_energy - LOWEST
 
     def draw(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Members of drawn clusters.
+        """Members of sampled clusters.
 
         Args:
             points: x [mm], y [mm], layer and energy [MeV] of clusters, shape (n, 4).
@@ -164,7 +164,7 @@ class MemberLibrary(KeepsRows, Stage):
         return {"points": points, "n_points": n_points}
 
     def check_kept(self) -> None:
-        """Refuse a library from which `draw` could not draw."""
+        """Refuse a library from which `draw` could not sample."""
         n, rows = len(self.key), len(self.members)
         shapes = [(RADII - 1,), (DEPTHS - 1,), (n,), (n + 1,), (rows, 3)]
         found = [tuple(buffer.shape) for buffer in self.buffers()]

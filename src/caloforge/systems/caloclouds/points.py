@@ -44,7 +44,7 @@ class PointsStage(Learned):
         conditions: those of all networks, of which the size is taken.
 
     Attributes:
-        box: half width of the box that no point lies outside [mm]; None where clusters are drawn.
+        box: half width of the box that no point lies outside [mm]; None where clusters are sampled.
         context_size: numbers that the network sees of a shower.
         trained_solvers: samplers with networks of their own, by name; the system knows them.
     """
@@ -108,7 +108,7 @@ class PointsStage(Learned):
         """Scaled points for the network and for the encoder, and the conditions of their showers.
 
         Where not all points are seen, the encoder sees others than the network, so that it learns
-        what a shower is like and not which points were drawn of it.
+        what a shower is like and not which points were sampled of it.
         """
         x, cloud = self.seen(quantities, rng)
         encoded = x if cloud is not None else self.seen(quantities, rng)[0]
@@ -177,7 +177,7 @@ class PointsStage(Learned):
 
     @torch.no_grad()
     def encode(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Latent of showers, drawn as the encoder says, shape (n, latent).
+        """Latent of showers, sampled as the encoder says, shape (n, latent).
 
         Args:
             quantities: incident energies, numbers of points and points.
@@ -292,7 +292,7 @@ def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generato
     Args:
         points: of all clouds, one after the other, shape (sum of n_points, 4).
         n_points: points of each cloud, shape (n,).
-        most: points to draw of each.
+        most: points to sample of each.
         rng: source of randomness.
     """
     filled = n_points.nonzero()  # once: an accelerator is waited for

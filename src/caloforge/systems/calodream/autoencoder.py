@@ -31,7 +31,7 @@ COPIES = 4  # of the widest image that a pass through the network holds at once
 class AutoencoderStage(Learned):
     """All voxels, as shares of the energy of their layer, in a latent grid (section 3.3).
 
-    In training it learns to give back what it is given; in sampling it decodes what was drawn in
+    In training it learns to give back what it is given; in sampling it decodes what was sampled in
     its latent space. Encoder and decoder see incident energy and energy ratios.
 
     Args:
@@ -114,7 +114,7 @@ class AutoencoderStage(Learned):
         *,
         memory_budget: int = MEMORY_BUDGET.default,
     ) -> Tensor:
-        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *grid_shape).
+        """Latent pixels, sampled from p(r | showers) (equation 13), shape (n, *grid_shape).
 
         Args:
             quantities: incident energies, layer energies and showers.
@@ -127,7 +127,7 @@ class AutoencoderStage(Learned):
         contexts = self.context(quantities, upstream).split(at_once)
         parts = [self.net.encode(*piece) for piece in zip(shares, contexts, strict=True)]
         mean, log_variance = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        # all random numbers at once: what is drawn does not hang on the budget
+        # all random numbers at once: what is sampled does not hang on the budget
         return _draw(mean, log_variance, rng)
 
     def decode(
@@ -207,9 +207,9 @@ class LeastHit(Correction):
         chosen = draw.some(self.config.hit_showers)
         draw.expect(len(chosen))
         taken = sample.to(draw.device).take(torch.from_numpy(chosen))
-        drawn = batch_rng(draw.seed, 0, draw.device, branch=Branch.HITS)
+        sampled = batch_rng(draw.seed, 0, draw.device, branch=Branch.HITS)
         decoded = AutoencoderStage.of(upstream, "autoencoder").reconstruct(
-            taken, upstream, drawn, SamplingOptions(postprocess=False)
+            taken, upstream, sampled, SamplingOptions(postprocess=False)
         )
         n_hits = int((taken["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})

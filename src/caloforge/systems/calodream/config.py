@@ -66,16 +66,16 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Distillation:
-    """A copy of the shape network that draws in one step, or a few.
+    """A copy of the shape network that samples in one step, or a few.
 
     Args:
         recipe: training; a batch counts trajectories, each of which gives 2 steps - 1 jumps.
-        steps: most jumps that a shower is drawn in, a power of two; all lower powers are learned
+        steps: most jumps that a shower is sampled in, a power of two; all lower powers are learned
             as well.
         solver: that follows the trajectories, of equal steps, a multiple of `steps`.
-        ending: what one jump from noise to data gives. "mean" of all that the network does not tell
-            apart, or "drawn", hits that it holds possible, see `DrawnHits`; this needs the shape
-            network's pixels to be hits.
+        ending: what one jump from noise to data gives. "mean" of all that the network cannot
+            distinguish, or "drawn", hits sampled with their probability, see `DrawnHits`; this
+            needs the shape network's pixels to be hits.
     """
 
     recipe: Recipe

@@ -61,7 +61,7 @@ class LatentShapeStage(ShapeStage):
 
     @torch.no_grad()
     def _pixels(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Drawn from the encoder's distribution (equation 13)."""
+        """Sampled from the encoder's distribution (equation 13)."""
         seen = {**quantities, "showers": self.symmetry(quantities["showers"], rng)}
         return AutoencoderStage.of(upstream, "autoencoder").encode(seen, upstream, rng)
 

@@ -117,7 +117,7 @@ def _masked(a: int, b: int) -> L2LFlowsConfig:
             first_epochs=30,
         ),
         rescale="hits",
-        spectrum=None,  # the talk has it, but it is fitted on thousands of drawn showers
+        spectrum=None,  # the talk has it, but it is fitted on thousands of sampled showers
     )
 
 

@@ -186,8 +186,8 @@ class GammaEnergyStage(KeepsRows, Stage):
         alpha, depth, response = np.exp(mean + std * np.stack(away, 1)).T
         expected = _shares(alpha, depth, known["weights"]) * (response[:, None] * energy_inc)
         energies = _fluctuating(expected, known["fluctuation"], u)
-        drawn = torch.from_numpy(energies.astype(np.float32))
-        return {"layer_energies": upload(drawn, noise["u"].device)}
+        sampled = torch.from_numpy(energies.astype(np.float32))
+        return {"layer_energies": upload(sampled, noise["u"].device)}
 
 
 def _shares(alpha: Floats, depth: Floats, weights: Floats) -> Floats:

@@ -66,7 +66,7 @@ class UpsampleFlow:
         layer_energies: condition on the energies of the "fine" layers that a coarse voxel spans, or
             on their sum, that of the "coarse" layer, which any coarse shower gives itself (end of
             section III A).
-        shares: what is drawn. "relative": fine energies in units of the coarse one, as published
+        shares: what is sampled. "relative": fine energies in units of the coarse one, as published
             (B8, B9); that they sum to one is left to the flow to learn. "hits": which voxels are
             hit, and then how these share the coarse energy, see `HitShares`.
         kind: masked autoregressive blocks, as published, or couplings, which sample faster.
@@ -124,6 +124,6 @@ class SuperCaloConfig:
     def __post_init__(self) -> None:
         if (self.energies is None) != (self.coarse is None):
             raise ValueError(
-                "a SuperCalo draws coarse showers itself, with energies and coarse, or takes them "
-                "from elsewhere, with neither: give both, or null for both"
+                "a SuperCalo samples coarse showers itself, with energies and coarse, or takes "
+                "them from elsewhere, with neither: give both, or null for both"
             )

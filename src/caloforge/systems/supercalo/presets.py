@@ -102,7 +102,7 @@ def _coupling(published: SuperCaloConfig) -> SuperCaloConfig:
     """The chain with couplings, its own outlook (section V D): one pass a block.
 
     Couplings learn badly that relative shares sum to one (ten numbers of which each block sees
-    half), so that hits are drawn first here.
+    half), so that hits are sampled first here.
     """
     assert isinstance(published.energies, EnergyFlow)
     assert published.coarse is not None

@@ -1,4 +1,4 @@
-"""What the superresolution flow draws: how fine voxels share the energy of their coarse voxel."""
+"""What the superresolution flow samples: how fine voxels share the energy of their coarse voxel."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class SuperCalo(VoxelSystem):
         device: torch.device | str = "auto",
         options: Mapping[str, Any] | None = None,
     ) -> Iterator[Showers]:
-        """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
+        """Sample the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
 
         Example:
             >>> system, other = cf.load("runs/supercalo"), cf.load("runs/coarse")
@@ -85,7 +85,7 @@ class SuperCalo(VoxelSystem):
         place = find_device(device)
         Seeds.of(seed, (), place)  # refuses a seed that is none
 
-        def drawn(number: int) -> Iterator[Showers]:
+        def sampled(number: int) -> Iterator[Showers]:
             self.prepare(place)
             for showers in coarse:
                 numbers = np.arange(number, number + len(showers))
@@ -94,7 +94,7 @@ class SuperCalo(VoxelSystem):
                 given = self._known(showers)
                 yield self.draw(showers.particles, seeds=seeds, options=options, given=given)
 
-        return drawn(first)
+        return sampled(first)
 
     def _known(self, showers: Showers) -> Quantities:
         """What showers in fine or in coarse voxels say of themselves."""

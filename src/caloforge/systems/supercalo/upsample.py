@@ -32,7 +32,7 @@ SHARES: dict[str, type[RelativeShares | HitShares]] = {
 class UpsampleStage(Learned):
     """Fine voxels of every coarse voxel that holds energy (SuperCalo, section III).
 
-    All coarse voxels of all showers are drawn alike and independently (equation 2).
+    All coarse voxels of all showers are sampled alike and independently (equation 2).
 
     Args:
         config: its configuration.
