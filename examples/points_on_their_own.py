@@ -131,8 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     console.print(
         f"{len(showers)} showers within {WIDTH:.0%} of {chosen.energy:g} MeV; sampled: per "
-        "point of Geant4; cells: number of them in the worst bin of energy; highest: energy of one [MeV]; "
-        "layer: standard deviation of its fraction at the maximum"
+        "point of Geant4; cells: number of them in the worst bin of energy; highest: energy of one "
+        "[MeV]; layer: standard deviation of its fraction at the maximum"
     )
     console.print(table)
 

@@ -44,8 +44,8 @@ def test_points_are_evaluated_in_the_cells_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("caloforge.report.save_page", _no_page)  # drawing takes long
-    for home in ("caloforge.evaluation", "caloforge.evaluation.catalogue"):
-        monkeypatch.setattr(f"{home}.metric_names", lambda: ("points", "calodream-low"))
+    for module in ("caloforge.evaluation", "caloforge.evaluation.catalogue"):
+        monkeypatch.setattr(f"{module}.metric_names", lambda: ("points", "calodream-low"))
     cf.write(tmp_path / "test.h5", bundled_points[:30])
     cf.write(tmp_path / "fake.h5", fake := bundled_points[30:])
     arguments = ["evaluate", "--reference", tmp_path / "test.h5", f"mine={tmp_path / 'fake.h5'}"]

@@ -135,9 +135,9 @@ SHOWERS = 8
 
 def showers_of(preset: str, request: pytest.FixtureRequest) -> Showers:
     """Geant4 showers of the preset's geometry; for L2LFlows, a flow a layer, of four layers."""
-    home = default_geometry(preset)
-    if home in SHARED:
-        with open_file(request.getfixturevalue("shared_data") / SHARED[home]) as file:
+    geometry = default_geometry(preset)
+    if geometry in SHARED:
+        with open_file(request.getfixturevalue("shared_data") / SHARED[geometry]) as file:
             showers = file[:SHOWERS]
     else:
         points = preset.startswith("caloclouds") or preset.endswith("points")

@@ -118,9 +118,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As a system of another package."""
     entry = EntryPoint("cloud", f"{__name__}:Cloud", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
     yield
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
 
 
 @pytest.fixture

@@ -33,13 +33,13 @@ ENOUGH = 150  # showers, of which a preferred side shows
 def built(preset: str, **overrides: Any) -> System:
     """The system without numbers: no test here needs any."""
     with torch.device("meta"):
-        return cf.build(preset, home(preset), overrides=overrides)
+        return cf.build(preset, geometry_of(preset), overrides=overrides)
 
 
 outline = cache(built)  # building the largest takes a second
 
 
-def home(preset: str) -> str:
+def geometry_of(preset: str) -> str:
     """The geometry that a preset is looked at in."""
     return "ild-ecal" if preset.endswith("points") else default_geometry(preset)
 
@@ -47,7 +47,7 @@ def home(preset: str) -> str:
 @pytest.fixture
 def sample(preset: str, request: pytest.FixtureRequest) -> Showers:
     """Geant4's showers of the geometry that a preset is for."""
-    name = home(preset)
+    name = geometry_of(preset)
     if name == "calochallenge-2":
         showers: Showers = request.getfixturevalue("bundled")
     elif name == "calochallenge-3":

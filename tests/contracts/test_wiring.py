@@ -69,9 +69,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if the package that holds it had been installed."""
     entry = EntryPoint("matched", f"{__name__}:Matched", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
     yield
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
 
 
 def test_it_is_found_trained_and_kept_by_its_name(

@@ -24,7 +24,7 @@ from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.pixels import HitPixels, voxel_pixels
 from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream import CaloDREAM
-from caloforge.systems.calodream.presets import HOMES, SIZES, preset
+from caloforge.systems.calodream.presets import FIXED_GEOMETRIES, SIZES, preset
 from caloforge.training.split import split_numbers
 
 DATASET_2 = geometry_preset("calochallenge-2")
@@ -36,7 +36,7 @@ NAMES = ("energy_inc", "layer_energies", "showers")
 def published() -> dict[str, System]:
     """The presets of the paper, without memory for their weights."""
     with torch.device("meta"):
-        return {size: build(f"calodream/{size}") for size in HOMES}
+        return {size: build(f"calodream/{size}") for size in FIXED_GEOMETRIES}
 
 
 # ---------------------------------------------------------------- published sizes
@@ -83,7 +83,7 @@ def test_the_leaderboard_counts_both_networks(published: dict[str, System]) -> N
     assert f"{total:.3e}" == "2.843e+07"
 
 
-@pytest.mark.parametrize("size", [size for size in SIZES if size not in HOMES])
+@pytest.mark.parametrize("size", [size for size in SIZES if size not in FIXED_GEOMETRIES])
 @pytest.mark.parametrize("name", ["calochallenge-2", "calochallenge-3", "ild-30"])
 def test_small_presets_fit_every_regular_geometry(size: str, name: str) -> None:
     with torch.device("meta"):

@@ -17,7 +17,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.stages.energies import EnergyFlow, energy_flow
 from caloforge.systems.l2lflows.config import ConvolutionalFlow
 from caloforge.systems.l2lflows.networks import layer_flow
-from caloforge.systems.l2lflows.presets import HOMES, preset
+from caloforge.systems.l2lflows.presets import FIXED_GEOMETRIES, preset
 from caloforge.systems.l2lflows.stages import LayerStage
 from caloforge.training import load
 
@@ -89,10 +89,12 @@ def test_an_embedding_of_tiles_sees_a_voxel_through_its_tile_alone(
     assert {0, 1, 24} <= set(changed.any(1).nonzero()[:, 0].tolist())
 
 
-@pytest.mark.parametrize("size", HOMES)
+@pytest.mark.parametrize("size", FIXED_GEOMETRIES)
 def test_a_preset_of_the_paper_is_for_its_own_voxels(size: str) -> None:
     other = "ild-30" if size != "paper-ild" else "calochallenge-2"
-    with pytest.raises(ValueError, match=f"{size} is for the voxels of {HOMES[size]}, got {other}"):
+    with pytest.raises(
+        ValueError, match=f"{size} is for the voxels of {FIXED_GEOMETRIES[size]}, got {other}"
+    ):
         build(f"l2lflows/{size}", other)
     with pytest.raises(ValueError, match="fits many geometries: say which"):
         build("l2lflows/small")

@@ -15,7 +15,7 @@ from caloforge.flows import Flow, Permutation, SplineMADE
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.systems.supercalo.coarse import CoarseStage, blocks
-from caloforge.systems.supercalo.presets import HOMES, preset
+from caloforge.systems.supercalo.presets import FIXED_GEOMETRIES, preset
 from caloforge.systems.supercalo.upsample import UpsampleStage
 from caloforge.units import GeV, MeV, keV
 
@@ -119,9 +119,9 @@ def test_couplings_take_one_pass_a_block(
 # ---------------------------------------------------------------- presets
 
 
-@pytest.mark.parametrize(("size", "home"), HOMES.items())
-def test_a_preset_of_a_data_set_is_for_its_own_voxels(size: str, home: str) -> None:
-    with pytest.raises(ValueError, match=f"{size} is for the voxels of {home}, got ild"):
+@pytest.mark.parametrize(("size", "fixed"), FIXED_GEOMETRIES.items())
+def test_a_preset_of_a_data_set_is_for_its_own_voxels(size: str, fixed: str) -> None:
+    with pytest.raises(ValueError, match=f"{size} is for the voxels of {fixed}, got ild"):
         build(f"supercalo/{size}", "ild-30")
 
 

@@ -19,8 +19,8 @@ def preset_of(system: System) -> str | None:
     fitting = [
         size
         for size in system.sizes
-        if size not in system.homes
-        or geometry_preset(system.homes[size]).layers == system.geometry.layers
+        if size not in system.fixed_geometries
+        or geometry_preset(system.fixed_geometries[size]).layers == system.geometry.layers
     ]
     same = (size for size in fitting if system.preset(size, system.geometry) == system.config)
     size = next(same, None)

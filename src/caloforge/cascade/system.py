@@ -40,8 +40,8 @@ class System(ABC):
         name: name of the system, such as "l2lflows".
         kind: of the showers that it samples and learns from, `VoxelShowers` or `PointShowers`.
         sizes: names of its presets.
-        homes: geometries of those presets that are for one alone.
-        home: name of the geometry that the other presets are shown for.
+        fixed_geometries: name of the geometry of each preset that is for one geometry alone.
+        default_geometry: name of the geometry that the other presets are described for.
         papers: where it was published, such as "arXiv:2405.20407".
         config: the configuration.
         geometry: the voxels, or the detector in whose layers points lie.
@@ -56,8 +56,8 @@ class System(ABC):
     kind: type[Any]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
-    homes: ClassVar[Mapping[str, str]] = {}
-    home: ClassVar[str] = "calochallenge-2"
+    fixed_geometries: ClassVar[Mapping[str, str]] = {}
+    default_geometry: ClassVar[str] = "calochallenge-2"
     papers: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
     usual: UsualParticle = UsualParticle()

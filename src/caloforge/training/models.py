@@ -23,9 +23,9 @@ def _shipped() -> tuple[dict[str, Path], dict[str, str]]:
     """The folder of every model by name, and the name of the best one by what they are for."""
     folders, best = dict[str, Path](), dict[str, str]()
     for entry in entry_points(group=GROUP):
-        home = Path(str(importlib.resources.files(entry.value)))
-        own = {path.parent.name: path.parent for path in sorted(home.glob("*/config.yaml"))}
-        chosen = _chosen(home / INDEX, own)
+        folder = Path(str(importlib.resources.files(entry.value)))
+        own = {path.parent.name: path.parent for path in sorted(folder.glob("*/config.yaml"))}
+        chosen = _chosen(folder / INDEX, own)
         taken = sorted((own.keys() | chosen.keys()) & (folders.keys() | best.keys()))
         if taken:
             raise ValueError(

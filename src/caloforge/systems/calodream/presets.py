@@ -13,9 +13,9 @@ from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
 from caloforge.stages.spectrum import SpectrumFit
 from caloforge.systems.calodream.config import Autoencoder, CaloDREAMConfig, Distillation, Triple
 
-__all__ = ["HOMES", "SIZES", "preset"]
+__all__ = ["FIXED_GEOMETRIES", "SIZES", "preset"]
 
-HOMES = {
+FIXED_GEOMETRIES = {
     "paper-calochallenge-2": "calochallenge-2",
     "paper-calochallenge-3": "calochallenge-3",
     "leaderboard-calochallenge-2": "calochallenge-2",
@@ -23,7 +23,7 @@ HOMES = {
     "latent-calochallenge-3": "calochallenge-3",
     "latent-fine-calochallenge-3": "calochallenge-3",
 }
-SIZES = ("small", "latent-small", "tiny", "latent-tiny", *HOMES)
+SIZES = ("small", "latent-small", "tiny", "latent-tiny", *FIXED_GEOMETRIES)
 
 FEWER = 6  # times fewer pixels than voxels has the latent space of the small presets
 
@@ -34,8 +34,8 @@ def preset(size: str, geometry: Geometry) -> CaloDREAMConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    check_preset("calodream", size, geometry, sizes=SIZES, homes=HOMES)
-    if size in HOMES:
+    check_preset("calodream", size, geometry, sizes=SIZES, fixed_geometries=FIXED_GEOMETRIES)
+    if size in FIXED_GEOMETRIES:
         return _paper(size)
     return _small(geometry, latent=size.startswith("latent"), tiny=size.endswith("tiny"))
 

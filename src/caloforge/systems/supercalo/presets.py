@@ -11,15 +11,15 @@ from caloforge.stages.energies import EnergyFlow
 from caloforge.systems.supercalo.config import CoarseFlow, SuperCaloConfig, UpsampleFlow
 from caloforge.units import keV
 
-__all__ = ["HOMES", "SIZES", "preset"]
+__all__ = ["FIXED_GEOMETRIES", "SIZES", "preset"]
 
-HOMES = {
+FIXED_GEOMETRIES = {
     "paper": "calochallenge-2",
     "paper-b": "calochallenge-2",
     "coupling": "calochallenge-2",
     "calochallenge-3": "calochallenge-3",
 }
-SIZES = ("small", "small-b", "tiny", *HOMES)
+SIZES = ("small", "small-b", "tiny", *FIXED_GEOMETRIES)
 
 CHOICE_A, CHOICE_B = (5, 2, 1), (1, 4, 3)
 # The paper leaves it open (section VI). Of four that were measured this one upsamples best, with
@@ -33,7 +33,7 @@ def preset(size: str, geometry: Geometry) -> SuperCaloConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    check_preset("supercalo", size, geometry, sizes=SIZES, homes=HOMES)
+    check_preset("supercalo", size, geometry, sizes=SIZES, fixed_geometries=FIXED_GEOMETRIES)
     if size == "paper":
         return _paper(Coarsening(geometry, CHOICE_A))
     if size == "paper-b":

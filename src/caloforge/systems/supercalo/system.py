@@ -19,7 +19,7 @@ from caloforge.stages.energies import EnergyStage
 from caloforge.stages.layerenergies import energy_stages
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
-from caloforge.systems.supercalo.presets import HOMES, SIZES, preset
+from caloforge.systems.supercalo.presets import FIXED_GEOMETRIES, SIZES, preset
 from caloforge.systems.supercalo.upsample import UpsampleStage
 
 __all__ = ["SuperCalo"]
@@ -37,7 +37,7 @@ class SuperCalo(VoxelSystem):
     Config: ClassVar[type[Any]] = SuperCaloConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     papers: ClassVar[tuple[str, ...]] = ("arXiv:2308.11700",)
-    homes: ClassVar[Mapping[str, str]] = HOMES
+    fixed_geometries: ClassVar[Mapping[str, str]] = FIXED_GEOMETRIES
 
     def __init__(self, config: SuperCaloConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
