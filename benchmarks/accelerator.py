@@ -4,7 +4,7 @@
     python benchmarks/accelerator.py train.h5 --out results
     python benchmarks/accelerator.py --device cpu --minutes 2 --out results
 
-In this order, each within its share of the time:
+In this order, each within its fraction of the time:
 
 - tests: those marked `gpu`
 - presets: of each `paper` preset, with random weights, the generation of batches of 1, 100, 1,000
@@ -39,7 +39,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SHARES = {"tests": 0.25, "presets": 0.65, "learning": 1.0}  # of what is left
-DRAWING = 0.6  # share of the time of a preset
+DRAWING = 0.6  # fraction of the time of a preset
 RESERVE = 4.0  # seconds to gather everything in
 MARGIN = 3.0  # seconds in which a part ends by itself
 BATCHES = (1, 100, 1000, 10_000)

@@ -12,7 +12,7 @@ members of real ones.
 
 The table has the hits above half a MIP (0.1 MeV) in the cells, the bin of the cells' energies that
 is farthest off, of those with 5 cells of a shower or more, the cell of highest energy, and how much
-the share of the energy in a layer of the shower's maximum fluctuates.
+the fraction of the energy in a layer of the shower's maximum fluctuates.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Array = NDArray[np.floating]
 
 EDGES = np.geomspace(0.1, 300, 36)  # MeV
 PLENTY = 5  # cells of a shower in a bin that is looked at
-WIDTH = 0.08  # of the incident energies around the wanted one, as a share of it
+WIDTH = 0.08  # of the incident energies around the wanted one, as a fraction of it
 
 
 def dealt(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> PointShowers:
@@ -73,7 +73,7 @@ def observed(clouds: PointShowers) -> dict[str, Array]:
 
     Returns:
         Hits and highest cell [MeV] of each shower, shape (n,), cells of a shower in each bin of
-        `EDGES`, and shares of the energy in each layer, shape (n, n_layers).
+        `EDGES`, and fractions of the energy in each layer, shape (n, n_layers).
     """
     cells = clouds.project(clouds.geometry)
     event = cells.event()

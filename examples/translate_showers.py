@@ -46,7 +46,7 @@ class Readout(NamedTuple):
 
     Args:
         hits: number of cells above the threshold, shape (n,).
-        lost: share of the energy that no cell holds, shape (n,).
+        lost: fraction of the energy that no cell holds, shape (n,).
         spectrum: cells of a shower with an energy between `EDGES`, shape (60,).
     """
 
@@ -84,7 +84,7 @@ def read_everywhere(geant4: Path, fake: Path, there: Path | None) -> dict[str, d
 
 
 def print_table(found: dict[str, dict[str, Readout]], threshold: float) -> None:
-    """Mean number of hits, share lost, and the largest ratio of spectra above the threshold."""
+    """Mean number of hits, fraction lost, and the largest ratio of spectra above the threshold."""
     table = Table("cells", "Geant4: hits", "lost", "fake: hits", "lost", "spectra differ by")
     for place, samples in found.items():
         numbers = [

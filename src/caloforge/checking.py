@@ -61,7 +61,7 @@ class Reference:
         n_reference: number of the Geant4 showers.
         particles: for which showers are generated, n of them.
         figures: by name, mean and standard deviation over the sample of response, depth, width in
-            depth, radius and hits of a shower, and of each layer's share of the incident energy.
+            depth, radius and hits of a shower, and of each layer's fraction of the incident energy.
     """
 
     n_reference: int

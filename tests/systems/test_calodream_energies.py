@@ -205,7 +205,7 @@ def test_the_loss_falls(trained: tuple[EnergyRatioStage, list[float]]) -> None:
 def test_it_draws_the_layer_energies_of_showers(
     trained: tuple[EnergyRatioStage, list[float]], slab: VoxelShowers
 ) -> None:
-    """Mean and spread of each layer's share of the incident energy, and their correlations."""
+    """Mean and spread of each layer's fraction of the incident energy, and their correlations."""
     stage, _ = trained
     known = quantities(slab).all()
     incident = known["energy_inc"][:, None]

@@ -159,7 +159,7 @@ def test_impossible_settings_are_refused(settings: dict[str, object], message: s
 
 
 def test_a_density_is_refused(bundled: VoxelShowers) -> None:
-    """The shares of a coarse voxel sum to one."""
+    """The fractions of a coarse voxel sum to one."""
     system = build("supercalo/tiny", bundled.geometry)
     with pytest.raises(ValueError, match="supercalo has no density: coarse, upsample give none"):
         system.log_prob(bundled[:2])

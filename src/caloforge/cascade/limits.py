@@ -16,8 +16,8 @@ from caloforge.preprocessing import Chain, Transform
 
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
 
-LARGEST_CHANGE = 0.01  # share of the training split that clamps and boxes may change
-BUDGET = 1 << 22  # numbers that transforms are looked at with; a share of 1e-3 is seen by then
+LARGEST_CHANGE = 0.01  # fraction of the training split that clamps and boxes may change
+BUDGET = 1 << 22  # numbers that transforms are looked at with; a fraction of 1e-3 is seen by then
 RUN = 100  # showers looked at at once
 
 
@@ -25,7 +25,7 @@ RUN = 100  # showers looked at at once
 def changed_shares(
     name: str, stage: Stage, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator
 ) -> dict[str, float]:
-    """Share of what a stage learns from that its limits and transforms change, where above 0.
+    """Fraction of what a stage learns from that its limits and transforms change, where above 0.
 
     A clamp, a box or a largest value moves what lies beyond it: showers that are sampled have
     nothing there. Limits of settings are counted in showers, see `Stage.limits`. Whatever a
@@ -40,10 +40,10 @@ def changed_shares(
         rng: of the noise that belongs to a batch.
 
     Returns:
-        The shares, by the setting, or by the transform.
+        The fractions, by the setting, or by the transform.
 
     Raises:
-        ValueError: if a share exceeds `LARGEST_CHANGE`.
+        ValueError: if a fraction exceeds `LARGEST_CHANGE`.
     """
     changed: Counter[str] = Counter()
     rows: Counter[str] = Counter()

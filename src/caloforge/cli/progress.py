@@ -173,7 +173,7 @@ class TrainingDisplay(_Display):
         self.show(done, f"{name} {self._of_stage(progress)}, {note}")
 
     def _of_stage(self, progress: TrainingProgress) -> str:
-        """Share of a stage that is done, and the time that the rest of it will take."""
+        """Fraction of a stage that is done, and the time that the rest of it will take."""
         now = time.monotonic()
         begin, first = self.begun.setdefault(progress.stage, (now, progress.step))
         share = f"{100 * progress.step / progress.steps:.0f} %"

@@ -42,7 +42,7 @@ def project(
     """Sum the points of showers in the cells of a detector, anywhere in it.
 
     No threshold is applied. What falls into the gaps between sensors, or beside a geometry that
-    ends by choice, is lost: the file's column `lost` says its share of each shower's energy.
+    ends by choice, is lost: the file's column `lost` says its fraction of each shower's energy.
 
     Example: caloforge project points.h5 --geometry ild-ecal --impact 37.5,-36.1 -o cells.h5
     """

@@ -60,7 +60,7 @@ METRICS: dict[str, Meaning] = {
         "Copies of training showers",
         "training showers that are repeated",
         "showers put together from parts",
-        "300 of the reference for the share of near ones",
+        "300 of the reference for the fraction of near ones",
     ),
     "permutation": Meaning(
         "Tests by permutation",

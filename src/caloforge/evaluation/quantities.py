@@ -105,7 +105,7 @@ _POINTS = {
     ("points", "cog_x"): Quantity("Centre of gravity in x"),
     ("points", "cog_y"): Quantity("Centre of gravity in y"),
     ("points", "cog_z"): Quantity("Centre of gravity in depth"),
-    ("points", "lost"): Quantity("Share lost in the projection"),
+    ("points", "lost"): Quantity("Fraction lost in the projection"),
 }
 
 _WORTH = {

@@ -121,7 +121,7 @@ def _worst(observable: str, cell: Cell, estimate: Estimate) -> SummaryCell:
 
 
 def _copies(scores: Scores) -> SummaryColumn:
-    """Share of the generated showers that are training showers."""
+    """Fraction of the generated showers that are training showers."""
     found = {
         score.candidate: score
         for score in scores.values

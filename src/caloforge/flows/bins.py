@@ -108,7 +108,7 @@ def soft_clip(raw: Tensor, limit: float) -> Tensor:
 def _find_bin(value: Tensor, raw: Tensor, layout: _Layout) -> tuple[Bin, _Saved]:
     """The bin of each value.
 
-    Bin j has the share weights_j / totals of the interval, weights_j = exp(soft_clip(raw_j)):
+    Bin j has the fraction weights_j / totals of the interval, weights_j = exp(soft_clip(raw_j)):
     a softmax that needs no shift, as the clip bounds it.
     """
     dim, bins, bound, limit, along_y = layout

@@ -25,7 +25,7 @@ __all__ = ["Timing", "TimingProgress", "TimingRow", "hardware", "software", "tim
 
 FORMAT_VERSION = 1
 MEGABYTE = 1e6
-BUSY = 0.9  # share of a core below which other programs spoil a time
+BUSY = 0.9  # fraction of a core below which other programs spoil a time
 
 
 @dataclass(frozen=True)

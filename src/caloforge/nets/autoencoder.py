@@ -121,7 +121,7 @@ class Autoencoder3d(nn.Module):
         """Mean and logarithm of the variance of the latent points, shape (n, *latent_shape) each.
 
         Args:
-            x: shares of the layers along the first axis, each of sum 1, shape (n, *grid).
+            x: fractions of the layers along the first axis, each of sum 1, shape (n, *grid).
             condition: shape (n, condition).
         """
         seen = self.condition(condition)

@@ -193,7 +193,7 @@ def sparsity_panels(samples: Samples) -> Iterator[Panel]:
 
 
 def hit_panels(samples: Samples) -> Iterator[Panel]:
-    """Mean number of hits in all layers, its distribution in some, and the share of empty ones."""
+    """Mean number of hits in all layers, its distribution in some; the fraction of empty ones."""
     yield by_layer(samples, "hits", "hits_by_layer", "Hits of layers", "mean number of hits")
     yield _empty_layers(samples)
     for layer in layers_shown(reference_of(samples), 4):

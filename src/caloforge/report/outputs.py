@@ -29,7 +29,7 @@ class Shares:
         x: the numbers, shape (k,).
         share: of generated showers those of this number or less, of Geant4's those of this number
             or more; shape (k,).
-        error: standard deviation of the share, binomial, shape (k,).
+        error: standard deviation of the fraction, binomial, shape (k,).
     """
 
     x: Floats
@@ -138,7 +138,7 @@ def _shares(found: Mapping[str, Outputs], x: Floats) -> dict[str, tuple[Shares, 
 
 
 def _beyond(values: Floats, x: Floats, *, above: bool = False) -> Shares:
-    """Share of values up to each x, or from there on."""
+    """Fraction of values up to each x, or from there on."""
     ordered, n = np.sort(values), len(values)
     below = np.searchsorted(ordered, x, "left" if above else "right") / n
     share = 1 - below if above else below

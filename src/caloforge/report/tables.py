@@ -98,8 +98,8 @@ GROUPS = {
         "where there are several."
     ),
     "copies": (
-        "Share of showers that lie ten times nearer to a training shower than Geant4's do, and of "
-        "those nearer than all but 1 % of Geant4's; the median of the ratio of these distances."
+        "Fraction of showers that lie ten times nearer to a training shower than Geant4's do, and "
+        "of those nearer than all but 1 % of Geant4's; the median of the ratio of these distances."
     ),
 }
 

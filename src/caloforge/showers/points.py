@@ -160,7 +160,7 @@ class PointShowers(RaggedShowers):
         )
 
     def lost(self, projected: VoxelShowers) -> NDArray[np.float64]:
-        """Share of each shower's energy that no voxel holds, shape (n,), 0 for an empty shower.
+        """Fraction of each shower's energy that no voxel holds, shape (n,), 0 for an empty shower.
 
         Args:
             projected: what `project` made of these showers.

@@ -68,7 +68,7 @@ class Clustering:
             corners: of the grid of each shower [mm], shape (n, 2).
 
         Returns:
-            The points, and the share of each shower's energy that was discarded, shape (n,), 0
+            The points, and the fraction of each shower's energy that was discarded, shape (n,), 0
             for an empty shower.
         """
         every = steps if self.pitch is None else cluster(steps, self.pitch, corners)

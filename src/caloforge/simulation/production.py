@@ -29,7 +29,7 @@ __all__ = ["LossWarning", "Progress", "simulate"]
 CHUNK_ENERGY = 500 * GeV  # some ten seconds
 MAX_CHUNK_SIZE = 1000
 OUTSIDE = "outside"  # the column of a file
-LARGEST_LOSS = 0.01  # mean share of energy outside that needs no word
+LARGEST_LOSS = 0.01  # mean fraction of energy outside that needs no word
 
 
 class LossWarning(UserWarning):
@@ -144,8 +144,8 @@ def simulate(
 ) -> VoxelShowers | PointShowers | Path:
     """Simulate showers with Geant4.
 
-    The file's column `outside` says which share of each shower's deposited energy lies outside the
-    voxels, or outside the box around points.
+    The file's column `outside` says which fraction of each shower's deposited energy lies outside
+    the voxels, or outside the box around points.
 
     The showers follow from the seed and the chunk size; the number of processes, interruptions and
     resumptions change nothing.
@@ -248,7 +248,7 @@ def _warn_of_sides(detector: Detector, gun: Gun) -> None:
 
 
 def _warn_of_losses(job: Job, outside: NDArray[np.float64]) -> None:
-    """Say what share of the deposited energy showers hold nothing of."""
+    """Say what fraction of the deposited energy showers hold nothing of."""
     if outside.mean() > LARGEST_LOSS:
         warnings.warn(
             f"{outside.mean():.2%} of the deposited energy lies outside {job.volume}, at most "

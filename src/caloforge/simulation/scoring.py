@@ -74,7 +74,7 @@ def score(
 
 
 def share_outside(steps: Steps, n: int, detector: Detector, gun: Gun) -> NDArray[np.float64]:
-    """Share of each event's deposited energy beside its read-out volume, shape (n,).
+    """Fraction of each event's deposited energy beside its read-out volume, shape (n,).
 
     Beside the outermost voxels of its layer, that is; a gap between sensors belongs to the volume.
     An event that deposits nothing has 0.

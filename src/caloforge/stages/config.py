@@ -63,7 +63,7 @@ class ShapeNetwork:
         blocks: transformer blocks (table 2).
         pixels: what voxels look like to the network. "shares" of the energy of their layer, as
             published, or "hits": whether there is one, and its energy, see `HitPixels`.
-        alpha: of the logit of shares (equation 3); latent pixels have none.
+        alpha: of the logit of fractions (equation 3); latent pixels have none.
         solver: how showers are sampled where the user names none (table 2: "rk4-20").
         rescale: which voxels are scaled to the energy of their layer: "hits" those above the
             threshold, "voxels" all (section 2).

@@ -67,7 +67,7 @@ class Pixels(ABC):
 
 
 class SharePixels(Pixels):
-    """The share of the energy of its layer, through a logit and standardised (equation 3).
+    """The fraction of the energy of its layer, through a logit and standardised (equation 3).
 
     Args:
         config: that of the shape network.

@@ -1,4 +1,4 @@
-"""Voxels as shares of the energy of their layer, and back to the energies that layers have."""
+"""Voxels as fractions of the energy of their layer, and back to the energies that layers have."""
 
 from __future__ import annotations
 

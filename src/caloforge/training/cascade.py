@@ -161,7 +161,7 @@ def _trained(system: System, particles: Particles, seed: int) -> dict[str, Any]:
 
 
 def _training_split(system: System, n: int, seed: int) -> NDArray[np.int64]:
-    """Numbers of the showers that all stages learn from, those of the largest validation share."""
+    """Numbers of the showers that all stages learn from: with the largest `validation`."""
     shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
     return split_numbers(n, max(shares), seed)[0] if shares else np.arange(n)
 

@@ -40,7 +40,7 @@ class StageTraining:
     Args:
         name: name of the stage.
         stage: the stage; its weights are those of the last step, the best ones lie in `folder`.
-        sample: the training sample; the recipe's share of it is kept for validation.
+        sample: the training sample; the recipe's fraction of it is kept for validation.
         upstream: the frozen stages that it needs.
         folder: where it is kept.
         seed: of the split, the order and the noise.

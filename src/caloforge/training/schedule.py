@@ -10,7 +10,7 @@ from caloforge.cascade.recipe import Recipe
 
 __all__ = ["follow_course", "learning_rate", "momentum"]
 
-WARM_UP = 0.3  # share of the steps in which "one-cycle" rises (arXiv:1708.07120, as in PyTorch)
+WARM_UP = 0.3  # fraction of the steps in which "one-cycle" rises (arXiv:1708.07120, as in PyTorch)
 INITIAL = 1 / 25  # where it begins, in units of the maximum
 FINAL = INITIAL * 1e-4  # where it ends
 MOMENTUM = 0.9  # Adam's β1, and its ends in "one-cycle": lowest where the learning rate is highest

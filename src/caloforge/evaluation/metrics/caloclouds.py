@@ -114,7 +114,7 @@ class PointDistance(_Distances):
     name = "points"
 
     def features(self, sample: Sample) -> Mapping[str, NDArray[Any]]:
-        """The observables of the clouds; visible energy as share of the incident energy."""
+        """The observables of the clouds; visible energy as fraction of the incident energy."""
         found = _clouds(sample).features
         share = found["visible_energy"] / sample.energy_inc
         return {**found, "visible_energy": share}

@@ -24,7 +24,7 @@ __all__ = ["FrechetPhysicsDistance", "KernelPhysicsDistance", "TrimmedFrechetDis
 # Showers of each sample that JetNet asks for, so that FPD's largest batches are not mostly repeats.
 # The floor falls as 1/n still: the published one is for 100,000.
 PUBLISHED_SIZE = 50_000
-TRIM = 0.01  # share of the reference's showers beyond the quantiles that features are kept between
+TRIM = 0.01  # fraction of the reference's showers beyond each quantile that bounds a feature
 
 
 class _HighLevelDistance(Metric):

@@ -19,7 +19,7 @@ __all__ = ["NearestNeighbours", "prdc", "voxel_features"]
 EMPTY_VOXEL = 0.1  # MeV, which the CaloChallenge gives to voxels without energy
 BLOCK_BYTES = 2**27  # of a block of dense rows
 BLOCK_ROWS = 1024  # of a block of distances
-DENSE = 0.1  # share of rows with energy in a column from which on its zeros are multiplied as well
+DENSE = 0.1  # fraction of rows with energy above which a column's zeros are multiplied too
 PAIRS = 512  # of rows that are subtracted at a time
 
 Integers = NDArray[np.int64]
@@ -186,7 +186,7 @@ def _squared_distances(
 
 
 def _occupied(x: csr_array, y: csr_array) -> Floats:
-    """Share of the rows of both that have an entry, of each column."""
+    """Fraction of the rows of both that have an entry, of each column."""
     counts = sum(np.bincount(rows.indices, minlength=rows.shape[1]) for rows in (x, y))
     return np.asarray(counts / max(1, x.shape[0] + y.shape[0]), np.float64)
 

@@ -45,8 +45,8 @@ class Region:
 
     Args:
         observable: its name.
-        low: share of the Geant4 showers of similar incident energy below the range.
-        high: share of them below its end.
+        low: fraction of the Geant4 showers of similar incident energy below the range.
+        high: fraction of them below its end.
         ratio: showers of the candidate there over those of Geant4, of samples of one size.
         spreads: how far the learned ratio is from 1, in its spreads between mixed samples.
     """
@@ -234,7 +234,7 @@ def _regions(
 
 
 class Nplm(Metric):
-    """The p-value of a learned likelihood ratio of `shower_columns` at like incident energy.
+    """The p-value of a learned likelihood ratio of `shower_columns` at similar incident energy.
 
     See `nplm_test` and `at_like_energy`.
     """

@@ -12,7 +12,7 @@ from caloforge.evaluation.observables import Floats
 
 __all__ = ["Estimate", "Fluctuations"]
 
-PERFECT = 0.95  # share of perfect candidates in which no difference is seen
+PERFECT = 0.95  # fraction of perfect candidates in which no difference is seen
 ONE_SIDED = 1.645  # standard deviations that 95 % of a normal distribution lie below
 
 

@@ -121,7 +121,7 @@ class PointsConfig:
         solver: how points are sampled where the user names none.
         max_points: points of each shower that a step of training sees, sampled at random, as the
             loss is a mean over them; None for all, as published.
-        draws: levels of noise that a step sees a shower at, each with its share of `max_points`.
+        draws: levels of noise that a step sees a shower at, each with its fraction of `max_points`.
             The paper has one.
 
     Raises:

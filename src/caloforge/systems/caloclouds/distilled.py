@@ -82,7 +82,7 @@ class DistilledStage(Learned):
 
     @torch.no_grad()
     def _follow(self, share: float) -> None:
-        """Move the target by a share of its distance from the network."""
+        """Move the target by a fraction of its distance from the network."""
         for name, weights in self.network.named_parameters():
             self.get_buffer(_target(name)).lerp_(weights, share)
 

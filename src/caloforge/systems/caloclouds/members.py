@@ -26,8 +26,8 @@ class MemberLibrary(KeepsRows, Stage):
 
     A sampled cluster gets the members of a real one of nearly its energy, from its quarter of the
     depth and its sixteenth of the distances from the axis: their places relative to the centre,
-    turned with the direction from the axis, and their shares of the energy. Centre and energy stay
-    as they were sampled.
+    turned with the direction from the axis, and their fractions of the energy. Centre and energy
+    stay as they were sampled.
 
     Args:
         size: most clusters that are kept.
@@ -38,7 +38,7 @@ class MemberLibrary(KeepsRows, Stage):
         depths: those of the classes of depth [layers], shape (3,).
         key: class and logarithm of the energy [MeV], rising, shape (clusters,).
         begins: row of the first member of each cluster and, last, the number of rows.
-        members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).
+        members: away from the axis [mm], across [mm] and fraction of the energy, shape (rows, 3).
     """
 
     reads = ("points", "n_points")

@@ -29,7 +29,7 @@ COPIES = 4  # of the widest image that a pass through the network holds at once
 
 
 class AutoencoderStage(Learned):
-    """All voxels, as shares of the energy of their layer, in a latent grid (section 3.3).
+    """All voxels, as fractions of the energy of their layer, in a latent grid (section 3.3).
 
     In training it learns to give back what it is given; in sampling it decodes what was sampled in
     its latent space. Encoder and decoder see incident energy and energy ratios.

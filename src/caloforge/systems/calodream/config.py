@@ -38,7 +38,7 @@ class Autoencoder:
         channels: of the two blocks (table 4).
         latent_channels: of the bottleneck (table 4).
         beta: weight of the Kullback-Leibler divergence (equation 12, table 4).
-        cut: decoded shares of a layer's energy below it are none (table 4: normalized cut).
+        cut: decoded fractions of a layer's energy below it are none (table 4: normalized cut).
         hit_showers: of the training sample, which once all is trained are encoded and decoded to
             find the least energy of a hit, see `LeastHit`; none for 0. The paper does without.
         rescale: which decoded voxels are scaled to the energy of their layer: "hits" those above

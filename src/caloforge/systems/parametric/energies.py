@@ -191,7 +191,7 @@ class GammaEnergyStage(KeepsRows, Stage):
 
 
 def _shares(alpha: Floats, depth: Floats, weights: Floats) -> Floats:
-    """Shares of the layers in the energies of showers, shape (n, L)."""
+    """Fractions of the layers in the energies of showers, shape (n, L)."""
     edges = np.arange(len(weights) + 1)
     shares: Floats = weights * np.diff(gammainc(alpha[:, None], edges * (alpha / depth)[:, None]))
     shares /= shares.sum(1, keepdims=True).clip(1e-30)

@@ -77,8 +77,8 @@ class UpsampleFlow:
         bound: the splines act on [-bound, bound] (table II).
         minimum: minimum of bin width, height and derivative.
         alpha: of the logit (B7, B9).
-        noise_width: width of the uniform noise on fine voxels [MeV] (B8), for relative shares; in
-            training the coarse voxel gets the sum of its fine ones' noise (B6).
+        noise_width: width of the uniform noise on fine voxels [MeV] (B8), for relative fractions;
+            in training the coarse voxel gets the sum of its fine ones' noise (B6).
         rescale: which fine voxels are scaled to the energy of their coarse voxel: "hits" those
             above the threshold, "voxels" all. The paper has none.
     """

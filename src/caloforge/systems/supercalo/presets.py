@@ -101,7 +101,7 @@ def _paper(coarsening: Coarsening) -> SuperCaloConfig:
 def _coupling(published: SuperCaloConfig) -> SuperCaloConfig:
     """The chain with couplings, its own outlook (section V D): one pass a block.
 
-    Couplings learn badly that relative shares sum to one (ten numbers of which each block sees
+    Couplings learn badly that relative fractions sum to one (ten numbers of which each block sees
     half), so that hits are sampled first here.
     """
     assert isinstance(published.energies, EnergyFlow)

@@ -18,7 +18,7 @@ __all__ = ["HitShares", "RelativeShares", "Shares"]
 
 
 class Shares(nn.Module, ABC):
-    """A distribution of the shares of the fine voxels in a coarse one, given its conditions."""
+    """A distribution of the fractions of the fine voxels in a coarse one, given its conditions."""
 
     flow: Flow
 

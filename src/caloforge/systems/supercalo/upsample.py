@@ -173,7 +173,7 @@ class UpsampleStage(Learned):
         return {"showers": showers.reshape(-1, *self.shape)}
 
     def _decode(self, latent: Tensor, context: Tensor, options: SamplingOptions) -> Tensor:
-        """Shares of the fine voxels, shape (hits, n_fine), within the memory budget."""
+        """Fractions of the fine voxels, shape (hits, n_fine), within the memory budget."""
         parameters = self.coarsening.n_fine * (3 * self.config.bins + 1)
         size = COPIES * (parameters + context.shape[1] + self.config.hidden) * latent.element_size()
         at_once = max(1, options.memory_budget // size)
