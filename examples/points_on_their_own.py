@@ -5,7 +5,7 @@
 
 Diffusion models of point clouds sample the points of a shower independently, given what they know
 of the shower. The best that such a model could do is found without one: of showers of similar
-incident energy, the points of each layer are dealt again. Every one keeps its energy and its
+incident energy, the points of each layer are reassigned. Every one keeps its energy and its
 distance from the axis and gets an azimuth at random; only numbers of points and the sum of energies
 stay the shower's. The same is done with clusters of points, which are then taken apart by the
 members of real ones.
@@ -39,7 +39,7 @@ PLENTY = 5  # cells of a shower in a bin that is looked at
 WIDTH = 0.08  # of the incident energies around the wanted one, as a fraction of it
 
 
-def dealt(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> PointShowers:
+def reassigned(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> PointShowers:
     """Clusters of each layer dealt anew among the showers, and taken apart."""
     rng = np.random.default_rng(seed)
     by_layer = np.argsort(clusters.layer, kind="stable")
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(showers) < 2:
         parser.error(f"{chosen.points} has {len(showers)} showers near {chosen.energy:g} MeV")
     geant4, whole = observed(showers), len(showers.energy)
-    table = Table("dealt again", "sampled", "hits", "cells", "highest", "layer")
+    table = Table("reassigned", "sampled", "hits", "cells", "highest", "layer")
     table.add_row(*row("Geant4", 1.0, geant4, geant4))
     for name, reach, largest in (
         ("points", chosen.reach, 1),
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         clusters = clustered(showers, reach, largest)
         library = MemberLibrary(50_000)
         library.keep(clusters, torch.Generator().manual_seed(chosen.seed))
-        found = observed(dealt(clusters, library, chosen.seed))
+        found = observed(reassigned(clusters, library, chosen.seed))
         table.add_row(*row(name, len(clusters.energy) / whole, found, geant4))
     console = Console()
     console.print(

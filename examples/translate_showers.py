@@ -1,17 +1,18 @@
-"""Put point clouds anywhere in the detector: what its cells read there, and how many of them.
+"""Put point clouds anywhere in the detector: the cells that are hit there, and their energies.
 
     python examples/translate_showers.py test_points.h5 fake_points.h5
     python examples/translate_showers.py test_points.h5 fake_points.h5 --there steps.h5 -o there.png
 
-Clouds do not know where they are: moved to another impact point and projected into the cells there,
-they must read what Geant4 reads there (CaloClouds, section 4.2 and figure 8). The distribution that
-would tell is that of the cells' energies, as gaps and borders between cells cut showers elsewhere.
+Clouds do not depend on the place: moved to another impact point and projected into the cells there,
+they must read what Geant4 reads there (CaloClouds, section 4.2 and figure 8). The most sensitive
+distribution is that of the cells' energies, as gaps and borders between cells cut showers
+elsewhere.
 
 The Geant4 showers are those of the first file, moved as well, or, with `--there`, others, such as
 unclustered steps of showers of the same energies. Every file is read in a stream.
 
 The table says how many cells above half a MIP (0.1 MeV) are hit in regular cells, in regular cells
-half a cell beside, in the real cells, and in the real cells at the other impact point.
+shifted by half a cell, in the real cells, and in the real cells at the other impact point.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def read_everywhere(geant4: Path, fake: Path, there: Path | None) -> dict[str, d
     regular = cf.geometry_preset("ild-30")
     places: dict[str, tuple[Path, cf.Geometry, Point]] = {
         "ild-30": (geant4, regular, (0.0, 0.0)),
-        "ild-30, half a cell beside": (geant4, regular, HALF_A_CELL),
+        "ild-30, shifted by half a cell": (geant4, regular, HALF_A_CELL),
         f"ild-ecal at {HERE} mm": (geant4, ild_ecal(HERE), (0.0, 0.0)),
         f"ild-ecal at {THERE} mm": (there or geant4, ild_ecal(THERE), (0.0, 0.0)),
     }

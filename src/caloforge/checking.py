@@ -240,7 +240,7 @@ def _generated(system: System, asked: Particles, seed: int, device: str) -> Voxe
 
 
 def _observables(showers: VoxelShowers) -> dict[str, Floats]:
-    """What is looked at in each shower, arrays (n,); of an empty one 0, as wrong as it is."""
+    """The observables of each shower, arrays (n,); 0 for an empty one, which shows as wrong."""
     geometry = showers.geometry
     whole = features(showers, "l2lflows", threshold=geometry.threshold)
     layers = features(showers, "calochallenge", threshold=geometry.threshold)

@@ -40,7 +40,7 @@ VOXELS = 4
 # What a preset waits for beside that. SuperCalo asks once which coarse voxels hold energy, and
 # rescales coarse voxels, or fine ones, or both, or none. L2LFlows of the CaloChallenge rescales
 # nothing, but asks which layer energies to sample again, and how many that were. CaloClouds looks
-# whether counts are finite, how many points there are, which of them the layers have room for, how
+# whether counts are finite, how many points there are, which of them the layers hold, how
 # many clusters that leaves, and how many members they have; it fetches points, their numbers,
 # incident energies, and directions where it knows them. Libraries and parametrisations compute with
 # numpy, and fetch what each of their stages is given, and its random numbers; so do the patterns of
@@ -92,7 +92,7 @@ STEP_WAITS = {
     "LatentStage": 2,
     "DistilledStage": 4,  # of CaloClouds; that of CaloDREAM looks for hits, and at their spread
 }
-# Waits do not hang on the size of a network, nor on the steps of a solver.
+# Waits do not depend on the size of a network, nor on the steps of a solver.
 SLIM: dict[str, dict[str, object]] = {
     "l2lflows": {"energies.blocks": 1, "energies.hidden": 4, "layers.blocks": 1},
     "calodream": {
@@ -128,7 +128,7 @@ SHARED = {
     "ild-30": "photons-10-100GeV_ild-30_test.h5",
 }
 # what is fitted on what the others sample, and left out here
-FITTED_BEHIND = (SpectrumMap, CloudCalibration, BespokeSolvers)
+FITTED_AFTER = (SpectrumMap, CloudCalibration, BespokeSolvers)
 ENERGIES = np.geomspace(1.1e4, 9e4, 3).astype(np.float32)
 SHOWERS = 8
 
@@ -168,7 +168,7 @@ def learn_once(device: Device, system: System, showers: Showers, rng: torch.Gene
     """Fit every stage, and take one step with the first of each kind."""
     sample, kinds = system.training_sample(showers), set()
     draw = Draw(system, showers, 1, "cuda")
-    waiting = [n for n, stage in system.stages.items() if not isinstance(stage, FITTED_BEHIND)]
+    waiting = [n for n, stage in system.stages.items() if not isinstance(stage, FITTED_AFTER)]
     while waiting:
         name = next(n for n in waiting if not set(system.stages[n].needs) & set(waiting))
         waiting.remove(name)
@@ -282,7 +282,7 @@ def room(free: int) -> Any:
 def test_a_sample_that_is_too_large_for_the_device_is_sent_batch_by_batch(
     slab: VoxelShowers,
 ) -> None:
-    """Either way nobody waits, and the quantities are those of the host."""
+    """Either way the host does not wait, and the quantities are those of the host."""
     whole = ShowerQuantities(slab, ("energy_inc", "layer_01"))
     numbers = torch.tensor([3, 1, 200])
     for free in (1 << 30, 1 << 10):

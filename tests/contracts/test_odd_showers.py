@@ -1,4 +1,4 @@
-"""Showers that Geant4 seldom makes are showers: every system learns from a sample that has some."""
+"""Showers that Geant4 rarely makes are showers: every system learns from a sample that has some."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_system_of_points_learns_and_draws_points(
     wanted = (np.diff(bundled_points.offset) / bundled_points.energy_inc).mean()  # what it learns
     assert len(sampled.energy) / ENERGIES.sum() == pytest.approx(wanted, rel=0.1)
     assert same(sampled, cf.load(run).generate(ENERGIES, seed=1, batch_size=10))
-    # a batch knows nothing of the others
+    # a batch is independent of the others
     middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=10)
     assert same(next(middle), sampled[10:20])
 

@@ -40,7 +40,7 @@ def fitted(system: System, showers: Showers) -> System:
 
 
 def sampled(system: System, like: Showers, batch_size: int) -> Showers:
-    """Showers of such particles, in batches of a size and in the fewest steps on offer."""
+    """Showers of such particles, in batches of a size and in the fewest steps available."""
     offered = {name: choice.offered for name, choice in system.choices.items()}
     options = {name: "euler-1" for name, names in offered.items() if "euler-N" in names}
     given = {}

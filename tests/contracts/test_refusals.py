@@ -25,7 +25,7 @@ from caloforge.cascade.stage import Learned
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 
 EACH = pytest.mark.parametrize("preset", presets())
-# what knows of no side, whatever its settings
+# what has no preferred side, whatever its settings
 ROUND = ("parametric/profile", "parametric/points", "parametric/binned-points")
 ENOUGH = 150  # showers, of which a preferred side shows
 
@@ -40,7 +40,7 @@ outline = cache(built)  # building the largest takes a second
 
 
 def geometry_of(preset: str) -> str:
-    """The geometry that a preset is looked at in."""
+    """The geometry that a preset is tested in."""
     return "ild-ecal" if preset.endswith("points") else default_geometry(preset)
 
 
@@ -63,7 +63,7 @@ def sample(preset: str, request: pytest.FixtureRequest) -> Showers:
 
 
 def refused(system: System, sample: Showers, folder: Path) -> str:
-    """What training says of a sample, of which it leaves nothing behind."""
+    """What training says of a sample; it leaves no files."""
     with pytest.raises(ValueError, match=r"\w") as error:
         cf.train(system, sample, run=folder)
     assert not folder.exists()

@@ -92,11 +92,11 @@ def test_a_seed_gives_one_sample_whatever_was_drawn_before(
     other = system.generate(ENERGIES, seed=2, batch_size=3)
     assert same(system.generate(ENERGIES, seed=1, batch_size=3), first)
     assert not same(first, other)
-    # a batch knows nothing of the others
+    # a batch is independent of the others
     assert same(next(system.stream(ENERGIES[3:6], seed=1, batch_size=3, first=3)), first[3:6])
     assert np.array_equal(first.energy_inc, ENERGIES)
     assert first.geometry == system.geometry
-    if isinstance(first, VoxelShowers):  # points know no threshold
+    if isinstance(first, VoxelShowers):  # points have no threshold
         assert float(first.energy.min()) >= np.float32(system.geometry.threshold)
 
 

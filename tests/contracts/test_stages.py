@@ -26,7 +26,7 @@ SPECTRUM = {"showers": 20, "bins": 8, "rescale": True}
 
 
 class Spied(dict[str, Tensor]):
-    """Quantities that remember which of them were looked at."""
+    """Quantities that record which of them were read."""
 
     def __init__(self, known: Quantities) -> None:
         super().__init__({name: values.clone() for name, values in known.items()})

@@ -1,4 +1,4 @@
-"""Point clouds of other houses say what ours do; hits for ROOT can be read back."""
+"""Point clouds in other formats hold what caloforge's do; hits for ROOT can be read back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def inclined(photons) -> PointShowers:
 
 
 def _padded(photons: PointShowers, *, ahead: bool) -> np.ndarray:
-    """CaloClouds' events: X', layer, Z', energy [GeV], padded ahead, as theirs, or behind."""
+    """CaloClouds' events: X', layer, Z', energy [GeV], padded before, as theirs, or after."""
     counts = np.diff(photons.offset)
     events = np.zeros((len(photons), counts.max() + 3, 4), np.float32)
     for i, shower in enumerate(photons.batches(1)):

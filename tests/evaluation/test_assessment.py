@@ -1,4 +1,4 @@
-"""Every score beside its floor: what is the same stays there, what differs leaves it."""
+"""Every score and its floor: equal samples are at the floor, different ones are not."""
 
 from __future__ import annotations
 

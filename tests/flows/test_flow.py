@@ -66,7 +66,7 @@ def test_samples_depend_on_their_generator_alone() -> None:
 
 
 def test_activation_norms_standardise_the_first_batch(generator: torch.Generator) -> None:
-    """Behind each other too: the second one sees what the first one puts out."""
+    """One after the other too: the second one sees what the first one puts out."""
     x = torch.randn(64, 3, 4, 5, generator=generator, dtype=torch.float64)
     x = (
         x * torch.tensor([1.0, 20.0, 0.01])[:, None, None]

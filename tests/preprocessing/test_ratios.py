@@ -55,7 +55,7 @@ def test_real_showers_come_back(
     total = energies.sum(1)
     assert float(((back - energies).abs() / total[:, None]).max()) < 4 * eps
     torch.testing.assert_close(back.sum(1), total, rtol=10 * eps, atol=0)
-    # layers behind the end of a shower get nothing back
+    # layers after the end of a shower get nothing back
     behind = energies.flip(1).cumsum(1).flip(1) == 0
     assert behind.any()
     assert (back[behind] == 0).all()

@@ -80,7 +80,7 @@ def stage(bundled: VoxelShowers) -> EnergyRatioStage:
 def test_what_the_network_learns_is_the_layer_energies(
     stage: EnergyRatioStage, upstream: Upstream, real: Quantities
 ) -> None:
-    """In single precision, where showers end early too; nothing lies behind their end."""
+    """In single precision, where showers end early too; nothing lies after their end."""
     energies, incident = real["layer_energies"], real["energy_inc"]
     assert ((energies == 0) & (energies.flip(1).cumsum(1).flip(1) == 0)).any(1).sum() > 100
     z = stage.batch(real, upstream, torch.Generator())["x"]

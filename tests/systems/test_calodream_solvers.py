@@ -171,7 +171,7 @@ def test_the_chosen_solver_draws_the_shape(
         assert calls == evaluations == system.passes(options)["shape"]
 
 
-def test_solvers_of_voxels_and_layer_energies_are_chosen_apart(
+def test_solvers_of_voxels_and_layer_energies_are_chosen_independently(
     system: CaloDREAM, slab: VoxelShowers
 ) -> None:
     def layer_energies(options: SamplingOptions) -> Tensor:

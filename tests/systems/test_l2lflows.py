@@ -77,7 +77,7 @@ def test_the_presets_of_the_paper_have_the_published_size(
 def test_an_embedding_of_tiles_sees_a_voxel_through_its_tile_alone(
     embed_tiles: bool, reached: list[int]
 ) -> None:
-    """One 3 x 3 convolution of tiles behind; another one of voxels before takes it further."""
+    """One 3 x 3 convolution of tiles after it; another one of voxels before takes it further."""
     config = dataclasses.replace(DATASET_3, embed_tiles=embed_tiles)
     torch.manual_seed(0)
     embedding = layer_flow(config, (50, 18), 5, cyclic=True).embedding

@@ -113,7 +113,7 @@ def test_a_system_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -
         taken = EntryPoint("library", "somewhere:Library", registry.GROUP)
         monkeypatch.setattr(registry, "entry_points", lambda group: [taken])
         registry._modules.cache_clear()
-        with pytest.raises(ValueError, match="another package calls its system library"):
+        with pytest.raises(ValueError, match="another package has a system library"):
             registry.system_names()
     finally:
         registry._modules.cache_clear()

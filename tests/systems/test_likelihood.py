@@ -87,7 +87,7 @@ def flows(request: pytest.FixtureRequest, coarse: VoxelShowers) -> System:
 def run(
     coarse: VoxelShowers, small: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Trained on 400 of the showers, long enough to know how layer energies hang together."""
+    """Trained on 400 of the showers, long enough to know the correlations of layer energies."""
     folder = tmp_path_factory.mktemp("runs") / "coarse"
     settings = {**small, "energies.recipe.epochs": 20, "energies.recipe.batch_size": 32}
     system = build("l2lflows/tiny", coarse.geometry, seed=1, overrides=settings)
@@ -166,7 +166,7 @@ def test_the_density_of_a_layer_energy_integrates_to_one(coarse: VoxelShowers) -
 
 
 def test_the_density_of_a_voxel_integrates_to_that_of_the_others(coarse: VoxelShowers) -> None:
-    """Before training the voxels are independent Gaussians behind the transform: what the integral
+    """Before training the voxels are independent Gaussians after the transform: what the integral
     over one leaves is the product of the other seven."""
     stage = build("l2lflows/tiny", coarse.geometry).stages["layer_00"].double().eval()
     assert isinstance(stage, LayerStage)

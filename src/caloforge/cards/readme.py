@@ -157,7 +157,7 @@ def _scores(card: Facts) -> Iterator[str]:
 def _faults(card: Facts) -> Iterator[str]:
     found = card["evaluation"]
     if found is None:
-        yield "Not known, as nobody has evaluated it."
+        yield "Not known: no evaluation was given."
         return
     rows = [
         (fault["title"], fault["text"], fault["floor"], _number(fault["spreads"]) or "–")

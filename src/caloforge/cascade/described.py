@@ -1,4 +1,4 @@
-"""What a system is, in words and as a table."""
+"""A description of a system, in words and as a table."""
 
 from __future__ import annotations
 

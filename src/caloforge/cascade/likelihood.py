@@ -35,7 +35,7 @@ class EntryNoise(Protocol):
 
 @runtime_checkable
 class HasDensity(Protocol):
-    """What a stage can do that knows the density of what it writes."""
+    """What a stage offers that has a density of what it writes."""
 
     def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
         """With the noise that gives what the stage writes a density."""
@@ -49,7 +49,7 @@ class HasDensity(Protocol):
         Args:
             quantities: with the noise of all stages, in MeV.
             upstream: the stages of `needs`.
-            rng: for what a network sees beside them, such as padding.
+            rng: for what a network sees besides them, such as padding.
 
         Returns:
             In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
@@ -138,7 +138,7 @@ def log_density(
         showers: showers of the system's geometry.
         noise_samples: samples of the noise.
         seed: every batch has its own generator, derived from the seed and its number.
-        batch_size: showers looked at at once.
+        batch_size: showers computed at once.
         device: where to compute.
 
     Returns:

@@ -17,8 +17,8 @@ from caloforge.preprocessing import Chain, Transform
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
 
 LARGEST_CHANGE = 0.01  # fraction of the training split that clamps and boxes may change
-BUDGET = 1 << 22  # numbers that transforms are looked at with; a fraction of 1e-3 is seen by then
-RUN = 100  # showers looked at at once
+BUDGET = 1 << 22  # numbers that transforms are checked with; a fraction of 1e-3 is seen by then
+RUN = 100  # showers checked at once
 
 
 @torch.no_grad()

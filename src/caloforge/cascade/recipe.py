@@ -18,7 +18,7 @@ class Recipe:
         epochs: passes over the training split.
         batch_size: showers a step.
         learning_rate: the highest learning rate.
-        schedule: course of the learning rate over the steps. "one-cycle" rises from 1/25 of the
+        schedule: of the learning rate over the steps. "one-cycle" rises from 1/25 of the
             maximum and falls to 1e-4 of its start, while Adam's β1 falls from 0.95 to 0.85 and
             rises back (arXiv:1708.07120, with PyTorch's values), "exponential" and "cosine"
             fall from the maximum to `final_learning_rate`, "triangular" rises from

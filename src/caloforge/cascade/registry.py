@@ -45,7 +45,7 @@ def _modules() -> dict[str, str]:
     others = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     if twice := sorted(own.keys() & others.keys()):
         raise ValueError(
-            f"another package calls its system {', '.join(twice)}, as one of caloforge is called: "
+            f"another package has a system {', '.join(twice)}, which is a system of caloforge: "
             f"uninstall it ({', '.join(others[name] for name in twice)}), or rename its entry point"
         )
     return own | others
@@ -60,7 +60,7 @@ def system_class(name: str) -> type[System]:
     """The class of a system.
 
     Raises:
-        ValueError: for a name that there is not, or an entry point that is no system.
+        ValueError: for an unknown name, or an entry point that is no system.
     """
     if name not in _modules():
         raise ValueError(
@@ -171,7 +171,7 @@ def _problems(of: type[System], config: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    # what pydantic hands on where a dataclass itself refuses its values
+    # what pydantic passes on where a dataclass itself refuses its values
     return repr(getattr(value, "kwargs", value))
 
 

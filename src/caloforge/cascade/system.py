@@ -157,7 +157,7 @@ class System(ABC):
         return united({name: stage.choices for name, stage in self.stages.items()})
 
     def chosen(self, options: Mapping[str, Any] | None = None) -> SamplingOptions:
-        """All of its choices: what the options say of them, or by default.
+        """All of its choices: those of the options, or by default.
 
         Raises:
             ValueError: for a choice that it does not offer, or what a choice does not take.
@@ -221,7 +221,7 @@ class System(ABC):
         times = chosen.get("resample", 1)
         quantities = of_particles(Particles.of(particles)) | dict(given or {})
         read = {"energy_inc", *(given or {})}.union(*(s.reads for s in self.stages.values()))
-        quantities = {  # what no stage reads stays here, and nobody waits for it
+        quantities = {  # what no stage reads is not copied to the device
             name: upload(values, seeds.device) if name in read else values
             for name, values in quantities.items()
         }
@@ -365,7 +365,7 @@ class System(ABC):
 
         Raises:
             ValueError: for particles that `Particles` refuses, or of directions that the system
-                does not know of, or if there are none, and see `strict`.
+                does not have, or if there are none, and see `strict`.
 
         Warns:
             UnitsWarning: if the energies look as if they were not in MeV.

@@ -87,7 +87,7 @@ def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Pa
     timing = time_generation(output / "run", batch_sizes=[BATCH_SIZE], runs=3, n_showers=BATCH_SIZE)
     write_files({output / "timing.json": timing.to_json()})
     timed = time.monotonic()
-    console.print(Text("4. Evaluate", "bold"), "against Geant4, beside Geant4 against itself")
+    console.print(Text("4. Evaluate", "bold"), "against Geant4, and Geant4 against itself")
     with (
         cf.open_showers(output / "geant4.h5") as geant4,
         cf.open_showers(file) as candidate,

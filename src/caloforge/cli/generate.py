@@ -125,7 +125,7 @@ def upsample(
     energy: Energy = None,
     like: Like = None,
     geometry: Annotated[
-        str | None, typer.Option(help="Of the coarse showers, where their file does not say.")
+        str | None, typer.Option(help="Of the coarse showers, if their file does not state it.")
     ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,

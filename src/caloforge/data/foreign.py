@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["what_it_is"]
 
-_HEAD = 1024  # bytes that are looked at
+_HEAD = 1024  # bytes that are read
 
 _UNPACK = "unpack it first"
 _CONVERT = (
@@ -14,7 +14,7 @@ _CONVERT = (
 )
 _FETCH = "fetch it again"
 
-# First bytes, at their place, of the files that are met beside showers.
+# First bytes, at their place, of files of other kinds that users name.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"root", "a ROOT file", "read it with uproot; " + _CONVERT),
     (4, b"\xab\xad\xca\xfe", "an LCIO file", "read it with pyLCIO; " + _CONVERT),

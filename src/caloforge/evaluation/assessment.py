@@ -1,4 +1,4 @@
-"""Compare generated showers with Geant4's: every metric beside its floor."""
+"""Compare generated showers with Geant4's: every metric with its floor."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def evaluate(
             suit the showers, see `default_metrics`.
         by: conditions whose ranges every score is taken in as well: "energy", "direction", "kind",
             with a number of ranges such as "energy:4" or without; several of them for cells of all.
-        timing: results of `caloforge bench` by candidate, to be shown beside its scores.
+        timing: results of `caloforge bench` by candidate, to be shown with its scores.
         seed: of the subsamples and of the classifiers.
         cache: folder where results are kept by the content of what they were taken from, so that
             another candidate, another metric, or an interrupted evaluation costs only what is new.
@@ -205,7 +205,7 @@ def _tails(
 
 
 def _origin(sample: Sample) -> dict[str, Any]:
-    """Where showers come from; of projected points what the geometry has no room for."""
+    """Where showers come from; of projected points what lies in no cell of the geometry."""
     if sample.clouds is None:
         return dict(sample.origin)
     lost = float(sample.clouds.features["lost"].mean())

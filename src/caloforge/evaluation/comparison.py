@@ -45,7 +45,7 @@ class SharedShowersWarning(EvaluationWarning):
 
 
 class SmallSampleWarning(EvaluationWarning):
-    """Too few showers: only gross differences stand out from the floor."""
+    """Too few showers: only gross differences exceed the floor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +79,10 @@ class Comparison:
 
     Args:
         values: by observable: a number, or one a layer.
-        errors: of those values whose error the metric knows itself; the error of the others is
+        errors: of those values whose error the metric gives itself; the error of the others is
             taken from the spread between subsamples.
         outputs: a classifier's outputs, by protocol.
-        remarks: what there is to say of a value in words, by observable.
+        remarks: remarks on values in words, by observable.
     """
 
     values: Mapping[str, Value]
@@ -102,7 +102,9 @@ class Metric(ABC):
     repeats: int  # how many subsamples it is taken on
     max_size: int | None = None  # largest number of showers of a subsample, None: no limit
     is_random: ClassVar[bool] = False  # whether the same showers give another value another time
-    has_floor: ClassVar[bool] = True  # whether a value is read beside that of other Geant4 showers
+    has_floor: ClassVar[bool] = (
+        True  # whether a value is compared with that of other Geant4 showers
+    )
     training: ShowerSource | PointSource | None = None  # where the values depend on these as well
     published_for: tuple[str, ...] = ()  # geometry presets that values were published for
     published_size: float = math.inf  # showers of each sample, at the least, that those are of
@@ -119,7 +121,7 @@ class Metric(ABC):
         """Compare equally many showers of the two."""
 
     def is_comparable(self, size: int, geometry: Geometry) -> bool:
-        """Whether values of so many showers of each sample may stand beside published ones."""
+        """Whether values of so many showers of each sample may be compared with published ones."""
         return size >= self.published_size and preset_of(geometry) in self.published_for
 
 

@@ -40,7 +40,7 @@ def fingerprints(showers: ShowerSource, threshold: float) -> Floats:
         threshold: read-out threshold [MeV].
 
     Returns:
-        Shape (n, 18); NaN for a shower with less than ten voxels, which tell too little.
+        Shape (n, 18); NaN for a shower with fewer than ten voxels, which is too few.
 
     Source: projections that keep distances, Johnson and Lindenstrauss, 1984.
     """
@@ -187,7 +187,7 @@ class Chosen:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What the file says of itself."""
+        """The metadata of the file."""
         return getattr(self.source, "attributes", {})
 
     @property

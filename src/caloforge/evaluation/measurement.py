@@ -45,7 +45,7 @@ class Plan:
         seed: of the subsamples.
         paired: whether the candidate has the reference's incident energies, shower by shower.
         is_whole: whether a subsample exhausts the reference, so that the spread between subsamples
-            knows nothing of its fluctuation: the error is then the spread over random halves.
+            does not contain its fluctuation: the error is then the spread over random halves.
     """
 
     size: int
@@ -108,7 +108,7 @@ class Measured:
         errors: by observable, where it is not the spread between the subsamples.
         outputs: a classifier's outputs of all subsamples, by protocol.
         notes: why values are not determined, each once.
-        remarks: what the metric says of values, by observable.
+        remarks: the metric's remarks on values, by observable.
     """
 
     values: Mapping[str, Floats]
@@ -284,7 +284,7 @@ def scored(
     size: int,
     geometry: Geometry,
 ) -> Score:
-    """A candidate's score on one observable, beside the floor where the metric has one."""
+    """A candidate's score on one observable, with the floor where the metric has one."""
     value, error, layers = found.summary(observable)
     remark = found.remarks.get(observable, "")
     if floor is None:

@@ -23,7 +23,7 @@ class Quantity:
     """A value that a metric gives.
 
     Args:
-        title: what a person calls it.
+        title: its name in plots and tables.
         scale: factor that it is shown with.
         toward: what is better: a low value, a high one, whose inverse is what adds up, or one near
             the floor or a number, from which both ways are bad; "chance" for a p-value, of which a

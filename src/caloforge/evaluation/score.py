@@ -1,4 +1,4 @@
-"""One value of one candidate beside its floor, and what it says."""
+"""One value of one candidate with its floor and its verdict."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Score:
         floor: the same between the reference and as many other Geant4 showers.
         floor_error: its standard deviation over the subsamples.
         n_showers: showers of each set that was compared.
-        comparable: whether it may stand beside published values of this metric.
+        comparable: whether it may be compared with published values of this metric.
         layers: value of each layer, empty if the observable has no layers.
         floor_layers: floor of each layer.
         layer_errors: standard deviation of each layer over the subsamples, empty for a single one.
@@ -41,7 +41,7 @@ class Score:
         high: its upper limit, infinite where the value is out of sight.
         condition: of which showers it is, in words, empty for all of them.
         reason: why a value, a floor or an error is missing, and in which layers.
-        remark: what the metric says of the value in words.
+        remark: the metric's remark on the value, in words.
     """
 
     metric: str

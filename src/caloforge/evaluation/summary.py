@@ -30,7 +30,7 @@ LEVELS: dict[Level, str] = {
 
 @dataclass(frozen=True)
 class SummaryCell:
-    """What is known of a candidate in one column.
+    """What is known about a candidate in one column.
 
     Args:
         text: as it is shown.
@@ -65,7 +65,7 @@ class SummaryColumn:
 
 
 def summary(scores: Scores) -> list[SummaryColumn]:
-    """The columns of which something is known of at least one candidate, in order."""
+    """The columns that have a value for at least one candidate, in order."""
     made = (
         *_worths(scores),
         _copies(scores),
@@ -186,7 +186,7 @@ def _time(scores: Scores) -> SummaryColumn:
 
 
 def _training(scores: Scores) -> Iterator[SummaryColumn]:
-    """What the files of the candidates say of the training."""
+    """The training, by the files of the candidates."""
     columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         ("training_minutes", "training [min]", _minutes),
         ("n_training_showers", "training showers", "{:,.0f}".format),

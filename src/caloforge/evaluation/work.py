@@ -261,7 +261,7 @@ def take_part(
 ) -> None:
     """Take metrics of all showers, or of those of a cell, into the cache; a task.
 
-    What there is to warn of is kept with the results, and told where they are fetched.
+    Warnings are kept with the results, and repeated where they are fetched.
     """
     work, compared, cells, threshold = shared
     with warnings.catch_warnings():

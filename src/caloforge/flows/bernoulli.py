@@ -1,4 +1,4 @@
-"""A distribution of bits: which voxels are hit, beside the flows that say how much."""
+"""A distribution of bits: which voxels are hit, besides the flows of their energies."""
 
 from __future__ import annotations
 

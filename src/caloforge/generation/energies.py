@@ -22,7 +22,7 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
         Energies [MeV], shape (n,).
 
     Raises:
-        ValueError: if the run folder does not know its training sample.
+        ValueError: if the run folder does not name its training sample.
     """
     quantiles = config.get("data", {}).get("energy_inc_quantiles")
     if not quantiles:

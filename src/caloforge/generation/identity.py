@@ -33,7 +33,7 @@ def weights_hash(system: System) -> str:
 
 
 def particle_hashes(particles: Particles) -> dict[str, str]:
-    """What a request says of its particles."""
+    """The particles of a request, as its identity states them."""
     columns = {"energies": particles.energy, "direction": particles.direction, "pdg": particles.pdg}
     return {name: _hash(values) for name, values in columns.items()}
 

@@ -261,7 +261,7 @@ def _run(
     with parts.making():
         _, n_rejected = _make(replace(job, parts=parts), wanted, executor, progress)
     if len(wanted) == job.n_parts and n_rejected > 0:
-        # a resumed job knows the rejected ones of its last run alone
+        # a resumed job has counted those rejected in its last run alone
         facts = {"n_rejected": n_rejected, **facts}
     columns = {}
     if job.resample > 1:
@@ -294,7 +294,7 @@ def _make(
 
 
 class _Reporter:
-    """Counts showers and hands on how far the job is."""
+    """Counts showers and reports how far the job is."""
 
     def __init__(self, progress: Callable[[GenerationProgress], None], n: int, before: int) -> None:
         self.progress, self.n, self.before, self.made = progress, n, before, 0

@@ -131,8 +131,8 @@ class TimingProgress:
     """How far a timing is.
 
     Args:
-        device: of the row at work.
-        batch_size: of the row at work.
+        device: of the row that is measured.
+        batch_size: of the row that is measured.
         done: runs that are finished, those of earlier rows included.
         n: runs of all rows.
         ms_per_shower: of the last run [ms], None while a row warms up or if it was left out.
@@ -279,7 +279,7 @@ def _out_of_memory(error: Exception) -> str:
     if isinstance(error, WorkerDiedError):
         return str(error)
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if known or "can't allocate memory" in str(error):  # the words of PyTorch on a CPU
+    if known or "can't allocate memory" in str(error):  # the message of PyTorch on a CPU
         return "out of memory"
     raise error
 
@@ -315,7 +315,7 @@ def _check(batch_sizes: Sequence[int], **numbers: float | None) -> None:
 
 
 def software() -> dict[str, str]:
-    """The versions that times hang on."""
+    """The versions that times depend on."""
     return {
         "caloforge": caloforge.__version__,
         "torch": str(torch.__version__),

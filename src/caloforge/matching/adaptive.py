@@ -68,7 +68,7 @@ class Adaptive(Solver):
                 method="dopri5",
                 options={"max_num_steps": MOST_STEPS},
             )
-        except AssertionError as error:  # the library's word for steps that shrink to nothing
+        except AssertionError as error:  # raised by the library where steps become too small
             raise FloatingPointError(
                 f"the adaptive solver cannot follow the velocity to a tolerance of "
                 f"{self.tolerance:g} ({error}): the training diverged, or the incident energies "

@@ -29,7 +29,7 @@ class DrawnHits(Solver):
     alone leaves out every hit less likely than not, as those of the halo are. A sample has as many
     of them as the ends of trajectories.
 
-    U and Z are fresh numbers, of which the network knows nothing. The bit is P - U, so that the
+    U and Z are new random numbers, independent of the network. The bit is P - U, so that the
     largest of an empty layer is the likeliest. The velocity that it is called with is ignored.
 
     Args:

@@ -150,7 +150,7 @@ def _mean(errors: Sequence[Error], solver: NonStationary) -> float:
     mean = sum(error(solver).item() for error in errors) / len(errors)
     if not math.isfinite(mean):
         raise FloatingPointError(
-            f"the truncation error of the bespoke solver is {mean}: begin anew with a lower "
+            f"the truncation error of the bespoke solver is {mean}: start again with a lower "
             "learning rate"
         )
     return mean

@@ -203,7 +203,7 @@ class _Pair(Preparable):
         coordinates = _coordinates(grid, cyclic)
         self.register_buffer("coordinates", coordinates, persistent=False)
         self.first = _Same(before, between, cyclic)
-        # further channels of the first, apart: they are alike for all of a batch
+        # further channels of the first, separately: they are the same for all of a batch
         self.place = _Same(coordinates.shape[1], between, cyclic, bias=False)
         self.condition = nn.Linear(features, between * grid[0])
         self.second = _Same(between, behind, cyclic)

@@ -189,7 +189,7 @@ class Transfusion(nn.Module):
         layer_norm: whether it has layer norms.
 
     Raises:
-        ValueError: if a token has no room for a number and a position.
+        ValueError: if a token is too short for a number and a position.
     """
 
     places: Tensor

@@ -17,7 +17,7 @@ __all__ = ["Chain", "Log", "LogEnergy", "LogRange", "Logit", "ScaleByMax", "Snap
 class Transform(nn.Module, ABC):
     """An element-wise map z = t(x) with its inverse, fitted explicitly and once.
 
-    What was fitted is kept in `state`, plain numbers that are saved beside the weights as JSON.
+    What was fitted is kept in `state`, plain numbers that are saved with the weights as JSON.
     """
 
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:

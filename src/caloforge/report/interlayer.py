@@ -1,4 +1,4 @@
-"""What adjacent layers know of each other: SuperCalo's correlation, and classifiers that see it."""
+"""Correlations of adjacent layers: SuperCalo's, and classifiers that see them."""
 
 from __future__ import annotations
 

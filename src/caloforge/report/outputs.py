@@ -1,4 +1,4 @@
-"""What classifiers say of single showers: distributions of their outputs and weights."""
+"""Outputs of classifiers for single showers: distributions of their outputs and weights."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OutputPanel:
         x_label: label of the x axis.
         shares: by candidate, of generated showers and of Geant4's.
         numbers: number of each candidate among all.
-        no_difference: what a classifier says that sees none.
+        no_difference: output of a classifier that sees no difference.
         log: logarithmic axes.
     """
 

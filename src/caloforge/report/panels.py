@@ -101,7 +101,7 @@ def sections(samples: Samples) -> Iterator[Section]:
         yield Section(
             "Points",
             "The point clouds themselves, before their projection into cells; what is lost there "
-            "fell into gaps between sensors, or beside all of them.",
+            "fell into gaps between sensors, or outside all of them.",
             panels,
         )
 

@@ -29,7 +29,7 @@ class Clustering:
             are discarded [mm].
         random_grid: move the grid by a random part of its pitch, shower by shower. A grid with a
             corner at the impact point, as that of the paper, parts the core of every shower at the
-            same place, which spoils cells that are read out beside it.
+            same place, which spoils cells that are read out next to it.
 
     Raises:
         ValueError: unless pitch and box are positive, or for a random grid where there is none.

@@ -214,7 +214,7 @@ class Gun:
     def transverse_axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Unit vectors x', y' perpendicular to the direction, each of shape (3,).
 
-        They are the detector's x and y, turned by the smallest rotation that takes z into the
+        They are the detector's x and y, rotated by the smallest angle that takes z into the
         direction u: x' = (1 - u_x² a, -u_x u_y a, -u_x) with a = 1 / (1 + u_z), y' alike.
         """
         u_x, u_y, u_z = self.direction

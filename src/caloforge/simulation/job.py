@@ -41,7 +41,7 @@ class Job:
         detector: what the particles are shot at.
         gun: which particles, with which energies, from where and whereto.
         n: number of showers.
-        seed: of everything that is sampled.
+        seed: of all random numbers.
         chunk_size: showers of one chunk.
         physics: physics list.
         cut: production cut [mm].

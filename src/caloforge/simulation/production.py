@@ -29,11 +29,11 @@ __all__ = ["LossWarning", "Progress", "simulate"]
 CHUNK_ENERGY = 500 * GeV  # some ten seconds
 MAX_CHUNK_SIZE = 1000
 OUTSIDE = "outside"  # the column of a file
-LARGEST_LOSS = 0.01  # mean fraction of energy outside that needs no word
+LARGEST_LOSS = 0.01  # mean fraction of energy outside without a warning
 
 
 class LossWarning(UserWarning):
-    """Simulated showers lack energy that the particles deposit beside the read-out volume."""
+    """Simulated showers lack energy that the particles deposit outside the read-out volume."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _warn_of_sides(detector: Detector, gun: Gun) -> None:
 
 
 def _warn_of_losses(job: Job, outside: NDArray[np.float64]) -> None:
-    """Say what fraction of the deposited energy showers hold nothing of."""
+    """Warn of the fraction of the deposited energy that is not in the showers."""
     if outside.mean() > LARGEST_LOSS:
         warnings.warn(
             f"{outside.mean():.2%} of the deposited energy lies outside {job.volume}, at most "

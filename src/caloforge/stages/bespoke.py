@@ -111,16 +111,16 @@ class BespokeSolvers(Stage):
             progress: called with the number of showers that an iteration sampled.
         """
         fit = self.config[name]
-        told = None
+        report = None
         if progress is not None and fit.truncation == "global":
-            told = partial(progress, fit.batch_size)
+            report = partial(progress, fit.batch_size)
         trained = train_bespoke(
             shape.velocity,
             references,
             fit.steps,
             truncation=fit.truncation,
             training=fit.training,
-            progress=told,
+            progress=report,
         )
         self.solvers[name] = trained.solver
         chosen = np.linspace(0, len(trained.curve) - 1, CURVE_POINTS).round().astype(int)

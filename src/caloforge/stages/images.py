@@ -17,7 +17,7 @@ def check_images(sample: ShowerSource[Any], geometry: Geometry, setting: str) ->
 
     Args:
         sample: the training sample.
-        geometry: its voxels; where its layers differ, nothing is looked at.
+        geometry: its voxels; where its layers differ, nothing is checked.
         setting: what switches rotations and reflections off.
 
     Raises:

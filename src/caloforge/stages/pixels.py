@@ -27,7 +27,7 @@ class Pixels(ABC):
     Attributes:
         channels: of the image.
         outputs: channels that a network has to give for it.
-        transform: what is fitted, which a stage keeps beside its weights.
+        transform: what is fitted, which a stage keeps with its weights.
     """
 
     channels: int

@@ -21,14 +21,15 @@ __all__ = ["EnergyRatioStage"]
 class EnergyRatioStage(SolvedStage):
     """Energy of every layer given the incident energy (CaloDREAM, section 3.1).
 
-    Layer energies may lie below the read-out threshold, as little is left of a shower that ends.
+    Layer energies may lie below the read-out threshold, as a shower has little energy where it
+    ends.
 
     Args:
         config: its configuration.
         geometry: the voxels.
 
     Raises:
-        ValueError: if the network has no room for as many layers.
+        ValueError: if the tokens of the network are too short for so many layers.
     """
 
     needs = ("conditions",)

@@ -138,7 +138,7 @@ class ShapeStage(SolvedStage):
         return self.shape
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
-        """The keys of what a solver asks for beside the start of trajectories."""
+        """The keys of what a solver asks for besides the start of trajectories."""
         return {"keys": seeds.as_tensor()}
 
     def solved(
@@ -186,7 +186,7 @@ class VoxelShapeStage(ShapeStage):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        # turned and mirrored as in training: the spread of a voxel is that of all its images
+        # rotated and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:

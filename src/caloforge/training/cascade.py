@@ -34,7 +34,7 @@ from caloforge.training.split import split_numbers
 
 __all__ = ["train"]
 
-BLOCK = 1000  # showers looked at at once
+BLOCK = 1000  # showers read at once
 
 Report = Callable[[TrainingProgress], None]
 
@@ -92,7 +92,7 @@ def train(
     )
     sample = held(source)
     check_showers(system, sample)
-    if not isinstance(source, FileSource):  # whose files are looked at as they are read
+    if not isinstance(source, FileSource):  # whose files are checked as they are read
         deposited = [block.total_energy() for block in sample.blocks(BLOCK)]
         energies = sample.particles.energy
         check_units("training sample", sample.geometry, energies, np.concatenate(deposited))
@@ -199,7 +199,7 @@ def _compare(
 
 
 def _other_data(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How a training sample differs from the one before, as far as the run folder knows that."""
+    """How a training sample differs from the one before, as far as the run folder records that."""
     then = {name: before.get(name, value) for name, value in now.items()}
     if then["n_showers"] != now["n_showers"]:
         return [f"n_showers ({then['n_showers']} then, {now['n_showers']} now)"]
@@ -274,8 +274,8 @@ class Handed(NamedTuple):
         sample = held(self.source)
         if sample.fingerprint() != self.fingerprint:
             raise ValueError(
-                f"{self.source!r} was changed while it was trained on: begin anew, with files that "
-                "stay as they are"
+                f"{self.source!r} was changed while it was trained on: start again, with files "
+                "that stay as they are"
             )
         return sample
 
@@ -284,7 +284,7 @@ class Handed(NamedTuple):
 class StageTasks:
     """The training of stages as tasks that meet in the run folder.
 
-    A task is told the name of its stage. Whatever else it needs goes to another process as the
+    A task is given the name of its stage. Whatever else it needs goes to another process as the
     place of the run folder, and of a sample in files no more than their place.
 
     Args:

@@ -15,7 +15,7 @@ from caloforge.training.sharing import folder_of, is_address
 __all__ = ["best_models", "find_run", "model_folders"]
 
 GROUP = "caloforge.models"  # entry points of packages that hold models, a module by any name
-INDEX = "index.json"  # beside the folders of the models
+INDEX = "index.json"  # next to the folders of the models
 
 
 @cache
@@ -76,7 +76,7 @@ def find_run(run: str | Path) -> Path:
     if is_address(run):
         return folder_of(run)
     path, name = Path(run), str(run)
-    if os.path.lexists(path / "config.yaml"):  # what it is, whoever opens it sees
+    if os.path.lexists(path / "config.yaml"):  # what it is, is checked where it is opened
         return path
     folders, best = _shipped()
     if (model := best.get(name, name)) in folders:

@@ -15,7 +15,7 @@ def split_numbers(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the showers of the training and of the validation part.
 
-    They hang on nothing but the arguments; those of a larger fraction for validation are learned
+    They depend on the arguments alone; those of a larger fraction for validation are learned
     from with a smaller one as well.
 
     Args:

@@ -1,4 +1,4 @@
-"""Sampled clusters get the members of real ones, turned and scaled."""
+"""Sampled clusters get the members of real ones, rotated and scaled."""
 
 from __future__ import annotations
 

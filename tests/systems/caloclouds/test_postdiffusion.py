@@ -1,4 +1,4 @@
-"""Behind the diffusion, counts and energy of a cloud are what the Shower Flow says (3.3)."""
+"""After the diffusion, counts and energy of a cloud are what the Shower Flow says (3.3)."""
 
 from __future__ import annotations
 

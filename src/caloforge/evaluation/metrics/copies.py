@@ -20,7 +20,7 @@ RARE = 0.01  # fraction of Geant4 showers that lie as near as what counts as nea
 
 
 class Copies(Metric):
-    """Distances to the nearest training showers, beside those of Geant4, see `copied`.
+    """Distances to the nearest training showers, relative to those of Geant4, see `copied`.
 
     A whole sample is compared with *all* training showers, so a larger training sample has more
     near neighbours for generated and for Geant4 showers alike.

@@ -220,7 +220,7 @@ class NearestNeighbours(Metric):
 
     A subsample has up to 2,000 showers, as the cost rises with their square: of more, three random
     samples of 2,000 give the value and its error. The published values are for 100,000 and may not
-    stand beside these: precision and recall fall where showers are many.
+    be compared with these: precision and recall fall where showers are many.
     """
 
     name = "prdc"

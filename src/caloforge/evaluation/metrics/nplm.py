@@ -34,7 +34,7 @@ PENALTY = 1e-3  # of the squared norm of the logarithm of the ratio, for each sh
 AT_ONCE = 50  # permutations that are learned together
 SEEN = 4.0  # spreads of the null from which on a region is named
 NAMED = 3  # regions at the most
-LEVEL = 0.05  # p-value up to which a metric says what it objects to
+LEVEL = 0.05  # p-value up to which a metric names the regions that differ
 
 Singles = NDArray[np.float32]
 
@@ -253,10 +253,10 @@ class Nplm(Metric):
         return {"observables": np.column_stack(list(shower_columns(sample).values()))}
 
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
-        """The p-value, and the regions that the test objects to."""
+        """The p-value, and the regions that differ most."""
         pair = at_like_energy(reference["observables"], candidate["observables"])
         found = nplm_test(*pair, self.names, permutations=self.permutations, seed=seed)
-        objections = ", ".join(region.text for region in found.regions)
-        rejects = found.p <= LEVEL and objections
-        remarks = {"nplm": f"it objects to {objections}"} if rejects else {}
+        regions = ", ".join(region.text for region in found.regions)
+        rejects = found.p <= LEVEL and regions
+        remarks = {"nplm": f"it finds {regions}"} if rejects else {}
         return Comparison({"nplm": found.p}, {"nplm": found.error}, remarks=remarks)

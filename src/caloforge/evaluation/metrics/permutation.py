@@ -241,7 +241,7 @@ def uncorrelated(values: Floats) -> Floats:
 
 
 def at_like_energy(reference: Floats, candidate: Floats) -> tuple[Floats, Floats]:
-    """Observables beside those of showers of similar incident energy, without long tails.
+    """Observables relative to those of showers of similar incident energy, without long tails.
 
     Every column becomes a standard normal by the ranks among all showers; from all but the first
     its cubic polynomial in the first is taken, and the rest divided by a cubic polynomial of its

@@ -86,7 +86,7 @@ def fpd(
         UndeterminedWarning: for samples so far apart that the distance, then NaN, overflows.
 
     Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``. The line is that of its
-    definition; JetNet's own search for it may stop up to some 1e-5 beside it.
+    definition; JetNet's own search for it may stop up to some 1e-5 off it.
     """
     rng = np.random.default_rng(seed)
     first, second = _normalise(reference, candidate)
@@ -127,7 +127,7 @@ def fpd_of_subsets(
         seed: of the random numbers.
 
     Returns:
-        The intercept and its standard error from the fit, which does not know that the batches
+        The intercept and its standard error from the fit, which ignores that the batches
         share rows: the spread between independent samples is the better error.
 
     Raises:
@@ -247,8 +247,8 @@ def _warn_of_few(n: int, batch_size: int) -> None:
 def _normalise(reference: ArrayLike, candidate: ArrayLike) -> tuple[Floats, Floats]:
     """Both samples in units of the reference's largest absolute value of each column.
 
-    A column that is 0 in the reference, or only rounding beside the candidate's spread, is left as
-    it is.
+    A column that is 0 in the reference, or only rounding compared with the candidate's spread, is
+    left as it is.
     """
     first, second = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
     for name, sample in {"reference": first, "candidate": second}.items():

@@ -145,7 +145,7 @@ def wasserstein_batches(
     """Wasserstein-1 distance batch by batch, as L2LFlows gives it; see `wasserstein`.
 
     Finite values of both samples are standardised with the reference's mean and standard deviation,
-    cut to the shorter one's length and parted into batches of equal length (the last may be
+    cut to the shorter one's length and split into batches of equal length (the last may be
     shorter).
 
     Args:

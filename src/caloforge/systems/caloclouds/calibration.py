@@ -136,8 +136,8 @@ class CloudCalibration(Correction):
     """Two corrections, fitted on sampled clouds (CaloClouds, section 3.3).
 
     The number of points is corrected so that as many cells are hit as by Geant4, see `Occupancy`;
-    and all points are to be shifted along x and y by what the sampled centres of gravity, on
-    average, lie beside those of the training sample.
+    and all points are to be shifted along x and y by the average distance of the sampled centres of
+    gravity from those of the training sample.
 
     Args:
         config: how many showers, and the cells.

@@ -34,7 +34,7 @@ class ShowerFlowConfig:
         kind: "affine" couplings with a spline in each block, as published, or "masked"
             autoregressive blocks of splines.
         blocks: of couplings, or masked ones (section 3.3).
-        couplings: affine couplings of a block, beside which it has one spline (section 3.3).
+        couplings: affine couplings of a block, besides which it has one spline (section 3.3).
         hidden: width of the hidden layers of affine couplings, or of masked blocks; that of
             couplings is the authors' code's.
         spline_hidden: width of the hidden layers that set the splines of affine blocks; that of
@@ -58,7 +58,7 @@ class ShowerFlowConfig:
 
 @dataclass(frozen=True)
 class LatentFlowConfig:
-    """The Latent Flow: what the encoder says of a shower (CaloClouds, section 3.2).
+    """The Latent Flow: the latent vector of a shower (CaloClouds, section 3.2).
 
     Args:
         recipe: training.
@@ -218,8 +218,8 @@ class Clusters:
     """Points that one particle leaves together are sampled as one, see `clustered`.
 
     Args:
-        reach: distance between points of a layer that know of each other [mm].
-        largest: number of points of a cluster at most; larger ones fall apart.
+        reach: largest distance between points of one cluster in a layer [mm].
+        largest: number of points of a cluster at most; larger ones are split.
         library: most clusters whose members are kept for sampled ones, see `MemberLibrary`.
 
     Raises:
@@ -242,7 +242,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class CaloCloudsConfig:
-    """CaloClouds: counts and visible energy, what the encoder says, then the points (section 3).
+    """CaloClouds: counts and visible energy, the latent vector, then the points (section 3).
 
     Args:
         shower: the Shower Flow.

@@ -189,7 +189,7 @@ def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
 def boxed(points: Tensor, half_width: float) -> Tensor:
     """Points of which none lies outside the box, shape (n, 4).
 
-    Few are sampled outside, some of them beyond what is known of the cells.
+    Few are sampled outside, some of them beyond the known cells.
 
     Args:
         points: x [mm], y [mm], layer and energy [MeV], shape (n, 4).

@@ -1,4 +1,4 @@
-"""What clusters are made of: members of real ones, turned and scaled."""
+"""What clusters are made of: members of real ones, rotated and scaled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MemberLibrary(KeepsRows, Stage):
 
     A sampled cluster gets the members of a real one of nearly its energy, from its quarter of the
     depth and its sixteenth of the distances from the axis: their places relative to the centre,
-    turned with the direction from the axis, and their fractions of the energy. Centre and energy
+    rotated with the direction from the axis, and their fractions of the energy. Centre and energy
     stay as they were sampled.
 
     Args:
@@ -108,7 +108,7 @@ class MemberLibrary(KeepsRows, Stage):
         rows = first[some][cluster] + torch.arange(len(cluster)) - self.begins[cluster]
         members = torch.from_numpy(showers.members)[rows].double()
         centre = torch.stack([x, y], 1)[order][cluster]
-        away = _turned(members[:, :2] - centre, _outwards(centre), back=True)
+        away = _rotated(members[:, :2] - centre, _outwards(centre), back=True)
         share = members[:, 2] / energy[order][cluster]
         self.members = torch.cat([away, share[:, None]], 1).float()
         self.to(rng.device)
@@ -145,7 +145,7 @@ class MemberLibrary(KeepsRows, Stage):
         rows = torch.arange(len(cluster), device=key.device) - (ends - sizes)[cluster]
         members = self.members[self.begins[chosen][cluster] + rows]
         own = points[cluster]
-        places = own[:, :2] + _turned(members[:, :2], _outwards(own[:, :2]))
+        places = own[:, :2] + _rotated(members[:, :2], _outwards(own[:, :2]))
         energies = own[:, 3:] * members[:, 2:]
         return torch.cat([places, own[:, 2:3], energies], 1), sizes
 
@@ -192,8 +192,8 @@ def _outwards(place: Tensor) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()], 1)
 
 
-def _turned(place: Tensor, onto: Tensor, *, back: bool = False) -> Tensor:
-    """Places turned by the angle between x and a unit vector, or back by it, shape (n, 2)."""
+def _rotated(place: Tensor, onto: Tensor, *, back: bool = False) -> Tensor:
+    """Places rotated by the angle between x and a unit vector, or back by it, shape (n, 2)."""
     (x, y), (cos, sin) = place.unbind(1), onto.unbind(1)
     sin = -sin if back else sin
     return torch.stack([x * cos - y * sin, x * sin + y * cos], 1)

@@ -33,7 +33,7 @@ COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the 
 
 
 class PointsStage(Learned):
-    """Points that know of each other by what the encoder says (sections 3.1 and 3.2).
+    """Points that are correlated through a latent vector alone (sections 3.1 and 3.2).
 
     Encoder and network are trained together (equation 3.7), with the mean over the points of each
     shower, over their four features and then over the showers.
@@ -46,7 +46,7 @@ class PointsStage(Learned):
     Attributes:
         box: half width of the box that no point lies outside [mm]; None where clusters are sampled.
         context_size: numbers that the network sees of a shower.
-        trained_solvers: samplers with networks of their own, by name; the system knows them.
+        trained_solvers: samplers with networks of their own, by name; the system adds them.
     """
 
     needs = ("conditions",)
@@ -177,7 +177,7 @@ class PointsStage(Learned):
 
     @torch.no_grad()
     def encode(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Latent of showers, sampled as the encoder says, shape (n, latent).
+        """Latent of showers, sampled from the encoder's distribution, shape (n, latent).
 
         Args:
             quantities: incident energies, numbers of points and points.
@@ -210,7 +210,7 @@ class PointsStage(Learned):
         """The sampler to sample with.
 
         Raises:
-            ValueError: for a name that there is not.
+            ValueError: for an unknown name.
         """
         return self._solver(options.solver)
 

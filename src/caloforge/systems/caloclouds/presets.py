@@ -63,7 +63,7 @@ _PAPER = CaloCloudsConfig(
     calibration=CloudFit(),
 )
 
-# Sizes and training of our own, for thousands of showers and two processors.
+# Sizes and training for thousands of showers and two processors; not of the paper.
 _SMALL = CaloCloudsConfig(
     shower=ShowerFlowConfig(
         Recipe(epochs=80, batch_size=128, learning_rate=4e-3, gradient_clip=1.0, ema=0.99),

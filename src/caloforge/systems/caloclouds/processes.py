@@ -163,7 +163,7 @@ class Edm(Process):
 
 
 def spread(noise: Tensor, levels: NoiseLevels) -> Tensor:
-    """Noise as wide as with data, of standard deviation 1, behind the highest level of it."""
+    """Noise scaled to the width of data of standard deviation 1 with the highest level of noise."""
     return noise * math.sqrt(1 + levels.highest**-2)
 
 

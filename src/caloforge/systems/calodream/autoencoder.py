@@ -127,7 +127,7 @@ class AutoencoderStage(Learned):
         contexts = self.context(quantities, upstream).split(at_once)
         parts = [self.net.encode(*piece) for piece in zip(shares, contexts, strict=True)]
         mean, log_variance = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        # all random numbers at once: what is sampled does not hang on the budget
+        # all random numbers at once: samples do not depend on the budget
         return _draw(mean, log_variance, rng)
 
     def decode(

@@ -32,13 +32,13 @@ SPREAD_SHARE = 0.05  # of a step, in the moving average of the spread
 class DistilledStage(Learned):
     """The flow map of the shape network, learned from its own trajectories.
 
-    It begins as a copy of the shape network that is told where a jump ends as well. In training the
-    velocity is followed from noise, under the conditions of the training showers, and every
+    It begins as a copy of the shape network that is given the end of a jump as well. In training
+    the velocity is followed from noise, under the conditions of the training showers, and every
     trajectory is cut into 1, 2, 4 … jumps (see `jumps`). The shape stage samples with it as with
     any solver, "distilled-N" with N of those numbers: this stage itself samples nothing.
 
     In one step hits may be sampled in place of their mean (`Distillation.ending`); then the spread
-    of their energies is taken from the last steps of training, and kept beside the weights.
+    of their energies is taken from the last steps of training, and kept with the weights.
 
     Args:
         config: its configuration.

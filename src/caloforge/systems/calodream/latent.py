@@ -28,7 +28,7 @@ class LatentShapeStage(ShapeStage):
     Args:
         config: its configuration.
         shape: of the latent space, channels and three axes.
-        geometry: the voxels, which are turned and mirrored before they are encoded.
+        geometry: the voxels, which are rotated and mirrored before they are encoded.
         conditions: those of all networks, of which the size is taken.
     """
 

@@ -68,7 +68,7 @@ def _paper(size: str) -> CaloDREAMConfig:
         autoencoder = Autoencoder(recipe, kernel=(3, 2, 1), stride=(3, 2, 1), padding=(0, 1, 0))
     else:
         # Five layers make one in the bottleneck that the paper states; with the stride of table 4
-        # two do, which is the reduction that its text speaks of.
+        # two do, which is the reduction in its text.
         along_z = 2 if size.startswith("latent-fine") else 5
         autoencoder = Autoencoder(
             recipe, kernel=(5, 2, 3), stride=(along_z, 2, 1), padding=(0, 1, 0)
@@ -89,10 +89,10 @@ def _paper(size: str) -> CaloDREAMConfig:
 
 
 def _small(geometry: Geometry, *, latent: bool, tiny: bool) -> CaloDREAMConfig:
-    """Sizes and training of our own, for thousands of showers and two processors."""
+    """Sizes and training for thousands of showers and two processors; not of the paper."""
     size = _TINY if tiny else _SMALL
     assert isinstance(size.energies, EnergyNetwork)
-    energies = replace(size.energies, dim=_room(geometry.n_layers))
+    energies = replace(size.energies, dim=_token_size(geometry.n_layers))
     cyclic = geometry.cyclic_axis is not None
     if not latent:
         most = (4 if tiny else 1) * size.shape.dim // 2
@@ -193,8 +193,8 @@ _SMALL = CaloDREAMConfig(
 )
 
 
-def _room(n_layers: int) -> int:
-    """Features of a token with room for the number of the layer, a multiple of 16."""
+def _token_size(n_layers: int) -> int:
+    """Features of a token that holds the number of the layer, a multiple of 16."""
     return 16 * -(-(n_layers + 1) // 16)
 
 

@@ -25,7 +25,7 @@ FIXED_GEOMETRIES = {
 SIZES = ("small", "tiny", "maf", *FIXED_GEOMETRIES)
 
 # Down-sampling of the published U-Nets (table 6). That of dataset 2, which the paper does not
-# treat, is ours: squeezing by 2 cannot act on 9 radial bins, so that they are padded to 12.
+# treat, is chosen here: squeezing by 2 cannot act on 9 radial bins, so that they are padded to 12.
 _SCALES: dict[str, dict[str, Any]] = {
     "paper-ild": {"down_sampling": ((3, 3), (5, 5))},
     "paper-calochallenge-3": {"down_sampling": ((5, 3), (5, 3))},
@@ -96,7 +96,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
 
 
 def _masked(a: int, b: int) -> L2LFlowsConfig:
-    """The masked autoregressive flows of the first L2LFlows; all of their sizes are ours.
+    """The masked autoregressive flows of the first L2LFlows; their sizes are not published.
 
     Every hidden unit sets the splines of all voxels, so that larger layers get fewer units.
     """

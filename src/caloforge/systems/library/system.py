@@ -22,7 +22,7 @@ __all__ = ["Library"]
 class Library(System):
     """Training showers of similar particles, or their layers, rotated, mirrored and rescaled.
 
-    A library of N whole showers has N showers: it knows no others, however many it is asked for.
+    A library of N whole showers has N showers: more can be asked for, but there are no others.
 
     Args:
         config: how showers or layers are chosen.

@@ -54,8 +54,8 @@ class GammaEnergyStage(KeepsRows, Stage):
     shower alpha and beta are those of its mean depth alpha / beta and of the variance
     alpha / beta^2. They and R fluctuate together, as in section 3.1: means of (ln alpha,
     ln(alpha / beta), ln R) are polynomials in ln(E_inc), logarithms of their standard deviations
-    straight lines. Unlike the paper's, what is left is not normal, as photons convert late and
-    seldom early: it has the quantiles of the training showers, and the correlations of the normal
+    straight lines. Unlike the paper's, the residual is not normal, as photons convert late and
+    rarely early: it has the quantiles of the training showers, and the correlations of the normal
     numbers of their ranks. Weights of the layers make up for what differs between them, such as
     thicker absorbers. The energy of a layer fluctuates about this by a gamma distribution of
     variance (a + b E) E, E its mean; then all layers are scaled to R E_inc.

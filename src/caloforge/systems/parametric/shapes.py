@@ -23,7 +23,7 @@ __all__ = ["BinnedLateral", "Hits", "Lateral", "RadialLateral", "Spots"]
 TERMS = 6  # of a polynomial in tau and ln(E_inc)
 SHOWN = 0.99  # of the energy lies at a tau that polynomials are fitted to
 INNERMOST = 1e-3  # of all points are within the first ring
-RADII, AZIMUTHS = 4, 90  # at which it is looked what an annulus shares with the voxels
+RADII, AZIMUTHS = 4, 90  # of the points that give the overlap of an annulus with the voxels
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

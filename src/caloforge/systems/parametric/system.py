@@ -22,7 +22,7 @@ __all__ = ["Parametric"]
 
 
 class Parametric(System):
-    """Energies of the layers, and spots of energy in them that know nothing of each other.
+    """Energies of the layers, and independent spots of energy in them.
 
     `parametric` is like GFlash (Grindhammer and Peters, hep-ex/0001020), `parametric/binned` like
     the fast calorimeter simulation of ATLAS (arXiv:2109.02551).

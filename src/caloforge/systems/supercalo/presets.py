@@ -114,7 +114,7 @@ def _coupling(published: SuperCaloConfig) -> SuperCaloConfig:
 
 
 def _small(geometry: Geometry, factors: tuple[int, int, int], *, tiny: bool) -> SuperCaloConfig:
-    """Couplings for some thousand showers; all sizes are ours."""
+    """Couplings for some thousand showers; no size is published."""
     n_blocks = 4 if tiny else 6
     return SuperCaloConfig(
         energies=EnergyFlow(

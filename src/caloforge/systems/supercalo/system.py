@@ -97,7 +97,7 @@ class SuperCalo(VoxelSystem):
         return sampled(first)
 
     def _known(self, showers: Showers) -> Quantities:
-        """What showers in fine or in coarse voxels say of themselves."""
+        """Quantities of showers in fine or in coarse voxels."""
         name, fine = coarse_name(self.coarsening.factors), self.geometry
         if showers.geometry.layers == fine.layers:
             return ShowerQuantities(showers, (name, "layer_energies")).all()
