@@ -17,7 +17,7 @@ gathered in `results.json` and `table.md`; `tests.log` is the output of the test
 run folder of what was learned, as far as it came, without the state that only resuming needs. No
 file is larger than 16 MB. A part, and each preset, is a process of its own, which is ended when its
 time is over; what would not fit the time is left out with a word. Showers of geometries that the
-package has no sample of are made of those that it has: times do not hang on them.
+package has no sample of are made of those that it has: times do not depend on them.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def sampled(system: Any, batch: int, device: str, clock: Clock) -> Any:
             took = seconds(lambda: draw(system, batch, device), device)
     except torch.OutOfMemoryError:
         return "the memory is too small"
-    except FloatingPointError as error:  # of weights that nobody trained
+    except FloatingPointError as error:  # of untrained weights
         return str(error)
     finally:
         if device == "cuda":

@@ -162,7 +162,7 @@ def begin_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: from here on VmHWM counts anew
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: from here on VmHWM counts again
 
 
 def peak(device: str) -> float:

@@ -185,7 +185,7 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
         assert isinstance(energies, EnergyRatioStage)
         network, solver = energies.network, energies.solver(options)
         noise, incident = normal(n_layers), normal(1)
-        return lambda: network.draw(solver, noise, incident)
+        return lambda: network.sample(solver, noise, incident)
     context = normal(1 + n_layers)
     if work.part == "decoder":
         autoencoder = system.stages["autoencoder"]

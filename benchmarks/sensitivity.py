@@ -2,7 +2,7 @@
 
     python benchmarks/sensitivity.py train.h5 test.h5 -o benchmarks/results/sensitivity.json
 
-The showers of all files are mixed and parted into three: the reference, the second Geant4 sample
+The showers of all files are mixed and split into three: the reference, the second Geant4 sample
 that the floor is taken with, and a third that is distorted: once a little, once by 30 %. Energies
 are scaled; showers are made wider by moving the energy of each voxel, as a whole, to the ring where
 its stretched radius lies; in a noisy layer a fraction of the voxels fires, each with one to ten

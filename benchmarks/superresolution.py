@@ -31,7 +31,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems.supercalo import SuperCalo
 
 METRICS = ("l2lflows-high", "small-shower", "small-layers", "small-voxels")
-N_CONSERVED = 200  # showers whose sums are looked at
+N_CONSERVED = 200  # showers whose sums are checked
 
 
 def main() -> None:

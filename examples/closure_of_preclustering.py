@@ -5,7 +5,7 @@
 
 The closure test of CaloClouds (appendix A). Steps are projected into the real cells as they are,
 and after they were clustered on grids 36 and 4 times finer than the cells. Both come from the same
-steps, so that nothing but the clustering tells them apart: the error of a ratio is that of the
+steps, so that they differ by the clustering alone: the error of a ratio is that of the
 cells which it moved from bin to bin, and not the statistical one of the sample. At one impact
 point a cell's border lies at the same place in the core of all showers; `--spread` has them hit the
 detector at random.

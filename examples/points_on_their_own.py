@@ -35,12 +35,12 @@ from caloforge.systems.caloclouds import MemberLibrary
 Array = NDArray[np.floating]
 
 EDGES = np.geomspace(0.1, 300, 36)  # MeV
-PLENTY = 5  # cells of a shower in a bin that is looked at
+PLENTY = 5  # cells of a shower in a bin that is compared
 WIDTH = 0.08  # of the incident energies around the wanted one, as a fraction of it
 
 
 def reassigned(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> PointShowers:
-    """Clusters of each layer dealt anew among the showers, and taken apart."""
+    """Clusters of each layer reassigned among the showers, and replaced by members."""
     rng = np.random.default_rng(seed)
     by_layer = np.argsort(clusters.layer, kind="stable")
     begin = np.searchsorted(clusters.layer[by_layer], np.arange(clusters.geometry.n_layers + 1))
@@ -52,7 +52,7 @@ def reassigned(clusters: ClusteredShowers, library: MemberLibrary, seed: int) ->
     total = np.bincount(event, energy, len(clusters))
     energy *= (clusters.total_energy() / total)[event]
     rows = torch.from_numpy(np.stack([r * np.cos(phi), r * np.sin(phi), layer, energy], 1)).float()
-    members, sizes = library.draw(rows, torch.from_numpy(rng.random(len(rows))))
+    members, sizes = library.assign(rows, torch.from_numpy(rng.random(len(rows))))
     x, y, _, shared = members.numpy().T
     n_points = np.bincount(event, sizes.numpy(), len(clusters)).astype(np.int64)
     offset = np.concatenate([[0], np.cumsum(n_points)])

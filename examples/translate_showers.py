@@ -38,7 +38,7 @@ Point = tuple[float, float]
 HERE, THERE = (0.0, 40.0), (37.5, -36.1)  # mm, (X', Z') of CaloClouds' samples
 HALF_A_CELL = (2.5, 2.5)  # mm, of ild-30
 EDGES = np.geomspace(0.01, 300, 61)  # MeV
-PLENTY = 5  # cells of a shower in a bin whose ratio is looked at
+PLENTY = 5  # cells of a shower in a bin whose ratio is taken
 BATCH_SIZE = 100  # showers, of some thousand points each
 
 

@@ -1,4 +1,4 @@
-"""Whether a model generates here what it generated where it was made: a few showers, checked."""
+"""A check that a model generates what it generated when it was made: a few showers."""
 
 from __future__ import annotations
 

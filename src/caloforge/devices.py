@@ -1,4 +1,4 @@
-"""Where to compute: the accelerator if there is one, or what the user says."""
+"""Where to compute: the accelerator if there is one, or what the user names."""
 
 from __future__ import annotations
 

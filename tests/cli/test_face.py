@@ -126,7 +126,7 @@ OPTIONS = {"geometry": "--geometry", "batch_size": "--batch-size", "resume": "--
 @pytest.mark.parametrize(
     ("python", "spoken"),
     [
-        ("say which, such as geometry='ild-30'", "say which, such as --geometry ild-30"),
+        ("name one, such as geometry='ild-30'", "name one, such as --geometry ild-30"),
         ('give one: geometry="ild-30".', "give one: --geometry ild-30."),
         ("ask with resume=True", "ask with --resume"),
         ("batch_size must be 1 or more", "--batch-size must be 1 or more"),

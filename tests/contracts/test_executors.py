@@ -161,7 +161,7 @@ def test_the_error_of_a_task_is_raised_as_itself(executor: Executor, tmp_path: P
         list(executor.run(tasks))
 
 
-def test_the_error_of_whoever_listens_ends_the_run(executor: Executor) -> None:
+def test_an_error_of_the_listener_ends_the_run(executor: Executor) -> None:
     def interrupt(word: str) -> None:
         raise KeyboardInterrupt
 

@@ -87,5 +87,5 @@ def _alone(name: str) -> dict[str, Any]:
     """Settings by which every batch is one shower, and the sample is gone through once."""
     recipe = {"batch_size": 1, "epochs": 1, "validation": 0.2}
     if name == "l2lflows":
-        recipe["batch_size"] = 4  # its stages are many, and all look at layers that may be empty
+        recipe["batch_size"] = 4  # its stages are many, and all see layers that may be empty
     return {f"{stage}.recipe.{key}": recipe[key] for stage in STAGES[name] for key in recipe}

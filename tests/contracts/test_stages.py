@@ -58,7 +58,7 @@ def decoded(stage: Stage, given: Quantities, seeds: Seeds, upstream: Any) -> tup
     noise = stage.noise(given, seeds)
     if stage.latent_shape is not None:
         noise["z"] = seeds.branch("z").normal(*stage.latent_shape)
-    # what it looks at beside its own choices is not there
+    # anything but its own choices is not there
     return noise, stage.decode(noise, given, upstream, stage.chosen({}))
 
 
@@ -120,7 +120,7 @@ def test_a_stage_reads_and_writes_what_it_declares_and_leaves_its_inputs_alone(
 
 
 def rows(name: str, values: Tensor, made: Quantities, shower: int) -> Tensor:
-    """What a quantity says of one shower."""
+    """A quantity of one shower."""
     if name != "points":
         return values[shower]
     return values.split(made["n_points"].tolist())[shower]

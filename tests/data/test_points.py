@@ -166,7 +166,7 @@ def test_incident_particles_are_read_without_their_showers(inclined, photons, tm
     data.write(tmp_path / "cells.h5", cells, layout="calochallenge")
     for name, showers in {"inclined": inclined, "straight": photons, "cells": cells}.items():
         path = tmp_path / f"{name}.h5"
-        with h5py.File(path, "r+") as file:  # as other houses write: no geometry that is known here
+        with h5py.File(path, "r+") as file:  # as other programs write: no known geometry
             file.attrs["geometry"] = "another"
         particles = data.read_particles(path)
         for column in ("direction", "pdg"):

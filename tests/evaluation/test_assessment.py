@@ -349,7 +349,7 @@ def test_metrics_as_tasks_give_the_same_scores_and_warnings(
     assert any("not determined" in text for text in said)
     for key, output in outputs.items():
         np.testing.assert_array_equal(same_outputs[key].candidate, output.candidate)
-    # where results are kept, the same are found by whoever looks for them next
+    # where results are kept, the same are found next time
     assert scored(processes, tmp_path)[0] == record
     kept = {path.name for path in tmp_path.iterdir()}
     assert scored(1, tmp_path)[0] == record

@@ -110,7 +110,7 @@ class Undetermined:
         values = {"width": float(candidate["x"].std()), "mean": float(candidate["x"].mean())}
         if not values["width"] > 0:
             values["width"] = undetermined("width", "all showers have one energy")
-        np.log(candidate["x"] - 2)  # of interest to whoever wrote it, not to the reader
+        np.log(candidate["x"] - 2)  # a warning for developers, not for users
         return Comparison(values)
 
 

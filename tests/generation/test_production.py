@@ -187,7 +187,9 @@ def test_energies_are_drawn_as_the_training_sample_has_them(run: Path, slab: Vox
 
 
 def test_a_run_that_does_not_know_its_energies_says_so() -> None:
-    with pytest.raises(ValueError, match="does not say its training energies: give the energies"):
+    with pytest.raises(
+        ValueError, match="does not record its training energies: give the energies"
+    ):
         training_energies({"data": {}}, 5, seed=1)
 
 

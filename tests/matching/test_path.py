@@ -87,7 +87,7 @@ def test_best_velocity_carries_noise_to_data(generator: torch.Generator) -> None
 
 
 def recorded(x: Tensor, context: Tensor | None, rng: torch.Generator) -> tuple[Tensor, ...]:
-    """What the loss hands to a velocity, and the loss."""
+    """What the loss passes to a velocity, and the loss."""
     seen: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def velocity(x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:

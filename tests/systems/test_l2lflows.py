@@ -96,7 +96,7 @@ def test_a_preset_of_the_paper_is_for_its_own_voxels(size: str) -> None:
         ValueError, match=f"{size} is for the voxels of {FIXED_GEOMETRIES[size]}, got {other}"
     ):
         build(f"l2lflows/{size}", other)
-    with pytest.raises(ValueError, match="fits many geometries: say which"):
+    with pytest.raises(ValueError, match="fits many geometries: name one"):
         build("l2lflows/small")
 
 

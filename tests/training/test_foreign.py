@@ -1,4 +1,4 @@
-"""A run folder may come from anybody: it reads and writes nothing outside, and costs nothing."""
+"""An untrusted run folder reads and writes nothing outside, and costs nothing."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def _missing(card: Facts) -> Iterator[str]:
         if scores["faults"] and not any("picture" in fault for fault in scores["faults"]):
             yield "pictures of the faults: the evaluation has none (--figures png)"
         if not scores["is_of_these_weights"]:
-            yield "proof that the evaluated showers are of these weights: their file does not say"
+            yield "proof that the evaluated showers are of these weights: not stated in their file"
     if not card["timing"]:
         yield "times: no timing was given (caloforge bench)"
     training = card["training"]

@@ -45,7 +45,7 @@ def _state(system: System) -> str:
     if fitted < n:
         return "untrained" if not fitted else f"{fitted} of {n} stages trained"
     if system.trained is None:
-        return "trained, on what is not known"
+        return "trained, on an unknown sample"
     return f"trained on {system.trained.n_showers:,} showers, {system.trained}"
 
 

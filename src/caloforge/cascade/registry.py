@@ -120,7 +120,7 @@ def build(
     wanted = found.fixed_geometries.get(size) if geometry is None else geometry
     if wanted is None:
         raise ValueError(
-            f"{preset} fits many geometries: say which, such as geometry='calochallenge-2'"
+            f"{preset} fits many geometries: name one, such as geometry='calochallenge-2'"
         )
     voxels = geometry_preset(wanted) if isinstance(wanted, str) else wanted
     overrides = overrides or {}

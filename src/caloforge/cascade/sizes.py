@@ -1,4 +1,4 @@
-"""What every system's presets refuse."""
+"""Checks that all presets share."""
 
 from __future__ import annotations
 

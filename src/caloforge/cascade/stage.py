@@ -63,7 +63,7 @@ class Stage(Preparable, ABC):
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """What it lets a user choose at generation, by name; by default nothing."""
+        """Choices of the user at generation, by name; by default none."""
         return {}
 
     def chosen(self, options: Mapping[str, Any]) -> SamplingOptions:

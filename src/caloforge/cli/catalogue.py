@@ -1,4 +1,4 @@
-"""What there is to choose from: systems and their presets, geometries, detectors."""
+"""Catalogues: systems and their presets, geometries, detectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `check`: whether a model generates what it should."""
+"""The command `check`: whether a model generates the right showers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that draw showers: from incident energies, or from coarse showers."""
+"""The commands that sample showers: from incident energies, or from coarse showers."""
 
 from __future__ import annotations
 

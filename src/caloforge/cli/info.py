@@ -1,4 +1,4 @@
-"""The command `info`: what a preset, a trained run or a file of showers is."""
+"""The command `info`: a preset, a trained run or a file of showers described."""
 
 from __future__ import annotations
 

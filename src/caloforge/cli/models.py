@@ -1,4 +1,4 @@
-"""The commands `models` and `pack`: what comes ready, and how a run becomes a model."""
+"""The commands `models` and `pack`: trained models, and how a run becomes one."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def unknown_geometry(
     hints += [f"{n_voxels} voxels, as in {' and '.join(like)}"] if like else []
     hint = f" ({'; '.join(hints)})" if hints else ""
     return ShowerFileError(
-        f"{path} does not say a geometry that is known here{hint}: "
+        f"{path} does not state a known geometry{hint}: "
         f"give one, for example geometry={(like or [usual])[0]!r}"
     )
 

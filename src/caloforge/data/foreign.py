@@ -1,4 +1,4 @@
-"""What a file that is no HDF5 is, by its first bytes, and what to do with it."""
+"""The kind of a file that is not HDF5, by its first bytes, and what to do with it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
     ("<html", "an HTML page", "fetch the file that the page offers, not the page"),
     ("<bins", "a CaloChallenge binning (XML)", "read it with read_calochallenge_xml"),
     ("<?xml", "an XML file", "read binnings with read_calochallenge_xml; choose a file of showers"),
-    ("{", "text (JSON)", "read what it says: a server may have answered with an error"),
+    ("{", "text (JSON)", "read it: a server may have answered with an error"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What an HDF5 file holds itself.
+"""Checks that an HDF5 file itself holds its data.
 
 No link is followed, and what was never written or would fill the memory is refused before it is
 read.

@@ -142,7 +142,7 @@ class ShowerDataFile(_PaddedFile):
         self._n_points = self._package.shape[1]
         if not 0 <= self._n_points <= _MOST_POINTS:
             raise ShowerFileError(
-                f"{self.path}: shape says {self._n_points} points a shower, more than "
+                f"{self.path}: shape gives {self._n_points} points a shower, more than "
                 f"{_MOST_POINTS} are not read: was it damaged?"
             )
         self.geometry = self._find_geometry(geometry, usual=ild_ecal())

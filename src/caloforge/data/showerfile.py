@@ -75,7 +75,7 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
 
     # names of the columns of the particles, which need not be there
     _optional: ClassVar[Mapping[str, str]] = {"direction": "direction", "pdg": "pdg"}
-    _chosen: ClassVar[tuple[str, ...]] = ("warns", "clip_negative")  # by whoever opened it
+    _chosen: ClassVar[tuple[str, ...]] = ("warns", "clip_negative")  # when it was opened
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV

@@ -250,4 +250,4 @@ def _consequence(sample: str, origin: str) -> str:
 
 
 def _warn(text: str, kind: type[EvaluationWarning] = EvaluationWarning) -> None:
-    warnings.warn(text, kind, stacklevel=5)  # of whoever calls `evaluate`
+    warnings.warn(text, kind, stacklevel=5)  # of the caller of `evaluate`

@@ -1,4 +1,4 @@
-"""What each metric is called, what it sees, what it cannot see, and how large a sample it needs."""
+"""The title of each metric, what it sees, what it cannot see, and the sample size that it needs."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ METRICS: dict[str, Meaning] = {
     ),
 }
 
-# What a network of each input sees, whoever published it.
+# What networks of each input see, in any publication.
 _GIVEN: dict[str, tuple[str, str, str]] = {
     "voxels": (
         "any pattern of voxels",

@@ -1,4 +1,4 @@
-"""What a person calls each value, how it is shown, and which way is better."""
+"""The title of each value, how it is shown, and which way is better."""
 
 from __future__ import annotations
 

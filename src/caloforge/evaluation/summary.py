@@ -1,4 +1,4 @@
-"""One row a candidate: what a collaboration asks first of a generator."""
+"""One row for each candidate: the main results."""
 
 from __future__ import annotations
 

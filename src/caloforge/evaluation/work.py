@@ -248,8 +248,8 @@ class Work:
         parts = []
         for number in range(plan.repeats):
             # Of the runs of a step, the floor's come first.
-            behind = plan.repeats if side == "candidate" else 0
-            self.steps.run, self.steps.runs = behind + number, 2 * plan.repeats
+            done = plan.repeats if side == "candidate" else 0
+            self.steps.run, self.steps.runs = done + number, 2 * plan.repeats
             parts.append(take(number))
         return Measured.concatenate(parts)
 

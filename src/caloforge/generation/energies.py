@@ -26,7 +26,7 @@ def training_energies(config: dict[str, Any], n: int, seed: int) -> NDArray[np.f
     """
     quantiles = config.get("data", {}).get("energy_inc_quantiles")
     if not quantiles:
-        raise ValueError("the run folder does not say its training energies: give the energies")
+        raise ValueError("the run folder does not record its training energies: give the energies")
     share = np.random.default_rng(seed).random(n)
     trained = config["data"].get("trained")
     if trained is not None:  # the ends may be of showers that were kept for validation

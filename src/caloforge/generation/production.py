@@ -101,7 +101,7 @@ def generate(
 
     With an output the showers are written in parts as they are made: memory stays flat, and an
     interrupted job can be resumed with the same result. Showers resampled from one coarse shower
-    follow each other; the file's column `coarse_shower` says which they are.
+    follow each other; the file's column `coarse_shower` numbers them.
 
     Example:
         >>> system = cf.load("runs/l2l")
@@ -131,8 +131,8 @@ def generate(
         The showers, or the path of the file that holds them.
 
     Raises:
-        ValueError: for particles that `Particles` refuses, or of directions that the system does
-            not know of, parts of another job at the output, and see `strict`.
+        ValueError: for particles that `Particles` refuses, or of directions that the system was
+            not trained on, parts of another job at the output, and see `strict`.
         NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:

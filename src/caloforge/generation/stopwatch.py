@@ -1,4 +1,4 @@
-"""A trained system in a process of its own, and its runs by the clock."""
+"""A trained system in a separate process, and the times of its runs."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Worker:
         """Sample batches of showers and drop them."""
         energies = training_energies(cls.config, n_batches * batch_size, seed)
 
-        def draw() -> None:
+        def sample() -> None:
             showers = cls.system.stream(
                 energies,
                 seed=seed,
@@ -150,7 +150,7 @@ class Worker:
             for _ in showers:
                 pass
 
-        return elapsed(draw, torch.get_device_module(cls.device).synchronize)
+        return elapsed(sample, torch.get_device_module(cls.device).synchronize)
 
     @classmethod
     def peak_memory(cls) -> int:

@@ -1,4 +1,4 @@
-"""Tasks on a cluster, by way of dask."""
+"""Tasks on a cluster, with dask."""
 
 from __future__ import annotations
 

@@ -199,14 +199,14 @@ class _Pair(Preparable):
         self, grid: tuple[int, ...], widths: tuple[int, int, int], features: int, cyclic: bool
     ) -> None:
         super().__init__()
-        before, between, behind = widths
+        before, between, after = widths
         coordinates = _coordinates(grid, cyclic)
         self.register_buffer("coordinates", coordinates, persistent=False)
         self.first = _Same(before, between, cyclic)
         # further channels of the first, separately: they are the same for all of a batch
         self.place = _Same(coordinates.shape[1], between, cyclic, bias=False)
         self.condition = nn.Linear(features, between * grid[0])
-        self.second = _Same(between, behind, cyclic)
+        self.second = _Same(between, after, cyclic)
 
     def prepare(self) -> None:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""A learned image that says where a pixel lies."""
+"""A learned image that encodes the position of a pixel."""
 
 from __future__ import annotations
 

@@ -245,7 +245,7 @@ class Transfusion(nn.Module):
         return matching_loss(self.velocity, u.reshape(-1, 1), conditions, rng=rng)
 
     @torch.no_grad()
-    def draw(self, solver: Solver, noise: Tensor, context: Tensor) -> Tensor:
+    def sample(self, solver: Solver, noise: Tensor, context: Tensor) -> Tensor:
         """u(1) from u(0), feature by feature, shape (n, L).
 
         Args:

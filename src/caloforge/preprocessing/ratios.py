@@ -1,4 +1,4 @@
-"""Layer energies as ratios that are free of each other."""
+"""Layer energies as independent ratios."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How parts share a whole, as numbers that are free of each other."""
+"""How parts share a whole, as unconstrained numbers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def is_free(hit: Tensor) -> Tensor:
     Returns:
         Shape (..., D - 1).
     """
-    behind = hit.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
-    free: Tensor = hit[..., :-1] & behind
+    after = hit.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
+    free: Tensor = hit[..., :-1] & after
     return free
 
 

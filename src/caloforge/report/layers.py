@@ -1,4 +1,4 @@
-"""Panels of what a shower does in single layers, and of its development from layer to layer."""
+"""Panels of single layers of a shower, and of its development from layer to layer."""
 
 from __future__ import annotations
 

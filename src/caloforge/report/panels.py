@@ -62,7 +62,7 @@ def sections(samples: Samples) -> Iterator[Section]:
     )
     yield Section(
         "Layer energies",
-        "Energy of single layers, in showers where the layer saw any.",
+        "Energy of single layers, of the showers with energy there.",
         tuple(energy_panels(samples)),
     )
     yield Section(

@@ -81,7 +81,7 @@ GROUPS = {
         "Overlap of the two samples by nearest neighbours, all voxels taken. What more Geant4 "
         "showers give is the floor, and both ways off it are bad: lower precision is of showers "
         "that Geant4 does not make, lower recall of showers that the generator does not make, and "
-        "higher ones are of a generator that keeps to the middle, or that repeats showers."
+        "higher ones are of a generator that stays near the mean, or that repeats showers."
     ),
     "pearson": ("Difference of Pearson's coefficients of every two layers."),
     "wasserstein": (

@@ -1,4 +1,4 @@
-"""What no shower can be, named by its number; and what looks as if it had another unit than MeV."""
+"""Impossible showers, named by their number; and values that seem to have another unit than MeV."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ def _warn_of_losses(job: Job, outside: NDArray[np.float64]) -> None:
     if outside.mean() > LARGEST_LOSS:
         warnings.warn(
             f"{outside.mean():.2%} of the deposited energy lies outside {job.volume}, at most "
-            f"{outside.max():.2%} of a shower's: these showers hold nothing of it. Widen the "
+            f"{outside.max():.2%} of a shower's: it is not in these showers. Widen the "
             "read-out or the box, choose another geometry, or aim the gun at its middle",
             LossWarning,
             stacklevel=3,

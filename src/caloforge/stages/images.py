@@ -1,4 +1,4 @@
-"""Showers that may be rotated and mirrored, and those that may not."""
+"""Whether the showers of a sample may be rotated and mirrored."""
 
 from __future__ import annotations
 

@@ -79,5 +79,5 @@ class EnergyRatioStage(SolvedStage):
     ) -> Quantities:
         conditions = RatioConditions.of(upstream, "conditions")
         context = self.context(given, upstream)
-        ratios = self.network.draw(self.solver(options), noise["z"], context)
+        ratios = self.network.sample(self.solver(options), noise["z"], context)
         return {"layer_energies": conditions.layer_energies(ratios, given["energy_inc"])}

@@ -1,4 +1,4 @@
-"""Train a system: its stages in the order of their needs, side by side where they allow it."""
+"""Train a system: its stages in the order of their needs, in parallel where possible."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def train(
             multiprocessing asks.
         device: where to compute; by default the accelerator if there is one.
         resume: go on with a run that was begun with the same system and seed.
-        progress: called with a `TrainingProgress` now and then.
+        progress: called with a `TrainingProgress` from time to time.
 
     Returns:
         The system, with the best weights of all stages that are trained.
 
     Raises:
         ValueError: for showers that the system or one of its stages cannot learn from, unknown
-            stages, a device that is not there, numbers that are too small, or a run folder that is
+            stages, an unavailable device, numbers that are too small, or a run folder that is
             in use by another run or was begun with other showers; before anything is trained.
 
     Warns:

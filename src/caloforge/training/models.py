@@ -1,4 +1,4 @@
-"""Models: trained systems that come ready in packages, and are found by name."""
+"""Models: trained systems that packages contain, found by name."""
 
 from __future__ import annotations
 

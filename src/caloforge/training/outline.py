@@ -1,4 +1,4 @@
-"""Systems without memory for their weights: what a configuration asks for, seen beforehand."""
+"""Systems without memory for their weights: what a configuration asks for, checked in advance."""
 
 from __future__ import annotations
 

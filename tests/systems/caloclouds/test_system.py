@@ -53,7 +53,7 @@ def quantities(system: CaloClouds, options: SamplingOptions | None = None) -> Qu
 
 
 def test_the_published_networks_have_their_sizes() -> None:
-    """Sections 3.1 to 3.3 and figure 3, with what the authors' code says of the flows."""
+    """Sections 3.1 to 3.3 and figure 3, with the flows of the authors' code."""
     system = build("caloclouds/paper")
     assert system.geometry.name == "ild-ecal"
     sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368}

@@ -100,6 +100,6 @@ def _sums(
         wanted = np.where(beside[voxel] == NONE, NONE, event * geometry.n_voxels + beside[voxel])
         entry = np.minimum(np.searchsorted(place, wanted), max(0, len(place) - 1))
         found[number] = summed(np.where(place[entry] == wanted, energy * energy[entry], 0))
-    behind = next_layers + 1
-    found[5][:, next_layers] = np.sqrt(found[1][:, next_layers] * found[1][:, behind])
+    after = next_layers + 1
+    found[5][:, next_layers] = np.sqrt(found[1][:, next_layers] * found[1][:, after])
     return found

@@ -1,4 +1,4 @@
-"""The New Physics Learning Machine: a test that learns where two samples differ, and says so."""
+"""The New Physics Learning Machine: a test that learns where two samples differ."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def nplm_test(
 def _blocks(
     n: int, m: int, permutations: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.bool_]]:
-    """Columns that say which showers are the candidate's, some at a time."""
+    """Columns that mark the showers of the candidate, some at a time."""
     every = list(shuffled(n, m, permutations, rng))
     for start in range(0, len(every), AT_ONCE):
         yield np.stack(every[start : start + AT_ONCE], axis=1)

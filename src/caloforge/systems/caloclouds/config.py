@@ -250,7 +250,7 @@ class CaloCloudsConfig:
         points: PointWise Net with the encoder.
         distillation: of PointWise Net into one step; None for none, as published.
         calibration: of the number of points and of their centre; None for none.
-        clusters: what the points are that all stages draw; None for those of the sample, as
+        clusters: what the points are that all stages sample; None for those of the sample, as
             published.
         half_width: of the box around the showers along x and y [mm] (section 2).
         directed: whether all networks see the direction of the particle. The paper has one.

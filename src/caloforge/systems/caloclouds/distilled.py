@@ -57,9 +57,11 @@ class DistilledStage(Learned):
     @property
     def solvers(self) -> dict[str, Sampler]:
         """What it offers, "consistency-1" and "consistency-2", by name."""
-        return {f"consistency-{n}": Sampler(n, partial(self._draw, n), self.network) for n in JUMPS}
+        return {
+            f"consistency-{n}": Sampler(n, partial(self._sample, n), self.network) for n in JUMPS
+        }
 
-    def _draw(
+    def _sample(
         self, jumps: int, network: LeveledNetwork, noise: Tensor, fresh: FreshNoise
     ) -> Tensor:
         student = Consistency(lambda x, level: network(x, level[:1]), self.levels, 1.0)

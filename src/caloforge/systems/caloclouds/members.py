@@ -119,7 +119,7 @@ class MemberLibrary(KeepsRows, Stage):
         log_energy = energy.log().clamp(LOWEST, HIGHEST)
         return (radius * DEPTHS + depth) * (HIGHEST - LOWEST) + log_energy - LOWEST
 
-    def draw(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    def assign(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Members of sampled clusters.
 
         Args:
@@ -157,14 +157,14 @@ class MemberLibrary(KeepsRows, Stage):
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         n_clusters = given["n_points"]
-        points, sizes = self.draw(given["points"], noise["u"][:, 0])
+        points, sizes = self.assign(given["points"], noise["u"][:, 0])
         cloud = clouds(n_clusters, len(sizes))
         n_points = torch.zeros_like(n_clusters).index_add_(0, cloud, sizes)
         points = points if self.half_width is None else boxed(points, self.half_width)
         return {"points": points, "n_points": n_points}
 
     def check_kept(self) -> None:
-        """Refuse a library from which `draw` could not sample."""
+        """Refuse a library that `assign` could not use."""
         n, rows = len(self.key), len(self.members)
         shapes = [(RADII - 1,), (DEPTHS - 1,), (n,), (n + 1,), (rows, 3)]
         found = [tuple(buffer.shape) for buffer in self.buffers()]

@@ -1,4 +1,4 @@
-"""PointWise Net as a diffusion process asks it: points, a level of noise, a context."""
+"""PointWise Net as a diffusion process calls it: points, a level of noise, a context."""
 
 from __future__ import annotations
 

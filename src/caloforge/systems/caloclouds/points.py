@@ -1,4 +1,4 @@
-"""The points of showers by diffusion, and the encoder that says what else their shower is like."""
+"""The points of showers by diffusion, and the encoder of their latent vector."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class PointsStage(Learned):
         encoder, conditions = self.config.encoder, batch["conditions"]
         mean, log_variance = self.encoded(batch["encoded"], conditions, batch.get("cloud"))
         kld = divergence(mean, log_variance).sum(1).mean()
-        latent = drawn(mean, log_variance, rng)
+        latent = sampled_latent(mean, log_variance, rng)
         error = self.error(batch["x"], torch.cat([conditions, latent], 1), batch.get("cloud"), rng)
         return encoder.divergence_weight * kld.clamp_min(encoder.divergence_floor) + error
 
@@ -185,7 +185,7 @@ class PointsStage(Learned):
             rng: source of randomness.
         """
         x, cloud = self.seen(quantities, rng)
-        latent = drawn(*self.encoded(x, self._filled(quantities, upstream), cloud), rng)
+        latent = sampled_latent(*self.encoded(x, self._filled(quantities, upstream), cloud), rng)
         if cloud is not None:
             return latent
         # clouds without points are not seen, and say as little as a normal distribution
@@ -260,7 +260,7 @@ class PointsStage(Learned):
                 cloud = upload(clouds(counts[some]), device)
                 seen = partial(network.at, context=context[some], cloud=cloud)
                 seeds = Seeds.of_keys(noise["keys"][some], device)
-                parts.append(sampler.draw(seen, x, _fresh(seeds, counts[some])))
+                parts.append(sampler.sample(seen, x, _fresh(seeds, counts[some])))
         x = torch.cat(parts) if parts else noise["z"]
         return self.frame.inverse(x if self.features is None else self.features.inverse(x))
 
@@ -326,7 +326,7 @@ def _fresh(seeds: Seeds, n_points: Tensor) -> Callable[[int], Tensor]:
     return lambda step: seeds.branch(step).normal_rows(n_points, POINT)
 
 
-def drawn(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+def sampled_latent(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     """mu + sigma z, z standard normal, the shape of both."""
     z = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
     return mean + (log_variance / 2).exp() * z

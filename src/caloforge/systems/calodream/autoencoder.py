@@ -101,7 +101,7 @@ class AutoencoderStage(Learned):
         """Cross entropy of all voxels and beta D_KL of all pixels, a shower (equation 22)."""
         x, context = batch["x"], batch["context"]
         mean, log_variance = self.net.encode(x, context)
-        logits = self.net.decode(_draw(mean, log_variance, rng), context)
+        logits = self.net.decode(_sampled(mean, log_variance, rng), context)
         entropy = binary_cross_entropy_with_logits(logits, x, reduction="sum")
         total: Tensor = entropy + self.config.beta * divergence(mean, log_variance).sum()
         return total / len(x)
@@ -128,7 +128,7 @@ class AutoencoderStage(Learned):
         parts = [self.net.encode(*piece) for piece in zip(shares, contexts, strict=True)]
         mean, log_variance = (torch.cat(columns) for columns in zip(*parts, strict=True))
         # all random numbers at once: samples do not depend on the budget
-        return _draw(mean, log_variance, rng)
+        return _sampled(mean, log_variance, rng)
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
@@ -236,7 +236,7 @@ class LeastHit(Correction):
         self.is_fitted = True
 
 
-def _draw(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+def _sampled(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     """r = mu + sigma z."""
     z = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
     return mean + (log_variance / 2).exp() * z

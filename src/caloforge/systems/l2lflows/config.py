@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """What the flows of all kinds that draw a layer share (Convolutional L2LFlows, tables 5 and 8).
+    """What the flows of a layer share, of all kinds (Convolutional L2LFlows, tables 5 and 8).
 
     Args:
         recipe: training (table 8).

@@ -1,4 +1,4 @@
-"""What a parametrisation may be, and its presets."""
+"""Configuration of a parametrisation, and its presets."""
 
 from __future__ import annotations
 

@@ -113,13 +113,13 @@ class UpsampleStage(Learned):
         """
         coarse = quantities[self.own]
         shower, voxel = self._hit(quantities)
-        behind = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], 1)  # what -1 points at
-        beside = behind[shower[:, None], self.neighbours[voxel]]
+        padded = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], 1)  # what -1 points at
+        around = padded[shower[:, None], self.neighbours[voxel]]
         in_layer = self.coarsening.n_coarse // self.coarsening.shape[0]
         spanned = self.layer_energies(self._spanned(quantities))[shower, voxel // in_layer]
         incident = self.energy_inc(quantities["energy_inc"])[shower]
         own = self.coarse(quantities["noised"][shower, voxel])
-        columns = [incident[:, None], own[:, None], spanned, self.coarse(beside)]
+        columns = [incident[:, None], own[:, None], spanned, self.coarse(around)]
         return torch.cat([*columns, self.place[voxel]], 1)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
@@ -155,7 +155,7 @@ class UpsampleStage(Learned):
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Of every coarse voxel that holds energy, in the order of shower and voxel."""
-        return self.shares.draw((given[self.own] != 0).sum(1).cpu(), seeds)
+        return self.shares.sample((given[self.own] != 0).sum(1).cpu(), seeds)
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions

@@ -1,4 +1,4 @@
-"""Hand models on, and fetch them: nothing but files of the known layout, and none without its
+"""Publish models, and fetch them: nothing but files of the known layout, and none without its
 checksum.
 """
 
