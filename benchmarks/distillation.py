@@ -53,7 +53,7 @@ from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.training import RunFolder
 from caloforge.training.average import MovingAverage
 from caloforge.training.loop import split
-from caloforge.training.schedule import follow_course
+from caloforge.training.schedule import follow_schedule
 
 METRIC = "l2lflows-high"  # nine observables
 BATCH = 100  # showers sampled at once
@@ -245,7 +245,7 @@ def trained(
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.gradient_clip or math.inf)
-        follow_course(optimizer, recipe, round(1000 * share), 1001)
+        follow_schedule(optimizer, recipe, round(1000 * share), 1001)
         optimizer.step()
         objective.stepped()
         steps += 1
