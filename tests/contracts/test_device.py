@@ -80,9 +80,13 @@ WAITS = {
     "parametric/binned": VOXELS + 2,
     "parametric/points": 8,
     "parametric/binned-points": 7,
-    "quilt/small": 6,
-    "quilt/copula": 6,
-    "quilt/best": 6,
+    "quilt/small": 8,
+    "quilt/copula": 8,
+    "quilt/best": 8,
+    "quilt/points": 9,
+    "quilt/copula-points": 9,
+    "quilt/directed": 11,
+    "quilt/directed-points": 12,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
 # points or voxels which only the device knows, and the spread of the hits that a jump may sample.

@@ -19,6 +19,7 @@ SYSTEMS = {
     "supercalo": ("small_supercalo", "bundled"),
     "caloclouds": ("small_caloclouds", "bundled_points"),
     "quilt": ("small_quilt", "bundled"),
+    "quilt/points": ("small_quilt", "bundled_points"),
 }
 
 
@@ -73,6 +74,7 @@ FITTED_ON_DRAWN: dict[str, dict[str, Any]] = {
     "supercalo": {},
     "caloclouds": {"calibration": None},
     "quilt": {},
+    "quilt/points": {},
 }
 STAGES = {
     "l2lflows": ("energies", "layers"),
@@ -80,6 +82,7 @@ STAGES = {
     "supercalo": ("energies", "coarse", "upsample"),
     "caloclouds": ("shower", "latent", "points", "distillation"),
     "quilt": ("scores",),
+    "quilt/points": ("scores",),
 }
 
 

@@ -115,8 +115,9 @@ def test_a_preferred_side_is_refused_where_showers_are_turned(
         if isinstance(part, dict)
         and (part.get("rotation") or part.get("reflection") or part.get("images"))
     ]
+    is_known = system.is_directed and isinstance(sample, PointShowers)  # to it, as a direction
     is_turned = turned or isinstance(sample, PointShowers) or preset in ROUND
-    if system.is_directed or not is_turned:
+    if is_known or not is_turned:
         check_sample(system, inclined, system.stages)
         return
     said = refused(system, inclined, tmp_path / "run")

@@ -30,6 +30,8 @@ RUNS = {
     "parametric/points": ("parametric_points_run", "none", "bundled_points"),
     "parametric/binned-points": ("binned_points_run", "none", "bundled_points"),
     "quilt": ("quilt_run", "small_quilt", "bundled"),
+    "quilt/directed": ("quilt_directed_run", "none", "bundled"),
+    "quilt/copula-points": ("quilt_points_run", "none", "bundled_points"),
     "caloclouds": ("caloclouds_run", "small_caloclouds", "bundled_points"),
     "l2lflows, scores": ("l2lflows_scores_run", "small_scores", "slab"),
     "calodream, scores": ("calodream_scores_run", "small_calodream_scores", "bundled"),

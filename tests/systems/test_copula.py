@@ -70,3 +70,20 @@ def test_a_copula_that_does_not_hold_together_is_refused(
     for name, spoiled in (("factors", -state["factors"]), ("place", state["place"][:-1])):
         with pytest.raises(ValueError, match="train it again"):
             GaussianCopula(COLUMNS, 8, 1.0, 0).load_state_dict({**state, name: spoiled})
+
+
+def test_spreads_that_change_are_followed_to_the_ends_of_the_range(
+    generator: torch.Generator,
+) -> None:
+    """Layers that share one number, and noise that falls to a fifth: as of sampled energy."""
+    at = torch.rand(N, generator=generator, dtype=torch.float64)
+    noise = (-1.6 * at).exp()[:, None]
+    shared, own = torch.randn(2, N, COLUMNS, generator=generator, dtype=torch.float64)
+    scores = (shared[:, :1] + noise * own) / (1 + noise.square()).sqrt()
+    copula = GaussianCopula(COLUMNS, 8, 3.0, 0)
+    copula.fit(at, scores, torch.full_like(scores, -torch.inf), generator)
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    uncorrelated = 1 - copula.correlations(ends)[:, 0, 1:].mean(1)
+    # a mean over a ninth of the rows at one side of 1 would make it 0.054 in place of 0.039
+    expected = 1 - 1 / (1 + (-3.2 * ends).exp())
+    torch.testing.assert_close(uncorrelated, expected, rtol=0.1, atol=0)

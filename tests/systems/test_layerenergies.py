@@ -57,7 +57,10 @@ def test_settings_of_a_choice_come_after_it_in_any_order(preset: str, slab: Voxe
 
 def test_what_is_no_choice_is_refused_with_those_that_there_are(slab: VoxelShowers) -> None:
     wrong = {
-        "energies": ("quantil-flow", r"copula or quantile-flow \(did you mean 'quantile-flow'\?\)"),
+        "energies": (
+            "quantil-flow",
+            r"quantile-flow or resampled \(did you mean 'quantile-flow'\?\)",
+        ),
         "energies.kind": ("mask", "kind must be masked or coupling or copula or flow"),
         "layers": ("masked", "expected settings by name, got 'masked'"),
     }

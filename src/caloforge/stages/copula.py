@@ -11,18 +11,24 @@ __all__ = ["GaussianCopula"]
 
 RIDGE = 1e-6  # of correlations, so that they have an inverse
 TINY = 1e-30
+DEGREE = 3  # of the polynomials in log E that spreads of principal components follow
+EVEN = 10.0  # rows, of a spread that does not change, that keep polynomials of few rows flat
+STEPS = 20  # of the fit of spreads
 
 
 class GaussianCopula(KeepsRows):
     """z = C(E) x of independent standard normal x, with C C^T the correlations R of z at E.
 
-    Correlations are weighted means over rows at nodes in log E, with the weights
+    What changes most with E is the spread of the principal components: that of the last falls as
+    fluctuations average out. First it is fitted to each, over all energies, so that it is known at
+    the ends of the range, too. Correlations of the components in units of their spreads are then
+    weighted means over rows at nodes in log E, with the weights
 
         exp(-((a - b) n^(1/3) / width)^2 / 2)
 
     of rows of which a share a has less energy than the row, and b less than the node: of more rows
-    fewer of the nearest are enough. With the columns of V the principal
-    components of their mean, the largest first, and L lower triangular,
+    fewer of the nearest are enough. With the columns of V the principal components of the mean R
+    of the nodes, the largest first, and L lower triangular,
 
         C = V L,   L L^T = V^T R V,
 
@@ -149,17 +155,56 @@ class GaussianCopula(KeepsRows):
 
     def _correlations(self, scores: Tensor, at: Tensor) -> Tensor:
         """R at the nodes, shape (nodes, columns, columns)."""
-        found, rising = [], at.sort().values
+        basis = torch.linalg.eigh(_normalised(scores.T @ scores)).eigenvectors
+        components = scores @ basis
+        spreads, at_nodes = _spreads(components, at, self.place)
+        components = components / spreads
+        rising = at.sort().values
         share, nodes = (torch.searchsorted(rising, e) / len(at) for e in (at, self.place))
-        for node in nodes:
+        found = []
+        for node, spread in zip(nodes, at_nodes, strict=True):
             apart = (share - node) * len(at) ** (1 / 3) / self.width
             weight = (-0.5 * apart.square()).exp().double()
-            moments = (scores * weight[:, None]).T @ scores
-            spread = moments.diagonal().sqrt().clamp_min(TINY)
-            found.append(moments / torch.outer(spread, spread))
+            moments = (components * weight[:, None]).T @ components
+            back = basis * spread
+            found.append(_normalised(back @ moments @ back.T))
         eye = torch.eye(self.columns, dtype=scores.dtype, device=scores.device)
         return (torch.stack(found) + RIDGE * eye) / (1 + RIDGE)
 
     def _factorise(self, correlations: Tensor) -> None:
         self.basis = torch.linalg.eigh(correlations.mean(0)).eigenvectors.flip(1).contiguous()
         self.factors = torch.linalg.cholesky(self.basis.mT @ correlations @ self.basis)
+
+
+def _normalised(moments: Tensor) -> Tensor:
+    """Correlations of second moments."""
+    spread = moments.diagonal().sqrt().clamp_min(TINY)
+    return moments / torch.outer(spread, spread)
+
+
+def _spreads(y: Tensor, at: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviations of columns of mean 0, whose logarithm is a polynomial in log E.
+
+    The likelihood of y² as a gamma variable is maximised by Fisher scoring (McCullagh and Nelder,
+    Generalized Linear Models, 1989, chapter 8), with some rows more whose spread does not change.
+
+    Args:
+        y: shape (n, columns).
+        at: log E, shape (n,).
+        nodes: log E of the nodes, shape (nodes,).
+
+    Returns:
+        Of the rows and at the nodes, shapes (n, columns) and (nodes, columns).
+    """
+    middle, half = (nodes[0] + nodes[-1]) / 2, ((nodes[-1] - nodes[0]) / 2).clamp_min(TINY)
+    powers = torch.arange(DEGREE + 1, device=at.device)
+    terms, terms_at_nodes = (((e - middle) / half)[:, None] ** powers for e in (at, nodes))
+    square = y.square() + RIDGE
+    logarithm = torch.zeros(DEGREE + 1, y.shape[1], dtype=y.dtype, device=y.device)
+    logarithm[0] = square.mean(0).log()
+    held = EVEN * (powers > 0).to(y.dtype)
+    information = terms.T @ terms + held.diag()
+    for _ in range(STEPS):
+        score = terms.T @ (square * (-terms @ logarithm).exp() - 1) - held[:, None] * logarithm
+        logarithm += torch.linalg.solve(information, score).clamp(-1, 1)
+    return (0.5 * terms @ logarithm).exp(), (0.5 * terms_at_nodes @ logarithm).exp()

@@ -9,13 +9,14 @@ from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.stage import Stage
 from caloforge.geometry import Geometry
 from caloforge.stages.heldenergies import HeldEnergyStage
+from caloforge.stages.resampled import Resampled, ResampledStage
 from caloforge.stages.scores import Copula, CopulaStage, ScoreFlow, ScoreFlowStage
 
 __all__ = ["SCORES", "Scores", "energy_stages"]
 
 Own = TypeVar("Own")
 
-Scores = Copula | ScoreFlow
+Scores = Copula | ScoreFlow | Resampled
 SCORES: Mapping[str, Scores] = {
     "copula": Copula(),
     "quantile-flow": ScoreFlow(
@@ -28,6 +29,7 @@ SCORES: Mapping[str, Scores] = {
             patience=4,
         )
     ),
+    "resampled": Resampled(),
 }
 """Models of scores by their names in settings."""
 
@@ -51,6 +53,8 @@ def energy_stages(
         scores = CopulaStage(config, geometry)
     elif isinstance(config, ScoreFlow):
         scores = ScoreFlowStage(config, geometry)
+    elif isinstance(config, Resampled):
+        scores = ResampledStage(config, geometry)
     else:
         assert own is not None
         return {"energies": own(config, geometry)}

@@ -3,23 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from caloforge.showers import Particles
+from caloforge.stages.expectedpatterns import ExpectedPatterns, Past
+from caloforge.stages.kinds import Kinds
 from caloforge.stages.layermoments import Moments, Upstream
 from caloforge.stages.patternstates import LITTLE, PatternWeights, states, traits
-from caloforge.stages.voxelpatterns import VoxelHits, VoxelPatterns
+from caloforge.stages.turning import Turning
 
-__all__ = ["PatternBank"]
+__all__ = ["LayerPatterns", "PatternBank"]
 
 FITTED = 400  # layers of training showers that the preference is fitted to
-NEAREST = 0.1  # what the square of a distance counts beside an overlap, which is 0 to 1
-ASIDE = 1e-2  # of the centre of all layers before, beside that of the layer before
+STRAIGHT = 1e-6  # sine of the angle to the axis below which a particle flies along it
+NEAREST = 0.15  # what the square of a distance counts beside an overlap, which is 0 to 1
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+
+
+class LayerPatterns(Protocol):
+    """Layers of training showers, whatever they are made of.
+
+    Hits of one layer in some showers are a named tuple, with the shower of each as `event`.
+    """
+
+    @property
+    def turning(self) -> Turning:
+        """The rotations and reflections that patterns may be moved by."""
+
+    @property
+    def layer_energies(self) -> NDArray[Any]:
+        """Of the showers [MeV], shape (n, n_layers)."""
+
+    def layer(self, layer: int, showers: Integers) -> Any:
+        """Hits of a layer as the training showers have them.
+
+        Args:
+            layer: its number.
+            showers: numbers of training showers, shape (n,).
+        """
+
+    def turned(self, layer: int, showers: Integers, element: Integers, wanted: Floats) -> Any:
+        """Hits of a layer, turned and with other energies.
+
+        Args:
+            layer: its number.
+            showers: numbers of training showers, shape (n,).
+            element: by which each is turned, shape (n,).
+            wanted: energies of the layer [MeV], shape (n,).
+        """
+
+    def moments(self, layer: int, n: int, hits: Any) -> Moments:
+        """Of n showers with these hits in a layer."""
+
+    def seam(self, layer: int, n: int, hits: Any) -> NDArray[np.float32]:
+        """Roots of the shares of energy in the places of a layer, shape (n, places)."""
+
+    def overlap(
+        self, layer: int, candidates: Integers, element: Integers, seam: NDArray[np.float32]
+    ) -> Floats:
+        """sum_v sqrt(p_v q_v) over the places of a layer, shape (n, candidates).
+
+        Args:
+            layer: its number.
+            candidates: numbers of training showers, shape (n, candidates).
+            element: by which each is turned, shape (n, candidates).
+            seam: of the layer as it was chosen, see `seam`.
+        """
 
 
 class PatternBank:
@@ -28,20 +82,20 @@ class PatternBank:
     The state of a layer is what `PatternWeights` names. Of the nearest layers in it, the one is
     taken with the least
 
-        1 - sum_v sqrt(p_v q_v) + preferred . (log r, log^2 r, log n, w) + 0.1 d^2
+        1 - sum_v sqrt(p_v q_v) + preferred . (log r, log^2 r, log n, w) + 0.15 d^2
 
-    where p and q are the shares of energy in the voxels of the layer before, as chosen and as the
+    where p and q are the shares of energy in the places of the layer before, as chosen and as the
     candidate had it, and d is the distance of the states. Compact patterns overlap more, whatever
     was before: `preferred` is what a candidate's own radius r, hits n and width w explain of it,
     fitted once to layers of training showers among their neighbours.
 
-    Centres are looked at, and patterns are compared, in a frame turned by a symmetry of the voxels,
-    see `Turning.frame`; the pattern is turned from the frame of its own shower into the other's,
-    and scaled to the energy of the layer.
+    Centres are looked at, and patterns are compared, in a frame, see `Turning.frame`: it turns the
+    centre of the layer before to one side, or the direction of an inclined particle. The pattern is
+    turned from the frame of its own shower into the other's, and scaled to the energy of the layer.
 
     Args:
         patterns: of the training showers.
-        energy_inc: their incident energies [MeV], shape (n,).
+        particles: that made them, n.
         neighbours: the nearest layers that one is chosen of.
         weights: of the state.
         preferred: shape (n_layers, 4); by default fitted.
@@ -49,18 +103,20 @@ class PatternBank:
 
     def __init__(
         self,
-        patterns: VoxelPatterns,
-        energy_inc: NDArray[Any],
+        patterns: LayerPatterns,
+        particles: Particles,
         neighbours: int,
         weights: PatternWeights,
         preferred: NDArray[Any] | None = None,
     ) -> None:
         self.patterns, self.neighbours, self.weights = patterns, neighbours, weights
         self.turning = patterns.turning
-        self._describe(patterns.layer_energies.astype(float), energy_inc)
+        self.kinds = Kinds(particles.pdg)
+        self.is_inclined = bool(_inclined(particles).any())
+        self._describe(patterns.layer_energies.astype(float), particles)
         self.preferred = self._preferred() if preferred is None else preferred
 
-    def _describe(self, energies: Floats, energy_inc: NDArray[Any]) -> None:
+    def _describe(self, energies: Floats, particles: Particles) -> None:
         """Traits, frames and states of all layers of the bank, and which of them hold energy."""
         n, layers = energies.shape
         every = np.arange(n)
@@ -75,12 +131,20 @@ class PatternBank:
         self.filled = [np.flatnonzero(energies[:, i] > 0) for i in range(layers)]
         self.frames: list[Integers] = []
         self.trees: list[Any] = []
+        self.expected: list[ExpectedPatterns | None] = []
         before, run = None, Upstream.none(n)
         for layer, now in enumerate(moments):
-            frame = self._frame(before, run)
-            state = self._states(layer, energies, energy_inc, before, run, frame)
+            frame = self._frame(particles, before, run)
+            past = self._past(layer, energies, particles, before, run)
+            filled = self.filled[layer]
+            self.expected.append(
+                ExpectedPatterns.fit(past[filled], now[filled], self.unit)
+                if past is not None and len(filled)
+                else None
+            )
+            state = self._states(layer, energies, particles, past, frame)
             self.frames.append(frame)
-            self.trees.append(cKDTree(state[self.filled[layer]]))
+            self.trees.append(cKDTree(state[filled]))
             before, run = now, run.then(now)
 
     def _preferred(self) -> NDArray[np.float32]:
@@ -107,28 +171,30 @@ class PatternBank:
         return preferred
 
     def sample(
-        self, energies: NDArray[Any], energy_inc: NDArray[Any], u: NDArray[Any]
-    ) -> Iterator[VoxelHits]:
+        self, energies: NDArray[Any], particles: Particles, u: NDArray[Any]
+    ) -> Iterator[Any]:
         """Hits of one layer of all showers after the other.
 
         A layer that no training shower reached stays empty.
 
         Args:
             energies: of the layers [MeV], shape (n, n_layers).
-            energy_inc: incident energies [MeV], shape (n,).
+            particles: n incident particles.
             u: numbers from 0 to below 1, shape (n, n_layers + 1).
         """
         n = len(energies)
-        energies, incident = energies.astype(float), energy_inc.astype(float)
+        energies, inclined = energies.astype(float), self.is_inclined & _inclined(particles)
         nothing = self.patterns.layer(0, np.arange(0))
         before, run, seam = None, Upstream.none(n), np.zeros((n, 0), np.float32)
         for layer in range(energies.shape[1]):
-            frame = self._frame(before, run)
+            frame = self._frame(particles, before, run)
             free = run.energy <= 0
-            frame[free] = (u[free, layer] * len(self.turning)).astype(int)
+            any_side = free & ~inclined
+            frame[any_side] = (u[any_side, layer] * len(self.turning)).astype(int)
             on, hits = np.flatnonzero(energies[:, layer] > 0), nothing
             if len(on) and len(self.filled[layer]):
-                state = self._states(layer, energies, incident, before, run, frame)[on]
+                past = self._past(layer, energies, particles, before, run)
+                state = self._states(layer, energies, particles, past, frame)[on]
                 chosen = self._choose(layer, state, frame[on], seam[on], free[on], u[on, -1])
                 element = self._ratio(layer, frame[on], chosen)
                 hits = self.patterns.turned(layer, chosen, element, energies[on, layer])
@@ -138,32 +204,57 @@ class PatternBank:
             seam = self.patterns.seam(layer, n, hits)
             before, run = now, run.then(now)
 
-    def _frame(self, before: Moments | None, run: Upstream) -> Integers:
-        """The symmetry that turns the layer before to one side; all before decide where it fails.
+    def _frame(self, particles: Particles, before: Moments | None, run: Upstream) -> Integers:
+        """The element that turns the layer before to one side; all before decide where it fails.
 
-        So it does where the layer is empty, or a single hit lies on the axis of a reflection.
+        So it does where the layer is empty, or a single hit lies on the axis of a reflection. Of an
+        inclined particle the direction is turned to that side, and the layer before decides.
         """
-        if before is None:
-            return np.zeros(len(run.energy), np.int64)
-        x, y = run.mean(run.moment_x), run.mean(run.moment_y)
-        return self.turning.frame(before.x + ASIDE * x, before.y + ASIDE * y)
+        none = np.zeros(len(run.energy))
+        x, y = (none, none) if before is None else (before.x, before.y)
+        far_x, far_y = run.mean(run.moment_x), run.mean(run.moment_y)
+        if self.is_inclined:
+            across, inclined = self.unit * particles.direction.T.astype(float), _inclined(particles)
+            far_x, far_y = np.where(inclined, x, far_x), np.where(inclined, y, far_y)
+            x, y = np.where(inclined, across[0], x), np.where(inclined, across[1], y)
+        return self.turning.frame(x, y, far_x, far_y)
 
     def _ratio(self, layer: int, frame: Integers, showers: Integers) -> Integers:
-        """The symmetry that turns layers of the bank from their own frame into another."""
-        return np.asarray(self.turning.ratio[frame, self.frames[layer][showers]])
+        """The element that turns layers of the bank from their own frame into another."""
+        return self.turning.between(frame, self.frames[layer][showers])
+
+    def _past(
+        self,
+        layer: int,
+        energies: Floats,
+        particles: Particles,
+        before: Moments | None,
+        run: Upstream,
+    ) -> Past | None:
+        if before is None:
+            return None
+        return Past.of(layer, energies, particles.energy, before, run, self.unit)
 
     def _states(
         self,
         layer: int,
         energies: Floats,
-        energy_inc: NDArray[Any],
-        before: Moments | None,
-        run: Upstream,
+        particles: Particles,
+        past: Past | None,
         frame: Integers,
     ) -> Floats:
-        return states(
-            self.weights, layer, energies, energy_inc, before, run, frame, self.turning, self.unit
+        """See `states`; with direction and kind, where those of the bank differ from the axis."""
+        expected, turning = self.expected[layer], self.turning
+        known = states(
+            self.weights, layer, energies, particles.energy, past, expected, frame, turning
         )
+        parts = []
+        if self.is_inclined:
+            x, y, _ = particles.direction.T.astype(float)
+            parts += [self.weights.direction * part for part in turning.turned(x, y, frame)]
+        if len(self.kinds) > 1:
+            parts.append(self.kinds.place(particles.pdg))
+        return np.concatenate([known, *(part[:, None] for part in parts)], 1)
 
     def _choose(
         self,
@@ -178,7 +269,7 @@ class PatternBank:
         k = min(self.neighbours, len(self.filled[layer]))
         away, near = self.trees[layer].query(state, range(1, k + 1))
         candidates: Integers = self.filled[layer][near]
-        first = (u * k).astype(int)  # where nothing was before, any will do
+        first = (u * self.kinds.same(away)).astype(int)  # where nothing was before, any will do
         rows = np.arange(len(state))
         if layer == 0:
             return np.asarray(candidates[rows, first])
@@ -187,3 +278,8 @@ class PatternBank:
         expected = (self.traits[layer][candidates] * self.preferred[layer]).sum(2)
         best = (expected - overlap + NEAREST * away**2).argmin(1)
         return np.asarray(candidates[rows, np.where(free, first, best)])
+
+
+def _inclined(particles: Particles) -> NDArray[np.bool_]:
+    """Which particles do not fly along the axis, shape (n,)."""
+    return np.asarray(np.hypot(*particles.direction[:, :2].T) > STRAIGHT)

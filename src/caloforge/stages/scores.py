@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import ConfigDict
 from torch import Tensor
@@ -15,9 +16,12 @@ from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.seeds import Noise
 from caloforge.cascade.stage import Batch, Learned, Stage, Upstream
+from caloforge.cascade.usual import PARALLEL
 from caloforge.flows import Flow, Spline, vector_stack
 from caloforge.geometry import Geometry
+from caloforge.pdg import kinds_of
 from caloforge.preprocessing import LogRange
+from caloforge.showers import ShowerSource
 from caloforge.stages.copula import GaussianCopula
 from caloforge.stages.quantiles import LocalQuantiles
 
@@ -42,7 +46,7 @@ class Copula:
     kind: Literal["copula"] = "copula"
     neighbours: int = 600
     nodes: int = 24
-    width: float = 2.5
+    width: float = 1.2
     sweeps: int = 10
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -115,6 +119,19 @@ class CopulaStage(Stage):
     def latent_shape(self) -> tuple[int, ...]:
         return (self.n_layers,)
 
+    def check(self, sample: ShowerSource[Any]) -> None:
+        """Refuse particles of several kinds, or at several angles to the axis."""
+        super().check(sample)
+        particles = sample.particles
+        angles = np.arctan2(np.hypot(*particles.direction[:, :2].T), particles.direction[:, 2])
+        if len(particles.kinds) > 1 or np.ptp(angles) > PARALLEL:
+            raise ValueError(
+                "a copula knows the energies of one kind of particles at one angle to the axis, "
+                f"got {kinds_of(particles.kinds)} at {angles.min():.3g} to {angles.max():.3g} "
+                "radian: choose some of them, or train quilt/directed (of points: "
+                "quilt/directed-points)"
+            )
+
     def fit(
         self,
         sample: ShowerQuantities,
@@ -134,6 +151,19 @@ class CopulaStage(Stage):
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         return {"scores": self.copula(given["energy_inc"].log(), noise["z"]).float()}
+
+    def whitened(self, quantities: Quantities, rng: torch.Generator) -> Tensor:
+        """The independent normal numbers x that the copula makes showers of, shape (n, n_layers).
+
+        Args:
+            quantities: what the stage learns.
+            rng: of the scores of empty layers.
+        """
+        at, (values, known) = quantities["energy_inc"].log(), self._log_shares(quantities)
+        scores = self.layers.scores(at, values, known, _uniform(values, rng))
+        for _ in range(SWEEPS):
+            scores = self.copula.impute(at, scores, self.layers.border(at), rng)
+        return self.copula.whitened(at, scores).float()
 
     def _log_shares(self, quantities: Quantities) -> tuple[Tensor, Tensor]:
         """Logarithms of layer energies over E_inc, and where there are any, (n, n_layers) each.
@@ -184,12 +214,8 @@ class ScoreFlowStage(CopulaStage, Learned):
         return incident[:, None]
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
-        at, (values, known) = quantities["energy_inc"].log(), self._log_shares(quantities)
-        scores = self.layers.scores(at, values, known, _uniform(values, rng))
-        for _ in range(SWEEPS):
-            scores = self.copula.impute(at, scores, self.layers.border(at), rng)
-        x = self.copula.whitened(at, scores).float()
-        return {"x": x, "context": self.context(quantities, upstream)}
+        context = self.context(quantities, upstream)
+        return {"x": self.whitened(quantities, rng), "context": context}
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Negative log-likelihood a layer."""

@@ -11,11 +11,12 @@ from caloforge.geometry import Geometry
 from caloforge.showers import entries_of
 from caloforge.showers.ragged import sums
 from caloforge.stages.layermoments import Moments
-from caloforge.stages.turning import Turning
+from caloforge.stages.turning import VoxelTurning
 
 __all__ = ["VoxelHits", "VoxelPatterns"]
 
-SPARE = 0.2  # of the least energy of its hits: what a layer has to hold beside
+FAINT = 0.2  # share of the hits of all showers that hold less than the energy that divides them
+MOST = 0.5  # by which a bright hit may fall, in parts of it
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -50,11 +51,22 @@ class VoxelPatterns:
     def __init__(
         self, rows: dict[str, NDArray[Any]], geometry: Geometry, *, symmetric: bool
     ) -> None:
-        self.turning = Turning(geometry, symmetric)
+        self.turning = VoxelTurning(geometry, symmetric)
         self.threshold = float(np.float32(geometry.threshold))  # as energies are compared with it
         self.layer_energies: NDArray[Any] = rows["layer_energies"]
         self._offset, self._voxel = rows["offset"], rows["voxel"]
         self._roots = rows["root"].astype(np.float32)
+        self.bright = self._bright()
+
+    def _bright(self) -> float:
+        """Energy that divides hits of few particles from those of many [MeV].
+
+        A fifth of all hits is fainter. That is above the most frequent energy of one particle.
+        """
+        counts = np.diff(self._offset)
+        own = np.repeat(self.layer_energies.ravel(), counts)
+        energies = self._roots**2 * own
+        return float(np.quantile(energies, FAINT)) if len(energies) else 1.0
 
     def layer(self, layer: int, showers: Integers) -> VoxelHits:
         """Hits of a layer as the training showers have them.
@@ -81,7 +93,7 @@ class VoxelPatterns:
         """
         event, voxel, energy = self.layer(layer, showers)
         voxel = self.turning.images[layer][element[event], voxel]
-        energy = _scaled_above(energy, event, wanted, self.threshold)
+        energy = _scaled_bright(energy, event, wanted, self.bright)
         kept = energy >= self.threshold
         if not kept.all():
             bare = sums(event, kept.astype(float), len(wanted)) == 0
@@ -135,17 +147,17 @@ def _scaled(energy: Floats, event: Integers, wanted: Floats) -> Floats:
     return energy * factor[event]
 
 
-def _scaled_above(energy: Floats, event: Integers, wanted: Floats, threshold: float) -> Floats:
-    """The same by what hits hold above the threshold, so that none falls below it.
+def _scaled_bright(energy: Floats, event: Integers, wanted: Floats, bright: float) -> Floats:
+    """The same, of hits brighter than others: those of single particles keep their energy.
 
-    Layers that hold little more than their hits need are scaled as a whole.
+    A hit e becomes e (1 + a e^2 / (e^2 + bright^2)). Layers whose brightest hits would lose more
+    than half by that are scaled as a whole, and so are those that would gain too much.
     """
-    above = (energy - threshold).clip(0)
-    least = threshold * np.bincount(event, minlength=len(wanted))
-    spare = wanted - least
-    some = (spare > SPARE * least) & (sums(event, above, len(wanted)) > SPARE * least)
-    whole = _scaled(energy, event, wanted)
-    return np.where(some[event], threshold + _scaled(above, event, spare), whole)
+    gained = energy**3 / (energy**2 + bright**2)
+    lacking, most = wanted - sums(event, energy, len(wanted)), sums(event, gained, len(wanted))
+    factor = np.divide(lacking, most, out=np.zeros_like(wanted), where=most > 0)
+    some = (factor > -MOST) & (factor < 1 / MOST)
+    return np.where(some[event], energy + factor[event] * gained, _scaled(energy, event, wanted))
 
 
 def _largest(energy: Floats, event: Integers) -> Integers:

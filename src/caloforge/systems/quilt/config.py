@@ -7,26 +7,29 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict
 
-from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.variants import Variant
 from caloforge.stages.layerenergies import SCORES, Scores
 from caloforge.stages.patterns import Patterns
-from caloforge.stages.scores import ScoreFlow
+from caloforge.stages.similar import SimilarEnergies
 
 __all__ = ["PRESETS", "QuiltConfig"]
+
+_SIMILAR = SimilarEnergies()
 
 
 @dataclass(frozen=True)
 class QuiltConfig:
-    """Learned layer energies, resampled layers.
+    """Layer energies, learned or of similar showers, and resampled layers.
 
     Args:
-        scores: how layer energies depend on each other.
+        scores: how layer energies depend on each other; or those of similar training showers.
         patterns: how the pattern of a layer is chosen.
+        points: whether patterns are points; else voxels.
     """
 
-    scores: Annotated[Scores, Variant(SCORES)]
+    scores: Annotated[Scores | SimilarEnergies, Variant({**SCORES, "similar": _SIMILAR})]
     patterns: Patterns = field(default_factory=Patterns)
+    points: bool = False
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -34,18 +37,9 @@ class QuiltConfig:
 PRESETS = {
     "small": QuiltConfig(SCORES["quantile-flow"]),
     "copula": QuiltConfig(SCORES["copula"]),
-    "best": QuiltConfig(
-        ScoreFlow(
-            Recipe(
-                epochs=40,
-                batch_size=512,
-                learning_rate=1e-3,
-                weight_decay=1.0,
-                ema=0.99,
-                patience=10,
-            ),
-            blocks=6,
-            hidden=128,
-        )
-    ),
+    "best": QuiltConfig(SCORES["resampled"]),
+    "points": QuiltConfig(SCORES["quantile-flow"], points=True),
+    "copula-points": QuiltConfig(SCORES["copula"], points=True),
+    "directed": QuiltConfig(_SIMILAR),
+    "directed-points": QuiltConfig(_SIMILAR, points=True),
 }

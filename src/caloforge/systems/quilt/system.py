@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from torch import Tensor
-
 from caloforge.cascade.arguments import SamplingOptions
-from caloforge.cascade.kinds import VoxelSystem
+from caloforge.cascade.kinds import point_showers, voxel_showers
 from caloforge.cascade.quantities import Quantities
 from caloforge.cascade.sizes import check_preset
+from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
-from caloforge.showers import ShowerSource, View, VoxelShowers
+from caloforge.showers import PointShowers, Showers, ShowerSource, View, VoxelShowers
 from caloforge.stages.layerenergies import energy_stages
-from caloforge.stages.patterns import PatternStage
+from caloforge.stages.patterns import VoxelPatternStage
+from caloforge.stages.pointpatterns import PointPatternStage
+from caloforge.stages.similar import SimilarEnergyStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
 __all__ = ["Quilt"]
 
 
-class Quilt(VoxelSystem):
-    """Layer energies from a copula or a small flow, and real layers of Geant4 that have them.
+class Quilt(System):
+    """Layer energies, modelled or of similar showers, and real layers of Geant4 that have them.
 
     Args:
         config: how both are made.
-        geometry: the voxels, in layers of any shapes.
+        geometry: the voxels, in layers of any shapes, or the layers of the points.
     """
 
     name: ClassVar[str] = "quilt"
@@ -36,8 +38,12 @@ class Quilt(VoxelSystem):
 
     def __init__(self, config: QuiltConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
-        self.stages |= energy_stages(config.scores, geometry)
-        self.stages["patterns"] = PatternStage(config.patterns, geometry)
+        self.kind = PointShowers if config.points else VoxelShowers
+        # the threshold is one of voxels and cuts no points
+        read_out = replace(geometry, threshold=0.0) if config.points else geometry
+        self.stages |= energy_stages(config.scores, read_out, SimilarEnergyStage)
+        patterns = PointPatternStage if config.points else VoxelPatternStage
+        self.stages["patterns"] = patterns(config.patterns, geometry)
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> QuiltConfig:
@@ -46,8 +52,12 @@ class Quilt(VoxelSystem):
 
     def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:
         """The same showers as they are read out: without the voxels below the threshold."""
+        if self.config.points:
+            return showers
         change = partial(VoxelShowers.above, threshold=self.geometry.threshold)
         return View(showers, change, showers.geometry)
 
-    def assemble(self, quantities: Quantities, options: SamplingOptions) -> Tensor:
-        return quantities["showers"]
+    def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
+        if self.config.points:
+            return point_showers(quantities, self.geometry)
+        return voxel_showers(quantities, quantities["showers"], self.geometry)
