@@ -4,7 +4,7 @@
     python benchmarks/accelerator.py train.h5 --out results
     python benchmarks/accelerator.py --device cpu --minutes 2 --out results
 
-In this order, each within its share of the time:
+In this order, each within its fraction of the time:
 
 - tests: those marked `gpu`
 - presets: of each `paper` preset, with random weights, the generation of batches of 1, 100, 1,000
@@ -17,7 +17,7 @@ gathered in `results.json` and `table.md`; `tests.log` is the output of the test
 run folder of what was learned, as far as it came, without the state that only resuming needs. No
 file is larger than 16 MB. A part, and each preset, is a process of its own, which is ended when its
 time is over; what would not fit the time is left out with a word. Showers of geometries that the
-package has no sample of are made of those that it has: times do not hang on them.
+package has no sample of are made of those that it has: times do not depend on them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SHARES = {"tests": 0.25, "presets": 0.65, "learning": 1.0}  # of what is left
-DRAWING = 0.6  # share of the time of a preset
+DRAWING = 0.6  # fraction of the time of a preset
 RESERVE = 4.0  # seconds to gather everything in
 MARGIN = 3.0  # seconds in which a part ends by itself
 BATCHES = (1, 100, 1000, 10_000)
@@ -154,7 +154,7 @@ def generation(preset: str, system: Any, clock: Clock, records: Records, device:
         most = took * batch / before  # as no shower takes longer in a larger batch
         found: Any = f"up to {most:.3g} s, {clock.left:.3g} s are left"
         if most < clock.left:
-            found = drawn(system, batch, device, clock)
+            found = sampled(system, batch, device, clock)
         if isinstance(found, str):
             for left in (b for b in BATCHES if b >= batch):
                 records.add("generation", preset=preset, batch=left, skipped=found)
@@ -175,7 +175,7 @@ def draw(system: Any, batch: int, device: str) -> None:
     system.generate(energies, seed=batch, batch_size=batch, device=device)
 
 
-def drawn(system: Any, batch: int, device: str, clock: Clock) -> Any:
+def sampled(system: Any, batch: int, device: str, clock: Clock) -> Any:
     """Seconds of a batch, after one that warms up where there is time; why not, as text."""
     import torch
 
@@ -185,7 +185,7 @@ def drawn(system: Any, batch: int, device: str, clock: Clock) -> Any:
             took = seconds(lambda: draw(system, batch, device), device)
     except torch.OutOfMemoryError:
         return "the memory is too small"
-    except FloatingPointError as error:  # of weights that nobody trained
+    except FloatingPointError as error:  # of untrained weights
         return str(error)
     finally:
         if device == "cuda":

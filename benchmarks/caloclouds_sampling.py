@@ -4,13 +4,13 @@
     python benchmarks/caloclouds_sampling.py --device cuda \
         -o benchmarks/results/caloclouds_sampling_cuda.json
 
-Showers of 3,000 and 6,000 points are drawn by the published network with random weights, from given
-counts, visible energies and latent vectors to calibrated points in memory. The published chain has
-100 steps; the same network as a denoiser of any noise needs few, and distilled one. One thread; the
-fastest of a few runs counts, by the wall clock and in processor time, which a busy machine disturbs
-less. Memory is that of the whole process at its highest. GFLOP/s are those of the products of
-points and weights alone, beside those of products of large square matrices between the runs. All
-takes about 10 minutes.
+Showers of 3,000 and 6,000 points are sampled by the published network with random weights, from
+given counts, visible energies and latent vectors to calibrated points in memory. The published
+chain has 100 steps; the same network as a denoiser of any noise needs few, and distilled one. One
+thread; the fastest of a few runs counts, by the wall clock and in processor time, which a busy
+machine disturbs less. Memory is that of the whole process at its highest. GFLOP/s are those of the
+products of points and weights alone, beside those of products of large square matrices between the
+runs. All takes about 10 minutes.
 
 The authors' figures are of their code (arXiv:2305.04847 and arXiv:2309.05704), in 32 bits and
 showers one by one, on one thread of a machine like this.
@@ -91,7 +91,7 @@ def untrained(process: str, device: str) -> CaloClouds:
 
 
 def task(options: SamplingOptions, n_points: int, size: int, device: str) -> Callable[[], Any]:
-    """Draw a batch of showers of so many points."""
+    """Sample a batch of showers of so many points."""
     system = untrained("chain" if options.solver == CHAIN else "edm", device)
     n_layers = system.geometry.n_layers
     seeds = Seeds.of(size, np.arange(size), device)
@@ -162,7 +162,7 @@ def begin_peak(device: str) -> None:
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: from here on VmHWM counts anew
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: from here on VmHWM counts again
 
 
 def peak(device: str) -> float:

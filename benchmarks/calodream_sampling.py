@@ -143,10 +143,10 @@ def main() -> None:
 
 @cache
 def untrained(preset: str, device: str) -> System:
-    """A system with random weights that can draw, and be drawn with in one jump.
+    """A system with random weights that can sample, and be sampled with in one jump.
 
     The transforms of other geometries than that of the bundled showers are not fitted: a whole
-    shower cannot be drawn there, but its networks evaluated.
+    shower cannot be sampled there, but its networks evaluated.
     """
     distillation = {"recipe": {"epochs": 1, "batch_size": 1, "learning_rate": 1e-3}, "steps": 1}
     distilled = {} if preset.startswith("latent") else {"distillation": distillation}
@@ -185,7 +185,7 @@ def task(work: Work, size: int, device: str) -> Callable[[], Any]:
         assert isinstance(energies, EnergyRatioStage)
         network, solver = energies.network, energies.solver(options)
         noise, incident = normal(n_layers), normal(1)
-        return lambda: network.draw(solver, noise, incident)
+        return lambda: network.sample(solver, noise, incident)
     context = normal(1 + n_layers)
     if work.part == "decoder":
         autoencoder = system.stages["autoencoder"]

@@ -8,7 +8,8 @@ thread, for the same processor time of it, the teacher's evaluations included: o
 machine disturb that less than the time on the clock. Written are, for one step from noise, how far
 they are from where the teacher leads, for showers of the validation split, and the AUC of showers
 that have the same layer energies and begin at the same noise: with the mean of what a student
-cannot distinguish, and with hits drawn from it. Beside them stands the run's own distilled network.
+cannot distinguish, and with hits sampled from it. Beside them stands the run's own distilled
+network.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.training import RunFolder
 from caloforge.training.average import MovingAverage
 from caloforge.training.loop import split
-from caloforge.training.schedule import follow_course
+from caloforge.training.schedule import follow_schedule
 
 METRIC = "l2lflows-high"  # nine observables
-BATCH = 100  # showers drawn at once
+BATCH = 100  # showers sampled at once
 DECAY = 0.97  # of a student's moving average, whose training is short
 OWN = "the run's own"
 
@@ -244,7 +245,7 @@ def trained(
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), recipe.gradient_clip or math.inf)
-        follow_course(optimizer, recipe, round(1000 * share), 1001)
+        follow_schedule(optimizer, recipe, round(1000 * share), 1001)
         optimizer.step()
         objective.stepped()
         steps += 1
@@ -318,10 +319,10 @@ def showers(
 
 
 def endings(name: str, student: DistilledStage, spread: float) -> dict[str, Solver]:
-    """One step to the mean, and one to a draw."""
+    """One step to the mean, and one to sampled hits."""
     return {
         f"{name}, mean": FlowMap(student.mean_velocity, 1),
-        f"{name}, drawn": DrawnHits(student.mean_velocity, lambda: torch.tensor(spread)),
+        f"{name}, sampled": DrawnHits(student.mean_velocity, lambda: torch.tensor(spread)),
     }
 
 

@@ -3,8 +3,8 @@
     python benchmarks/known_errors.py truth.h5 more.h5 -o benchmarks/results/known_errors.json
 
 In each trial as many showers are taken from the first sample as from the second, at random and
-without repetition, and tested for being of one distribution. The level is the share of p-values of
-at most 5 % where both are Geant4; the power that where the second sample is distorted as in
+without repetition, and tested for being of one distribution. The level is the fraction of p-values
+of at most 5 % where both are Geant4; the power that where the second sample is distorted as in
 `sensitivity.py`. Trials share a few showers: with 500 of 18,000 each about one in forty.
 """
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def summary(test: str, distortion: str, p: list[float]) -> dict[str, Any]:
-    """The share of trials that reject, with the error of a share."""
+    """The fraction of trials that reject, with the error of a fraction."""
     rejected = float(np.mean(np.asarray(p) <= ALPHA))
     return {
         "test": test,

@@ -8,7 +8,7 @@ One thread, from incident energies to showers in memory, in a fresh process for 
 Weights are random, on which the time does not depend; the transforms are fitted to a few showers of
 the file, which says the geometry. The parts are those of one more run in this process.
 
-With `--against` another preset draws in turn with this one, both in this process, so that what
+With `--against` another preset samples in turn with this one, both in this process, so that what
 disturbs the machine disturbs both: how many times longer it takes.
 """
 
@@ -66,7 +66,7 @@ BESIDE: dict[str, dict[str, dict[int, float]]] = {
 
 
 class Parts:
-    """Time by part of a draw: what runs inside another part counts for itself alone."""
+    """Time by part of the sampling: what runs inside another part counts for itself alone."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -167,13 +167,13 @@ def parts(system: System, energies: np.ndarray, batch_size: int, runs: int) -> d
 def in_turn(
     system: System, other: System, energies: np.ndarray, size: int, runs: int
 ) -> dict[str, float]:
-    """Fastest ms per shower of both, drawn in turn, and their ratio, of processor time."""
+    """Fastest ms per shower of both, sampled in turn, and their ratio, of processor time."""
     chosen = np.resize(energies, size)
     fastest = [np.inf, np.inf]
     for run in range(runs + 1):  # the first prepares the flows and warms up
-        for i, drawn in enumerate((system, other)):
+        for i, sampled in enumerate((system, other)):
             begin = time.process_time()
-            drawn.generate(chosen, seed=run, batch_size=size)
+            sampled.generate(chosen, seed=run, batch_size=size)
             if run:
                 fastest[i] = min(fastest[i], 1e3 * (time.process_time() - begin) / size)
     own, against = fastest
@@ -242,7 +242,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", default="1,10,100,1000")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--limit", type=float, default=600, help="seconds for one batch size")
-    parser.add_argument("--against", help="a preset to draw in turn with it")
+    parser.add_argument("--against", help="a preset to sample in turn with it")
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

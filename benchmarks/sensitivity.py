@@ -2,13 +2,13 @@
 
     python benchmarks/sensitivity.py train.h5 test.h5 -o benchmarks/results/sensitivity.json
 
-The showers of all files are mixed and parted into three: the reference, the second Geant4 sample
+The showers of all files are mixed and split into three: the reference, the second Geant4 sample
 that the floor is taken with, and a third that is distorted: once a little, once by 30 %. Energies
 are scaled; showers are made wider by moving the energy of each voxel, as a whole, to the ring where
-its stretched radius lies; in a noisy layer a share of the voxels fires, each with one to ten times
-the threshold; or a share of the showers has layers of other showers, so that they know nothing of
-each other. Written are, for every score, the value, the floor and the distance between the two in
-units of both spreads.
+its stretched radius lies; in a noisy layer a fraction of the voxels fires, each with one to ten
+times the threshold; or a fraction of the showers has layers of other showers, so that they know
+nothing of each other. Written are, for every score, the value, the floor and the distance between
+the two in units of both spreads.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SEEN = 3  # spreads above the floor
 
 
 def scaled(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
-    """Every energy larger by a share."""
+    """Every energy larger by a fraction."""
     return dataclasses.replace(showers, energy=showers.energy * np.float32(1 + share))
 
 
 def wider(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
-    """Every radius larger by a share."""
+    """Every radius larger by a fraction."""
     rng = np.random.default_rng(1)
     layer = showers.geometry.layers[0]
     edges = np.asarray(layer.r_edges)
@@ -56,7 +56,7 @@ def wider(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
 
 
 def noisy(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
-    """A share of the voxels of one layer fires in every shower."""
+    """A fraction of the voxels of one layer fires in every shower."""
     rng = np.random.default_rng(2)
     geometry, n = showers.geometry, len(showers)
     voxels = np.arange(geometry.n_voxels)[geometry.layer_slice(NOISY_LAYER)]
@@ -75,7 +75,7 @@ def noisy(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
 
 
 def exchanged(showers: cf.VoxelShowers, share: float) -> cf.VoxelShowers:
-    """In a share of the showers, every layer is that of some other shower."""
+    """In a fraction of the showers, every layer is that of some other shower."""
     rng = np.random.default_rng(3)
     dense, n = showers.dense(), len(showers)
     hit = np.flatnonzero(rng.random(n) < share)

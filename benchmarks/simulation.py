@@ -91,7 +91,7 @@ class TimedLoop:
 
 
 def measure_share_of_the_loop(rounds: int) -> float:
-    """Share of the CPU time of `simulate` that calzone's event loop takes."""
+    """Fraction of the CPU time of `simulate` that calzone's event loop takes."""
     geant4 = geant4_for(detector_preset(GEOMETRY), "standard", 0.7)
     loop = geant4._simulation = TimedLoop(geant4._simulation)
     start = time.process_time()

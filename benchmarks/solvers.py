@@ -3,7 +3,7 @@
     python benchmarks/solvers.py runs/calodream --data test.h5 --other train.h5 \
         -o benchmarks/results/solvers_small.json
 
-Every solver draws showers of the same layer energies from the same noise, so that nothing but the
+Every solver samples showers of the same layer energies from the same noise, so that nothing but the
 solver differs. Bespoke solvers that the run has not are trained first. Written are the AUC and JSD
 of classifier tests, their errors and their floor, Geant4 against Geant4, and beside them a figure
 of the AUC. Energies, solvers, showers and scores are kept in a folder: a second call makes only
@@ -74,7 +74,7 @@ SHAPE = "shape"  # branch of the random numbers: the energies have the same seed
 
 @dataclass(frozen=True)
 class Study:
-    """What is drawn, and where it is kept.
+    """What is sampled, and where it is kept.
 
     Args:
         run: a trained CaloDREAM.
@@ -86,8 +86,8 @@ class Study:
         global_iterations: most iterations for the global error, which takes evaluations in each.
         energy_solver: that of the layer energies, None for the system's own.
         precision: of the shape network.
-        seed: of everything that is drawn.
-        batch_size: showers drawn at once.
+        seed: of everything that is sampled.
+        batch_size: showers sampled at once.
         device: where to compute.
     """
 
@@ -112,7 +112,7 @@ class Study:
         return self._named("solvers", weights, *settings)
 
     @cached_property
-    def drawn(self) -> Path:
+    def sampled(self) -> Path:
         """The folder of layer energies and showers."""
         energies = hashlib.sha256(self.energies.tobytes()).hexdigest()
         settings = (self.energy_solver, self.precision, self.batch_size, energies)
@@ -129,12 +129,12 @@ class Study:
         """The file of a solver's showers, named after what was learned as well."""
         found = ShapeStage.of(self.system.stages, "shape").trained_solvers.get(solver)
         if found is None:
-            return self.drawn / f"{solver}.h5"
+            return self.sampled / f"{solver}.h5"
         if isinstance(found, NonStationary):
             learned = hashlib.sha256(json.dumps(found.state()).encode()).hexdigest()
         else:
             learned = self._weights("distilled")
-        return self.drawn / f"{solver}-{learned[:12]}.h5"
+        return self.sampled / f"{solver}-{learned[:12]}.h5"
 
     def _named(self, kind: str, *depends_on: Any) -> Path:
         """A folder named after all that its content depends on."""
@@ -157,11 +157,11 @@ class Study:
     @torch.no_grad()
     def layer_energies(self) -> torch.Tensor:
         """Layer energies [MeV] of all solvers' showers, shape (n, layers)."""
-        path = self.drawn / "layer_energies.npy"
+        path = self.sampled / "layer_energies.npy"
         if not path.exists():
             self.system.prepare(self.device)
             options = SamplingOptions(energy_solver=self.energy_solver)
-            drawn = []
+            sampled = []
             with counted("layer energies", len(self.energies)) as count:
                 for _, batch in self.batches():
                     quantities = self.system.quantities(
@@ -170,10 +170,10 @@ class Study:
                         options=options,
                         before="shape",
                     )
-                    drawn.append(quantities["layer_energies"].cpu().numpy())
-                    count(len(drawn[-1]))
+                    sampled.append(quantities["layer_energies"].cpu().numpy())
+                    count(len(sampled[-1]))
             with replacing(path) as temporary, temporary.open("wb") as file:
-                np.save(file, np.concatenate(drawn))
+                np.save(file, np.concatenate(sampled))
         return torch.as_tensor(np.load(path))
 
     def showers(self, solver: str) -> Path:
@@ -292,7 +292,7 @@ def main() -> None:
     )
     shape = ShapeStage.of(system.stages, "shape")
     names = asked.solvers or [*SOLVERS, *(n for n in shape.trained_solvers if n not in SOLVERS)]
-    for name in names:  # a wrong name is refused before anything is drawn
+    for name in names:  # a wrong name is refused before anything is sampled
         if not name.startswith("bns-") and evaluations(name, system) is None:
             raise ValueError(f"{name} has no fixed number of evaluations: leave it out")
     study.train_bespoke(names)

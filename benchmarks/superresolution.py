@@ -31,7 +31,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.systems.supercalo import SuperCalo
 
 METRICS = ("l2lflows-high", "small-shower", "small-layers", "small-voxels")
-N_CONSERVED = 200  # showers whose sums are looked at
+N_CONSERVED = 200  # showers whose sums are checked
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     assert isinstance(system, SuperCalo)
     reference, training = cf.read(arguments.reference), cf.read(arguments.training)
     factors = [int(factor) for factor in arguments.factors.split(",") if factor]
-    candidates = drawn(system, len(reference), training, factors)
+    candidates = sampled(system, len(reference), training, factors)
     scores = cf.evaluate(
         reference,
         candidates,
@@ -69,7 +69,7 @@ def main() -> None:
         arguments.output.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def drawn(
+def sampled(
     system: System, n: int, training: VoxelShowers, factors: list[int]
 ) -> dict[str, VoxelShowers]:
     """The candidates by name."""

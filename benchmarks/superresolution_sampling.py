@@ -4,7 +4,7 @@
         --showers train.h5 --batch-sizes 1,10,100,1000 \
         -o benchmarks/results/superresolution_sampling.json
 
-One thread; the fastest of several draws counts, which a busy machine disturbs least. Weights are
+One thread; the fastest of several samples counts, which a busy machine disturbs least. Weights are
 random. The coarse showers that are upsampled are Geant4's: those of random weights hold energy in
 every voxel, which takes time that trained weights do not. The time with resampling is that of the
 coarse stages once and of upsampling as often as the factor says, for each shower.
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def untrained(preset: str, showers: VoxelShowers) -> System:
-    """A system with random weights whose transforms are fitted, ready to draw."""
+    """A system with random weights whose transforms are fitted, ready to sample."""
     system = cf.build(preset, showers.geometry)
     rng = torch.Generator().manual_seed(0)
     for name, stage in system.stages.items():

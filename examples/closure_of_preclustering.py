@@ -5,7 +5,7 @@
 
 The closure test of CaloClouds (appendix A). Steps are projected into the real cells as they are,
 and after they were clustered on grids 36 and 4 times finer than the cells. Both come from the same
-steps, so that nothing but the clustering tells them apart: the error of a ratio is that of the
+steps, so that they differ by the clustering alone: the error of a ratio is that of the
 cells which it moved from bin to bin, and not the statistical one of the sample. At one impact
 point a cell's border lies at the same place in the core of all showers; `--spread` has them hit the
 detector at random.
@@ -47,7 +47,7 @@ GRIDS = {  # finer than nominal cells of 5 mm
 }
 COLOURS = dict(zip(GRIDS, ("#e8871e", "#2e8b57", "#832db6"), strict=True))
 DOTS = {"steps": "#1d4e89", "clusters": "#e8871e"}
-TINY = 1e-9  # [MeV], drawn white: no energy
+TINY = 1e-9  # [MeV], sampled white: no energy
 CELLS = colormaps["YlGnBu"].with_extremes(under="white")
 TYPICAL = LogNorm(0.01, 30)  # energies of one shower [MeV]
 EDGES = np.geomspace(0.1, 100, 16)  # of the cell spectrum [MeV], from half a MIP on
@@ -186,7 +186,7 @@ def draw_shower(
         panel.set_title(f"One shower: cells from {len(x):,} {name}")
         figure.colorbar(mesh, ax=panel, label="cell energy [MeV]", shrink=0.8)
     edges = np.arange(-round(half / pitch), round(half / pitch) + 1) * pitch
-    # the last shower drawn is that of the clusters
+    # the last shower sampled is that of the clusters
     weights = shower.energy[shower.layer == layer]
     energy = np.histogram2d(x, y, edges, weights=weights)[0]
     mesh = axes[1].pcolormesh(edges, edges, np.maximum(energy, TINY).T, norm=TYPICAL, cmap=CELLS)
@@ -219,7 +219,7 @@ def draw_overlays(
 def draw_cells(
     axes: Axes, layer: SensorLayer, values: Array, half: float, **options: object
 ) -> QuadMesh:
-    """Draw cells with the gaps between their sensors, within |x|, |y| < half [mm]."""
+    """Sample cells with the gaps between their sensors, within |x|, |y| < half [mm]."""
     inside = np.arange(layer.n_cells + 1) * layer.pitch
     sensors = layer.x_sensors, layer.y_sensors
     edges = [np.add.outer(np.array(lowest), inside).ravel() for lowest in sensors]

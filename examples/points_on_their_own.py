@@ -1,18 +1,18 @@
-"""What a model that draws points, each on its own, can reach: Geant4's points against themselves.
+"""What a model that samples points, each on its own, can reach: Geant4's points against themselves.
 
     python examples/points_on_their_own.py points.h5
     python examples/points_on_their_own.py points.h5 --energy 5e4 --reach 2 --largest 8
 
-Diffusion models of point clouds draw the points of a shower independently, given what they know of
-the shower. The best that such a model could do is found without one: of showers of similar incident
-energy, the points of each layer are dealt anew. Every one keeps its energy and its distance from
-the axis and gets an azimuth at random; only numbers of points and the sum of energies stay the
-shower's. The same is done with clusters of points, which are then taken apart by the members of
-real ones.
+Diffusion models of point clouds sample the points of a shower independently, given what they know
+of the shower. The best that such a model could do is found without one: of showers of similar
+incident energy, the points of each layer are reassigned. Every one keeps its energy and its
+distance from the axis and gets an azimuth at random; only numbers of points and the sum of energies
+stay the shower's. The same is done with clusters of points, which are then taken apart by the
+members of real ones.
 
 The table has the hits above half a MIP (0.1 MeV) in the cells, the bin of the cells' energies that
 is farthest off, of those with 5 cells of a shower or more, the cell of highest energy, and how much
-the share of the energy in a layer of the shower's maximum fluctuates.
+the fraction of the energy in a layer of the shower's maximum fluctuates.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from caloforge.systems.caloclouds import MemberLibrary
 Array = NDArray[np.floating]
 
 EDGES = np.geomspace(0.1, 300, 36)  # MeV
-PLENTY = 5  # cells of a shower in a bin that is looked at
-WIDTH = 0.08  # of the incident energies around the wanted one, as a share of it
+PLENTY = 5  # cells of a shower in a bin that is compared
+WIDTH = 0.08  # of the incident energies around the wanted one, as a fraction of it
 
 
-def dealt(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> PointShowers:
-    """Clusters of each layer dealt anew among the showers, and taken apart."""
+def reassigned(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> PointShowers:
+    """Clusters of each layer reassigned among the showers, and replaced by members."""
     rng = np.random.default_rng(seed)
     by_layer = np.argsort(clusters.layer, kind="stable")
     begin = np.searchsorted(clusters.layer[by_layer], np.arange(clusters.geometry.n_layers + 1))
@@ -52,7 +52,7 @@ def dealt(clusters: ClusteredShowers, library: MemberLibrary, seed: int) -> Poin
     total = np.bincount(event, energy, len(clusters))
     energy *= (clusters.total_energy() / total)[event]
     rows = torch.from_numpy(np.stack([r * np.cos(phi), r * np.sin(phi), layer, energy], 1)).float()
-    members, sizes = library.draw(rows, torch.from_numpy(rng.random(len(rows))))
+    members, sizes = library.assign(rows, torch.from_numpy(rng.random(len(rows))))
     x, y, _, shared = members.numpy().T
     n_points = np.bincount(event, sizes.numpy(), len(clusters)).astype(np.int64)
     offset = np.concatenate([[0], np.cumsum(n_points)])
@@ -73,7 +73,7 @@ def observed(clouds: PointShowers) -> dict[str, Array]:
 
     Returns:
         Hits and highest cell [MeV] of each shower, shape (n,), cells of a shower in each bin of
-        `EDGES`, and shares of the energy in each layer, shape (n, n_layers).
+        `EDGES`, and fractions of the energy in each layer, shape (n, n_layers).
     """
     cells = clouds.project(clouds.geometry)
     event = cells.event()
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len(showers) < 2:
         parser.error(f"{chosen.points} has {len(showers)} showers near {chosen.energy:g} MeV")
     geant4, whole = observed(showers), len(showers.energy)
-    table = Table("dealt anew", "drawn", "hits", "cells", "highest", "layer")
+    table = Table("reassigned", "sampled", "hits", "cells", "highest", "layer")
     table.add_row(*row("Geant4", 1.0, geant4, geant4))
     for name, reach, largest in (
         ("points", chosen.reach, 1),
@@ -126,13 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         clusters = clustered(showers, reach, largest)
         library = MemberLibrary(50_000)
         library.keep(clusters, torch.Generator().manual_seed(chosen.seed))
-        found = observed(dealt(clusters, library, chosen.seed))
+        found = observed(reassigned(clusters, library, chosen.seed))
         table.add_row(*row(name, len(clusters.energy) / whole, found, geant4))
     console = Console()
     console.print(
-        f"{len(showers)} showers within {WIDTH:.0%} of {chosen.energy:g} MeV; drawn: per point of "
-        "Geant4; cells: number of them in the worst bin of energy; highest: energy of one [MeV]; "
-        "layer: standard deviation of its share at the maximum"
+        f"{len(showers)} showers within {WIDTH:.0%} of {chosen.energy:g} MeV; sampled: per "
+        "point of Geant4; cells: number of them in the worst bin of energy; highest: energy of one "
+        "[MeV]; layer: standard deviation of its fraction at the maximum"
     )
     console.print(table)
 

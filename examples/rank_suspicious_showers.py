@@ -145,7 +145,7 @@ def print_success(score: Array, density: Array, kind: NDArray[np.str_]) -> None:
     first = score >= np.quantile(score, 0.9)
     for name in DEFECTS:
         seen = (kind == name) | (kind == "")
-        # what the flows cannot draw is infinitely suspicious, and ties
+        # what the flows cannot sample is infinitely suspicious, and ties
         areas = [
             f"{roc_auc_score(kind[seen] == name, np.minimum(odd[seen], 1e9)):.3f}"
             for odd in (score, -density)
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--reference", type=Path, help="file of unsuspicious showers")
     parser.add_argument("--plant", type=int, default=0, help="showers to spoil, of each defect")
     parser.add_argument("--limit", type=int, default=2000, help="reference showers used at most")
-    parser.add_argument("--draws", type=int, default=2, help="draws of the noise")
+    parser.add_argument("--noise-samples", type=int, default=2, help="samples of the noise")
     parser.add_argument("--top", type=int, default=15, help="showers in the table")
     parser.add_argument("--seed", type=int, default=0, help="of training and planted defects")
     given = parser.parse_args(arguments)
@@ -179,8 +179,8 @@ def main(arguments: list[str] | None = None) -> None:
             cf.train(system, reference, run=Path(folder) / "tiny", seed=given.seed)
     showers, kind = plant(showers, given.plant, given.seed)
     reference = reference[: given.limit]
-    density = system.log_prob(showers, draws=given.draws, seed=1)
-    usual = system.log_prob(reference, draws=given.draws, seed=2)
+    density = system.log_prob(showers, noise_samples=given.noise_samples, seed=1)
+    usual = system.log_prob(reference, noise_samples=given.noise_samples, seed=2)
     found = deviations(density.sparse, showers, usual.sparse, reference)
     print_ranking(showers, found, kind, given.top)
     if given.plant:

@@ -1,17 +1,18 @@
-"""Put point clouds anywhere in the detector: what its cells read there, and how many of them.
+"""Put point clouds anywhere in the detector: the cells that are hit there, and their energies.
 
     python examples/translate_showers.py test_points.h5 fake_points.h5
     python examples/translate_showers.py test_points.h5 fake_points.h5 --there steps.h5 -o there.png
 
-Clouds do not know where they are: moved to another impact point and projected into the cells there,
-they must read what Geant4 reads there (CaloClouds, section 4.2 and figure 8). The distribution that
-would tell is that of the cells' energies, as gaps and borders between cells cut showers elsewhere.
+Clouds do not depend on the place: moved to another impact point and projected into the cells there,
+they must read what Geant4 reads there (CaloClouds, section 4.2 and figure 8). The most sensitive
+distribution is that of the cells' energies, as gaps and borders between cells cut showers
+elsewhere.
 
 The Geant4 showers are those of the first file, moved as well, or, with `--there`, others, such as
 unclustered steps of showers of the same energies. Every file is read in a stream.
 
 The table says how many cells above half a MIP (0.1 MeV) are hit in regular cells, in regular cells
-half a cell beside, in the real cells, and in the real cells at the other impact point.
+shifted by half a cell, in the real cells, and in the real cells at the other impact point.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Point = tuple[float, float]
 HERE, THERE = (0.0, 40.0), (37.5, -36.1)  # mm, (X', Z') of CaloClouds' samples
 HALF_A_CELL = (2.5, 2.5)  # mm, of ild-30
 EDGES = np.geomspace(0.01, 300, 61)  # MeV
-PLENTY = 5  # cells of a shower in a bin whose ratio is looked at
+PLENTY = 5  # cells of a shower in a bin whose ratio is taken
 BATCH_SIZE = 100  # showers, of some thousand points each
 
 
@@ -46,7 +47,7 @@ class Readout(NamedTuple):
 
     Args:
         hits: number of cells above the threshold, shape (n,).
-        lost: share of the energy that no cell holds, shape (n,).
+        lost: fraction of the energy that no cell holds, shape (n,).
         spectrum: cells of a shower with an energy between `EDGES`, shape (60,).
     """
 
@@ -73,7 +74,7 @@ def read_everywhere(geant4: Path, fake: Path, there: Path | None) -> dict[str, d
     regular = cf.geometry_preset("ild-30")
     places: dict[str, tuple[Path, cf.Geometry, Point]] = {
         "ild-30": (geant4, regular, (0.0, 0.0)),
-        "ild-30, half a cell beside": (geant4, regular, HALF_A_CELL),
+        "ild-30, shifted by half a cell": (geant4, regular, HALF_A_CELL),
         f"ild-ecal at {HERE} mm": (geant4, ild_ecal(HERE), (0.0, 0.0)),
         f"ild-ecal at {THERE} mm": (there or geant4, ild_ecal(THERE), (0.0, 0.0)),
     }
@@ -84,7 +85,7 @@ def read_everywhere(geant4: Path, fake: Path, there: Path | None) -> dict[str, d
 
 
 def print_table(found: dict[str, dict[str, Readout]], threshold: float) -> None:
-    """Mean number of hits, share lost, and the largest ratio of spectra above the threshold."""
+    """Mean number of hits, fraction lost, and the largest ratio of spectra above the threshold."""
     table = Table("cells", "Geant4: hits", "lost", "fake: hits", "lost", "spectra differ by")
     for place, samples in found.items():
         numbers = [

@@ -121,7 +121,7 @@ def bundled_points() -> PointShowers:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium that draws pages without a screen."""
+    """The path of a Chromium that renders pages without a screen."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
             return path

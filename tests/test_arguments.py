@@ -18,7 +18,7 @@ from caloforge.showers import PointShowers, VoxelShowers
 
 
 def built(preset: str) -> System:
-    """A system without numbers: nothing is drawn here."""
+    """A system without numbers: nothing is sampled here."""
     with torch.device("meta"):
         return cf.build(preset, "calochallenge-2")
 
@@ -107,7 +107,7 @@ def test_training_is_refused_before_its_folder_is_made(
         ({"device": "gpu"}, "device must be"),
     ],
 )
-def test_generation_is_refused_before_anything_is_drawn(
+def test_generation_is_refused_before_anything_is_sampled(
     wrong: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -112,5 +112,5 @@ def test_an_example(
 def test_the_verbs_have_examples() -> None:
     verbs = ("read", "simulate", "train", "generate", "upsample", "evaluate", "write")
     for verb in verbs:
-        home = getattr(cf, verb)
-        assert f"{home.__module__}.{home.__qualname__}" in EXAMPLES, verb
+        public = getattr(cf, verb)
+        assert f"{public.__module__}.{public.__qualname__}" in EXAMPLES, verb

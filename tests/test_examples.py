@@ -149,7 +149,7 @@ def test_translated_showers_are_counted_in_every_kind_of_cells(
     rows = re.findall(rf"│ (ild-[^│]+?) +│{number}{share}{number}{share}", printed)
     assert [row[0] for row in rows] == [
         "ild-30",
-        "ild-30, half a cell beside",
+        "ild-30, shifted by half a cell",
         "ild-ecal at (0.0, 40.0) mm",
         "ild-ecal at (37.5, -36.1) mm",
     ]
@@ -171,26 +171,26 @@ def test_points_on_their_own_hit_more_cells_than_clusters(
     script.WIDTH = 0.5
     script.main([str(tmp_path / "points.h5")])
     rows = re.findall(r"│ (\d\.\d+) +│ (\d+) +│ ([+-]\d+)% +│ ([\d.]+) +│", capsys.readouterr().out)
-    drawn, hits, _, highest = np.array(rows, dtype=float).T
-    assert drawn[:2].tolist() == [1, 1]
-    assert drawn[2] < drawn[3] < 1
+    sampled, hits, _, highest = np.array(rows, dtype=float).T
+    assert sampled[:2].tolist() == [1, 1]
+    assert sampled[2] < sampled[3] < 1
     assert hits[1] > 1.15 * hits[0]
     assert hits[3] == pytest.approx(hits[0], rel=0.05)
     assert highest[2] > 1.3 * highest[3]  # as the core of a layer is there twice, or not at all
 
 
-def test_dealt_clusters_keep_numbers_and_energies(
+def test_reassigned_clusters_keep_numbers_and_energies(
     bundled_points: PointShowers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = example("points_on_their_own")
     clusters = clustered(bundled_points, 2.0, 12)
     library = MemberLibrary(1000)
     library.keep(clusters, torch.Generator().manual_seed(1))
-    dealt = script.dealt(clusters, library, 1)
-    assert dealt.total_energy() == pytest.approx(bundled_points.total_energy(), rel=1e-4)
-    assert len(dealt.energy) > 1.3 * len(clusters.energy)
-    other = script.dealt(clusters, library, 2)
-    assert not np.array_equal(dealt.layer_counts(), other.layer_counts())
+    found = script.reassigned(clusters, library, 1)
+    assert found.total_energy() == pytest.approx(bundled_points.total_energy(), rel=1e-4)
+    assert len(found.energy) > 1.3 * len(clusters.energy)
+    other = script.reassigned(clusters, library, 2)
+    assert not np.array_equal(found.layer_counts(), other.layer_counts())
     cf.write(tmp_path / "points.h5", bundled_points)
     with pytest.raises(SystemExit):
         script.main([str(tmp_path / "points.h5"), "--energy", "1e6"])

@@ -1,4 +1,4 @@
-"""What objects say of themselves in a terminal and a notebook, and as tables of other libraries."""
+"""How objects are shown in a terminal and a notebook, and as tables of other libraries."""
 
 from __future__ import annotations
 

@@ -49,9 +49,9 @@ def import_everything():
         importlib.import_module(module.name)
 before = state()
 import_everything()
-rooms = [name for name in sys.modules if name.partition(".")[0] == "caloforge"]
-for room in rooms:
-    del sys.modules[room]
+packages = [name for name in sys.modules if name.partition(".")[0] == "caloforge"]
+for package in packages:
+    del sys.modules[package]
 os.environ.clear()
 os.environ.update(before["environment"])
 random.seed(7), numpy.random.seed(7), torch.manual_seed(7)
@@ -59,7 +59,7 @@ before |= {name: state()[name] for name in ("random", "numpy", "torch")}
 import_everything()
 after = state()
 print(json.dumps({"changed": [name for name in before if before[name] != after[name]],
-                  "rooms": rooms}))
+                  "packages": packages}))
 """
 
 READ_SHOWERS = """
@@ -87,10 +87,10 @@ def test_import_loads_nothing_but_the_standard_library() -> None:
     }
 
 
-def test_importing_every_room_sets_no_seed_no_dtype_and_no_environment() -> None:
+def test_importing_every_module_sets_no_seed_no_dtype_and_no_environment() -> None:
     told = run_python(IMPORT_EVERYTHING)
     assert told["changed"] == []
-    assert {"caloforge.showers", "caloforge.training"} <= set(told["rooms"])
+    assert {"caloforge.showers", "caloforge.training"} <= set(told["packages"])
 
 
 def test_showers_are_read_without_torch() -> None:

@@ -17,15 +17,15 @@ from caloforge.training import RunFolder, best_models, model_folders
 shipped = pytest.importorskip(
     "caloforge_models", reason="needs pip install --editable packages/caloforge-models"
 )
-HOME = Path(shipped.__file__).parent
-MODELS = {name: folder for name, folder in model_folders().items() if folder.parent == HOME}
+FOLDER = Path(shipped.__file__).parent
+MODELS = {name: folder for name, folder in model_folders().items() if folder.parent == FOLDER}
 LARGEST = 6e6  # bytes
 EACH = pytest.mark.parametrize("name", MODELS)
 
 
 def test_the_package_is_found_whole() -> None:
     assert MODELS
-    assert MODELS.keys() == {path.parent.name for path in HOME.glob("*/config.yaml")}
+    assert MODELS.keys() == {path.parent.name for path in FOLDER.glob("*/config.yaml")}
     assert best_models()["electrons-calochallenge-2"] in MODELS
 
 

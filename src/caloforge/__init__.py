@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 # Verbs and nouns of the package, imported on first use so that `import caloforge` stays light.
-_HOMES = {
+_MODULES = {
     "Fixed": "caloforge.simulation",
     "Geometry": "caloforge.geometry",
     "LogUniform": "caloforge.simulation",
@@ -72,9 +72,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'caloforge' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

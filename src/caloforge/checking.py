@@ -1,4 +1,4 @@
-"""Whether a model generates here what it generated where it was made: a few showers, checked."""
+"""A check that a model generates what it generated when it was made: a few showers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Reference:
         n_reference: number of the Geant4 showers.
         particles: for which showers are generated, n of them.
         figures: by name, mean and standard deviation over the sample of response, depth, width in
-            depth, radius and hits of a shower, and of each layer's share of the incident energy.
+            depth, radius and hits of a shower, and of each layer's fraction of the incident energy.
     """
 
     n_reference: int
@@ -240,7 +240,7 @@ def _generated(system: System, asked: Particles, seed: int, device: str) -> Voxe
 
 
 def _observables(showers: VoxelShowers) -> dict[str, Floats]:
-    """What is looked at in each shower, arrays (n,); of an empty one 0, as wrong as it is."""
+    """The observables of each shower, arrays (n,); 0 for an empty one, which shows as wrong."""
     geometry = showers.geometry
     whole = features(showers, "l2lflows", threshold=geometry.threshold)
     layers = features(showers, "calochallenge", threshold=geometry.threshold)

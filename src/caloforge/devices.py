@@ -1,4 +1,4 @@
-"""Where to compute: the accelerator if there is one, or what the user says."""
+"""Where to compute: the accelerator if there is one, or what the user names."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_device(device: torch.device | str = "auto") -> str:
 
 
 def hardware(devices: Sequence[str]) -> dict[str, Any]:
-    """The machine that times hang on, in JSON's types.
+    """The machine that times depend on, in JSON's types.
 
     Args:
         devices: of which the accelerator is named.

@@ -1,4 +1,4 @@
-"""Names that a user got nearly right."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 

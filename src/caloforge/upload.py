@@ -1,4 +1,4 @@
-"""The way of numbers from the host's memory to an accelerator's."""
+"""Copies of numbers from the host's memory to an accelerator's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A card says what the run folder and the commands have said, and what nobody has measured."""
+"""A card says what the run folder and the commands have said, and what was not measured."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_faults_that_were_not_looked_for_are_not_denied(
     assert "Classifiers distinguish its showers from Geant4's: 0.670 ± 0.010 (AUC, " in text
 
 
-def test_what_nobody_has_measured_is_said_to_be_missing(run: Path) -> None:
+def test_what_was_not_measured_is_said_to_be_missing(run: Path) -> None:
     card = write_card(run)
     _, text = parts(run)
     assert [missing.partition(":")[0] for missing in card["missing"]] == ["scores", "times"]
@@ -248,7 +248,7 @@ def test_the_hub_reads_the_scores(run: Path, judged: Judged) -> None:
     assert found == {f"{s.metric}/{s.observable}": s.value for s in mine if np.isfinite(s.value)}
 
 
-def test_a_model_with_its_card_is_handed_on(run: Path, judged: Judged, tmp_path: Path) -> None:
+def test_a_model_with_its_card_is_shared(run: Path, judged: Judged, tmp_path: Path) -> None:
     complete(run, judged)
     push(run, str(tmp_path / "there"))
     pull(str(tmp_path / "there"), tmp_path / "back")

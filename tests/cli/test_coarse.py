@@ -53,7 +53,7 @@ def test_coarsening_takes_the_geometry_where_the_file_does_not_say(
         file["showers"] = bundled[:3].dense().reshape(3, -1)
     result = caloforge("coarsen", official, "-o", coarse)
     assert result.code == 2
-    assert "does not say a geometry" in result.err
+    assert "does not state a known geometry" in result.err
     assert not coarse.exists()
     result = caloforge("coarsen", official, "-o", coarse, "--geometry", "calochallenge-2")
     assert result.code == 0, result.err

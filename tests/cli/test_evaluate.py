@@ -44,8 +44,8 @@ def test_points_are_evaluated_in_the_cells_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("caloforge.report.save_page", _no_page)  # drawing takes long
-    for home in ("caloforge.evaluation", "caloforge.evaluation.catalogue"):
-        monkeypatch.setattr(f"{home}.metric_names", lambda: ("points", "calodream-low"))
+    for module in ("caloforge.evaluation", "caloforge.evaluation.catalogue"):
+        monkeypatch.setattr(f"{module}.metric_names", lambda: ("points", "calodream-low"))
     cf.write(tmp_path / "test.h5", bundled_points[:30])
     cf.write(tmp_path / "fake.h5", fake := bundled_points[30:])
     arguments = ["evaluate", "--reference", tmp_path / "test.h5", f"mine={tmp_path / 'fake.h5'}"]
@@ -105,7 +105,7 @@ def test_copies_of_training_points_are_counted_in_any_cells(
     assert result.code == 0, result.err
     scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
     found = next(score for score in scores if score["observable"] == "exact")
-    assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten draws of 12
+    assert found["value"] == pytest.approx(0.5, abs=0.1)  # 12 of 24, over ten samples of 12
     assert found["floor"] == 0
 
 

@@ -126,11 +126,11 @@ OPTIONS = {"geometry": "--geometry", "batch_size": "--batch-size", "resume": "--
 @pytest.mark.parametrize(
     ("python", "spoken"),
     [
-        ("say which, such as geometry='ild-30'", "say which, such as --geometry ild-30"),
+        ("name one, such as geometry='ild-30'", "name one, such as --geometry ild-30"),
         ('give one: geometry="ild-30".', "give one: --geometry ild-30."),
         ("ask with resume=True", "ask with --resume"),
         ("batch_size must be 1 or more", "--batch-size must be 1 or more"),
-        ("draws and batch_size must be 1", "draws and --batch-size must be 1"),
+        ("samples and batch_size must be 1", "samples and --batch-size must be 1"),
         ("set calibration.geometry=null", "set calibration.geometry=null"),
         ("no setting 'batch_size': expected one", "no setting 'batch_size': expected one"),
         ("the geometry needs a layer", "the geometry needs a layer"),

@@ -1,4 +1,4 @@
-"""A mistake on the command line is one line and exit code 2, and leaves nothing behind."""
+"""A mistake on the command line is one line and exit code 2, and leaves no file."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ def test_a_directed_system_takes_directions_from_a_file_and_the_command_line(
     for options in (["--like", data], ["-n", 5], ["-n", 5, "--direction", "3,0,4"]):
         result = caloforge("generate", tmp_path / "run", *options, "-o", fake)
         assert result.code == 0, result.err
-        drawn = cf.read(fake)
-        assert drawn.direction == pytest.approx(clouds[:5].direction)
-        assert drawn.pdg.tolist() == [22] * 5
+        sampled = cf.read(fake)
+        assert sampled.direction == pytest.approx(clouds[:5].direction)
+        assert sampled.pdg.tolist() == [22] * 5
 
 
 def test_coarse_and_projected_showers_keep_their_particles(

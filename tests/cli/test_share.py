@@ -22,12 +22,12 @@ def mine(binned_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def test_a_generator_gets_its_card_and_is_handed_on(
+def test_a_generator_gets_its_card_and_is_shared(
     mine: Path, tmp_path: Path, caloforge: Command
 ) -> None:
     result = caloforge("card", mine, "--licence", "CC-BY-4.0", "--address", "hf://a/showers")
     assert result.code == 0, result.err
-    assert "missing: times: nobody has given a timing (caloforge bench)" in result.err
+    assert "missing: times: no timing was given (caloforge bench)" in result.err
     card = json.loads((mine / "card.json").read_text("utf-8"))
     assert (card["licence"], card["model"]["name"]) == ("CC-BY-4.0", "showers")
     assert "license: cc-by-4.0" in (mine / "README.md").read_text("utf-8")

@@ -60,10 +60,10 @@ def test_a_chosen_solver_draws_and_is_written_down(
     with open_showers(tmp_path / "chosen.h5") as file:
         assert file.attributes["solver"] == "bns-4"
         assert file.attributes["energy_solver"] == "midpoint-2"
-        drawn = file[:]
+        sampled = file[:]
     options = SamplingOptions(solver="bns-4", energy_solver="midpoint-2")
-    expected = cf.load(solved).generate(drawn.energy_inc, seed=3, options=options)
-    assert np.array_equal(drawn.dense(), expected.dense())
+    expected = cf.load(solved).generate(sampled.energy_inc, seed=3, options=options)
+    assert np.array_equal(sampled.dense(), expected.dense())
     with open_showers(tmp_path / "usual.h5") as file:
         assert {"solver", "energy_solver"}.isdisjoint(file.attributes)
 

@@ -31,7 +31,7 @@ from caloforge.training import loop
 HERE, THERE = torch.device("cpu"), torch.device("cuda", 0)
 MEMORY = 8 << 30  # bytes of the device, all free
 
-# Operations whose result's shape, or the check of what they were given, hangs on values: the host
+# Operations whose result's shape, or the check of what they were given, depends on values: the host
 # waits for all that was asked for before (the CUDA sources of ATen).
 WAITING = {
     "_local_scalar_dense",

@@ -84,7 +84,7 @@ def test_a_run_folder_draws_on_the_accelerator_what_it_was_trained_for(
     if isinstance(first, cf.VoxelShowers):  # sums of points are in no fixed order
         assert same(first, again)
     here = cf.load(request.getfixturevalue(RUNS[name][0])).generate(energies, seed=2)
-    totals = [np.log(drawn.total_energy().clip(1e-3)) for drawn in (first, here)]
+    totals = [np.log(sampled.total_energy().clip(1e-3)) for sampled in (first, here)]
     error = np.sqrt(sum(total.var() / len(total) for total in totals))
     assert abs(totals[0].mean() - totals[1].mean()) < 6 * error
 
@@ -129,5 +129,5 @@ def test_showers_are_drawn_in_half_precision(
 ) -> None:
     system = cf.load(request.getfixturevalue(RUNS[name][0]))
     options = SamplingOptions(precision="bf16")
-    drawn = system.generate(ENERGIES, seed=1, device=accelerator, options=options)
-    assert np.isfinite(drawn.total_energy()).all()
+    sampled = system.generate(ENERGIES, seed=1, device=accelerator, options=options)
+    assert np.isfinite(sampled.total_energy()).all()

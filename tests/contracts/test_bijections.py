@@ -307,7 +307,7 @@ def test_a_copy_moves_to_another_precision_whole(name: str) -> None:
 
 @EACH
 def test_half_precision_networks_leave_the_data_in_single_precision(name: str) -> None:
-    """In mixed precision z is still the exact image of x under the spline that was drawn."""
+    """In mixed precision z is still the exact image of x under the spline that was sampled."""
     bijection = trained_like(name)
     x, context = draw(name, 8, torch.float32)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
@@ -324,7 +324,7 @@ def test_half_precision_networks_leave_the_data_in_single_precision(name: str) -
 
 @pytest.mark.parametrize("name", [n for n, c in CASES.items() if "flow" in n])
 def test_samples_of_a_flow_are_where_it_says(name: str) -> None:
-    """What is drawn is the image of Gaussian numbers: forward gives them back."""
+    """What is sampled is the image of Gaussian numbers: forward gives them back."""
     flow = trained_like(name).double().flow
     _, context = draw(name, 50)
     assert flow.shape == CASES[name].shape

@@ -1,4 +1,4 @@
-"""Every preset learns and draws on an accelerator, and hardly ever waits for it.
+"""Every preset learns and samples on an accelerator, and hardly ever waits for it.
 
 The accelerator is one of name alone, see `pretend_device`, so that this is known before there is a
 real one.
@@ -34,13 +34,13 @@ from caloforge.systems.caloclouds.calibration import CloudCalibration
 from caloforge.training import RunFolder, StageFolder
 from caloforge.training.loop import LOOK_EVERY, StageTraining
 
-# Every draw of voxels looks once whether all stages drew finite values, once which groups are left
-# for `rescale` to sort, and twice fetches what was drawn: incident energies and voxels.
+# Every generation of voxels looks once whether all stages sampled finite values, once which groups
+# are left for `rescale` to sort, and twice fetches what was sampled: incident energies and voxels.
 VOXELS = 4
 # What a preset waits for beside that. SuperCalo asks once which coarse voxels hold energy, and
 # rescales coarse voxels, or fine ones, or both, or none. L2LFlows of the CaloChallenge rescales
-# nothing, but asks which layer energies to draw anew, and how many that were. CaloClouds looks
-# whether counts are finite, how many points there are, which of them the layers have room for, how
+# nothing, but asks which layer energies to sample again, and how many that were. CaloClouds looks
+# whether counts are finite, how many points there are, which of them the layers hold, how
 # many clusters that leaves, and how many members they have; it fetches points, their numbers,
 # incident energies, and directions where it knows them. Libraries and parametrisations compute with
 # numpy, and fetch what each of their stages is given, and its random numbers; so do the patterns of
@@ -89,14 +89,14 @@ WAITS = {
     "quilt/directed-points": 12,
 }
 # What a step of training waits for, of the stages that wait at all: those that learn of a number of
-# points or voxels which only the device knows, and the spread of the hits that a jump may draw.
+# points or voxels which only the device knows, and the spread of the hits that a jump may sample.
 STEP_WAITS = {
     "UpsampleStage": 1,  # which coarse voxels hold energy
     "PointsStage": 3,  # which clouds have points, for encoder, network and conditions
     "LatentStage": 2,
     "DistilledStage": 4,  # of CaloClouds; that of CaloDREAM looks for hits, and at their spread
 }
-# Waits do not hang on the size of a network, nor on the steps of a solver.
+# Waits do not depend on the size of a network, nor on the steps of a solver.
 SLIM: dict[str, dict[str, object]] = {
     "l2lflows": {"energies.blocks": 1, "energies.hidden": 4, "layers.blocks": 1},
     "calodream": {
@@ -132,16 +132,16 @@ SHARED = {
     "ild-30": "photons-10-100GeV_ild-30_test.h5",
 }
 # what is fitted on what the others sample, and left out here
-FITTED_BEHIND = (SpectrumMap, CloudCalibration, BespokeSolvers)
+FITTED_AFTER = (SpectrumMap, CloudCalibration, BespokeSolvers)
 ENERGIES = np.geomspace(1.1e4, 9e4, 3).astype(np.float32)
 SHOWERS = 8
 
 
 def showers_of(preset: str, request: pytest.FixtureRequest) -> Showers:
     """Geant4 showers of the preset's geometry; for L2LFlows, a flow a layer, of four layers."""
-    home = default_geometry(preset)
-    if home in SHARED:
-        with open_file(request.getfixturevalue("shared_data") / SHARED[home]) as file:
+    geometry = default_geometry(preset)
+    if geometry in SHARED:
+        with open_file(request.getfixturevalue("shared_data") / SHARED[geometry]) as file:
             showers = file[:SHOWERS]
     else:
         points = preset.startswith("caloclouds") or preset.endswith("points")
@@ -172,7 +172,7 @@ def learn_once(device: Device, system: System, showers: Showers, rng: torch.Gene
     """Fit every stage, and take one step with the first of each kind."""
     sample, kinds = system.training_sample(showers), set()
     draw = Draw(system, showers, 1, "cuda")
-    waiting = [n for n, stage in system.stages.items() if not isinstance(stage, FITTED_BEHIND)]
+    waiting = [n for n, stage in system.stages.items() if not isinstance(stage, FITTED_AFTER)]
     while waiting:
         name = next(n for n in waiting if not set(system.stages[n].needs) & set(waiting))
         waiting.remove(name)
@@ -206,8 +206,8 @@ def test_a_preset_learns_and_draws_on_a_device_and_waits_so_often(
         learn_once(device, system, showers, rng)
         system.prepare("cuda")
         with device.counted() as waits:
-            drawn = system.draw(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES)), "cuda"))
-    assert len(drawn) == len(ENERGIES)
+            sampled = system.draw(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES)), "cuda"))
+    assert len(sampled) == len(ENERGIES)
     assert sum(waits.values()) == WAITS[preset], waits
 
 
@@ -286,7 +286,7 @@ def room(free: int) -> Any:
 def test_a_sample_that_is_too_large_for_the_device_is_sent_batch_by_batch(
     slab: VoxelShowers,
 ) -> None:
-    """Either way nobody waits, and the quantities are those of the host."""
+    """Either way the host does not wait, and the quantities are those of the host."""
     whole = ShowerQuantities(slab, ("energy_inc", "layer_01"))
     numbers = torch.tensor([3, 1, 200])
     for free in (1 << 30, 1 << 10):

@@ -108,7 +108,7 @@ def test_a_task_begins_after_those_that_it_needs(executor: Executor, tmp_path: P
     assert (tmp_path / "both").read_text() == "both a b c x y"
 
 
-def test_what_is_shared_is_handed_once_to_each_worker(executor: Executor, tmp_path: Path) -> None:
+def test_what_is_shared_is_passed_once_to_each_worker(executor: Executor, tmp_path: Path) -> None:
     """However many tasks there are, no worker unpacks it twice."""
     tasks = chain(*"abcdefgh")
     journeys = {result for _, result in executor.run(tasks, shared=Board(tmp_path))}
@@ -146,7 +146,7 @@ def test_what_tasks_say_is_heard_in_their_order(executor: Executor) -> None:
         ]
 
 
-def test_nobody_has_to_listen(executor: Executor) -> None:
+def test_reports_need_no_listener(executor: Executor) -> None:
     tasks = [Task(f"{i}", "chores:say", {"words": ["a"] * 1000}) for i in range(2)]
     assert len(list(executor.run(tasks))) == 2
 
@@ -161,7 +161,7 @@ def test_the_error_of_a_task_is_raised_as_itself(executor: Executor, tmp_path: P
         list(executor.run(tasks))
 
 
-def test_the_error_of_whoever_listens_ends_the_run(executor: Executor) -> None:
+def test_an_error_of_the_listener_ends_the_run(executor: Executor) -> None:
     def interrupt(word: str) -> None:
         raise KeyboardInterrupt
 

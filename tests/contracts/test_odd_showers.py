@@ -1,4 +1,4 @@
-"""Showers that Geant4 seldom makes are showers: every system learns from a sample that has some."""
+"""Showers that Geant4 rarely makes are showers: every system learns from a sample that has some."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_odd_showers_are_learned_from_even_alone_in_a_batch(
     settings = {**kept, **_alone(name), **FITTED_ON_DRAWN[name]}
     system = cf.build(smallest(name), sample.geometry, overrides=settings)
     cf.train(system, sample, run=tmp_path / "run", seed=1)
-    drawn = system.generate(showers.energy_inc[:3], seed=1)
-    assert np.isfinite(drawn.total_energy()).all()
+    sampled = system.generate(showers.energy_inc[:3], seed=1)
+    assert np.isfinite(sampled.total_energy()).all()
 
 
-# left out, as drawing from a system that is hardly trained takes long
+# left out, as sampling from a system that is hardly trained takes long
 FITTED_ON_DRAWN: dict[str, dict[str, Any]] = {
     "l2lflows": {},
     "calodream": {"spectrum": None, "distillation": None, "solvers": []},
@@ -90,5 +90,5 @@ def _alone(name: str) -> dict[str, Any]:
     """Settings by which every batch is one shower, and the sample is gone through once."""
     recipe = {"batch_size": 1, "epochs": 1, "validation": 0.2}
     if name == "l2lflows":
-        recipe["batch_size"] = 4  # its stages are many, and all look at layers that may be empty
+        recipe["batch_size"] = 4  # its stages are many, and all see layers that may be empty
     return {f"{stage}.recipe.{key}": recipe[key] for stage in STAGES[name] for key in recipe}

@@ -1,4 +1,4 @@
-"""A system of points trains, draws and streams to disk as one of voxels does."""
+"""A system of points trains, samples and streams to disk as one of voxels does."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As a system of another package."""
     entry = EntryPoint("cloud", f"{__name__}:Cloud", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
     yield
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
 
 
 @pytest.fixture
@@ -142,16 +142,16 @@ def test_a_system_of_points_learns_and_draws_points(
     run: Path, bundled_points: PointShowers
 ) -> None:
     system = cf.load(run)
-    drawn = system.generate(ENERGIES, seed=1, batch_size=10)
-    assert isinstance(drawn, PointShowers)
-    assert drawn.geometry == bundled_points.geometry
-    assert np.array_equal(drawn.energy_inc, ENERGIES)
+    sampled = system.generate(ENERGIES, seed=1, batch_size=10)
+    assert isinstance(sampled, PointShowers)
+    assert sampled.geometry == bundled_points.geometry
+    assert np.array_equal(sampled.energy_inc, ENERGIES)
     wanted = (np.diff(bundled_points.offset) / bundled_points.energy_inc).mean()  # what it learns
-    assert len(drawn.energy) / ENERGIES.sum() == pytest.approx(wanted, rel=0.1)
-    assert same(drawn, cf.load(run).generate(ENERGIES, seed=1, batch_size=10))
-    # a batch knows nothing of the others
+    assert len(sampled.energy) / ENERGIES.sum() == pytest.approx(wanted, rel=0.1)
+    assert same(sampled, cf.load(run).generate(ENERGIES, seed=1, batch_size=10))
+    # a batch is independent of the others
     middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=10)
-    assert same(next(middle), drawn[10:20])
+    assert same(next(middle), sampled[10:20])
 
 
 def test_a_system_of_points_is_trained_from_a_file(
@@ -192,12 +192,12 @@ def test_a_stage_that_draws_no_numbers_is_named(bundled_points: PointShowers) ->
     sample = system.stages["points"].sample
 
     def broken(*arguments: Any) -> Quantities:
-        drawn = sample(*arguments)
-        drawn["points"][7, 3] = torch.nan
-        return drawn
+        sampled = sample(*arguments)
+        sampled["points"][7, 3] = torch.nan
+        return sampled
 
     system.stages["points"].sample = broken
-    with pytest.raises(FloatingPointError, match="stage points drew values that are not finite"):
+    with pytest.raises(FloatingPointError, match="stage points sampled values that are not finite"):
         system.generate([1e4], seed=1)
 
 
@@ -258,11 +258,11 @@ def test_the_command_line_knows_points(
     cf.write(data, inclined)
     caloforge("train", "cloud/tiny", "--data", data, "-o", run, "recipe.epochs=2")
     caloforge("generate", run, "-n", 7, "--direction", "3,0,4", "-o", fake)
-    drawn = cf.read(fake)
-    assert len(drawn) == 7
+    sampled = cf.read(fake)
+    assert len(sampled) == 7
     low, high = bundled_points.energy_inc.min(), bundled_points.energy_inc.max()
-    assert ((drawn.energy_inc >= 0.999 * low) & (drawn.energy_inc <= 1.001 * high)).all()
-    assert drawn.direction == pytest.approx(np.tile([0.6, 0.0, 0.8], (7, 1)))
+    assert ((sampled.energy_inc >= 0.999 * low) & (sampled.energy_inc <= 1.001 * high)).all()
+    assert sampled.direction == pytest.approx(np.tile([0.6, 0.0, 0.8], (7, 1)))
     caloforge("generate", run, "--like", data, "-o", fake)
     assert np.array_equal(cf.read(fake).energy_inc, bundled_points.energy_inc)
     assert np.array_equal(cf.read(fake).direction, inclined.direction)

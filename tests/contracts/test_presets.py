@@ -40,7 +40,7 @@ def fitted(system: System, showers: Showers) -> System:
 
 
 def sampled(system: System, like: Showers, batch_size: int) -> Showers:
-    """Showers of such particles, in batches of a size and in the fewest steps on offer."""
+    """Showers of such particles, in batches of a size and in the fewest steps available."""
     offered = {name: choice.offered for name, choice in system.choices.items()}
     options = {name: "euler-1" for name, names in offered.items() if "euler-N" in names}
     given = {}
@@ -58,8 +58,8 @@ def sampled(system: System, like: Showers, batch_size: int) -> Showers:
 
 @pytest.mark.parametrize("preset", presets())
 def test_a_shower_of_any_preset_is_independent_of_its_batch(preset: str, shared_data: Path) -> None:
-    home = "ild-ecal" if "points" in preset else default_geometry(preset)
-    showers = cf.read(shared_data / FILES[home])[:60]
+    geometry = "ild-ecal" if "points" in preset else default_geometry(preset)
+    showers = cf.read(shared_data / FILES[geometry])[:60]
     system = fitted(cf.build(preset, showers.geometry, seed=1), showers)
     system.prepare("cpu")
     low = np.argsort(showers.particles.energy)[:3]  # networks of points take their time by these

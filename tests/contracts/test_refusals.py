@@ -25,7 +25,7 @@ from caloforge.cascade.stage import Learned
 from caloforge.showers import PointShowers, Showers, VoxelShowers
 
 EACH = pytest.mark.parametrize("preset", presets())
-# what knows of no side, whatever its settings
+# what has no preferred side, whatever its settings
 ROUND = ("parametric/profile", "parametric/points", "parametric/binned-points")
 ENOUGH = 150  # showers, of which a preferred side shows
 
@@ -33,21 +33,21 @@ ENOUGH = 150  # showers, of which a preferred side shows
 def built(preset: str, **overrides: Any) -> System:
     """The system without numbers: no test here needs any."""
     with torch.device("meta"):
-        return cf.build(preset, home(preset), overrides=overrides)
+        return cf.build(preset, geometry_of(preset), overrides=overrides)
 
 
 outline = cache(built)  # building the largest takes a second
 
 
-def home(preset: str) -> str:
-    """The geometry that a preset is looked at in."""
+def geometry_of(preset: str) -> str:
+    """The geometry that a preset is tested in."""
     return "ild-ecal" if preset.endswith("points") else default_geometry(preset)
 
 
 @pytest.fixture
 def sample(preset: str, request: pytest.FixtureRequest) -> Showers:
     """Geant4's showers of the geometry that a preset is for."""
-    name = home(preset)
+    name = geometry_of(preset)
     if name == "calochallenge-2":
         showers: Showers = request.getfixturevalue("bundled")
     elif name == "calochallenge-3":
@@ -63,7 +63,7 @@ def sample(preset: str, request: pytest.FixtureRequest) -> Showers:
 
 
 def refused(system: System, sample: Showers, folder: Path) -> str:
-    """What training says of a sample, of which it leaves nothing behind."""
+    """What training says of a sample; it leaves no files."""
     with pytest.raises(ValueError, match=r"\w") as error:
         cf.train(system, sample, run=folder)
     assert not folder.exists()

@@ -1,4 +1,4 @@
-"""Every system is trained, kept and drawn from alike: one seed, one folder, the same showers."""
+"""Every system is trained, saved and sampled alike: one seed, one folder, the same showers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_system_is_listed() -> None:
 def test_one_seed_trains_one_system(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """A system trained anew has the weights of the run folder and draws what it draws."""
+    """A system trained again has the weights of the run folder and samples what it samples."""
     run, settings, showers = map(request.getfixturevalue, RUNS[name])
     sample = showers[: RunFolder(run).config()["data"]["n_showers"]]
     system = cf.build(smallest(name), sample.geometry, seed=4, overrides=settings)
@@ -94,11 +94,11 @@ def test_a_seed_gives_one_sample_whatever_was_drawn_before(
     other = system.generate(ENERGIES, seed=2, batch_size=3)
     assert same(system.generate(ENERGIES, seed=1, batch_size=3), first)
     assert not same(first, other)
-    # a batch knows nothing of the others
+    # a batch is independent of the others
     assert same(next(system.stream(ENERGIES[3:6], seed=1, batch_size=3, first=3)), first[3:6])
     assert np.array_equal(first.energy_inc, ENERGIES)
     assert first.geometry == system.geometry
-    if isinstance(first, VoxelShowers):  # points know no threshold
+    if isinstance(first, VoxelShowers):  # points have no threshold
         assert float(first.energy.min()) >= np.float32(system.geometry.threshold)
 
 

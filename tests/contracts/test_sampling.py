@@ -22,9 +22,11 @@ def system(request: pytest.FixtureRequest) -> System:
     return cf.load(request.getfixturevalue(request.param))
 
 
-def voxels(drawn: Showers) -> np.ndarray:
+def voxels(sampled: Showers) -> np.ndarray:
     """Energies in the voxels, of points in those they fall into."""
-    return (drawn.project(drawn.geometry) if isinstance(drawn, PointShowers) else drawn).dense()
+    return (
+        sampled.project(sampled.geometry) if isinstance(sampled, PointShowers) else sampled
+    ).dense()
 
 
 def showers(system: System, seed: int = 1) -> np.ndarray:
@@ -91,8 +93,8 @@ def test_preparing_changes_neither_weights_nor_their_number(system: System) -> N
 
 
 def test_the_first_stage_that_draws_nan_is_named(system: System) -> None:
-    """Though all are drawn before it is noticed, and NaN spreads to the later ones."""
+    """Though all are sampled before it is noticed, and NaN spreads to the later ones."""
     names = [n for n, s in system.stages.items() if s.writes and any(True for _ in s.parameters())]
     next(system.stages[names[1]].parameters()).data.fill_(math.nan)
-    with pytest.raises(FloatingPointError, match=f"the stage {names[1]} drew values"):
+    with pytest.raises(FloatingPointError, match=f"the stage {names[1]} sampled values"):
         showers(system)

@@ -21,12 +21,12 @@ from caloforge.showers import VoxelShowers
 from caloforge.training import RunFolder
 
 ENERGIES = np.geomspace(1.5e4, 8e4, 6).astype(np.float32)
-REPORTS = {"redrawn"}  # what a stage may tell beside what it writes
+REPORTS = {"rejected"}  # what a stage may tell beside what it writes
 SPECTRUM = {"showers": 20, "bins": 8, "rescale": True}
 
 
 class Spied(dict[str, Tensor]):
-    """Quantities that remember which of them were looked at."""
+    """Quantities that record which of them were read."""
 
     def __init__(self, known: Quantities) -> None:
         super().__init__({name: values.clone() for name, values in known.items()})
@@ -58,7 +58,7 @@ def decoded(stage: Stage, given: Quantities, seeds: Seeds, upstream: Any) -> tup
     noise = stage.noise(given, seeds)
     if stage.latent_shape is not None:
         noise["z"] = seeds.branch("z").normal(*stage.latent_shape)
-    # what it looks at beside its own choices is not there
+    # anything but its own choices is not there
     return noise, stage.decode(noise, given, upstream, stage.chosen({}))
 
 
@@ -120,7 +120,7 @@ def test_a_stage_reads_and_writes_what_it_declares_and_leaves_its_inputs_alone(
 
 
 def rows(name: str, values: Tensor, made: Quantities, shower: int) -> Tensor:
-    """What a quantity says of one shower."""
+    """A quantity of one shower."""
     if name != "points":
         return values[shower]
     return values.split(made["n_points"].tolist())[shower]

@@ -69,9 +69,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if the package that holds it had been installed."""
     entry = EntryPoint("matched", f"{__name__}:Matched", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
     yield
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
 
 
 def test_it_is_found_trained_and_kept_by_its_name(
@@ -85,10 +85,10 @@ def test_it_is_found_trained_and_kept_by_its_name(
     system = cf.build("matched", bundled.geometry)
     cf.train(system, bundled[:100], run=tmp_path / "run")
     energies = np.geomspace(2e3, 5e4, 3).astype(np.float32)
-    drawn = system.generate(energies, seed=1)
+    sampled = system.generate(energies, seed=1)
     again = cf.load(tmp_path / "run").generate(energies, seed=1)
-    np.testing.assert_array_equal(drawn.dense(), again.dense())
-    assert (drawn.layer_energies().sum(1) > 0).all()
+    np.testing.assert_array_equal(sampled.dense(), again.dense())
+    assert (sampled.layer_energies().sum(1) > 0).all()
 
     def caloforge(*arguments: object) -> str:
         monkeypatch.setattr("sys.argv", ["caloforge", *map(str, arguments)])
@@ -100,10 +100,10 @@ def test_it_is_found_trained_and_kept_by_its_name(
     # a choice of its own, on the command line as well
     run, fake = tmp_path / "run", tmp_path / "fake.h5"
     assert "factor of all energies" in caloforge("info", run)
-    cf.write(tmp_path / "like.h5", drawn)
+    cf.write(tmp_path / "like.h5", sampled)
     like = ("--like", tmp_path / "like.h5", "--seed", 1)
     caloforge("generate", run, *like, "-o", fake, "--choose", "scale=2", "--solver", "euler-2")
-    np.testing.assert_allclose(cf.read(fake).dense(), 2 * drawn.dense(), rtol=1e-6)
+    np.testing.assert_allclose(cf.read(fake).dense(), 2 * sampled.dense(), rtol=1e-6)
     with cf.open_showers(fake) as file:
         assert file.attributes["scale"] == 2.0
         assert "solver" not in file.attributes  # it is the usual one

@@ -1,4 +1,4 @@
-"""What is written is read back, whoever wrote it, in a stream or at once."""
+"""What is written is read back, in a stream or at once."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_calochallenge_files_of_others_are_read(dtype, flat, few, tmp_path):
         file["incident_energies"] = energy_inc if flat else energy_inc[:, None]
         file.create_dataset("showers", data=few.dense().astype(dtype), compression="gzip")
     assert_same(data.read(path, few.geometry), few)
-    with pytest.raises(data.ShowerFileError, match="does not say a geometry that is known here"):
+    with pytest.raises(data.ShowerFileError, match="does not state a known geometry"):
         data.read(path)
 
 

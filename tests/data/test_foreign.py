@@ -162,7 +162,7 @@ def test_a_geometry_of_another_convention_gives_way_to_the_given_one(said, plain
         file.attrs["geometry"] = said
     assert np.array_equal(data.read(plain, few.geometry).dense(), few.dense())
     with pytest.raises(
-        data.ShowerFileError, match=r"does not say a geometry .*attribute says.*giv"
+        data.ShowerFileError, match=r"does not state a known geometry .*attribute says.*giv"
     ):
         data.read(plain)
 

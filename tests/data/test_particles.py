@@ -42,7 +42,7 @@ def assert_same(found: Particles, expected: Particles, *, rtol: float = 0) -> No
 
 
 def written(path) -> dict[str, object]:
-    """The columns that a file of ours holds."""
+    """The columns that a file of caloforge holds."""
     with h5py.File(path) as file:
         return {name: file[name].dtype for name in COLUMNS if name in file}
 

@@ -1,4 +1,4 @@
-"""Point clouds of other houses say what ours do; hits for ROOT can be read back."""
+"""Point clouds in other formats hold what caloforge's do; hits for ROOT can be read back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def inclined(photons) -> PointShowers:
 
 
 def _padded(photons: PointShowers, *, ahead: bool) -> np.ndarray:
-    """CaloClouds' events: X', layer, Z', energy [GeV], padded ahead, as theirs, or behind."""
+    """CaloClouds' events: X', layer, Z', energy [GeV], padded before, as theirs, or after."""
     counts = np.diff(photons.offset)
     events = np.zeros((len(photons), counts.max() + 3, 4), np.float32)
     for i, shower in enumerate(photons.batches(1)):
@@ -166,7 +166,7 @@ def test_incident_particles_are_read_without_their_showers(inclined, photons, tm
     data.write(tmp_path / "cells.h5", cells, layout="calochallenge")
     for name, showers in {"inclined": inclined, "straight": photons, "cells": cells}.items():
         path = tmp_path / f"{name}.h5"
-        with h5py.File(path, "r+") as file:  # as other houses write: no geometry that is known here
+        with h5py.File(path, "r+") as file:  # as other programs write: no known geometry
             file.attrs["geometry"] = "another"
         particles = data.read_particles(path)
         for column in ("direction", "pdg"):

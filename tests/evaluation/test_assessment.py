@@ -1,4 +1,4 @@
-"""Every score beside its floor: what is the same stays there, what differs leaves it."""
+"""Every score and its floor: equal samples are at the floor, different ones are not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import caloforge as cf
 from caloforge.evaluation import EvaluationWarning, SmallSampleWarning, separation_powers
-from caloforge.evaluation.comparison import draws
+from caloforge.evaluation.comparison import subsamples
 from caloforge.jobs import Serial
 from caloforge.showers import UnitsWarning
 
@@ -125,7 +125,7 @@ def test_the_floor_of_the_separation_falls_as_one_over_the_number_of_showers(sco
 
 def test_the_halves_of_a_draw_are_disjoint_and_independent_of_the_candidate():
     sets = [
-        list(draws(100, n, size=50, repeats=4, seed=1, paired=paired))
+        list(subsamples(100, n, size=50, repeats=4, seed=1, paired=paired))
         for n, paired in ((100, True), (80, False))
     ]
     for one, other in zip(*sets, strict=True):
@@ -135,7 +135,7 @@ def test_the_halves_of_a_draw_are_disjoint_and_independent_of_the_candidate():
         np.testing.assert_array_equal(one.candidate, one.other)
         assert len(set(other.candidate)) == 50
         assert other.candidate.max() < 80
-    assert len({draw.reference[0] for draw in sets[0]}) > 1
+    assert len({rows.reference[0] for rows in sets[0]}) > 1
 
 
 def test_a_candidate_equal_to_the_reference_scores_exactly_the_floor(reference):
@@ -349,7 +349,7 @@ def test_metrics_as_tasks_give_the_same_scores_and_warnings(
     assert any("not determined" in text for text in said)
     for key, output in outputs.items():
         np.testing.assert_array_equal(same_outputs[key].candidate, output.candidate)
-    # where results are kept, the same are found by whoever looks for them next
+    # where results are kept, the same are found next time
     assert scored(processes, tmp_path)[0] == record
     kept = {path.name for path in tmp_path.iterdir()}
     assert scored(1, tmp_path)[0] == record

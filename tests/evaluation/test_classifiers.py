@@ -126,7 +126,7 @@ def test_only_the_classifiers_for_weights_drop_out():
 
 
 class Looking(torch.nn.Linear):
-    """A network of one weight that counts how often it is looked at outside of training."""
+    """A network of one weight that counts how often it is read outside of training."""
 
     looks = 0
 
@@ -179,7 +179,7 @@ def test_long_epochs_are_looked_at_within(rng, check_every, looks):
     assert network.looks == looks
 
 
-def test_training_stops_when_every_shower_is_told_apart(rng):
+def test_training_stops_when_every_shower_is_distinguished(rng):
     x = rng.normal(size=(2, 200, 1))
     epochs = []
     found = classify(

@@ -46,7 +46,7 @@ def auc_of(reference):
     return auc
 
 
-def test_showers_of_one_distribution_cannot_be_told_apart(others, auc_of):
+def test_showers_of_one_distribution_are_indistinguishable(others, auc_of):
     assert auc_of(others, *SMALL) == pytest.approx([0.5] * 4, abs=0.06)
 
 

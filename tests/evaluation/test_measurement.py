@@ -60,14 +60,14 @@ def test_the_error_of_a_whole_reference_is_that_of_its_statistics(rng):
 def test_the_value_of_halves_is_the_mean_over_draws_and_its_error_their_spread(rng):
     metric, n = MeanDifference(), 400
     reference, candidate = {"x": rng.normal(size=n)}, {"x": rng.normal(3, 1, n)}
-    drawn = plan(metric, n, n)
-    found = measure(metric, reference, candidate, drawn, "candidate")
+    taken = plan(metric, n, n)
+    found = measure(metric, reference, candidate, taken, "candidate")
     by_hand = [
-        candidate["x"][draw.candidate].mean() - reference["x"][draw.reference].mean()
-        for draw in drawn.draws()
+        candidate["x"][rows.candidate].mean() - reference["x"][rows.reference].mean()
+        for rows in taken.subsamples()
     ]
     assert found.summary("x")[:2] == pytest.approx((np.mean(by_hand), np.std(by_hand, ddof=1)))
-    floor = measure(metric, reference, reference, drawn, "other")
+    floor = measure(metric, reference, reference, taken, "other")
     assert abs(floor.summary("x")[0]) < 4 * floor.summary("x")[1]
 
 
@@ -110,7 +110,7 @@ class Undetermined:
         values = {"width": float(candidate["x"].std()), "mean": float(candidate["x"].mean())}
         if not values["width"] > 0:
             values["width"] = undetermined("width", "all showers have one energy")
-        np.log(candidate["x"] - 2)  # of interest to whoever wrote it, not to the reader
+        np.log(candidate["x"] - 2)  # a warning for developers, not for users
         return Comparison(values)
 
 
@@ -134,7 +134,7 @@ def test_a_value_that_is_missing_without_a_word_is_explained_by_the_draws():
     found = Measured(
         {"a": np.array([1.0, np.nan, 2.0]), "b": np.array([np.nan] * 3), "c": np.array([1.0])}
     )
-    assert found.reason("a") == "only 2 of 3 draws gave a value"
+    assert found.reason("a") == "only 2 of 3 subsamples gave a value"
     assert found.reason("b") == "it cannot be determined from these showers"
     assert found.reason("c") == "its error is not known, as it was taken once"
 
@@ -168,7 +168,7 @@ class Reading:
 
 
 def test_outputs_know_which_showers_they_are_of(rng):
-    """However the draws shuffle: output i is what the shower of number row i has."""
+    """However the subsamples shuffle: output i is what the shower of number row i has."""
     metric = Reading()
     reference, candidate = {"x": rng.random(20)}, {"x": rng.random(31)}
     found = measure(metric, reference, candidate, plan(metric, 20, 31), "candidate")
@@ -188,6 +188,6 @@ def test_the_floor_does_not_depend_on_the_candidate():
 def test_a_whole_reference_meets_as_many_draws_of_a_larger_sample_as_of_halves(rng):
     metric, n = MeanDifference(), 100
     reference, large = {"x": rng.normal(size=n)}, {"x": rng.normal(size=5 * n)}
-    drawn = plan(metric, n, 5 * n, n)
-    assert len(measure(metric, reference, large, drawn, "candidate").values["x"]) == 40
-    assert len(measure(metric, reference, reference, drawn, "other").values["x"]) == 1
+    taken = plan(metric, n, 5 * n, n)
+    assert len(measure(metric, reference, large, taken, "candidate").values["x"]) == 40
+    assert len(measure(metric, reference, reference, taken, "other").values["x"]) == 1

@@ -320,7 +320,7 @@ def test_what_cannot_be_compared_is_refused():
 
 def test_batches_larger_than_the_samples_are_pointed_out(rng):
     x, y = rng.normal(size=(2, 400, 3))
-    with pytest.warns(SmallSampleWarning, match="batches of 1000 showers are drawn from 400"):
+    with pytest.warns(SmallSampleWarning, match="batches of 1000 showers are sampled from 400"):
         fpd(x, y, **QUICK)
     with pytest.warns(SmallSampleWarning, match="batches of 500"):
         kpd(x, y, batch_size=500)

@@ -124,7 +124,7 @@ def test_quantities_are_those_of_the_showers(halves):
     # the borders of the spectrum need not have one at a hundred thresholds
     share = ((dense > 0) & (dense < 100 * sample.threshold)).sum(1) / (dense > 0).sum(1)
     assert 0.02 < share.mean() < 0.5
-    np.testing.assert_allclose(found["share of voxels below 1.5 MeV"], share, atol=0.03)
+    np.testing.assert_allclose(found["fraction of voxels below 1.5 MeV"], share, atol=0.03)
 
 
 def test_empty_showers_have_their_tail(halves):

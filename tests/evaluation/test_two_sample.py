@@ -89,7 +89,7 @@ def test_a_p_value_counts_the_sample_itself_among_its_mixtures():
 
 
 def test_showers_are_compared_at_like_energy_in_any_units(rng):
-    """What grows with energy is taken out; ranks know no units; equal values of all are 0."""
+    """What grows with energy is taken out; ranks have no units; equal values of all are 0."""
     energy = rng.uniform(1, 5, 2000)
     size = energy**2 * np.exp(0.1 * rng.normal(size=2000))
     table = np.stack([energy, size, np.full(2000, 3.0)], axis=1)
@@ -137,11 +137,11 @@ def test_a_p_value_is_a_score_without_a_floor_that_says_what_it_objects_to(
     assert found.value == 0.02
     assert found.mark == "seen"
     assert found.remark.startswith(
-        "it objects to too few showers with deposited / incident energy below its"
+        "it finds too few showers with deposited / incident energy below its"
     )
     entries = json.loads(scores.to_json())["scores"]
     assert {entry["floor"] for entry in entries} == {None}
     assert any(entry["remark"] == found.remark for entry in entries)
-    assert "it objects to too few" in scores.to_markdown()
+    assert "it finds too few" in scores.to_markdown()
     again = cf.evaluate(bundled[:300], candidates, **arguments)
     assert again["nplm", "nplm", "more"] == dataclasses.replace(found, floor=again.values[0].floor)

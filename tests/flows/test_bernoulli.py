@@ -1,4 +1,4 @@
-"""Bits drawn one after the other: probabilities that sum to one, and draws that follow them."""
+"""Bits sampled one after the other: probabilities that sum to one, and samples that follow them."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def test_draws_follow_the_probabilities(prepared: bool) -> None:
         bits.prepare()
     context = torch.tensor([[0.3, -1.0]])
     uniform = torch.rand(n, D, generator=torch.Generator().manual_seed(2))
-    drawn = bits.decode(uniform, context.expand(n, -1))
+    sampled = bits.decode(uniform, context.expand(n, -1))
     patterns = every_pattern()
-    number = (drawn * 2.0 ** torch.arange(D - 1, -1, -1)).sum(1).long()
+    number = (sampled * 2.0 ** torch.arange(D - 1, -1, -1)).sum(1).long()
     found = torch.bincount(number, minlength=len(patterns)) / n
     expected = bits.log_prob(patterns, context.expand(len(patterns), -1)).exp().detach()
     error = (expected * (1 - expected) / n).sqrt()

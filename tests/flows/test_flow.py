@@ -32,9 +32,9 @@ def test_density_of_an_affine_flow_is_the_gaussian_it_stands_for(
     mean, std = torch.tensor([1.5, 0.5], dtype=torch.float64)
     expected = torch.distributions.Normal(mean, std).log_prob(x).flatten()
     torch.testing.assert_close(flow.log_prob(x), expected, rtol=1e-12, atol=1e-12)
-    drawn = flow.sample(40_000, rng=generator).detach()
-    assert drawn.mean().item() == pytest.approx(1.5, abs=0.01)  # four standard errors
-    assert drawn.std().item() == pytest.approx(0.5, abs=0.01)
+    sampled = flow.sample(40_000, rng=generator).detach()
+    assert sampled.mean().item() == pytest.approx(1.5, abs=0.01)  # four standard errors
+    assert sampled.std().item() == pytest.approx(0.5, abs=0.01)
 
 
 def test_density_is_normalised() -> None:
@@ -66,7 +66,7 @@ def test_samples_depend_on_their_generator_alone() -> None:
 
 
 def test_activation_norms_standardise_the_first_batch(generator: torch.Generator) -> None:
-    """Behind each other too: the second one sees what the first one puts out."""
+    """One after the other too: the second one sees what the first one puts out."""
     x = torch.randn(64, 3, 4, 5, generator=generator, dtype=torch.float64)
     x = (
         x * torch.tensor([1.0, 20.0, 0.01])[:, None, None]

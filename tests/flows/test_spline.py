@@ -138,7 +138,7 @@ def test_two_bins_by_hand() -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.3])
 def test_two_bins_of_a_linear_spline_by_hand(share: float) -> None:
-    """The same bins; the first is split at a share of its width, the second at a half.
+    """The same bins; the first is split at a fraction of its width, the second at a half.
 
     With w_0 = 1, w_1 = sqrt(d_0 / d_1) w_0, w_m = [lambda w_0 d_0 + (1 - lambda) w_1 d_1] / s and
     y_m the mean of y_0 and y_1 of weights (1 - lambda) w_0 and lambda w_1, the spline is the mean

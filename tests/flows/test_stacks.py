@@ -1,4 +1,4 @@
-"""Stacks of blocks, the permutations between them, and the points that they draw."""
+"""Stacks of blocks, the permutations between them, and the points that they sample."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_a_sample_is_what_its_latent_points_are_decoded_to(kind: str, prepare: b
         return torch.Generator().manual_seed(1)
 
     with torch.no_grad():
-        drawn = flow.sample(9, context, rng=seeded())
-        z = flow.draw_latent(9, rng=seeded())
-        assert torch.equal(flow.decode(z, context), drawn)
-        back, _ = flow.bijection(drawn, context)
+        sampled = flow.sample(9, context, rng=seeded())
+        z = flow.sample_latent(9, rng=seeded())
+        assert torch.equal(flow.decode(z, context), sampled)
+        back, _ = flow.bijection(sampled, context)
         # piece by piece it is the same
         pieces = [flow.decode(*piece) for piece in zip(z.split(4), context.split(4), strict=True)]
-    torch.testing.assert_close(torch.cat(pieces), drawn, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(torch.cat(pieces), sampled, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(back, z, rtol=1e-8, atol=1e-8)
     assert torch.equal(z, torch.randn(9, 7, generator=seeded(), dtype=torch.float64))
 
@@ -84,7 +84,7 @@ def test_a_sample_is_what_its_latent_points_are_decoded_to(kind: str, prepare: b
 def test_no_point_and_one_point_are_drawn_like_many(kind: str, n: int) -> None:
     flow = Flow(stack(kind), (7,)).eval()
     context = torch.randn(9, 2, dtype=torch.float64)
-    z = flow.draw_latent(9)
+    z = flow.sample_latent(9)
     with torch.no_grad():
         expected = flow.decode(z, context)[:n]
         for prepare in (lambda: None, flow.prepare):

@@ -173,21 +173,23 @@ def test_post_processing_is_what_the_options_switch(system: System) -> None:
 
 def test_energies_are_drawn_as_the_training_sample_has_them(run: Path, slab: VoxelShowers) -> None:
     config = RunFolder(run).config()
-    drawn = training_energies(config, 5000, seed=1)
-    assert drawn.dtype == np.float32
-    assert slab.energy_inc.min() * 0.9999 <= drawn.min()
-    assert drawn.max() <= slab.energy_inc.max() * 1.0001
-    assert scipy.stats.ks_2samp(drawn, slab.energy_inc).pvalue > 1e-3
+    sampled = training_energies(config, 5000, seed=1)
+    assert sampled.dtype == np.float32
+    assert slab.energy_inc.min() * 0.9999 <= sampled.min()
+    assert sampled.max() <= slab.energy_inc.max() * 1.0001
+    assert scipy.stats.ks_2samp(sampled, slab.energy_inc).pvalue > 1e-3
     for share in (0.1, 0.5, 0.9):
         expected = np.quantile(slab.energy_inc, share)
-        below = np.count_nonzero(drawn < expected) / 5000
+        below = np.count_nonzero(sampled < expected) / 5000
         assert below == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / 5000))
-    assert np.array_equal(drawn, training_energies(config, 5000, seed=1))
-    assert not np.array_equal(drawn, training_energies(config, 5000, seed=2))
+    assert np.array_equal(sampled, training_energies(config, 5000, seed=1))
+    assert not np.array_equal(sampled, training_energies(config, 5000, seed=2))
 
 
 def test_a_run_that_does_not_know_its_energies_says_so() -> None:
-    with pytest.raises(ValueError, match="does not say its training energies: give the energies"):
+    with pytest.raises(
+        ValueError, match="does not record its training energies: give the energies"
+    ):
         training_energies({"data": {}}, 5, seed=1)
 
 

@@ -24,7 +24,7 @@ from caloforge.training import RunFolder
 
 
 class Drawing:
-    """Draws in a known time: a quarter of a second a batch and 1/64 s a shower, the first slower.
+    """Samples in a known time: a quarter of a second a batch and 1/64 s a shower, the first slower.
 
     All durations are sums of powers of two, so that times per shower are exact.
     """
@@ -161,7 +161,7 @@ def test_an_accelerator_is_synchronised_before_the_clock_is_read() -> None:
 
 def test_what_is_timed_is_drawing_showers(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    drawn: list[np.ndarray] = []
+    sampled: list[np.ndarray] = []
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     chosen = SamplingOptions(postprocess=False)
     Worker.begin(str(run), "cpu", 1, chosen)
@@ -170,7 +170,7 @@ def test_what_is_timed_is_drawing_showers(run: Path, monkeypatch: pytest.MonkeyP
     def spied(particles: cf.Particles, **options: object) -> object:
         assert options["options"] == chosen
         calls.append("draw")
-        drawn.append(particles.energy)
+        sampled.append(particles.energy)
         return draw(particles, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Worker.system, "draw", spied)
@@ -179,7 +179,7 @@ def test_what_is_timed_is_drawing_showers(run: Path, monkeypatch: pytest.MonkeyP
     assert Worker.seconds(4, 3, seed=5) > 0
     assert calls == ["synchronize", "draw", "draw", "draw", "synchronize"]
     expected = cf.generation.training_energies(RunFolder(run).config(), 12, 5)
-    assert np.array_equal(np.concatenate(drawn), expected)
+    assert np.array_equal(np.concatenate(sampled), expected)
 
 
 # ---------------------------------------------------------------- rows

@@ -27,7 +27,7 @@ def given(bundled: VoxelShowers) -> VoxelShowers:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten showers a part, so that a job of 23 has three, or five where each is drawn twice."""
+    """Ten showers a part, so that a job of 23 has three, or five where each is sampled twice."""
     monkeypatch.setattr("caloforge.generation.production.PART_SIZE", 10)
 
 

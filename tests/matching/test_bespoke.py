@@ -193,7 +193,7 @@ class Solver(nn.Module):
 def test_training_beats_solvers_of_as_many_evaluations(
     truncation: Truncation, trained: dict[Truncation, TrainedSolver]
 ) -> None:
-    noise, radius = draw(1000, 99)  # drawn anew
+    noise, radius = draw(1000, 99)  # sampled again
     truth = make_solver("rk4-200")(mixture, noise, radius)
 
     def error(solver: object) -> float:

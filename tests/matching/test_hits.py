@@ -1,4 +1,4 @@
-"""Images of hits in one step: how likely they are, and draws of them."""
+"""Images of hits in one step: how likely they are, and samples of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from caloforge.matching import DrawnHits, hit_spread
 SHAPE = (4, 5, 6)  # voxels
 
 
-def drawn(probability: float, mean: float, std: float) -> DrawnHits:
+def sampled(probability: float, mean: float, std: float) -> DrawnHits:
     """A solver of voxels that are all alike."""
     ends = torch.tensor([2 * probability - 1, probability * mean])[:, None, None, None]
     return DrawnHits(lambda x, times, context: ends - x, lambda: torch.tensor(std))
@@ -32,7 +32,7 @@ def test_hits_are_drawn_as_often_as_they_are_likely(
     probability: float, generator: torch.Generator
 ) -> None:
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    bit, energy = drawn(probability, 0.3, 0.5)(still, noise, None, fresh).unbind(1)
+    bit, energy = sampled(probability, 0.3, 0.5)(still, noise, None, fresh).unbind(1)
     hit = bit > 0
     n = hit.numel()
     spread = math.sqrt(n * probability * (1 - probability))
@@ -45,9 +45,9 @@ def test_hits_are_drawn_as_often_as_they_are_likely(
 
 
 def test_draws_do_not_follow_the_size_of_the_noise(generator: torch.Generator) -> None:
-    """A network that knows the noise cannot know what is drawn."""
+    """A network that knows the noise cannot know what is sampled."""
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    image = drawn(0.5, 0.0, 1.0)(still, noise, None, fresh)
+    image = sampled(0.5, 0.0, 1.0)(still, noise, None, fresh)
     hit = image[:, 0] > 0
     seen = [noise[:, 0].flatten(), noise[:, 0].abs().flatten(), noise[:, 1].flatten()]
     bits = torch.stack([hit.float().flatten(), *seen])
@@ -58,7 +58,7 @@ def test_draws_do_not_follow_the_size_of_the_noise(generator: torch.Generator) -
 
 def test_the_same_noise_gives_the_same_image(generator: torch.Generator) -> None:
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    solver = drawn(0.3, 0.0, 1.0)
+    solver = sampled(0.3, 0.0, 1.0)
     assert solver(still, noise, None, fresh).equal(solver(still, noise, None, fresh))
     assert solver.n_evaluations == 1
     with pytest.raises(ValueError, match="at random"):
@@ -67,14 +67,14 @@ def test_the_same_noise_gives_the_same_image(generator: torch.Generator) -> None
 
 def test_the_largest_bit_of_an_empty_image_is_unique(generator: torch.Generator) -> None:
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    bit = drawn(0.0, 0.0, 1.0)(still, noise, None, fresh)[:, 0].flatten(1)
+    bit = sampled(0.0, 0.0, 1.0)(still, noise, None, fresh)[:, 0].flatten(1)
     assert (bit < 0).all()
     assert ((bit == bit.amax(1, keepdim=True)).sum(1) < 3).all()
 
 
 def test_the_spread_of_what_was_drawn_is_found_again(generator: torch.Generator) -> None:
     noise = torch.randn(500, 2, *SHAPE, generator=generator)
-    image = drawn(0.2, 0.4, 0.7)(still, noise, None, fresh)
+    image = sampled(0.2, 0.4, 0.7)(still, noise, None, fresh)
     mean = torch.tensor([2 * 0.2 - 1, 0.2 * 0.4])[:, None, None, None].expand_as(image)
     error = 0.7 / math.sqrt(2 * int((image[:, 0] > 0).sum()))
     assert hit_spread(mean, image).item() == pytest.approx(0.7, abs=4 * error)

@@ -59,13 +59,13 @@ def gradients(parameters: list[float], rng: torch.Generator) -> tuple[Tensor, Te
     def velocity(x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         return optimal(x, t) + p[0] + p[1] * x + p[2] * t[:, None]
 
-    drawn = torch.stack(
+    sampled = torch.stack(
         [
             torch.autograd.grad(matching_loss(velocity, data(1000, rng), rng=rng), p)[0]
             for _ in range(60)
         ]
     )
-    return drawn.mean(0), drawn.std(0) / math.sqrt(len(drawn))
+    return sampled.mean(0), sampled.std(0) / math.sqrt(len(sampled))
 
 
 def test_gradient_of_the_loss_vanishes_at_the_best_velocity_alone(
@@ -87,7 +87,7 @@ def test_best_velocity_carries_noise_to_data(generator: torch.Generator) -> None
 
 
 def recorded(x: Tensor, context: Tensor | None, rng: torch.Generator) -> tuple[Tensor, ...]:
-    """What the loss hands to a velocity, and the loss."""
+    """What the loss passes to a velocity, and the loss."""
     seen: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def velocity(x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
@@ -144,16 +144,16 @@ def test_a_network_is_trained_by_the_loss(generator: torch.Generator) -> None:
     def velocity(x: Tensor, t: Tensor, context: Tensor | None) -> Tensor:
         return network(torch.cat([x, t[:, None]], 1))
 
-    def drawn(field: Velocity) -> float:
+    def sampled(field: Velocity) -> float:
         with torch.no_grad():
             x = MEAN + STD * torch.randn(20_000, 1, generator=generator, dtype=torch.float64)
             return matching_loss(field, x, rng=generator).item()
 
-    before = drawn(velocity)
+    before = sampled(velocity)
     for _ in range(200):
         x = MEAN + STD * torch.randn(256, 1, generator=generator, dtype=torch.float64)
         optimizer.zero_grad()
         matching_loss(velocity, x, rng=generator).backward()
         optimizer.step()
-    best, after = drawn(optimal), drawn(velocity)
+    best, after = sampled(optimal), sampled(velocity)
     assert best < after < best + 0.2 * (before - best)

@@ -77,7 +77,7 @@ def test_the_ends_of_a_cyclic_axis_see_each_other() -> None:
         assert reached.tolist() == [True] * 5 + [False] * 3 + [cyclic] * 4
 
 
-def test_points_and_conditions_are_told_apart() -> None:
+def test_points_and_conditions_are_distinguished() -> None:
     """Coordinates break the symmetry of a uniform grid, inside as at its border."""
     torch.manual_seed(3)
     net = small((9, 9, 9), (1, 1, 1), (1, 1, 1), (0, 0, 0), cyclic=True)

@@ -1,4 +1,4 @@
-"""The transfusion network: published sizes, causality, and the same draws however they are made."""
+"""The transfusion network: sizes as published, causality, and samples however they are made."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def test_the_loss_reaches_all_that_can_matter(
 def test_the_velocity_has_a_time_and_noise_for_each_feature(
     net: Transfusion, noise: Tensor, context: Tensor
 ) -> None:
-    """The loss is the mean of (v(x(t), t, c_i) - (u_i - noise))^2 over n L independent draws."""
+    """The loss is the mean of (v(x(t), t, c_i) - (u_i - noise))^2 over n L independent samples."""
     loss = net.loss(noise, context, rng=torch.Generator().manual_seed(5))
     rng = torch.Generator().manual_seed(5)
     t = torch.rand(noise.numel(), generator=rng, dtype=torch.float64)
@@ -172,22 +172,22 @@ def test_the_velocity_has_a_time_and_noise_for_each_feature(
     torch.testing.assert_close(loss, (v - (end - start)).square().mean())
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- sampling
 
 
 @pytest.mark.parametrize("solver", ["euler-3", "midpoint-2", "rk4-2"])
 def test_draws_are_those_without_cache(
     net: Transfusion, noise: Tensor, context: Tensor, solver: str
 ) -> None:
-    """Each feature solves its own equation, given the features that are drawn already."""
+    """Each feature solves its own equation, given the features that are sampled already."""
     solve, u = make_solver(solver), torch.zeros_like(noise)
     with torch.no_grad():
         for i in range(LAYERS):
             here = slice(i, i + 1)
             u[:, here] = solve(net.velocity, noise[:, here], net(u, context)[:, i])
-    torch.testing.assert_close(net.draw(solve, noise, context), u, **EXACT)
+    torch.testing.assert_close(net.sample(solve, noise, context), u, **EXACT)
     net.velocity.prepare()
-    torch.testing.assert_close(net.draw(solve, noise, context), u, **EXACT)
+    torch.testing.assert_close(net.sample(solve, noise, context), u, **EXACT)
 
 
 def test_a_prepared_velocity_is_the_plain_one(net: Transfusion) -> None:
@@ -208,14 +208,14 @@ def test_what_was_prepared_is_dropped_with_the_weights(
 ) -> None:
     solve = make_solver("euler-2")
     net.velocity.prepare()
-    first = net.draw(solve, noise, context)
+    first = net.sample(solve, noise, context)
     other = network(layer_norm=len(net.velocity.middle[0]) > 1)
     net.load_state_dict(other.state_dict())
     assert not net.velocity.is_prepared
     torch.testing.assert_close(
-        net.draw(solve, noise, context), other.draw(solve, noise, context), **EXACT
+        net.sample(solve, noise, context), other.sample(solve, noise, context), **EXACT
     )
-    assert not torch.allclose(first, net.draw(solve, noise, context))
+    assert not torch.allclose(first, net.sample(solve, noise, context))
     net.velocity.prepare()
     assert not copy.deepcopy(net).velocity.is_prepared
     assert not net.train().velocity.is_prepared
@@ -229,10 +229,10 @@ def test_a_draw_does_not_depend_on_its_batch(
     solve = make_solver("midpoint-2")
     if prepared:
         net.velocity.prepare()
-    alone = net.draw(solve, noise[:n], context[:n])
+    alone = net.sample(solve, noise[:n], context[:n])
     assert alone.shape == (n, LAYERS)
     assert not alone.requires_grad
-    torch.testing.assert_close(alone, net.draw(solve, noise, context)[:n], **EXACT)
+    torch.testing.assert_close(alone, net.sample(solve, noise, context)[:n], **EXACT)
 
 
 def test_a_constant_velocity_moves_all_noise_alike(noise: Tensor, context: Tensor) -> None:
@@ -240,11 +240,11 @@ def test_a_constant_velocity_moves_all_noise_alike(noise: Tensor, context: Tenso
     nn.init.zeros_(net.velocity.last.weight)
     nn.init.constant_(net.velocity.last.bias, 0.75)
     net.velocity.prepare()
-    torch.testing.assert_close(net.draw(make_solver("euler-3"), noise, context), noise + 0.75)
+    torch.testing.assert_close(net.sample(make_solver("euler-3"), noise, context), noise + 0.75)
 
 
 def test_it_learns_what_one_feature_says_of_the_next(context: Tensor) -> None:
-    """u_0 = 2 c - 1 + noise / 2, u_1 = -u_0: mean and correlation come out of the draws."""
+    """u_0 = 2 c - 1 + noise / 2, u_1 = -u_0: mean and correlation come out of the samples."""
     torch.manual_seed(0)
     net = Transfusion(2, **{**SMALL, "layers": 1, "hidden": 32})
     rng = torch.Generator().manual_seed(6)
@@ -259,7 +259,7 @@ def test_it_learns_what_one_feature_says_of_the_next(context: Tensor) -> None:
     net.eval()
     net.velocity.prepare()
     c = torch.rand(4000, 1, generator=rng)
-    u = net.draw(make_solver("midpoint-8"), torch.randn(4000, 2, generator=rng), c)
+    u = net.sample(make_solver("midpoint-8"), torch.randn(4000, 2, generator=rng), c)
     rest = u[:, :1] - (2 * c - 1)
     assert abs(float(rest.mean())) < 0.1
     assert float(rest.std()) == pytest.approx(0.5, abs=0.08)

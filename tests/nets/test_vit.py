@@ -134,7 +134,7 @@ def exchanged(x: Tensor) -> Tensor:
     return x.reshape(-1, 2, 2, 2, 3, 2).flip(2, 4).reshape(x.shape)
 
 
-def test_positions_alone_tell_patches_apart() -> None:
+def test_positions_alone_distinguish_patches() -> None:
     net, (x, t, context) = opened(), inputs()
     assert not torch.allclose(net(exchanged(x), t, context), exchanged(net(x, t, context)))
     nn.init.zeros_(net.positions.frequencies)
@@ -168,7 +168,7 @@ def test_time_and_context_reach_every_patch_of_their_own_shower(which: str) -> N
     assert not moved[[0, 2]].any()
 
 
-def test_two_times_are_told_apart() -> None:
+def test_two_times_are_distinguished() -> None:
     net, (x, t, context) = opened(times=2), inputs()
     two = torch.stack([t, t + 0.1], -1)
     assert not torch.allclose(net(x, two, context), net(x, two.flip(-1), context))

@@ -19,7 +19,7 @@ NARROW = FillNoise(median=5 * keV, decades=0.05, width=0.01 * keV)
 EACH = pytest.mark.parametrize("noise", [PUBLISHED, WIDE, NARROW], ids=["paper", "wide", "narrow"])
 
 
-def drawn(noise: FillNoise, rng: torch.Generator, n: int = 20_000) -> torch.Tensor:
+def sampled(noise: FillNoise, rng: torch.Generator, n: int = 20_000) -> torch.Tensor:
     empty = torch.zeros(n, dtype=torch.float64)
     filled = fill_zeros(empty, median=noise.median, decades=noise.decades, rng=rng)
     return add_uniform(filled, width=noise.width, rng=rng)
@@ -33,7 +33,7 @@ def test_the_noise_follows_its_density(noise: FillNoise, generator: torch.Genera
     density = noise.log_prob(torch.from_numpy(grid)).exp().numpy()
     cumulative = scipy.integrate.cumulative_trapezoid(density, grid, initial=0)
     assert cumulative[-1] == pytest.approx(1, abs=1e-6)
-    test = scipy.stats.kstest(drawn(noise, generator), lambda e: np.interp(e, grid, cumulative))
+    test = scipy.stats.kstest(sampled(noise, generator), lambda e: np.interp(e, grid, cumulative))
     assert test.pvalue > 1e-3
 
 
@@ -41,7 +41,7 @@ def test_the_noise_follows_its_density(noise: FillNoise, generator: torch.Genera
 def test_the_entropy_is_the_mean_of_minus_the_log_density(
     noise: FillNoise, generator: torch.Generator
 ) -> None:
-    log_density = noise.log_prob(drawn(noise, generator))
+    log_density = noise.log_prob(sampled(noise, generator))
     error = float(log_density.std()) / len(log_density) ** 0.5
     assert abs(noise.entropy() + float(log_density.mean())) < 4 * error
 

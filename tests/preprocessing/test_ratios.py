@@ -55,7 +55,7 @@ def test_real_showers_come_back(
     total = energies.sum(1)
     assert float(((back - energies).abs() / total[:, None]).max()) < 4 * eps
     torch.testing.assert_close(back.sum(1), total, rtol=10 * eps, atol=0)
-    # layers behind the end of a shower get nothing back
+    # layers after the end of a shower get nothing back
     behind = energies.flip(1).cumsum(1).flip(1) == 0
     assert behind.any()
     assert (back[behind] == 0).all()
@@ -92,8 +92,8 @@ def test_any_layer_energies_come_back(layers: list[float], behind: int, incident
 def test_whatever_is_drawn_the_sum_is_u_0_and_no_energy_negative(
     u: list[float], incident: float
 ) -> None:
-    drawn, energy_inc = torch.tensor([u]), torch.tensor([incident])
-    energies = EnergyRatios().inverse(drawn, energy_inc)
+    sampled, energy_inc = torch.tensor([u]), torch.tensor([incident])
+    energies = EnergyRatios().inverse(sampled, energy_inc)
     assert (energies >= 0).all()
     expected = max(u[0], 0) * 2.85 * incident
     assert float(energies.double().sum()) == pytest.approx(expected, rel=1e-6)

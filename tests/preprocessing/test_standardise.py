@@ -66,7 +66,7 @@ def test_logit_rescales_and_does_not_clamp() -> None:
     z = transform(x)
     torch.testing.assert_close(z, (inner / (1 - inner)).log())
     torch.testing.assert_close(transform.inverse(z), x)
-    # a draw may lie beyond the border, by alpha / (1 - 2 alpha) at most
+    # a sample may lie beyond the border, by alpha / (1 - 2 alpha) at most
     assert float(transform.inverse(z[3] + 1)) > 1
 
 

@@ -19,17 +19,17 @@ def images(square: torch.Tensor) -> list[torch.Tensor]:
 
 def test_reflections_of_a_square_are_its_eight_symmetries(generator: torch.Generator) -> None:
     square = torch.arange(9.0).reshape(3, 3)
-    drawn = reflect(square.expand(4000, 2, 3, 3), axes=(2, 3), rng=generator)
-    assert torch.equal(drawn[:, 0], drawn[:, 1])  # the layers of a shower together
-    counts = [int((drawn[:, 0] == image).all((1, 2)).sum()) for image in images(square)]
+    sampled = reflect(square.expand(4000, 2, 3, 3), axes=(2, 3), rng=generator)
+    assert torch.equal(sampled[:, 0], sampled[:, 1])  # the layers of a shower together
+    counts = [int((sampled[:, 0] == image).all((1, 2)).sum()) for image in images(square)]
     assert sum(counts) == 4000
     assert min(counts) > 400  # 500 each, +- 21
 
 
 def test_reflections_of_a_rectangle_leave_the_diagonal_out(generator: torch.Generator) -> None:
     layers = torch.arange(6.0).reshape(1, 2, 3).expand(200, 2, 3)
-    drawn = reflect(layers, axes=(1, 2), rng=generator)
-    kinds = torch.unique(drawn, dim=0)
+    sampled = reflect(layers, axes=(1, 2), rng=generator)
+    kinds = torch.unique(sampled, dim=0)
     assert kinds.shape == (4, 2, 3)
 
 
@@ -37,10 +37,10 @@ def test_reflection_of_the_azimuth_keeps_every_ring(
     bundled: VoxelShowers, generator: torch.Generator
 ) -> None:
     layers = torch.from_numpy(bundled[:50].dense())
-    drawn = reflect(layers, axes=(2,), rng=generator)
-    torch.testing.assert_close(drawn.sum(2), layers.sum(2))
-    mirrored = (drawn == layers.flip(2)).flatten(1).all(1)
-    same = (drawn == layers).flatten(1).all(1)
+    sampled = reflect(layers, axes=(2,), rng=generator)
+    torch.testing.assert_close(sampled.sum(2), layers.sum(2))
+    mirrored = (sampled == layers.flip(2)).flatten(1).all(1)
+    same = (sampled == layers).flatten(1).all(1)
     assert (mirrored ^ same).all()
     assert 10 < int(mirrored.sum()) < 40
 

@@ -175,9 +175,9 @@ def test_what_is_drawn_beside_a_peak_without_width_is_moved_into_it() -> None:
     """Borders at sqrt(1e-6 * 1e-2) = 1e-4 and, from the other side, sqrt(1e-6 * 4e-2) = 2e-4."""
     transform = Snap(1e-6)
     transform.fit(lambda: torch.tensor([0.0, 1e-2, 0.5, 0.96, 1.0]).split(2))
-    drawn = torch.tensor([-1.0, 0.9e-4, 1.1e-4, 0.5, 1 - 2.1e-4, 1 - 1.9e-4, 2.0])
+    sampled = torch.tensor([-1.0, 0.9e-4, 1.1e-4, 0.5, 1 - 2.1e-4, 1 - 1.9e-4, 2.0])
     expected = torch.tensor([0.0, 0.0, 1.1e-4, 0.5, 1 - 2.1e-4, 1.0, 1.0])
-    assert transform.inverse(drawn).equal(expected)
+    assert transform.inverse(sampled).equal(expected)
 
 
 def test_without_values_in_between_all_is_drawn_as_one_of_both() -> None:

@@ -28,7 +28,7 @@ def members_of(clusters: ClusteredShowers, number: int) -> np.ndarray:
 
 
 def test_points_follow_the_highest_within_reach():
-    # energies rise to 5 and, behind a valley, to 4; the last point is out of reach
+    # energies rise to 5 and, after a valley, to 4; the last point is out of reach
     clusters = clustered(cloud(range(7), [0] * 7, [3] * 7, [1, 2, 5, 1, 4, 2, 0.5]), 1.1, 12)
     assert clusters.size.tolist() == [4, 3]
     assert members_of(clusters, 0)[:, 0].tolist() == [0, 1, 2, 3]
@@ -62,7 +62,7 @@ def test_an_empty_shower_stays_empty():
     assert len(clustered(empty[:0], 1.0, 12)) == 0
 
 
-def test_clusters_of_too_many_members_fall_apart():
+def test_clusters_of_too_many_members_are_split():
     points = cloud(range(7), [0] * 7, [3] * 7, [1, 2, 5, 1, 4, 2, 0.5])
     clusters = clustered(points, 1.1, 3)
     assert clusters.size.tolist() == [1, 1, 1, 1, 3]

@@ -15,23 +15,23 @@ SPECTRA = [Fixed(5e4), Uniform(1e4, 1e5), LogUniform(1e3, 1e6)]
 
 
 @pytest.mark.parametrize("spectrum", SPECTRA, ids=str)
-def test_mean_is_the_mean_of_what_is_drawn(
+def test_mean_is_the_mean_of_what_is_sampled(
     spectrum: EnergySpectrum, rng: np.random.Generator
 ) -> None:
-    drawn = spectrum.sample(20_000, rng)
-    error = drawn.std() / np.sqrt(len(drawn))
-    assert abs(drawn.mean() - spectrum.mean) <= 4 * error
+    sampled = spectrum.sample(20_000, rng)
+    error = sampled.std() / np.sqrt(len(sampled))
+    assert abs(sampled.mean() - spectrum.mean) <= 4 * error
 
 
 def test_log_uniform_is_flat_in_the_logarithm(rng: np.random.Generator) -> None:
-    drawn = LogUniform(1e3, 1e6).sample(5000, rng)
-    assert stats.kstest(np.log10(drawn), stats.uniform(3, 3).cdf).pvalue > 1e-3
-    assert stats.kstest(drawn, stats.uniform(1e3, 999e3).cdf).pvalue < 1e-10
+    sampled = LogUniform(1e3, 1e6).sample(5000, rng)
+    assert stats.kstest(np.log10(sampled), stats.uniform(3, 3).cdf).pvalue > 1e-3
+    assert stats.kstest(sampled, stats.uniform(1e3, 999e3).cdf).pvalue < 1e-10
 
 
 def test_uniform_is_flat(rng: np.random.Generator) -> None:
-    drawn = Uniform(1e4, 1e5).sample(5000, rng)
-    assert stats.kstest(drawn, stats.uniform(1e4, 9e4).cdf).pvalue > 1e-3
+    sampled = Uniform(1e4, 1e5).sample(5000, rng)
+    assert stats.kstest(sampled, stats.uniform(1e4, 9e4).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("spectrum", SPECTRA, ids=str)

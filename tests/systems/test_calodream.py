@@ -24,7 +24,7 @@ from caloforge.stages.conditions import RatioConditions
 from caloforge.stages.pixels import HitPixels, voxel_pixels
 from caloforge.stages.shape import ShapeStage
 from caloforge.systems.calodream import CaloDREAM
-from caloforge.systems.calodream.presets import HOMES, SIZES, preset
+from caloforge.systems.calodream.presets import FIXED_GEOMETRIES, SIZES, preset
 from caloforge.training.split import split_numbers
 
 DATASET_2 = geometry_preset("calochallenge-2")
@@ -36,7 +36,7 @@ NAMES = ("energy_inc", "layer_energies", "showers")
 def published() -> dict[str, System]:
     """The presets of the paper, without memory for their weights."""
     with torch.device("meta"):
-        return {size: build(f"calodream/{size}") for size in HOMES}
+        return {size: build(f"calodream/{size}") for size in FIXED_GEOMETRIES}
 
 
 # ---------------------------------------------------------------- published sizes
@@ -83,7 +83,7 @@ def test_the_leaderboard_counts_both_networks(published: dict[str, System]) -> N
     assert f"{total:.3e}" == "2.843e+07"
 
 
-@pytest.mark.parametrize("size", [size for size in SIZES if size not in HOMES])
+@pytest.mark.parametrize("size", [size for size in SIZES if size not in FIXED_GEOMETRIES])
 @pytest.mark.parametrize("name", ["calochallenge-2", "calochallenge-3", "ild-30"])
 def test_small_presets_fit_every_regular_geometry(size: str, name: str) -> None:
     with torch.device("meta"):
@@ -153,11 +153,11 @@ def test_shapes_are_conditioned_alike_in_training_and_sampling(
     stage, upstream = ShapeStage.of(system.stages, "shape"), system.upstream("shape")
     quantities = ShowerQuantities(bundled[:20], NAMES).all()
     trained = stage.batch(quantities, upstream, generator)["context"]
-    drawn = stage.context({k: v for k, v in quantities.items() if k != "showers"}, upstream)
-    assert trained.equal(drawn)
-    assert drawn.shape == (20, 1 + bundled.geometry.n_layers)
-    assert float(drawn[:, 0].min()) > -0.5
-    assert float(drawn[:, 0].max()) < 1.5
+    sampled = stage.context({k: v for k, v in quantities.items() if k != "showers"}, upstream)
+    assert trained.equal(sampled)
+    assert sampled.shape == (20, 1 + bundled.geometry.n_layers)
+    assert float(sampled[:, 0].min()) > -0.5
+    assert float(sampled[:, 0].max()) < 1.5
 
 
 @pytest.mark.parametrize("pixels", ["shares", "hits"])
@@ -264,7 +264,7 @@ def test_shares_are_moved_by_the_velocity_itself(bundled: VoxelShowers) -> None:
 
 
 @pytest.mark.parametrize("rescale", ["hits", "voxels"])
-def test_layers_have_the_energies_that_were_drawn(rescale: str, bundled: VoxelShowers) -> None:
+def test_layers_have_the_energies_that_were_sampled(rescale: str, bundled: VoxelShowers) -> None:
     overrides = {"shape.rescale": rescale, "shape.solver": "euler-1", "shape.blocks": 1}
     system = build("calodream/tiny", bundled.geometry, overrides=overrides)
     stage = ShapeStage.of(system.stages, "shape")
@@ -274,15 +274,15 @@ def test_layers_have_the_energies_that_were_drawn(rescale: str, bundled: VoxelSh
         fitted.fit(quantities, upstream, torch.Generator().manual_seed(1))
     known = quantities.all()
     with torch.inference_mode():
-        drawn = stage.sample(known, upstream, Seeds.of(1, range(40)), SamplingOptions())
-    layers = drawn["showers"].sum((2, 3))
+        sampled = stage.sample(known, upstream, Seeds.of(1, range(40)), SamplingOptions())
+    layers = sampled["showers"].sum((2, 3))
     threshold = bundled.geometry.threshold
     expected = torch.where(known["layer_energies"] < threshold, 0.0, known["layer_energies"])
     reached = layers > 0
     torch.testing.assert_close(layers[reached], expected[reached], rtol=1e-5, atol=0)
     assert not layers[expected == 0].any()
-    positive = drawn["showers"] > 0
-    assert float(drawn["showers"][positive].min()) >= threshold * (1 - 1e-6)
+    positive = sampled["showers"] > 0
+    assert float(sampled["showers"][positive].min()) >= threshold * (1 - 1e-6)
 
 
 def test_half_precision_draws_nearly_the_same(calodream_run: Path) -> None:

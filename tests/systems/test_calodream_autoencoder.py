@@ -107,19 +107,19 @@ def test_training_lowers_the_loss(slab, tmp_path) -> None:
 
 
 def test_latent_pixels_follow_the_encoder(stage, sample, upstream, generator) -> None:
-    """Mean and variance of many draws of one shower are those that the encoder names."""
+    """Mean and variance of many samples of one shower are those that the encoder names."""
     one = {name: q[:1].expand(300, *q.shape[1:]) for name, q in sample.all().items()}
     with torch.no_grad():
         stage.net.to_latent.bias[2:] = math.log(4.0)
-        drawn = stage.encode(one, upstream, generator, memory_budget=1)
+        sampled = stage.encode(one, upstream, generator, memory_budget=1)
         quantities = {name: q[:1] for name, q in sample.all().items()}
         mean, log_variance = stage.net.encode(
             to_shares(quantities["showers"]), stage.context(quantities, upstream)
         )
-    assert drawn.shape == (300, *stage.grid_shape)
+    assert sampled.shape == (300, *stage.grid_shape)
     error = (log_variance / 2).exp() / 300**0.5
-    assert ((drawn.mean(0) - mean).abs() < 6 * error).all()
-    torch.testing.assert_close(drawn.var(0)[None], log_variance.exp(), rtol=0.6, atol=0)
+    assert ((sampled.mean(0) - mean).abs() < 6 * error).all()
+    torch.testing.assert_close(sampled.var(0)[None], log_variance.exp(), rtol=0.6, atol=0)
 
 
 def test_decoding_draws_nothing_and_hangs_on_no_budget(stage, sample, upstream, generator) -> None:

@@ -80,7 +80,7 @@ def stage(bundled: VoxelShowers) -> EnergyRatioStage:
 def test_what_the_network_learns_is_the_layer_energies(
     stage: EnergyRatioStage, upstream: Upstream, real: Quantities
 ) -> None:
-    """In single precision, where showers end early too; nothing lies behind their end."""
+    """In single precision, where showers end early too; nothing lies after their end."""
     energies, incident = real["layer_energies"], real["energy_inc"]
     assert ((energies == 0) & (energies.flip(1).cumsum(1).flip(1) == 0)).any(1).sum() > 100
     z = stage.batch(real, upstream, torch.Generator())["x"]
@@ -118,7 +118,7 @@ def test_the_network_sees_standardised_ratios_and_energies_from_0_to_1(
     assert torch.equal(stage.context({"energy_inc": real["energy_inc"]}, upstream), context)
 
 
-# ---------------------------------------------------------------- drawing
+# ---------------------------------------------------------------- sampling
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
@@ -205,13 +205,13 @@ def test_the_loss_falls(trained: tuple[EnergyRatioStage, list[float]]) -> None:
 def test_it_draws_the_layer_energies_of_showers(
     trained: tuple[EnergyRatioStage, list[float]], slab: VoxelShowers
 ) -> None:
-    """Mean and spread of each layer's share of the incident energy, and their correlations."""
+    """Mean and spread of each layer's fraction of the incident energy, and their correlations."""
     stage, _ = trained
     known = quantities(slab).all()
     incident = known["energy_inc"][:, None]
     expected = known["layer_energies"] / incident
-    drawn = draw(stage, needed(slab), known["energy_inc"]) / incident
-    torch.testing.assert_close(drawn.mean(0), expected.mean(0), rtol=0.1, atol=0)
-    torch.testing.assert_close(drawn.std(0), expected.std(0), rtol=0.35, atol=0)
-    neighbours = [torch.corrcoef(shares.t()).diagonal(1) for shares in (drawn, expected)]
+    sampled = draw(stage, needed(slab), known["energy_inc"]) / incident
+    torch.testing.assert_close(sampled.mean(0), expected.mean(0), rtol=0.1, atol=0)
+    torch.testing.assert_close(sampled.std(0), expected.std(0), rtol=0.35, atol=0)
+    neighbours = [torch.corrcoef(shares.t()).diagonal(1) for shares in (sampled, expected)]
     torch.testing.assert_close(*neighbours, atol=0.2, rtol=0)

@@ -91,8 +91,8 @@ def test_a_bespoke_solver_leads_closer_to_the_end_than_euler(
 ) -> None:
     shape, (noise, energy_inc) = ShapeStage.of(system.stages, "shape"), untouched
     seeds = Seeds.of(12, range(len(energy_inc)))
-    drawn = system.quantities(energy_inc, seeds=seeds, before="shape")
-    context = shape.context(drawn, system.upstream("shape"))
+    sampled = system.quantities(energy_inc, seeds=seeds, before="shape")
+    context = shape.context(sampled, system.upstream("shape"))
     end = make_solver("rk4-40")(shape.velocity, noise, context)
     errors = [
         (make_solver(solver, shape.trained_solvers)(shape.velocity, noise, context) - end)
@@ -113,7 +113,7 @@ def test_references_are_followed_once_for_solvers_that_share_them(
     assert progress[-1] == (1240, 1240)
 
 
-def test_references_begin_as_showers_are_drawn(system: CaloDREAM, slab: VoxelShowers) -> None:
+def test_references_begin_as_showers_are_sampled(system: CaloDREAM, slab: VoxelShowers) -> None:
     shape, few = ShapeStage.of(system.stages, "shape"), slab.particles[:3]
     upstream = system.upstream("solvers")
     references = followed(upstream, Draw(system, slab, 1), few, FITS[0])
@@ -171,14 +171,14 @@ def test_the_chosen_solver_draws_the_shape(
         assert calls == evaluations == system.passes(options)["shape"]
 
 
-def test_solvers_of_voxels_and_layer_energies_are_chosen_apart(
+def test_solvers_of_voxels_and_layer_energies_are_chosen_independently(
     system: CaloDREAM, slab: VoxelShowers
 ) -> None:
     def layer_energies(options: SamplingOptions) -> Tensor:
         seeds = Seeds.of(1, range(5))
         with torch.no_grad():
-            drawn = system.quantities(slab.energy_inc[:5], seeds=seeds, options=options)
-        return drawn["layer_energies"]
+            sampled = system.quantities(slab.energy_inc[:5], seeds=seeds, options=options)
+        return sampled["layer_energies"]
 
     usual = layer_energies(SamplingOptions())
     assert torch.equal(layer_energies(SamplingOptions(solver="euler-1")), usual)
@@ -194,14 +194,14 @@ def test_solvers_of_voxels_and_layer_energies_are_chosen_apart(
         (SamplingOptions(solver="heun-2"), "euler-N, midpoint-N, rk4-N"),
     ],
 )
-def test_an_unknown_solver_is_refused_before_anything_is_drawn(
+def test_an_unknown_solver_is_refused_before_anything_is_sampled(
     options: SamplingOptions,
     there_is: str,
     system: CaloDREAM,
     slab: VoxelShowers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(system.stages["energies"], "sample", lambda *_: pytest.fail("drawn"))
+    monkeypatch.setattr(system.stages["energies"], "sample", lambda *_: pytest.fail("sampled"))
     with pytest.raises(ValueError, match=f"there is no solver .*{there_is}"):
         system.generate(slab.energy_inc[:3], seed=1, options=options)
 

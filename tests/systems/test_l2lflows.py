@@ -17,7 +17,7 @@ from caloforge.showers import VoxelShowers
 from caloforge.stages.energies import EnergyFlow, energy_flow
 from caloforge.systems.l2lflows.config import ConvolutionalFlow
 from caloforge.systems.l2lflows.networks import layer_flow
-from caloforge.systems.l2lflows.presets import HOMES, preset
+from caloforge.systems.l2lflows.presets import FIXED_GEOMETRIES, preset
 from caloforge.systems.l2lflows.stages import LayerStage
 from caloforge.training import load
 
@@ -77,7 +77,7 @@ def test_the_presets_of_the_paper_have_the_published_size(
 def test_an_embedding_of_tiles_sees_a_voxel_through_its_tile_alone(
     embed_tiles: bool, reached: list[int]
 ) -> None:
-    """One 3 x 3 convolution of tiles behind; another one of voxels before takes it further."""
+    """One 3 x 3 convolution of tiles after it; another one of voxels before takes it further."""
     config = dataclasses.replace(DATASET_3, embed_tiles=embed_tiles)
     torch.manual_seed(0)
     embedding = layer_flow(config, (50, 18), 5, cyclic=True).embedding
@@ -89,12 +89,14 @@ def test_an_embedding_of_tiles_sees_a_voxel_through_its_tile_alone(
     assert {0, 1, 24} <= set(changed.any(1).nonzero()[:, 0].tolist())
 
 
-@pytest.mark.parametrize("size", HOMES)
+@pytest.mark.parametrize("size", FIXED_GEOMETRIES)
 def test_a_preset_of_the_paper_is_for_its_own_voxels(size: str) -> None:
     other = "ild-30" if size != "paper-ild" else "calochallenge-2"
-    with pytest.raises(ValueError, match=f"{size} is for the voxels of {HOMES[size]}, got {other}"):
+    with pytest.raises(
+        ValueError, match=f"{size} is for the voxels of {FIXED_GEOMETRIES[size]}, got {other}"
+    ):
         build(f"l2lflows/{size}", other)
-    with pytest.raises(ValueError, match="fits many geometries: say which"):
+    with pytest.raises(ValueError, match="fits many geometries: name one"):
         build("l2lflows/small")
 
 
@@ -116,8 +118,8 @@ def test_padded_bins_reach_neither_conditions_nor_showers(bundled: VoxelShowers)
     empty = stage.previous_voxels(torch.zeros(1, 5, 16, 12))[0, :, 0, 0]
     for images in (context, batch["context"]):
         assert torch.equal(images[:, :5, :, 9:], empty[:, None, None].expand(20, 5, 16, 3))
-    drawn = stage.sample(quantities, {}, Seeds.of(1, range(20)), SamplingOptions())
-    assert drawn["layer_11"].shape == (20, 16, 9)
+    sampled = stage.sample(quantities, {}, Seeds.of(1, range(20)), SamplingOptions())
+    assert sampled["layer_11"].shape == (20, 16, 9)
 
 
 # ---------------------------------------------------------------- conditioning
@@ -330,7 +332,7 @@ def test_flows_of_the_paper_return_every_voxel_in_single_precision(
 def test_a_stage_that_draws_nan_is_named(run: Path) -> None:
     system = load(run)
     next(system.stages["energies"].parameters()).data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the stage energies drew values"):
+    with pytest.raises(FloatingPointError, match="the stage energies sampled values"):
         system.draw([2e4], seeds=Seeds.of(1, [0]))
 
 

@@ -158,14 +158,14 @@ def test_draws_depend_on_all_that_a_stage_reads(layer: int, bundled: VoxelShower
     away_from_the_start(stage.flow)
     read = {name: sample.take(torch.arange(20))[name] for name in stage.reads}
 
-    def drawn(quantities: dict[str, Tensor]) -> Tensor:
+    def sampled(quantities: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
             return stage.eval().sample(quantities, {}, Seeds.of(1, range(20)), None)[stage.own]
 
-    first = drawn(read)
-    assert torch.equal(drawn(read), first)
+    first = sampled(read)
+    assert torch.equal(sampled(read), first)
     for name in read:
-        assert not torch.equal(drawn({**read, name: read[name].flip(0)}), first), name
+        assert not torch.equal(sampled({**read, name: read[name].flip(0)}), first), name
 
 
 @pytest.mark.parametrize("layer", [0, 12])
@@ -236,7 +236,7 @@ def test_settings_of_the_other_kind_are_refused_by_name() -> None:
 
 @pytest.fixture(scope="module")
 def rings(slab: VoxelShowers) -> VoxelShowers:
-    """The inner three rings of `slab`: few voxels, as they are drawn one after the other."""
+    """The inner three rings of `slab`: few voxels, as they are sampled one after the other."""
     bins = slab.geometry.layers[0]
     assert isinstance(bins, PolarLayer)
     inner = PolarLayer(bins.r_edges[:4], bins.n_alpha)
@@ -274,12 +274,12 @@ def test_a_trained_system_is_reloaded_and_draws_the_same(
 def test_a_layer_has_the_energy_that_was_drawn_for_it(trained: Path, rings: VoxelShowers) -> None:
     system = cf.load(trained)
     stage = system.stages["energies"]
-    drawn: list[Tensor] = []
+    sampled: list[Tensor] = []
     sample = stage.sample
 
     def watched(*given: object) -> dict[str, Tensor]:
         quantities = sample(*given)
-        drawn.append(quantities["layer_energies"])
+        sampled.append(quantities["layer_energies"])
         return quantities
 
     stage.sample = watched
@@ -287,7 +287,7 @@ def test_a_layer_has_the_energy_that_was_drawn_for_it(trained: Path, rings: Voxe
     energies = showers.layer_energies()
     hit = energies > 0
     assert hit.mean() > 0.9
-    assert energies[hit] == pytest.approx(drawn[0].numpy()[hit], rel=1e-4)
+    assert energies[hit] == pytest.approx(sampled[0].numpy()[hit], rel=1e-4)
 
 
 def test_training_learns_from_the_conditions(rings: VoxelShowers, tmp_path: Path) -> None:

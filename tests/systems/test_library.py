@@ -106,17 +106,17 @@ def test_a_system_of_another_package_is_found(monkeypatch: pytest.MonkeyPatch) -
 
     foreign = EntryPoint("shelf", "caloforge.systems.library.system:Library", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [foreign])
-    registry._homes.cache_clear()
+    registry._modules.cache_clear()
     try:
         assert "shelf" in registry.system_names()
         assert registry.system_class("shelf").name == "library"
         taken = EntryPoint("library", "somewhere:Library", registry.GROUP)
         monkeypatch.setattr(registry, "entry_points", lambda group: [taken])
-        registry._homes.cache_clear()
-        with pytest.raises(ValueError, match="another package calls its system library"):
+        registry._modules.cache_clear()
+        with pytest.raises(ValueError, match="another package has a system library"):
             registry.system_names()
     finally:
-        registry._homes.cache_clear()
+        registry._modules.cache_clear()
 
 
 @pytest.mark.parametrize(

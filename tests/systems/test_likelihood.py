@@ -48,7 +48,7 @@ def names(system: System) -> tuple[str, ...]:
 
 
 def noised(system: System, showers: VoxelShowers, seed: int = 0) -> Quantities:
-    """Quantities of all showers in double precision, one draw of the noise included."""
+    """Quantities of all showers in double precision, one sample of the noise included."""
     sample = ShowerQuantities(showers, names(system)).take(torch.arange(len(showers)))
     quantities = {name: values.double() for name, values in sample.items()}
     rng = torch.Generator().manual_seed(seed)
@@ -87,7 +87,7 @@ def flows(request: pytest.FixtureRequest, coarse: VoxelShowers) -> System:
 def run(
     coarse: VoxelShowers, small: dict[str, object], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Trained on 400 of the showers, long enough to know how layer energies hang together."""
+    """Trained on 400 of the showers, long enough to know the correlations of layer energies."""
     folder = tmp_path_factory.mktemp("runs") / "coarse"
     settings = {**small, "energies.recipe.epochs": 20, "energies.recipe.batch_size": 32}
     system = build("l2lflows/tiny", coarse.geometry, seed=1, overrides=settings)
@@ -100,7 +100,7 @@ def trained(run: Path) -> System:
     return without_autograd(cf.load(run))
 
 
-# ---------------------------------------------------------------- the density of one draw
+# ---------------------------------------------------------------- the density of one sample
 
 
 def test_the_joint_density_is_that_of_autograd(flows: System, coarse: VoxelShowers) -> None:
@@ -166,7 +166,7 @@ def test_the_density_of_a_layer_energy_integrates_to_one(coarse: VoxelShowers) -
 
 
 def test_the_density_of_a_voxel_integrates_to_that_of_the_others(coarse: VoxelShowers) -> None:
-    """Before training the voxels are independent Gaussians behind the transform: what the integral
+    """Before training the voxels are independent Gaussians after the transform: what the integral
     over one leaves is the product of the other seven."""
     stage = build("l2lflows/tiny", coarse.geometry).stages["layer_00"].double().eval()
     assert isinstance(stage, LayerStage)
@@ -248,7 +248,7 @@ def test_single_precision_is_enough(trained: System, coarse: VoxelShowers) -> No
 
 
 def test_the_average_is_that_of_the_bare_density(trained: System, coarse: VoxelShowers) -> None:
-    """The control variate leaves the mean as it is: against draws without it."""
+    """The control variate leaves the mean as it is: against samples without it."""
     showers = coarse[:6]
     quantities = ShowerQuantities(showers, names(trained)).take(torch.arange(6))
     rng = torch.Generator().manual_seed(0)
@@ -258,17 +258,17 @@ def test_the_average_is_that_of_the_bare_density(trained: System, coarse: VoxelS
         for stage in trained.stages.values():
             filled = stage.add_noise(filled, rng)
         bare.append(sum(stage.log_prob(filled, {}, rng) for stage in trained.stages.values()))
-    draws = torch.stack(bare).numpy()
-    density = trained.log_prob(showers, draws=25)
-    error = np.hypot(draws.std(0) / 25**0.5, density.error)
-    assert (np.abs(density.total - draws.mean(0)) < 4 * error).all()
+    values = torch.stack(bare).numpy()
+    density = trained.log_prob(showers, noise_samples=25)
+    error = np.hypot(values.std(0) / 25**0.5, density.error)
+    assert (np.abs(density.total - values.mean(0)) < 4 * error).all()
     assert (error < 2).all()
 
 
 def test_a_flow_that_has_learned_the_noise_leaves_no_scatter(
     trained: System, coarse: VoxelShowers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its density of empty showers is that of the noise: every draw gives minus its entropy."""
+    """Its density of empty showers is that of the noise: every sample gives minus its entropy."""
     nothing = VoxelShowers.from_dense([1e4], np.zeros((1, 3, 4, 2)), coarse.geometry)
 
     def perfect(stage: Stage, quantities: Quantities, upstream: object, rng: object) -> Tensor:
@@ -276,7 +276,7 @@ def test_a_flow_that_has_learned_the_noise_leaves_no_scatter(
 
     for kind in (EnergyStage, LayerStage):
         monkeypatch.setattr(kind, "log_prob", perfect)
-    density = trained.log_prob(nothing, draws=5)
+    density = trained.log_prob(nothing, noise_samples=5)
     assert density.error[0] < 1e-6
     of_layers = 3 * -0.5 * math.log(2 * math.pi * math.e * 0.2e-3**2)
     of_voxels = 3 * 8 * -FillNoise(1e-3, 0.2, 1e-3).entropy()
@@ -285,17 +285,17 @@ def test_a_flow_that_has_learned_the_noise_leaves_no_scatter(
 
 
 def test_the_error_is_the_scatter_of_the_average(trained: System, coarse: VoxelShowers) -> None:
-    densities = [trained.log_prob(coarse[:15], draws=4, seed=seed) for seed in range(12)]
+    densities = [trained.log_prob(coarse[:15], noise_samples=4, seed=seed) for seed in range(12)]
     scatter = np.std([density.total for density in densities], axis=0, ddof=1)
     claimed = np.sqrt(np.mean([density.error**2 for density in densities], axis=0))
     assert np.sqrt(np.mean((scatter / claimed) ** 2)) == pytest.approx(1, abs=0.25)
-    assert np.isnan(trained.log_prob(coarse[:3], draws=1).error).all()
+    assert np.isnan(trained.log_prob(coarse[:3], noise_samples=1).error).all()
 
 
 def test_the_noise_is_one_number_an_empty_voxel_or_layer(
     trained: System, coarse: VoxelShowers
 ) -> None:
-    density = trained.log_prob(coarse[:30], draws=1)
+    density = trained.log_prob(coarse[:30], noise_samples=1)
     empty = (coarse[:30].dense() == 0).sum((2, 3))
     of_voxel = -FillNoise(1e-3, 0.2, 1e-3).entropy()
     for layer in range(3):
@@ -312,16 +312,18 @@ def test_the_noise_is_one_number_an_empty_voxel_or_layer(
 
 
 def test_a_seed_gives_the_same_densities(trained: System, coarse: VoxelShowers) -> None:
-    first, again, other = (trained.log_prob(coarse[:30], draws=2, seed=s) for s in (1, 1, 2))
+    first, again, other = (
+        trained.log_prob(coarse[:30], noise_samples=2, seed=s) for s in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first.total, again.total)
     assert (first.total != other.total).all()
 
 
 def test_showers_keep_their_density_in_other_company(trained: System, coarse: VoxelShowers) -> None:
-    """In another order, and in batches of another size: the same but for the draws of the noise."""
+    """In another order and in batches of another size: the same but for the noise."""
     order = np.random.default_rng(0).permutation(40)
-    whole = trained.log_prob(coarse[:40], draws=12)
-    shuffled = trained.log_prob(coarse[order], draws=12, seed=1, batch_size=13)
+    whole = trained.log_prob(coarse[:40], noise_samples=12)
+    shuffled = trained.log_prob(coarse[order], noise_samples=12, seed=1, batch_size=13)
     error = np.hypot(whole.error[order], shuffled.error)
     pull = (shuffled.total - whole.total[order]) / error
     assert np.abs(pull).max() < 6
@@ -341,7 +343,7 @@ def test_looking_changes_no_weights_and_no_global_state(
 ) -> None:
     before = {n: w.clone() for s in trained.stages.values() for n, w in s.state_dict().items()}
     state = torch.get_rng_state()
-    trained.log_prob(coarse[:10], draws=1)
+    trained.log_prob(coarse[:10], noise_samples=1)
     after = {n: w for s in trained.stages.values() for n, w in s.state_dict().items()}
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(torch.get_rng_state(), state)
@@ -369,8 +371,8 @@ def test_real_showers_are_likelier_than_spoiled_ones(
     how: str, trained: System, coarse: VoxelShowers
 ) -> None:
     """Their layer energies, that is: four standard deviations above a coin's heads of 200."""
-    real = trained.log_prob(coarse[400:], draws=2).stages["energies"]
-    other = trained.log_prob(spoiled(coarse[400:], how), draws=2).stages["energies"]
+    real = trained.log_prob(coarse[400:], noise_samples=2).stages["energies"]
+    other = trained.log_prob(spoiled(coarse[400:], how), noise_samples=2).stages["energies"]
     assert (real > other).mean() > 0.65
 
 
@@ -379,13 +381,13 @@ def test_real_showers_are_likelier_than_spoiled_ones(
 
 def test_showers_of_another_geometry_are_refused(trained: System, bundled: VoxelShowers) -> None:
     with pytest.raises(
-        ValueError, match="are of calochallenge-2, the system draws those of coarse"
+        ValueError, match="are of calochallenge-2, the system samples those of coarse"
     ):
         trained.log_prob(bundled[:2])
 
 
 def test_impossible_arguments_are_refused(trained: System, coarse: VoxelShowers) -> None:
-    for wrong in ({"draws": 0}, {"batch_size": 0}):
+    for wrong in ({"noise_samples": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match="must be 1 or more"):
             trained.log_prob(coarse[:2], **wrong)
     with pytest.raises(ValueError, match="no showers"):
@@ -402,4 +404,4 @@ def test_a_stage_whose_training_diverged_is_named(coarse: VoxelShowers, run: Pat
     system = without_autograd(cf.load(run))
     next(system.stages["layer_02"].parameters()).data.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="the stages layer_02 give densities"):
-        system.log_prob(coarse[:2], draws=1)
+        system.log_prob(coarse[:2], noise_samples=1)

@@ -65,12 +65,12 @@ def test_layers_have_their_energies(run: str, request: pytest.FixtureRequest) ->
     energies = torch.full((4,), 5e4)
     n_layers = system.geometry.n_layers
     layers = torch.linspace(1, 900, n_layers).repeat(4, 1)
-    drawn = system.draw(
+    sampled = system.draw(
         energies.numpy(),
         seeds=cf.cascade.seeds.Seeds.of(1, range(4)),
         given={"layer_energies": layers},
     )
-    np.testing.assert_allclose(drawn.layer_energies(), layers, rtol=5e-3)
+    np.testing.assert_allclose(sampled.layer_energies(), layers, rtol=5e-3)
 
 
 def test_the_number_of_spots_is_a_poisson_one(rng: np.random.Generator) -> None:

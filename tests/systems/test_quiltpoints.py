@@ -117,9 +117,9 @@ def test_a_turned_bank_makes_the_same_showers_turned(
             and np.allclose(same, energy, rtol=1e-5)
             and np.mean(np.abs(there - moved) < 5 * BORDER) > 0.8
         )
-    # Frames are turned in whole steps: of two layers that fit alike another may be chosen, in one of
-    # fifty, and none of all that is the same with a wrong frame. Where
-    # all that was before lies in line, the next layer may be on either side of it.
+    # Frames are rotated in whole steps: of two layers that fit alike another may be chosen, about
+    # once in fifty layers. Where all that was before lies in line, the next layer may be on either
+    # side of it. With a wrong frame no shower is the same.
     assert np.mean(alike) > 0.3
 
 

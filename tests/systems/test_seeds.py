@@ -37,9 +37,9 @@ def test_seeds_numbers_branches_and_copies_are_independent() -> None:
         one.repeat(2)[::2],
         one.repeat(2)[1::2],
     ]
-    drawn = torch.stack([seeds.normal(100).flatten() for seeds in others])
-    correlation = torch.corrcoef(drawn) - torch.eye(len(others))
-    assert float(correlation.abs().max()) < 5 / math.sqrt(drawn.shape[1])
+    sampled = torch.stack([seeds.normal(100).flatten() for seeds in others])
+    correlation = torch.corrcoef(sampled) - torch.eye(len(others))
+    assert float(correlation.abs().max()) < 5 / math.sqrt(sampled.shape[1])
     keys = np.concatenate([seeds.keys for seeds in others])
     assert len(np.unique(keys)) == len(keys) - 199  # the third begins one later
 

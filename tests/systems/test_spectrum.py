@@ -23,10 +23,10 @@ from caloforge.training import RunFolder
 
 
 def spectrum_map(
-    drawn: np.ndarray, geant4: np.ndarray, threshold: float = 0.1, bins: int = 128
+    sampled: np.ndarray, geant4: np.ndarray, threshold: float = 0.1, bins: int = 128
 ) -> SpectrumMap:
     fitted = SpectrumMap(SpectrumFit(bins=bins), threshold)
-    fitted.fit_energies(drawn, geant4, np.random.default_rng(0))
+    fitted.fit_energies(sampled, geant4, np.random.default_rng(0))
     return fitted
 
 
@@ -34,8 +34,8 @@ def test_the_spectrum_map_of_a_power_law_is_known() -> None:
     """Pareto tails E^-a above the threshold: P(E) = 1 - (E / t)^-a, so f(E) = t (E / t)^(a / b)."""
     threshold, a, b = 0.1, 2.0, 1.6
     quantiles = (np.arange(200_000) + 0.5) / 200_000
-    drawn, geant4 = (threshold * (1 - quantiles) ** (-1 / power) for power in (a, b))
-    fitted = spectrum_map(drawn, geant4, threshold)
+    sampled, geant4 = (threshold * (1 - quantiles) ** (-1 / power) for power in (a, b))
+    fitted = spectrum_map(sampled, geant4, threshold)
     energy = torch.tensor([0.05, 0.1, 0.2, 0.5, 1.0, 3.0])
     expected = torch.where(energy < threshold, 0.0, threshold * (energy / threshold) ** (a / b))
     torch.testing.assert_close(fitted(energy), expected, rtol=2e-3, atol=0)
@@ -43,8 +43,8 @@ def test_the_spectrum_map_of_a_power_law_is_known() -> None:
 
 def test_without_a_threshold_the_map_keeps_nothing_where_it_is() -> None:
     """A spectrum of half the energies is mapped onto its double, below and above all means too."""
-    drawn = np.random.default_rng(2).lognormal(size=20_000)
-    fitted = spectrum_map(drawn, 2 * drawn, threshold=0.0)
+    sampled = np.random.default_rng(2).lognormal(size=20_000)
+    fitted = spectrum_map(sampled, 2 * sampled, threshold=0.0)
     energy = torch.tensor([0.0, 1e-4, 0.3, 1.0, 5.0, 1e3, torch.nan])
     torch.testing.assert_close(fitted(energy), 2 * energy, rtol=0.05, atol=0, equal_nan=True)
 
@@ -70,9 +70,9 @@ def test_a_distorted_spectrum_is_mapped_back(bundled: VoxelShowers) -> None:
 
 
 def test_the_map_is_monotone_and_stays_above_the_threshold(bundled: VoxelShowers) -> None:
-    drawn, geant4 = bundled[:20].energy ** 1.2, bundled[20:40].energy
-    fitted = spectrum_map(drawn, geant4, bundled.geometry.threshold)
-    energy = torch.logspace(-3, 7, 20_000, dtype=torch.float64)  # far beyond the largest drawn
+    sampled, geant4 = bundled[:20].energy ** 1.2, bundled[20:40].energy
+    fitted = spectrum_map(sampled, geant4, bundled.geometry.threshold)
+    energy = torch.logspace(-3, 7, 20_000, dtype=torch.float64)  # far beyond the largest sampled
     mapped = fitted(energy)
     assert (mapped.diff() >= 0).all()
     assert torch.isfinite(mapped).all()
@@ -90,7 +90,7 @@ def test_the_state_of_a_map_is_plain_numbers(bundled: VoxelShowers) -> None:
 
 
 def test_a_map_needs_hits() -> None:
-    with pytest.raises(ValueError, match="got 0 drawn and 2 of Geant4"):
+    with pytest.raises(ValueError, match="got 0 sampled and 2 of Geant4"):
         spectrum_map(np.array([0.01]), np.array([1.0, 2.0]))
 
 
@@ -135,7 +135,7 @@ def test_a_run_keeps_its_calibration(calibrated: Path, run: Path, slab: VoxelSho
 def test_rescaling_behind_the_map_keeps_the_layer_energies(
     calibrated: Path, run: Path, slab: VoxelShowers, tmp_path: Path
 ) -> None:
-    """Those that were drawn, to which the showers without a map are scaled too."""
+    """Those that were sampled, to which the showers without a map are scaled too."""
     shutil.copytree(calibrated, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     text = config.read_text()
@@ -189,10 +189,10 @@ def test_layer_energies_above_the_limit_are_drawn_anew(run: Path, slab: VoxelSho
     after = draw(largest)
     new_ratio = after["layer_energies"].sum(1) / quantities["energy_inc"]
     rejected = ratio > largest
-    assert "redrawn" not in before
+    assert "rejected" not in before
     assert int(rejected.sum()) == 40
     assert (new_ratio <= largest).all()
-    assert torch.equal(after["redrawn"] > 0, rejected)
+    assert torch.equal(after["rejected"] > 0, rejected)
     kept = ~rejected
     assert torch.equal(after["layer_energies"][kept], before["layer_energies"][kept])
     with pytest.raises(FloatingPointError, match="200 of 200 showers still deposit"):
@@ -212,11 +212,11 @@ def test_rejected_draws_are_counted_in_the_file(
     config.write_text(text.replace("largest_ratio: null", f"largest_ratio: {limit}"))
     system = cf.load(tmp_path / "run")
     file = cf.generate(system, energies, seed=2, output=tmp_path / "fake.h5")
-    assert system.n_redrawn > 0
+    assert system.n_rejected > 0
     with cf.open_showers(file) as showers:
-        assert showers.attributes["n_redrawn"] == system.n_redrawn
+        assert showers.attributes["n_rejected"] == system.n_rejected
         ratio = showers[:].total_energy() / showers.energy_inc
     assert ratio.max() <= limit * (1 + 1e-5)
     cf.generate(cf.load(run), energies, seed=2, output=tmp_path / "free.h5")
     with cf.open_showers(tmp_path / "free.h5") as showers:
-        assert "n_redrawn" not in showers.attributes
+        assert "n_rejected" not in showers.attributes

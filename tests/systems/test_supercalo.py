@@ -15,7 +15,7 @@ from caloforge.flows import Flow, Permutation, SplineMADE
 from caloforge.geometry import geometry_preset
 from caloforge.showers import VoxelShowers
 from caloforge.systems.supercalo.coarse import CoarseStage, blocks
-from caloforge.systems.supercalo.presets import HOMES, preset
+from caloforge.systems.supercalo.presets import FIXED_GEOMETRIES, preset
 from caloforge.systems.supercalo.upsample import UpsampleStage
 from caloforge.units import GeV, MeV, keV
 
@@ -119,9 +119,9 @@ def test_couplings_take_one_pass_a_block(
 # ---------------------------------------------------------------- presets
 
 
-@pytest.mark.parametrize(("size", "home"), HOMES.items())
-def test_a_preset_of_a_data_set_is_for_its_own_voxels(size: str, home: str) -> None:
-    with pytest.raises(ValueError, match=f"{size} is for the voxels of {home}, got ild"):
+@pytest.mark.parametrize(("size", "fixed"), FIXED_GEOMETRIES.items())
+def test_a_preset_of_a_data_set_is_for_its_own_voxels(size: str, fixed: str) -> None:
+    with pytest.raises(ValueError, match=f"{size} is for the voxels of {fixed}, got ild"):
         build(f"supercalo/{size}", "ild-30")
 
 
@@ -159,7 +159,7 @@ def test_impossible_settings_are_refused(settings: dict[str, object], message: s
 
 
 def test_a_density_is_refused(bundled: VoxelShowers) -> None:
-    """The shares of a coarse voxel sum to one."""
+    """The fractions of a coarse voxel sum to one."""
     system = build("supercalo/tiny", bundled.geometry)
     with pytest.raises(ValueError, match="supercalo has no density: coarse, upsample give none"):
         system.log_prob(bundled[:2])
@@ -366,9 +366,9 @@ def test_coarse_voxels_get_the_energy_of_their_layers_if_asked(
     exact = {}
     for postprocess in (True, False):
         options = SamplingOptions(postprocess=postprocess)
-        drawn = stage.sample(quantities, {}, Seeds.of(1, range(60)), options)[COARSE]
-        assert not ((drawn > 0) & (drawn < stage.threshold * (1 - 1e-6))).any()
-        layers, wanted = drawn.reshape(-1, 9, 72).sum(2), stage.layers(quantities)
+        sampled = stage.sample(quantities, {}, Seeds.of(1, range(60)), options)[COARSE]
+        assert not ((sampled > 0) & (sampled < stage.threshold * (1 - 1e-6))).any()
+        layers, wanted = sampled.reshape(-1, 9, 72).sum(2), stage.layers(quantities)
         hit = layers > 0
         exact[postprocess] = bool(torch.allclose(layers[hit], wanted[hit], rtol=1e-5))
     assert exact == {True: rescaled != "none", False: False}

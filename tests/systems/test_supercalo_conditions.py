@@ -55,7 +55,7 @@ def voxels() -> np.ndarray:
     """The fine voxels (layer, alpha, r) of a shower around the first bins of alpha and r."""
     voxels = np.zeros(DATASET_2.shape, dtype=np.float32)
     voxels[20, 0, 0], voxels[22, 1, 0] = 1, 2  # coarse voxel (4, 0, 0) of choice A
-    voxels[21, 15, 0] = 4  # behind the first bin of alpha
+    voxels[21, 15, 0] = 4  # after the first bin of alpha
     voxels[20, 2, 0] = 8
     voxels[24, 0, 1] = 16
     voxels[19, 1, 0], voxels[25, 0, 0] = 32, 64
@@ -68,7 +68,7 @@ def test_the_31_conditions_of_choice_a(voxels: np.ndarray) -> None:
         0.5,  # B1
         logit(3.0005, 1e3),  # the coarse voxel, with its noise
         *(logit(energy, 2e3) for energy in (9, 4, 2, 0, 16)),  # the layers that it spans
-        *(logit(energy, 1e3) for energy in (4, 8)),  # before and behind in alpha
+        *(logit(energy, 1e3) for energy in (4, 8)),  # before and after in alpha
         *(logit(energy, 1e3) for energy in (0, 16)),  # in radius: nothing further in
         *(logit(energy, 1e3) for energy in (32, 64)),  # in depth
         *one_hot(4, 9),
@@ -91,7 +91,7 @@ def test_the_27_conditions_of_choice_a_where_only_coarse_layers_are_known(
 
 
 def test_the_57_conditions_of_choice_b(voxels: np.ndarray) -> None:
-    """Of the coarse voxel (44, 3, 2) in the last layer: nothing behind and nothing further out."""
+    """Of the coarse voxel (44, 3, 2) in the last layer: nothing after it nor further out."""
     voxels[44, 12, 6], voxels[44, 15, 8] = 1, 2
     voxels[44, 8, 8], voxels[44, 3, 7], voxels[44, 12, 5], voxels[43, 14, 6] = 4, 8, 16, 32
     expected = [

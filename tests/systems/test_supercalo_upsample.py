@@ -79,12 +79,12 @@ def coarse_of(system: System, showers: VoxelShowers) -> np.ndarray:
 def test_a_whole_system_upsamples_the_coarse_showers_that_it_is_given(
     bundled: VoxelShowers, supercalo_run: Path
 ) -> None:
-    """It draws coarse showers itself as well, but not here."""
+    """It samples coarse showers itself as well, but not here."""
     system = cf.load(supercalo_run)
     assert list(system.stages) == ["energies", "coarse", "upsample"]
     known = coarse_of(system, bundled[:8])
-    (drawn,) = system.upsample([bundled[:8]], seed=1)
-    assert not coarse_of(system, drawn)[known == 0].any()
+    (sampled,) = system.upsample([bundled[:8]], seed=1)
+    assert not coarse_of(system, sampled)[known == 0].any()
 
 
 # ---------------------------------------------------------------- shares (B6, B8, B9)
@@ -98,7 +98,7 @@ def test_what_is_trained_on_is_what_is_sampled(
     generator: torch.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A flow that drew the training batch gives the fine voxels back within their noise."""
+    """A flow that sampled the training batch gives the fine voxels back within their noise."""
     stage = upsampling(systems[choice])
     known = {k: v.double() for k, v in quantities(systems[choice], bundled[:40]).items()}
     batch = stage.batch(known, {}, generator)
@@ -106,12 +106,12 @@ def test_what_is_trained_on_is_what_is_sampled(
     monkeypatch.setattr(BernoulliMADE, "decode", lambda bits, uniform, context: batch["hits"])
     options = SamplingOptions(postprocess=False)
     read = {name: known[name] for name in stage.reads}
-    drawn = stage.sample(read, {}, Seeds.of(1, range(40)), options)["showers"]
+    sampled = stage.sample(read, {}, Seeds.of(1, range(40)), options)["showers"]
     if choice == "A, hits":
-        torch.testing.assert_close(drawn, known["showers"], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(sampled, known["showers"], rtol=1e-6, atol=1e-9)
     else:
-        torch.testing.assert_close(drawn, known["showers"], rtol=1e-3, atol=2 * keV)
-        assert float((drawn - known["showers"]).mean()) < 0.1 * keV
+        torch.testing.assert_close(sampled, known["showers"], rtol=1e-3, atol=2 * keV)
+        assert float((sampled - known["showers"]).mean()) < 0.1 * keV
 
 
 @RELATIVE
@@ -186,12 +186,12 @@ def test_fine_voxels_share_the_energy_of_their_coarse_voxel(
     stage, given = upsampling(system), bundled[80:100]
     monkeypatch.setattr(stage, "config", dataclasses.replace(stage.config, rescale=rescaled))
     options = SamplingOptions(postprocess=postprocess)
-    (drawn,) = system.upsample([given], seed=1, options=options)
-    wanted, found = coarse_of(system, given), coarse_of(system, drawn)
+    (sampled,) = system.upsample([given], seed=1, options=options)
+    wanted, found = coarse_of(system, given), coarse_of(system, sampled)
     hit = wanted > 0
     assert wanted[hit].min() >= stage.threshold
     assert not found[~hit].any()
-    assert float(drawn.energy.min()) >= np.float32(stage.threshold)
+    assert float(sampled.energy.min()) >= np.float32(stage.threshold)
     error = np.abs(found[hit] / wanted[hit] - 1)
     if postprocess and rescaled == "voxels":
         assert error.max() < 1e-5
@@ -209,8 +209,8 @@ def test_hits_share_all_energy_before_the_threshold(
     stage = upsampling(systems["A, hits"])
     known = quantities(systems["A, hits"], bundled[80:100])
     options = SamplingOptions(postprocess=False)
-    drawn = stage.sample(known, {}, Seeds.of(1, range(20)), options)["showers"]
-    fine = drawn.flatten(1)[:, stage.fine_index]
+    sampled = stage.sample(known, {}, Seeds.of(1, range(20)), options)["showers"]
+    fine = sampled.flatten(1)[:, stage.fine_index]
     torch.testing.assert_close(fine.sum(2), known[stage.own], rtol=1e-5, atol=1e-6)
     empty = (fine == 0).double().mean(2)[known[stage.own] > 0]
     assert 0 < float(empty.mean()) < 0.9
@@ -240,9 +240,9 @@ def test_the_flow_sees_no_empty_coarse_voxel(
 def test_a_shower_without_energy_stays_without(choice: str, systems: dict[str, System]) -> None:
     system = systems[choice]
     empty = VoxelShowers([1e4, 2e4], [0, 0, 0], [], [], system.geometry)
-    (drawn,) = system.upsample([empty], seed=1)
-    assert np.array_equal(drawn.energy_inc, [1e4, 2e4])
-    assert len(drawn.energy) == 0
+    (sampled,) = system.upsample([empty], seed=1)
+    assert np.array_equal(sampled.energy_inc, [1e4, 2e4])
+    assert len(sampled.energy) == 0
 
 
 # ---------------------------------------------------------------- memory, batches, resampling
@@ -262,18 +262,18 @@ def test_the_memory_budget_changes_no_shower(
     )
     system = systems[choice]
     low = np.argsort(bundled.energy_inc)[:2]
-    given, drawn, at_once = bundled[low], [], []
+    given, sampled, at_once = bundled[low], [], []
     for budget in (1, 1 << 17, 1 << 30):
         rows.clear()
         options = SamplingOptions(memory_budget=budget)
-        drawn += [shower.dense() for shower in system.upsample([given], seed=1, options=options)]
+        sampled += [shower.dense() for shower in system.upsample([given], seed=1, options=options)]
         at_once.append(max(rows))
     n_hits = np.count_nonzero(coarse_of(system, given))
     assert (at_once[0], at_once[2]) == (1, n_hits)
     assert 1 < at_once[1] < n_hits
-    for other in drawn[1:]:
-        assert np.array_equal(other > 0, drawn[0] > 0)
-        np.testing.assert_allclose(other, drawn[0], rtol=1e-3)
+    for other in sampled[1:]:
+        assert np.array_equal(other > 0, sampled[0] > 0)
+        np.testing.assert_allclose(other, sampled[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize(("name", "value"), [("memory_budget", 0), ("resample", 0)])
@@ -291,12 +291,12 @@ def test_resampled_showers_share_their_coarse_voxels(
 ) -> None:
     """n x M showers, those of one coarse shower after each other, each with its own fine ones."""
     system, given = systems[choice], bundled[80:84]
-    (drawn,) = system.upsample([given], seed=1, options=SamplingOptions(resample=3))
-    assert len(drawn) == 12
-    assert np.array_equal(drawn.energy_inc, given.energy_inc.repeat(3))
+    (sampled,) = system.upsample([given], seed=1, options=SamplingOptions(resample=3))
+    assert len(sampled) == 12
+    assert np.array_equal(sampled.energy_inc, given.energy_inc.repeat(3))
     coarse = coarse_of(system, given).repeat(3, 0)
-    np.testing.assert_allclose(coarse_of(system, drawn), coarse, rtol=1e-5, atol=1e-6)
-    dense = drawn.dense()
+    np.testing.assert_allclose(coarse_of(system, sampled), coarse, rtol=1e-5, atol=1e-6)
+    dense = sampled.dense()
     for group in dense.reshape(4, 3, -1):
         for i, other in ((0, 1), (0, 2), (1, 2)):
             hit = (group[i] > 0) | (group[other] > 0)
@@ -334,9 +334,9 @@ def test_coarse_showers_are_as_good_as_the_fine_ones_they_are_made_of(
     """Nothing of a fine shower reaches the flow but what its coarse voxels say."""
     system, fine = systems[choice], bundled[80:86]
     coarse = fine.coarsen(system.coarsening)
-    drawn = [list(system.upsample(showers.batches(4), seed=1)) for showers in (fine, coarse)]
-    assert [len(batch) for batch in drawn[0]] == [4, 2]
-    for mine, theirs in zip(*drawn, strict=True):
+    sampled = [list(system.upsample(showers.batches(4), seed=1)) for showers in (fine, coarse)]
+    assert [len(batch) for batch in sampled[0]] == [4, 2]
+    for mine, theirs in zip(*sampled, strict=True):
         np.testing.assert_allclose(mine.dense(), theirs.dense(), rtol=1e-3, atol=1e-6)
 
 
@@ -364,11 +364,11 @@ def test_another_system_draws_the_coarse_showers(
         known = ShowerQuantities(sample, (*stage.reads, *stage.writes))
         stage.fit(known, {}, torch.Generator().manual_seed(0))
     energies = np.array([5e3, 2e4, 8e4], dtype=np.float32)
-    drawn = cf.upsample(system, other, energies, seed=1, batch_size=2)
-    assert drawn.geometry == system.geometry
-    assert np.array_equal(drawn.energy_inc, energies)
+    sampled = cf.upsample(system, other, energies, seed=1, batch_size=2)
+    assert sampled.geometry == system.geometry
+    assert np.array_equal(sampled.energy_inc, energies)
     expected = other.generate(energies, seed=1, batch_size=2).dense().reshape(3, -1)
-    np.testing.assert_allclose(coarse_of(system, drawn), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(coarse_of(system, sampled), expected, rtol=1e-5, atol=1e-6)
     assert expected.any(1).all()
 
 

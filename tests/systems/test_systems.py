@@ -65,7 +65,7 @@ def test_the_cascade_is_closed(preset: str, geometry: str) -> None:
     for name, stage in system.stages.items():
         assert set(stage.reads) <= known, name
         assert not set(stage.writes) & (known - set(stage.reads)), name
-        # a distilled copy draws nothing itself, nor do conditions
+        # a distilled copy samples nothing itself, nor do conditions
         assert stage.writes or stage.needs or isinstance(stage, Conditions)
         known |= set(stage.writes)
     # what it learns can be asked of a sample of showers, which is what training does
@@ -253,13 +253,13 @@ def test_impossible_incident_energies_are_refused(energies: object) -> None:
 
 
 def test_batch_generators_are_independent() -> None:
-    drawn = {
+    sampled = {
         (seed, number): torch.rand(1, generator=batch_rng(seed, number)).item()
         for seed in range(4)
         for number in range(25)
     }
-    assert len(set(drawn.values())) == 100
-    assert drawn[3, 7] == torch.rand(1, generator=batch_rng(3, 7)).item()
+    assert len(set(sampled.values())) == 100
+    assert sampled[3, 7] == torch.rand(1, generator=batch_rng(3, 7)).item()
 
 
 def test_the_package_builds_by_name() -> None:

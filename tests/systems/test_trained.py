@@ -67,7 +67,7 @@ def test_a_run_knows_the_showers_that_were_learned_from(run: Path, slab: VoxelSh
 
 
 def test_energies_of_the_training_are_inside(run: Path) -> None:
-    """What is drawn by default never warns."""
+    """What is sampled by default never warns."""
     system = cf.load(run)
     assert system.trained is not None
     with warnings.catch_warnings():

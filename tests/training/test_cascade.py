@@ -82,7 +82,7 @@ def test_generated_showers_follow_seed_and_batches(run: Path) -> None:
     first = system.generate(ENERGIES, seed=1, batch_size=10)
     assert same(first, system.generate(ENERGIES, seed=1, batch_size=10))
     assert not same(first, system.generate(ENERGIES, seed=2, batch_size=10))
-    # a batch knows nothing of the others
+    # a batch is independent of the others
     middle = system.stream(ENERGIES[10:20], seed=1, batch_size=10, first=10)
     assert same(next(middle), first[10:20])
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A run folder may come from anybody: it reads and writes nothing outside, and costs nothing."""
+"""An untrusted run folder reads and writes nothing outside, and costs nothing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _folder(path: Path) -> None:
 
 
 def _large(path: Path) -> None:
-    """Larger than any file of ours, and without content on the disk."""
+    """Larger than any file of a model, and without content on the disk."""
     with path.open("r+b") as file:
         file.truncate(1 << 35)
 
@@ -153,10 +153,10 @@ CONFIGURATIONS: dict[str, tuple[Damage, str]] = {
     "code": (_text("a: !!python/object/apply:os.getcwd []\n"), "config.yaml is damaged"),
     "no text": (lambda run: (run / "config.yaml").write_bytes(b"\xff\xfe\x00"), "damaged"),
     "many blocks": (_yaml(config__layers__blocks=10**7), "more weights than the folder"),
-    "wide": (_yaml(config__energies__hidden=10**7), "more weights|larger than any of ours"),
+    "wide": (_yaml(config__energies__hidden=10**7), "more weights|larger than those of any system"),
     "wider": (
         _yaml(config__layers__channels=[10**6, 10**6]),
-        "more weights|larger than any of ours",
+        "more weights|larger than those of any system",
     ),
     "beyond all numbers": (_yaml(config__layers__blocks=10**9), "blocks is 1e.09, expected no"),
     "other weights": (_yaml(config__energies__hidden=13), "energies does not fit the stage"),

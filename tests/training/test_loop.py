@@ -304,7 +304,7 @@ def test_a_loss_that_is_not_finite_keeps_the_state_before_it(
         return loss(stage, batch, rng) * (math.nan if training.step == 8 else 1)
 
     monkeypatch.setattr(type(training.stage), "loss", diverging)
-    with pytest.raises(FloatingPointError, match=r"layer_02: loss nan .* at step 8.*begin anew"):
+    with pytest.raises(FloatingPointError, match=r"layer_02: loss nan .* at step 8.*start again"):
         training.run()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     monkeypatch.undo()
@@ -346,7 +346,7 @@ def test_a_damaged_state_says_so(begin: Begin) -> None:
     training.run(until=2)
     path = training.folder.path / "state.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*begin this stage anew"):
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*start this stage again"):
         begin("run")
 
 
@@ -362,7 +362,7 @@ def test_a_state_of_other_tensors_is_refused(
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     save_file({**load_file(path), name: torch.zeros(shape)}, path, metadata)
-    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*begin this stage anew"):
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*start this stage again"):
         begin("run")
 
 
@@ -388,7 +388,7 @@ def test_a_state_of_other_values_is_refused(change: dict[str, object], begin: Be
     with safe_open(path, "pt") as file:
         values = json.loads(file.metadata()["values"])
     save_file(load_file(path), path, {"values": json.dumps({**values, **change})})
-    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*begin this stage anew"):
+    with pytest.raises(ValueError, match=r"state.safetensors is damaged .*start this stage again"):
         begin("run")
 
 

@@ -1,4 +1,4 @@
-"""A packed run is a model: it draws the same showers, and holds nothing that they do not need."""
+"""A packed run is a model: it samples the same showers, and holds nothing that they do not need."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def packed(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_draws_the_same_showers(packed: Path, run: Path) -> None:
-    drawn = [cf.load(folder).generate(ENERGIES, seed=1).dense() for folder in (packed, run)]
-    np.testing.assert_array_equal(*drawn)
+    sampled = [cf.load(folder).generate(ENERGIES, seed=1).dense() for folder in (packed, run)]
+    np.testing.assert_array_equal(*sampled)
     assert RunFolder(packed).effort() == RunFolder(run).effort()
     assert RunFolder(packed).trained_range() == RunFolder(run).trained_range()
 
@@ -66,9 +66,9 @@ def test_half_precision_halves_what_was_learned_and_nothing_else(
             assert rounded[name].dtype == (values.half().dtype if is_learned else values.dtype)
             error = (rounded[name].to(values.dtype) - values).abs()
             assert (error <= 2.0**-11 * values.abs() + 2.0**-25).all()  # 11 bits, down to 2^-24
-    drawn, rounded_off = (cf.load(m).generate(ENERGIES, seed=1).dense() for m in (packed, half))
-    assert not np.array_equal(drawn, rounded_off)
-    np.testing.assert_allclose(drawn.sum(), rounded_off.sum(), rtol=0.02)
+    sampled, rounded_off = (cf.load(m).generate(ENERGIES, seed=1).dense() for m in (packed, half))
+    assert not np.array_equal(sampled, rounded_off)
+    np.testing.assert_allclose(sampled.sum(), rounded_off.sum(), rtol=0.02)
 
 
 def test_nothing_is_overwritten_and_nothing_half_written_stays(

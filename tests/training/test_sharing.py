@@ -249,7 +249,7 @@ FLAWS: dict[str, tuple[Damage, str]] = {
     ),
     "checksums of a newer format": (
         _indexed(lambda record: record.update(format_version=2)),
-        r"format 2, and this caloforge knows 1: install a newer one",
+        r"format 2, and this caloforge reads 1: install a newer one",
     ),
     "a newer model": (_newer, r"caloforge 9\.2, and this is .*: install a newer one"),
     "a place outside": (_outside("../evil.json"), "names '../evil.json', which no caloforge model"),

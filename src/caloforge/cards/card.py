@@ -109,7 +109,7 @@ def _check_layout(folder: Path, stages: Sequence[str]) -> None:
     if missing := [name for name in stages if f"stages/{name}/summary.json" not in there]:
         raise ValueError(
             f"{folder} was trained with an earlier version, which kept {', '.join(missing)} at "
-            "another place: train it anew to share it"
+            "another place: train it again to share it"
         )
 
 
@@ -131,21 +131,21 @@ def _remove_old(folder: Path) -> None:
 
 
 def _missing(card: Facts) -> Iterator[str]:
-    """What nobody has measured or recorded, in words."""
+    """What was not measured or recorded, in words."""
     scores: dict[str, Any] | None = card["evaluation"]
     if scores is None:
-        yield "scores: nobody has given an evaluation (caloforge evaluate)"
+        yield "scores: no evaluation was given (caloforge evaluate)"
     else:
         if scores["worth"] is None:
             yield "worth: the evaluation has none (caloforge evaluate --metric worth)"
         elif scores["worth"]["amplification"] is None:
-            yield "amplification: the evaluation knows no training sample (--training)"
+            yield "amplification: the evaluation has no training sample (--training)"
         if scores["faults"] and not any("picture" in fault for fault in scores["faults"]):
             yield "pictures of the faults: the evaluation has none (--figures png)"
         if not scores["is_of_these_weights"]:
-            yield "proof that the evaluated showers are of these weights: their file does not say"
+            yield "proof that the evaluated showers are of these weights: not stated in their file"
     if not card["timing"]:
-        yield "times: nobody has given a timing (caloforge bench)"
+        yield "times: no timing was given (caloforge bench)"
     training = card["training"]
     if training["note"]:
         yield f"training sample: {training['note']}"

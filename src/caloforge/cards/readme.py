@@ -78,7 +78,7 @@ def _purpose(card: Facts) -> str:
     return (
         f"A fast generator of calorimeter showers, in place of Geant4: {kind} for "
         f"{card['detector']['name']}. {model['what']} It was trained on showers of "
-        f"{card['particles']['words']}; outside of these it extrapolates, and says so."
+        f"{card['particles']['words']}; outside of these it extrapolates, with a warning."
     )
 
 
@@ -157,7 +157,7 @@ def _scores(card: Facts) -> Iterator[str]:
 def _faults(card: Facts) -> Iterator[str]:
     found = card["evaluation"]
     if found is None:
-        yield "Not known, as nobody has evaluated it."
+        yield "Not known: no evaluation was given."
         return
     rows = [
         (fault["title"], fault["text"], fault["floor"], _number(fault["spreads"]) or "–")

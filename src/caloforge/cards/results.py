@@ -1,4 +1,4 @@
-"""What evaluations and timings say of a model, as their commands wrote it."""
+"""Results of evaluations and timings of a model, as their commands wrote them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def pictures(found: Facts, path: Path) -> dict[str, bytes]:
     """The figures of the worst observables that are shown, by the name that they get.
 
     Args:
-        found: what `evaluation` found; each fault is told its picture.
+        found: what `evaluation` found; each fault gets its picture.
         path: the folder or the `scores.json` of `caloforge evaluate`.
     """
     folder = (path if path.is_dir() else path.parent) / "report_figures"
@@ -140,7 +140,7 @@ def _candidate(path: Path, names: Mapping[str, Any], wanted: str | None) -> str:
 
 
 def _weights_of(origin: Mapping[str, Any]) -> str | None:
-    """Hash of the weights that showers were sampled with, None where their file does not say."""
+    """Hash of the weights that showers were sampled with, None if their file does not state it."""
     request = origin.get("request")
     values = json.loads(request) if isinstance(request, str) else {}
     return values.get("weights")

@@ -1,4 +1,4 @@
-"""What a run folder says of its model."""
+"""The facts about a model in its run folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def model(name: str, run: RunFolder, system: System, weights: str) -> Facts:
     """The system, its size, and what distinguishes its weights from all others.
 
     Args:
-        name: what the model is called.
+        name: name of the model.
         run: the run folder.
         system: as it was loaded.
         weights: hash of its weights.
@@ -102,7 +102,7 @@ def training(run: RunFolder, files: Sequence[str | Path] = ()) -> Facts:
 def _given(
     data: Mapping[str, Any], geometry: Geometry, files: Sequence[str | Path]
 ) -> tuple[list[Facts], str]:
-    """What files say of themselves that a user names."""
+    """The metadata of files that a user names."""
     if (origins := _origins(data, geometry, files)) is None:
         raise ValueError(
             f"{', '.join(map(str, files))}: not the showers that were trained on, which have the "
@@ -112,7 +112,7 @@ def _given(
 
 
 def _found(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], str]:
-    """What the files say that the run names, and what is not known of them.
+    """The metadata of the files that the run names, and what is not known about them.
 
     They are asked only where they lie as they lay, with the showers that were trained on.
     """
@@ -135,7 +135,7 @@ def _found(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], st
 def _origins(
     data: Mapping[str, Any], geometry: Geometry, files: Sequence[str | Path]
 ) -> list[Facts] | None:
-    """What files say of themselves, None if they hold other showers than the training sample."""
+    """The metadata of files, None if they hold other showers than the training sample."""
     with closing(open_source(files, geometry)) as source:
         if source.fingerprint() != data.get("fingerprint"):
             return None
@@ -143,7 +143,7 @@ def _origins(
 
 
 def _origin(path: Path, geometry: Geometry) -> Facts:
-    """What a file of showers says of what made it."""
+    """What made a file of showers, by its metadata."""
     with open_file(path, geometry) as file:
         said = {name: str(file.attributes.get(name, "")) for name in ("command", "generator")}
         return {"name": path.name, "n_showers": len(file), **{k: v for k, v in said.items() if v}}

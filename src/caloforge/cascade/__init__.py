@@ -1,4 +1,4 @@
-"""The generators: stages, systems, and the registry that knows them by name."""
+"""The generators: stages, systems, and the registry of their names."""
 
 from caloforge.cascade.arguments import SamplingOptions
 from caloforge.cascade.choices import Choice

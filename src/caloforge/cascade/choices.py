@@ -88,7 +88,7 @@ def named(
     Args:
         what: as for `Choice`.
         default: as for `Choice`.
-        find: finds it by its name, and raises a ValueError for a name that there is not.
+        find: finds it by its name, and raises a ValueError for an unknown name.
         offered: as for `Choice`.
     """
 

@@ -1,4 +1,4 @@
-"""What a system is, in words and as a table."""
+"""A description of a system, in words and as a table."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def preset_of(system: System) -> str | None:
     fitting = [
         size
         for size in system.sizes
-        if size not in system.homes
-        or geometry_preset(system.homes[size]).layers == system.geometry.layers
+        if size not in system.fixed_geometries
+        or geometry_preset(system.fixed_geometries[size]).layers == system.geometry.layers
     ]
     same = (size for size in fitting if system.preset(size, system.geometry) == system.config)
     size = next(same, None)
@@ -45,7 +45,7 @@ def _state(system: System) -> str:
     if fitted < n:
         return "untrained" if not fitted else f"{fitted} of {n} stages trained"
     if system.trained is None:
-        return "trained, on what is not known"
+        return "trained, on an unknown sample"
     return f"trained on {system.trained.n_showers:,} showers, {system.trained}"
 
 

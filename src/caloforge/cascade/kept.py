@@ -11,7 +11,7 @@ __all__ = ["KeepsRows"]
 
 
 class KeepsRows(nn.Module):
-    """A module with buffers of which only the file knows how many rows they have.
+    """A module with buffers whose number of rows is given by the file alone.
 
     Attributes:
         kept: names of these buffers.

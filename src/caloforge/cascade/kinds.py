@@ -1,4 +1,4 @@
-"""Systems of voxels and systems of points: what becomes of the quantities that are drawn."""
+"""Systems of voxels and systems of points: what becomes of the quantities that are sampled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Upsamples(Protocol):
 
 
 class VoxelSystem(System):
-    """A system that draws energies in the voxels of its geometry."""
+    """A system that samples energies in the voxels of its geometry."""
 
     kind: type[Any] = VoxelShowers
 

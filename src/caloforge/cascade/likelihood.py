@@ -35,7 +35,7 @@ class EntryNoise(Protocol):
 
 @runtime_checkable
 class HasDensity(Protocol):
-    """What a stage can do that knows the density of what it writes."""
+    """What a stage offers that has a density of what it writes."""
 
     def add_noise(self, quantities: Quantities, rng: torch.Generator) -> Quantities:
         """With the noise that gives what the stage writes a density."""
@@ -49,7 +49,7 @@ class HasDensity(Protocol):
         Args:
             quantities: with the noise of all stages, in MeV.
             upstream: the stages of `needs`.
-            rng: for what a network sees beside them, such as padding.
+            rng: for what a network sees besides them, such as padding.
 
         Returns:
             In double precision and MeV^-1 for each entry of `writes`, shape (n,); minus infinity
@@ -66,8 +66,8 @@ class LogDensity:
             the noise-filled shower, in MeV^-1 for each of its energies.
         noise: the part of it that is the known log-density of the noise in empty entries, shape
             (n,) each: the same number for every one of them.
-        error: standard error of `total` from the finite number of draws, shape (n,); NaN where it
-            is not known, for one draw or a density of zero.
+        error: standard error of `total` from the finite number of noise samples, shape (n,); NaN
+            where it is not known, for one sample or a density of zero.
     """
 
     stages: Mapping[str, NDArray[np.float64]]
@@ -115,34 +115,34 @@ def log_density(
     system: System,
     showers: VoxelShowers,
     *,
-    draws: int,
+    noise_samples: int,
     seed: int,
     batch_size: int,
     device: torch.device | str,
 ) -> LogDensity:
     """Log-density of showers given their incident energies, `log_density(…).total`.
 
-    The joint density of layer energies and voxels [MeV^-1 each] as the flows draw them, before
+    The joint density of layer energies and voxels [MeV^-1 each] as the flows sample them, before
     post-processing and threshold. Empty voxels and layers have no density of their own: as in
     training they are filled with noise n, and all else is blurred by it. The value is
 
         < log p(showers + n | energy_inc) >,   log p = sum over stages of log p(writes | reads)
 
-    averaged over draws of the noise: what training maximises. (The log of <p> would be that of the
-    luckiest draw, as thousands of voxels are noise.) It is minus infinity for energies that the
-    flows cannot draw, larger than any that they were trained on. The same seed, device and batch
-    size give the same values.
+    averaged over samples of the noise: what training maximises. (The log of <p> would be that of
+    the luckiest sample, as thousands of voxels are noise.) It is minus infinity for energies that
+    the flows cannot sample, larger than any that they were trained on. The same seed, device and
+    batch size give the same values.
 
     Args:
         system: the system.
         showers: showers of the system's geometry.
-        draws: draws of the noise.
-        seed: every batch draws from its own generator, derived from the seed and its number.
-        batch_size: showers looked at at once.
+        noise_samples: samples of the noise.
+        seed: every batch has its own generator, derived from the seed and its number.
+        batch_size: showers computed at once.
         device: where to compute.
 
     Returns:
-        The density by stage, and the error that the finite number of draws leaves.
+        The density by stage, and the error that the finite number of noise samples leaves.
 
     Raises:
         ValueError: for showers of another geometry or none at all, numbers below 1, or a system
@@ -152,11 +152,13 @@ def log_density(
     stages = densities(system).values()
     if showers.geometry != system.geometry:
         raise ValueError(
-            f"the showers are of {showers.geometry.name}, the system draws those of "
+            f"the showers are of {showers.geometry.name}, the system samples those of "
             f"{system.geometry.name}: project the showers into its voxels"
         )
-    if min(draws, batch_size) < 1:
-        raise ValueError(f"draws and batch_size must be 1 or more, got {draws} and {batch_size}")
+    if min(noise_samples, batch_size) < 1:
+        raise ValueError(
+            f"noise_samples and batch_size must be 1 or more, got {noise_samples} and {batch_size}"
+        )
     incident_particles(showers.particles)  # of which single precision may leave nothing
     system.to(device)
     for stage in stages:
@@ -168,7 +170,7 @@ def log_density(
     for number, batch in enumerate(sample.batches(batch_size)):
         quantities = {name: values.to(device) for name, values in batch.items()}
         rng = batch_rng(seed, number, device, branch=Branch.DENSITY)
-        parts.append(_batch(system, quantities, draws, rng))
+        parts.append(_batch(system, quantities, noise_samples, rng))
     return LogDensity.concatenate(parts)
 
 
@@ -185,28 +187,34 @@ def densities(system: System) -> dict[str, Any]:
     return stages
 
 
-def _batch(system: System, quantities: Quantities, draws: int, rng: torch.Generator) -> LogDensity:
+def _batch(
+    system: System, quantities: Quantities, noise_samples: int, rng: torch.Generator
+) -> LogDensity:
     """Of one batch.
 
-    The noise in empty entries, most of a shower, makes most of the scatter between draws. Its own
-    log-density is known, and so is the mean of it: what a draw has above that mean is subtracted
+    The noise in empty entries, most of a shower, makes most of the scatter between samples. Its own
+    log-density is known, and so is the mean of it: what a sample has above that mean is subtracted
     (a control variate), which leaves the average as it is and takes nearly all of the scatter.
     """
-    drawn = torch.stack([_one_draw(system, quantities, rng) for _ in range(draws)])
-    stages = dict(zip(densities(system), drawn.mean(0).cpu().numpy(), strict=True))
+    sampled = torch.stack([_one_sample(system, quantities, rng) for _ in range(noise_samples)])
+    stages = dict(zip(densities(system), sampled.mean(0).cpu().numpy(), strict=True))
     if broken := [name for name, density in stages.items() if np.isnan(density).any()]:
         raise FloatingPointError(
             f"the stages {', '.join(broken)} give densities that are no numbers: their training "
             "diverged, or the incident energies lie far outside those they were trained on"
         )
-    total = drawn.sum(1)
-    error = total.std(0) / draws**0.5 if draws > 1 else torch.full_like(total[0], torch.nan)
+    total = sampled.sum(1)
+    error = (
+        total.std(0) / noise_samples**0.5
+        if noise_samples > 1
+        else torch.full_like(total[0], torch.nan)
+    )
     noise = {name: _mean_noise(stage, quantities) for name, stage in densities(system).items()}
     return LogDensity(stages, noise, error.cpu().numpy())
 
 
-def _one_draw(system: System, quantities: Quantities, rng: torch.Generator) -> Tensor:
-    """Of one draw of the noise, less the control variate, shape (n_stages, n)."""
+def _one_sample(system: System, quantities: Quantities, rng: torch.Generator) -> Tensor:
+    """Of one sample of the noise, less the control variate, shape (n_stages, n)."""
     noised = quantities
     stages = densities(system)
     for stage in stages.values():

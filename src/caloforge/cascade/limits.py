@@ -16,21 +16,21 @@ from caloforge.preprocessing import Chain, Transform
 
 __all__ = ["LARGEST_CHANGE", "changed_shares"]
 
-LARGEST_CHANGE = 0.01  # share of the training split that clamps and boxes may change
-BUDGET = 1 << 22  # numbers that transforms are looked at with; a share of 1e-3 is seen by then
-RUN = 100  # showers looked at at once
+LARGEST_CHANGE = 0.01  # fraction of the training split that clamps and boxes may change
+BUDGET = 1 << 22  # numbers that transforms are checked with; a fraction of 1e-3 is seen by then
+RUN = 100  # showers checked at once
 
 
 @torch.no_grad()
 def changed_shares(
     name: str, stage: Stage, sample: ShowerQuantities, upstream: Upstream, rng: torch.Generator
 ) -> dict[str, float]:
-    """Share of what a stage learns from that its limits and transforms change, where above 0.
+    """Fraction of what a stage learns from that its limits and transforms change, where above 0.
 
-    A clamp, a box or a largest value moves what lies beyond it: showers that are drawn have nothing
-    there. Limits of settings are counted in showers, see `Stage.limits`. Whatever a transform
-    moves is found by what does not come back through its inverse, see `Transform.loses`, and
-    counted in rows of what it is given: showers, or hits or points.
+    A clamp, a box or a largest value moves what lies beyond it: showers that are sampled have
+    nothing there. Limits of settings are counted in showers, see `Stage.limits`. Whatever a
+    transform moves is found by what does not come back through its inverse, see `Transform.loses`,
+    and counted in rows of what it is given: showers, or hits or points.
 
     Args:
         name: of the stage.
@@ -40,10 +40,10 @@ def changed_shares(
         rng: of the noise that belongs to a batch.
 
     Returns:
-        The shares, by the setting, or by the transform.
+        The fractions, by the setting, or by the transform.
 
     Raises:
-        ValueError: if a share exceeds `LARGEST_CHANGE`.
+        ValueError: if a fraction exceeds `LARGEST_CHANGE`.
     """
     changed: Counter[str] = Counter()
     rows: Counter[str] = Counter()
@@ -80,9 +80,9 @@ def changed_shares(
         if share > LARGEST_CHANGE:
             kind = type(transforms[key]).__name__ if key in transforms else key
             raise ValueError(
-                f"{name}: {key} moves {share:.1%} of what the training sample holds, and no drawn "
-                f"shower will hold that; up to {LARGEST_CHANGE:.0%} is accepted: change the "
-                f"setting {stage.settings.get(kind, kind)}, or leave such showers out"
+                f"{name}: {key} moves {share:.1%} of what the training sample holds, and no "
+                f"sampled shower will hold that; up to {LARGEST_CHANGE:.0%} is accepted: change "
+                f"the setting {stage.settings.get(kind, kind)}, or leave such showers out"
             )
     return shares
 

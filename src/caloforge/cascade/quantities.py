@@ -178,7 +178,7 @@ class ShowerQuantities:
         """The same quantities, given out on a device.
 
         Where they fit into a quarter of an accelerator's free memory, all of them lie there from
-        now on; else every batch is sent, and nobody waits for it.
+        now on; else every batch is copied asynchronously.
         """
         there = copy(self)
         there.device = torch.device(device)

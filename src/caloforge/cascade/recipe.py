@@ -18,7 +18,7 @@ class Recipe:
         epochs: passes over the training split.
         batch_size: showers a step.
         learning_rate: the highest learning rate.
-        schedule: course of the learning rate over the steps. "one-cycle" rises from 1/25 of the
+        schedule: of the learning rate over the steps. "one-cycle" rises from 1/25 of the
             maximum and falls to 1e-4 of its start, while Adam's β1 falls from 0.95 to 0.85 and
             rises back (arXiv:1708.07120, with PyTorch's values), "exponential" and "cosine"
             fall from the maximum to `final_learning_rate`, "triangular" rises from
@@ -28,12 +28,12 @@ class Recipe:
         final_learning_rate: where "exponential", "cosine" and "triangular" end.
         cycles: cycles of "triangular".
         cycle_decay: maximum of a cycle of "triangular" in units of that before it.
-        annihilation: share of the steps after the cycles of "triangular", in which the learning
+        annihilation: fraction of the steps after the cycles of "triangular", in which the learning
             rate falls on to `final_learning_rate`.
         weight_decay: decoupled weight decay (AdamW, arXiv:1711.05101).
         gradient_clip: largest L2 norm of the gradient, None for no limit.
         ema: decay a step of the exponential moving average of the weights, None for none.
-        validation: share of the training sample that chooses the best checkpoint.
+        validation: fraction of the training sample that chooses the best checkpoint.
         patience: stop after so many epochs without a better validation loss, None for never.
         precision: "32", or mixed with "bf16" or "16" where the device has it; of CPUs those with
             matrix units have the former.
@@ -64,12 +64,12 @@ class Recipe:
                 f"rate, got {self.epochs}, {self.batch_size} and {self.learning_rate}"
             )
         if not 0 < self.validation < 1:
-            raise ValueError(f"validation must be a share between 0 and 1, got {self.validation}")
+            raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
         if self.schedule == "exponential" and not self.final_learning_rate > 0:
             raise ValueError("an exponential schedule needs a positive final_learning_rate")
         if self.cycles < 1 or not 0 <= self.annihilation < 1:
             raise ValueError(
-                "a triangular schedule needs 1 cycle or more and a share of annihilation between "
+                "a triangular schedule needs 1 cycle or more and annihilation between "
                 f"0 and 1, got {self.cycles} and {self.annihilation}"
             )
         if self.ema is not None and not 0 < self.ema < 1:
@@ -89,7 +89,7 @@ def validation_size(n: int, share: float) -> int:
     size = round(share * n)
     if not 0 < size < n - 1:
         raise ValueError(
-            f"{n} showers cannot be split with a share of {share} for validation, one or more to "
+            f"{n} showers cannot be split with the fraction {share} for validation, one or more to "
             "validate with and two or more to learn from: give more showers"
         )
     return size

@@ -32,8 +32,8 @@ GROUP = FOLDER  # entry points of systems in other packages, "module:Class" by n
 
 
 @cache
-def _homes() -> dict[str, str]:
-    """Where each system lives; imported only when it is asked for.
+def _modules() -> dict[str, str]:
+    """The module of each system; imported only when it is asked for.
 
     The folders of `caloforge.systems`, and what other packages name as entry points.
     """
@@ -45,7 +45,7 @@ def _homes() -> dict[str, str]:
     others = {entry.name: entry.value for entry in entry_points(group=GROUP)}
     if twice := sorted(own.keys() & others.keys()):
         raise ValueError(
-            f"another package calls its system {', '.join(twice)}, as one of caloforge is called: "
+            f"another package has a system {', '.join(twice)}, which is a system of caloforge: "
             f"uninstall it ({', '.join(others[name] for name in twice)}), or rename its entry point"
         )
     return own | others
@@ -53,32 +53,32 @@ def _homes() -> dict[str, str]:
 
 def system_names() -> tuple[str, ...]:
     """Names of the systems, those of other packages included."""
-    return tuple(_homes())
+    return tuple(_modules())
 
 
 def system_class(name: str) -> type[System]:
     """The class of a system.
 
     Raises:
-        ValueError: for a name that there is not, or an entry point that is no system.
+        ValueError: for an unknown name, or an entry point that is no system.
     """
-    if name not in _homes():
+    if name not in _modules():
         raise ValueError(
-            f"no system {name!r}{did_you_mean(name, _homes())}; there are {', '.join(_homes())}"
+            f"no system {name!r}{did_you_mean(name, _modules())}; there are {', '.join(_modules())}"
         )
-    home = _homes()[name]
-    module, _, attribute = home.partition(":")
+    place = _modules()[name]
+    module, _, attribute = place.partition(":")
     inside = vars(importlib.import_module(module))
     named = [inside.get(attribute)] if attribute else list(inside.values())
     found = [value for value in named if isinstance(value, type) and issubclass(value, System)]
     if len(found) != 1:
-        raise ValueError(f"expected the class of one System at {home}, got {len(found)}")
+        raise ValueError(f"expected the class of one System at {place}, got {len(found)}")
     return found[0]
 
 
 def presets() -> tuple[str, ...]:
     """Names of all presets, such as "l2lflows/small"."""
-    return tuple(f"{name}/{size}" for name in _homes() for size in system_class(name).sizes)
+    return tuple(f"{name}/{size}" for name in _modules() for size in system_class(name).sizes)
 
 
 def _named(preset: str) -> tuple[type[System], str]:
@@ -89,9 +89,9 @@ def _named(preset: str) -> tuple[type[System], str]:
 
 
 def default_geometry(preset: str) -> str:
-    """The geometry that a preset is shown for: its own, or its system's where it fits many."""
+    """The geometry that a preset is described for: its own, or its system's default."""
     found, size = _named(preset)
-    return found.homes.get(size, found.home)
+    return found.fixed_geometries.get(size, found.default_geometry)
 
 
 def build(
@@ -117,10 +117,10 @@ def build(
             that do not fit; every wrong one is named.
     """
     found, size = _named(preset)
-    wanted = found.homes.get(size) if geometry is None else geometry
+    wanted = found.fixed_geometries.get(size) if geometry is None else geometry
     if wanted is None:
         raise ValueError(
-            f"{preset} fits many geometries: say which, such as geometry='calochallenge-2'"
+            f"{preset} fits many geometries: name one, such as geometry='calochallenge-2'"
         )
     voxels = geometry_preset(wanted) if isinstance(wanted, str) else wanted
     overrides = overrides or {}
@@ -171,7 +171,7 @@ def _problems(of: type[System], config: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    # what pydantic hands on where a dataclass itself refuses its values
+    # what pydantic passes on where a dataclass itself refuses its values
     return repr(getattr(value, "kwargs", value))
 
 

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = ["check_sample", "check_showers"]
 
-BLOCK = 1000  # showers looked at at once
+BLOCK = 1000  # showers read at once
 FEWEST = 2  # showers with energy
 
 
 def check_showers(system: System, showers: ShowerSource[Any]) -> None:
-    """Refuse showers that a system cannot learn from, whatever its stages are.
+    """Refuse showers that a system cannot learn from, with any stages.
 
     Raises:
         ValueError: for showers of another kind or geometry, without energy, or of directions that

@@ -1,4 +1,4 @@
-"""What every system's presets refuse."""
+"""Checks that all presets share."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def check_preset(
     geometry: Geometry,
     *,
     sizes: Sequence[str],
-    homes: Mapping[str, str],
+    fixed_geometries: Mapping[str, str],
     regular: bool = True,
 ) -> None:
-    """Refuse a preset that there is not, or that is not for a geometry.
+    """Refuse a preset that does not exist, or that is not for a geometry.
 
     Args:
         system: name of the system.
         size: name of the preset, such as "small".
         geometry: the voxels.
         sizes: names of the system's presets.
-        homes: geometries of those that are for one alone.
+        fixed_geometries: name of the geometry of each preset that is for one alone.
         regular: whether the system needs layers of one shape.
 
     Raises:
@@ -36,9 +36,9 @@ def check_preset(
         raise ValueError(
             f"no preset '{system}/{size}'{did_you_mean(size, sizes)}; there are {', '.join(sizes)}"
         )
-    if (home := homes.get(size)) and geometry.layers != geometry_preset(home).layers:
+    if (fixed := fixed_geometries.get(size)) and geometry.layers != geometry_preset(fixed).layers:
         raise ValueError(
-            f"{system}/{size} is for the voxels of {home}, got {geometry.name}: take "
+            f"{system}/{size} is for the voxels of {fixed}, got {geometry.name}: take "
             f"{system}/small, which fits any {'regular ' if regular else ''}geometry"
         )
     if regular and not geometry.is_regular:

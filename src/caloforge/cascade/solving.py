@@ -21,7 +21,7 @@ class SolvedStage(Learned, ABC):
         choice: the name of that choice.
         solved_for: what is sampled with it.
         default_solver: the name where the user gives none.
-        trained_solvers: those that were trained for its velocity, by name; its system knows them.
+        trained_solvers: those that were trained for its velocity, by name; its system adds them.
         later_solvers: names of those that will be trained for it after all stages.
     """
 
@@ -41,7 +41,7 @@ class SolvedStage(Learned, ABC):
         """The solver to sample with.
 
         Raises:
-            ValueError: for a name that there is not.
+            ValueError: for an unknown name.
         """
         return self._solver(options[self.choice])
 

@@ -28,7 +28,7 @@ Upstream = Mapping[str, "Stage"]
 class Stage(Preparable, ABC):
     """A map that is fitted to showers, and then a pure function of noise and of what is given.
 
-    A stage never owns another: the frozen stages of `needs` are handed in as `upstream`. It may
+    A stage never owns another: the frozen stages of `needs` are passed as `upstream`. It may
     write a quantity that it reads: those after it read the new values, those before it the old.
 
     Attributes:
@@ -36,7 +36,7 @@ class Stage(Preparable, ABC):
             after it in sampling.
         reads: physical quantities that it is conditioned on; by default none.
         optional: others that it takes into account where there are any.
-        writes: physical quantities that it samples, or samples anew; by default none.
+        writes: physical quantities that it samples, or resamples; by default none.
         learns: physical quantities of showers that it is trained on; by default all that it reads
             and writes, which are all of showers then.
         seeded: branches from the random numbers of a shower to its own; by default its name.
@@ -63,11 +63,11 @@ class Stage(Preparable, ABC):
 
     @property
     def choices(self) -> Mapping[str, Choice]:
-        """What it lets a user choose at generation, by name; by default nothing."""
+        """Choices of the user at generation, by name; by default none."""
         return {}
 
     def chosen(self, options: Mapping[str, Any]) -> SamplingOptions:
-        """Its own choices alone, all of them: what the options say of them, or by default.
+        """All of its own choices: those of the options, or by default.
 
         Raises:
             ValueError: for what a choice does not take.
@@ -109,7 +109,7 @@ class Stage(Preparable, ABC):
         return None
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
-        """The random numbers beside "z" that a shower is decoded from; by default none.
+        """The random numbers besides "z" that a shower is decoded from; by default none.
 
         Args:
             given: what the stage reads, n showers.
@@ -155,9 +155,9 @@ class Stage(Preparable, ABC):
         return {}
 
     def limits(self, quantities: Quantities) -> Mapping[str, Tensor]:
-        """What of training showers lies beyond a limit that drawn ones keep; by default nothing.
+        """What of training showers lies beyond a limit that sampled ones keep; by default nothing.
 
-        Limits of transforms need no word here: they are found by what does not come back.
+        Limits of transforms need nothing here: they are found by what does not come back.
 
         Returns:
             By the name of the setting, a truth value for each shower, hit or point, shape (m,).
@@ -185,7 +185,7 @@ class Stage(Preparable, ABC):
         return self.sequential_passes
 
     def state(self) -> dict[str, Any]:
-        """What was fitted beside tensors, in JSON's types: by default the state of transforms."""
+        """What was fitted besides tensors, in JSON's types: by default the state of transforms."""
         return {
             name: module.state()
             for name, module in self.named_children()
@@ -227,7 +227,7 @@ class Conditions(Stage, ABC):
 
     @abstractmethod
     def both(self, quantities: Quantities) -> Tensor:
-        """Which particle came, and what is known of its shower, shape (n, size)."""
+        """The incident particle, and what is known about its shower, shape (n, size)."""
 
 
 class Learned(Stage, ABC):

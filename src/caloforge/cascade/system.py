@@ -38,10 +38,10 @@ class System(ABC):
 
     Attributes:
         name: name of the system, such as "l2lflows".
-        kind: of the showers that it draws and learns from, `VoxelShowers` or `PointShowers`.
+        kind: of the showers that it samples and learns from, `VoxelShowers` or `PointShowers`.
         sizes: names of its presets.
-        homes: geometries of those presets that are for one alone.
-        home: name of the geometry that the other presets are shown for.
+        fixed_geometries: name of the geometry of each preset that is for one geometry alone.
+        default_geometry: name of the geometry that the other presets are described for.
         papers: where it was published, such as "arXiv:2405.20407".
         config: the configuration.
         geometry: the voxels, or the detector in whose layers points lie.
@@ -49,15 +49,15 @@ class System(ABC):
         usual: direction and kind of the particles that it was trained on.
         stages: the stages, in sampling order.
         trained: what it was trained on; None where that is not known.
-        n_redrawn: draws that a stage rejected since the system was built or loaded.
+        n_rejected: samples that a stage rejected since the system was built or loaded.
     """
 
     name: ClassVar[str]
     kind: type[Any]
     Config: ClassVar[type[Any]]
     sizes: ClassVar[tuple[str, ...]]
-    homes: ClassVar[Mapping[str, str]] = {}
-    home: ClassVar[str] = "calochallenge-2"
+    fixed_geometries: ClassVar[Mapping[str, str]] = {}
+    default_geometry: ClassVar[str] = "calochallenge-2"
     papers: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
     usual: UsualParticle = UsualParticle()
@@ -67,7 +67,7 @@ class System(ABC):
         self.config = config
         self.geometry = geometry
         self.stages: dict[str, Stage] = {}
-        self.n_redrawn = 0
+        self.n_rejected = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         return received, (handed(self),)
@@ -89,7 +89,7 @@ class System(ABC):
 
     @abstractmethod
     def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:
-        """The showers of drawn quantities."""
+        """The showers of sampled quantities."""
 
     def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:
         """What the stages learn from; by default the showers themselves.
@@ -117,7 +117,7 @@ class System(ABC):
         return self
 
     def prepare(self, device: torch.device | str = "auto") -> str:
-        """Ready to draw on a device, see `find_device`, whose name it gives.
+        """Ready to sample on a device, see `find_device`, whose name it gives.
 
         Raises:
             ValueError: for an accelerator that is not there.
@@ -139,7 +139,7 @@ class System(ABC):
 
     @property
     def sequential_passes(self) -> dict[str, int]:
-        """Passes through networks, one after the other, that each stage takes to draw."""
+        """Passes through networks, one after the other, that each stage takes to sample."""
         return self.passes()
 
     def passes(self, options: Mapping[str, Any] | None = None) -> dict[str, int]:
@@ -157,7 +157,7 @@ class System(ABC):
         return united({name: stage.choices for name, stage in self.stages.items()})
 
     def chosen(self, options: Mapping[str, Any] | None = None) -> SamplingOptions:
-        """All of its choices: what the options say of them, or by default.
+        """All of its choices: those of the options, or by default.
 
         Raises:
             ValueError: for a choice that it does not offer, or what a choice does not take.
@@ -185,15 +185,15 @@ class System(ABC):
                 some of them are left out.
 
         Raises:
-            ValueError: for options that the system does not offer, or if it draws less than its
+            ValueError: for options that the system does not offer, or if it samples less than its
                 stages need.
-            FloatingPointError: if a stage draws values that are not finite.
+            FloatingPointError: if a stage samples values that are not finite.
         """
         chosen = self.chosen(options)
         quantities = self.quantities(particles, seeds=seeds, options=chosen, given=given)
         self._check_finite(quantities)
-        if "redrawn" in quantities:
-            self.n_redrawn += int(quantities["redrawn"].sum()) // chosen.get("resample", 1)
+        if "rejected" in quantities:
+            self.n_rejected += int(quantities["rejected"].sum()) // chosen.get("resample", 1)
         return self.showers(quantities, chosen)
 
     def quantities(
@@ -221,7 +221,7 @@ class System(ABC):
         times = chosen.get("resample", 1)
         quantities = of_particles(Particles.of(particles)) | dict(given or {})
         read = {"energy_inc", *(given or {})}.union(*(s.reads for s in self.stages.values()))
-        quantities = {  # what no stage reads stays here, and nobody waits for it
+        quantities = {  # what no stage reads is not copied to the device
             name: upload(values, seeds.device) if name in read else values
             for name, values in quantities.items()
         }
@@ -271,8 +271,8 @@ class System(ABC):
         for (name, _), finite in zip(written, torch.isfinite(sums).tolist(), strict=True):
             if not finite:
                 raise FloatingPointError(
-                    f"the stage {name} drew values that are not finite: its training diverged, or "
-                    "the incident energies lie far outside those it was trained on"
+                    f"the stage {name} sampled values that are not finite: its training diverged, "
+                    "or the incident energies lie far outside those it was trained on"
                 )
 
     def stream(
@@ -331,13 +331,13 @@ class System(ABC):
         place = find_device(device)
         seeds = Seeds.of(seed, np.arange(first, first + len(asked)), place, branch)
 
-        def drawn() -> Iterator[Showers]:
+        def sampled() -> Iterator[Showers]:
             self.prepare(place)
             for start in range(0, len(asked), batch_size):
                 part = slice(start, start + batch_size)
                 yield self.draw(asked[part], seeds=seeds[part], options=options)
 
-        return drawn()
+        return sampled()
 
     def generate(
         self,
@@ -358,14 +358,14 @@ class System(ABC):
             particles: n incident particles, or their energies [MeV], shape (n,), for particles of
                 the direction and kind of the training sample.
             seed: every shower has a generator of its own, made of the seed and its number.
-            batch_size: showers drawn at once.
+            batch_size: showers sampled at once.
             device: where to compute; by default the accelerator if there is one.
             options: what a user chooses at generation, of `choices`.
             strict: refuse particles outside the trained range, or of another kind.
 
         Raises:
             ValueError: for particles that `Particles` refuses, or of directions that the system
-                does not know of, or if there are none, and see `strict`.
+                does not have, or if there are none, and see `strict`.
 
         Warns:
             UnitsWarning: if the energies look as if they were not in MeV.
@@ -388,7 +388,7 @@ class System(ABC):
         self,
         showers: VoxelShowers,
         *,
-        draws: int = 10,
+        noise_samples: int = 10,
         seed: int = 0,
         batch_size: int = 100,
         device: torch.device | str = "auto",
@@ -399,7 +399,12 @@ class System(ABC):
             ExtrapolationWarning: for particles outside the trained range.
         """
         density = log_density(
-            self, showers, draws=draws, seed=seed, batch_size=batch_size, device=find_device(device)
+            self,
+            showers,
+            noise_samples=noise_samples,
+            seed=seed,
+            batch_size=batch_size,
+            device=find_device(device),
         )
         outside_trained(self, showers.particles)
         return density

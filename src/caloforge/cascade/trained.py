@@ -137,7 +137,7 @@ class TrainedRange:
             if strict:
                 raise ValueError(f"{text}; ask for others, or train on a sample that has such")
             warnings.warn(
-                f"{text}; what is drawn there is extrapolated", ExtrapolationWarning, stacklevel=3
+                f"{text}; what is sampled there is extrapolated", ExtrapolationWarning, stacklevel=3
             )
         return outside
 

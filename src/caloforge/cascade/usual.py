@@ -21,7 +21,7 @@ PARALLEL = 1e-3  # angle between directions that are the same [radian]
 
 @dataclass(frozen=True)
 class UsualParticle:
-    """What particles of a sample are alike in.
+    """What all particles of a sample have in common.
 
     Args:
         direction: unit vector along which all fly, with z along the depth; along z where they have
@@ -34,7 +34,7 @@ class UsualParticle:
 
     @classmethod
     def of(cls, particles: Particles) -> UsualParticle:
-        """What these particles are alike in."""
+        """What these particles have in common."""
         kinds = np.unique(particles.pdg).tolist()
         pdg = kinds[0] if len(kinds) == 1 else NOT_KNOWN
         if len(particles):

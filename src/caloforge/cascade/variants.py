@@ -18,11 +18,11 @@ __all__ = ["Variant"]
 class Variant:
     """Marks a setting as one of the configurations of a union, the one that has its `kind`.
 
-    What is wrong with a value is told of that configuration alone. A value without a kind, as run
+    Errors of a value are those of that configuration alone. A value without a kind, as run
     folders hold that are older than the others, is of the first.
 
     Args:
-        named: configurations that a name stands for.
+        named: configurations that can be chosen by name.
     """
 
     named: Mapping[str, Any] = field(default_factory=dict)
@@ -51,5 +51,5 @@ class Variant:
 
 
 def _kinds(config: type[Any]) -> tuple[str, ...]:
-    """The kinds that a configuration may have; none where it knows of no others."""
+    """The kinds that a configuration may have; none where there are no others."""
     return get_args(get_type_hints(config).get("kind"))

@@ -1,4 +1,4 @@
-"""What there is to choose from: systems and their presets, geometries, detectors."""
+"""Catalogues: systems and their presets, geometries, detectors."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def _preset(name: str, size: str) -> dict[str, Any]:
 
     from caloforge.cascade.registry import default_geometry, system_class
 
-    found, home = system_class(name), default_geometry(f"{name}/{size}")
+    found, geometry = system_class(name), default_geometry(f"{name}/{size}")
     with torch.device("meta"):  # shapes alone, without memory for weights
-        system = cf.build(f"{name}/{size}", home)
+        system = cf.build(f"{name}/{size}", geometry)
     return {
         "preset": f"{name}/{size}",
-        "geometry": home,
-        "only": size in found.homes,
+        "geometry": geometry,
+        "only": size in found.fixed_geometries,
         "stages": len(system.stages),
         "parameters": sum(system.n_parameters.values()),
         "passes": sum(system.sequential_passes.values()),

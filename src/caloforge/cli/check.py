@@ -1,4 +1,4 @@
-"""The command `check`: whether a model generates what it should."""
+"""The command `check`: whether a model generates the right showers."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def check(
     device: Device = "auto",
     as_json: Quiet = False,
 ) -> None:
-    """Generate 200 showers and compare them with what is stored of Geant4.
+    """Generate 200 showers and compare them with stored Geant4 figures.
 
-    Finds a broken installation, a spoiled file and wrong units in seconds; exit code 1 if it does.
+    Finds a broken installation, a damaged file and wrong units in seconds; exit code 1 if it does.
 
     Example: caloforge check electrons-calochallenge-2
 

@@ -56,8 +56,7 @@ Choose = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=VALUE",
-        help="Anything else that the run lets you choose, repeatable: `caloforge info RUN` lists "
-        "what there is.",
+        help="Any other choice of the run, repeatable: `caloforge info RUN` lists what there is.",
     ),
 ]
 

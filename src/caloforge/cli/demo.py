@@ -25,7 +25,7 @@ MODEL = "electrons-calochallenge-2"
 PRESET = "quilt/copula"
 # Metrics of the page that is there within a minute.
 FIRST = ("worth", "separation", "wasserstein", "small-shower")
-BATCH_SIZE = 1000  # showers drawn at once, of the time that is told
+BATCH_SIZE = 1000  # showers sampled at once, for the time that is printed
 
 
 def run_demo(output: Path, *, processes: int, seed: int, console: Console) -> Path:

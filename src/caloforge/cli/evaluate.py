@@ -61,7 +61,7 @@ def evaluate(
     ] = None,
     geometry: Annotated[
         str | None,
-        typer.Option(help="Cells to project points into; for cells, where a file does not say."),
+        typer.Option(help="Cells to project points into; for cells, if a file does not state it."),
     ] = None,
     impact: Annotated[
         str | None,
@@ -85,7 +85,7 @@ def evaluate(
     seed: Seed = 0,
     as_json: Quiet = False,
 ) -> None:
-    """Compare generated showers with Geant4's, and write the page.
+    """Compare generated showers with Geant4's, and write the report page.
 
     Point clouds are projected into the cells of a geometry, by default their own.
 
@@ -109,7 +109,7 @@ def evaluate(
         }
         truth = _open(stack, reference, cells)
         second = _open(stack, other, cells) if other else None
-        of_voxels = None if holds_points(reference) else cells  # points know their layers
+        of_voxels = None if holds_points(reference) else cells  # points have their layers
         learned = open_source(training, of_voxels) if training else None
         if learned is not None:
             stack.callback(learned.close)
@@ -155,7 +155,7 @@ def evaluate(
 def _open(
     stack: ExitStack, path: Path, geometry: Geometry | None, *, clip_negative: bool = False
 ) -> File:
-    """Open a file of either kind until the stack ends; points know the layers they lie in."""
+    """Open a file of either kind until the stack ends; points have the layers they lie in."""
     from caloforge.data import holds_points, open_points
 
     if holds_points(path):

@@ -1,4 +1,4 @@
-"""The commands that draw showers: from incident energies, or from coarse showers."""
+"""The commands that sample showers: from incident energies, or from coarse showers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Direction = Annotated[
         metavar="X,Y,Z",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Showers drawn at once.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Showers sampled at once.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Refuse energies outside the range of the training.")
 ]
@@ -117,7 +117,7 @@ def upsample(
         Path,
         typer.Argument(
             help="A file of coarse showers (fine ones are made coarse), or the run folder or model "
-            "of a generator that draws them."
+            "of a generator that samples them."
         ),
     ],
     output: Output,
@@ -125,7 +125,7 @@ def upsample(
     energy: Energy = None,
     like: Like = None,
     geometry: Annotated[
-        str | None, typer.Option(help="Of the coarse showers, where their file does not say.")
+        str | None, typer.Option(help="Of the coarse showers, if their file does not state it.")
     ] = None,
     seed: Seed = 0,
     batch_size: BatchSize = 100,
@@ -139,7 +139,7 @@ def upsample(
     resume: Resume = False,
     layout: Layout = "sparse",
 ) -> None:
-    """Draw the fine voxels of coarse showers from anywhere.
+    """Sample the fine voxels of coarse showers from anywhere.
 
     Example: caloforge upsample runs/supercalo coarse.h5 --resample 5 -o fine.h5
     """
@@ -239,5 +239,5 @@ def _unit_vector(text: str) -> Floats:
 def _summary(output: Path, n: int, system: System) -> None:
     size = output.stat().st_size / 1e6
     console.print(f"{output}: {n} showers, {size:.1f} MB")
-    if system.n_redrawn:
-        console.print(f"{system.n_redrawn} unphysical draws were rejected and drawn anew")
+    if system.n_rejected:
+        console.print(f"{system.n_rejected} unphysical samples were rejected and sampled again")

@@ -1,4 +1,4 @@
-"""The command `info`: what a preset, a trained run or a file of showers is."""
+"""The command `info`: a preset, a trained run or a file of showers described."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def info(
         str | None,
         typer.Argument(
             help="System, or system and preset, geometry, run folder, model, or file of showers; "
-            "without it, all that there is."
+            "without it, all of them."
         ),
     ] = None,
     geometry: Annotated[
@@ -34,11 +34,11 @@ def info(
     ] = None,
     as_json: Quiet = False,
 ) -> None:
-    """Show what there is: systems, geometries, detectors; or one preset, run, geometry, file.
+    """Show all systems, geometries and detectors; or one preset, run, geometry or file.
 
     Of a preset, a trained run or a model: geometry, stages, parameters, how many network passes
-    have to follow each other to draw a shower, what can be chosen at generation, and the incident
-    particles of the training. Of a file of showers: what it says of itself.
+    have to follow each other to sample a shower, what can be chosen at generation, and the incident
+    particles of the training. Of a file of showers: its metadata.
 
     Example: caloforge info
 
@@ -108,7 +108,7 @@ def _show_system(name: str, system: System) -> None:
 
 
 def _show_choices(system: System) -> None:
-    table = Table("choice", "default", "what", "on offer")
+    table = Table("choice", "default", "what", "available")
     for name, choice in system.choices.items():
         default = choice.default
         written = str(default).lower() if isinstance(default, bool) else str(default)

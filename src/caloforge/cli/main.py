@@ -62,7 +62,9 @@ def _print_version(asked: bool) -> None:
 def caloforge(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print it.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Simulate, learn, generate and judge calorimeter showers."""
@@ -85,7 +87,7 @@ def coarsen(
     factors: Annotated[
         str, typer.Option(help="Voxels in a coarse one: layers, then alpha,r or x,y.")
     ] = "5,2,1",
-    geometry: Annotated[str | None, typer.Option(help="Where the file does not say.")] = None,
+    geometry: Annotated[str | None, typer.Option(help="If the file does not state it.")] = None,
     layout: Layout = "sparse",
 ) -> None:
     """Sum neighbouring voxels into coarse ones, to train a generator of coarse showers.
@@ -128,7 +130,7 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML file of settings that differ from the preset.")
     ] = None,
-    geometry: Annotated[str | None, typer.Option(help="Where the file does not say.")] = None,
+    geometry: Annotated[str | None, typer.Option(help="If the file does not state it.")] = None,
     seed: Seed = 0,
     processes: Processes = 1,
     device: Device = "auto",

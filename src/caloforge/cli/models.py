@@ -1,4 +1,4 @@
-"""The commands `models` and `pack`: what comes ready, and how a run becomes a model."""
+"""The commands `models` and `pack`: trained models, and how a run becomes one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _numbers(row: dict[str, Any]) -> list[str]:
 
 
 def _model(name: str, folder: Path) -> dict[str, Any]:
-    """What there is to say of a model; None is not known."""
+    """The facts about a model; None is not known."""
     from caloforge.pdg import kinds_of
     from caloforge.training import RunFolder
 
@@ -74,7 +74,7 @@ def _model(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _judged(folder: Path) -> dict[str, float | None]:
-    """What the card of a model says: worth, AUC and time, as far as they were measured.
+    """Worth, AUC and time of a model by its card, as far as they were measured.
 
     The AUC is that of the classifier that separates best, the time that of the fastest row.
     """

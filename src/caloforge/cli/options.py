@@ -1,4 +1,4 @@
-"""Messages of the library in the words of the command line: its options, not Python's arguments."""
+"""Messages of the library with the options of the command line in place of Python's arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 __all__ = ["Commands", "in_options"]
 
-# Arguments that an option has another name for, and calls that a command stands for.
+# Arguments that an option has another name for, and calls that a command makes.
 _CALLED = {
     "devices": "device",
     "energy_inc": "energy",
@@ -25,9 +25,9 @@ _COMMANDS = {
     "make coarse ones with showers.coarsen(system.coarsening)": "make coarse ones with "
     "`caloforge coarsen`",
 }
-# Quoted, a flag or a number: a file may be called step=200/fake.h5, and is named to the letter.
+# Quoted, a flag or a number: a file may be called step=200/fake.h5, and is named literally.
 _VALUE = r"""(?: '[^']*' | "[^"]*" | (?:True|\d+(?:\.\d+)?)(?![\w/]|\.\w) )"""
-_spoken: dict[str, str] = {}  # the options of the command at work, by Python's name
+_spoken: dict[str, str] = {}  # the options of the running command, by Python's name
 
 
 class Commands(TyperGroup):
@@ -52,7 +52,7 @@ def _options(parameters: Any) -> dict[str, str]:
 
 
 def in_options(text: str, options: Mapping[str, str] | None = None) -> str:
-    """A message in which the arguments of Python are the options of the command at work.
+    """A message in which the arguments of Python are the options of the running command.
 
     `geometry='ild-30'` becomes `--geometry ild-30`, `resume=True` becomes `--resume`, and
     `batch_size must be 1` becomes `--batch-size must be 1`. Words that are not the command's
@@ -60,7 +60,7 @@ def in_options(text: str, options: Mapping[str, str] | None = None) -> str:
 
     Args:
         text: the message.
-        options: the options by Python's name; by default those of the command at work.
+        options: the options by Python's name; by default those of the running command.
     """
     for call, command in _COMMANDS.items():
         text = text.replace(call, command)

@@ -102,7 +102,7 @@ class GenerationDisplay(_Display):
 
 
 class TimingDisplay(_Display):
-    """Progress of `bench`: the batch size at work, and the time of its last run."""
+    """Progress of `bench`: the current batch size, and the time of its last run."""
 
     def __call__(self, progress: TimingProgress) -> None:
         """Show it."""
@@ -115,7 +115,7 @@ class TimingDisplay(_Display):
 
 
 class EvaluationDisplay(_Display):
-    """Progress of `evaluate`: steps done, and what is at work."""
+    """Progress of `evaluate`: steps done, and the current one."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console, "evaluation", 1)
@@ -129,7 +129,7 @@ class EvaluationDisplay(_Display):
 
 
 class TrainingDisplay(_Display):
-    """Progress of `train`: finished stages, and a line for each stage at work.
+    """Progress of `train`: finished stages, and a line for each running stage.
 
     Args:
         console: where to draw.
@@ -173,7 +173,7 @@ class TrainingDisplay(_Display):
         self.show(done, f"{name} {self._of_stage(progress)}, {note}")
 
     def _of_stage(self, progress: TrainingProgress) -> str:
-        """Share of a stage that is done, and the time that the rest of it will take."""
+        """Fraction of a stage that is done, and the time that the rest of it will take."""
         now = time.monotonic()
         begin, first = self.begun.setdefault(progress.stage, (now, progress.step))
         share = f"{100 * progress.step / progress.steps:.0f} %"

@@ -34,15 +34,15 @@ def project(
         str, typer.Option(help="Added to x and y of every point [mm].", metavar="X,Y")
     ] = "0,0",
     angle: Annotated[
-        float, typer.Option(help="To turn showers by, before the shift [radian].")
+        float, typer.Option(help="Rotation about the z axis, before the shift [radian].")
     ] = 0.0,
     layout: Layout = "sparse",
     as_json: Quiet = False,
 ) -> None:
     """Sum the points of showers in the cells of a detector, anywhere in it.
 
-    No threshold is applied. What falls into the gaps between sensors, or beside a geometry that
-    ends by choice, is lost: the file's column `lost` says its share of each shower's energy.
+    No threshold is applied. What falls into the gaps between sensors, or outside a geometry that
+    ends by choice, is lost: the file's column `lost` holds its fraction of each shower's energy.
 
     Example: caloforge project points.h5 --geometry ild-ecal --impact 37.5,-36.1 -o cells.h5
     """

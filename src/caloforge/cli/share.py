@@ -1,4 +1,4 @@
-"""The commands that hand models on: their card, push and pull."""
+"""The commands that share models: card, push and pull."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def card(
         Path | None, typer.Option(help="Folder or scores.json of `caloforge evaluate`.")
     ] = None,
     candidate: Annotated[
-        str | None, typer.Option(help="The model's name there, where it is not alone.")
+        str | None, typer.Option(help="The model's name there, if there are several.")
     ] = None,
     bench: Annotated[
         list[Path] | None, typer.Option(help="Result of `caloforge bench`; repeatable.")
     ] = None,
     training: Annotated[
         list[str] | None,
-        typer.Option(help="The training sample, where it lies elsewhere now; repeatable."),
+        typer.Option(help="The training sample, if it was moved; repeatable."),
     ] = None,
     licence: Annotated[
         str | None,
         typer.Option(help="SPDX name of the model's licence.", show_default="that of caloforge"),
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Where it will lie, for its example: hf://owner/name.")
+        str | None, typer.Option(help="Its future address, for the example: hf://owner/name.")
     ] = None,
 ) -> None:
-    """Write what a trained generator is into its run folder: README.md, card.json, checksums.json.
+    """Write the card of a trained generator: README.md, card.json and checksums.json in its folder.
 
-    Everything is taken from the run folder and from what commands have measured. What nobody has
-    measured is said to be missing.
+    Everything is taken from the run folder and from what commands have measured. What was not
+    measured is listed as missing.
 
     Example: caloforge card runs/l2l --evaluation eval/ --bench timing.json
     """
@@ -70,7 +70,7 @@ def push(
         bool, typer.Option("--private", help="Make the repository for its owner alone.")
     ] = False,
 ) -> None:
-    """Hand a trained generator with its card on, to the Hugging Face Hub or to a folder.
+    """Publish a trained generator with its card on the Hugging Face Hub or in a folder.
 
     Example: caloforge push runs/l2l hf://owner/l2l-electrons
     """
@@ -83,7 +83,7 @@ def pull(
     address: Address,
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
 ) -> None:
-    """Fetch a trained generator that somebody shares, and compare it with its checksums.
+    """Fetch a shared generator, and compare it with its checksums.
 
     Example: caloforge pull hf://owner/l2l-electrons -o runs/theirs
     """

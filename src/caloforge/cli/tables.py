@@ -12,7 +12,7 @@ __all__ = ["Tables"]
 
 
 class _Folded(TableElement):
-    """A table whose names and numbers are broken where there is no room, and never cut."""
+    """A table whose names and numbers are broken where the line is too short, and never cut."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for table in super().__rich_console__(console, options):

@@ -28,7 +28,7 @@ __all__ = [
 
 
 def _terminal(*, stderr: bool) -> Console:
-    """A console that prints text to the letter: names of files may look like markup, and their
+    """A console that prints text literally: names of files may look like markup, and their
     paths are copied from lines that are not broken.
     """
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -38,7 +38,7 @@ console = _terminal(stderr=True)
 out = _terminal(stderr=False)
 
 Run = Annotated[str, typer.Argument(help="A run folder, or the name or address of a model.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option(help="Seed of all random numbers.")]
 Device = Annotated[
     str, typer.Option(help="auto, cpu or cuda; auto is the accelerator if there is one.")
 ]

@@ -1,4 +1,4 @@
-"""Files of showers: the only room that touches them."""
+"""Files of showers: the only package that reads and writes them."""
 
 from caloforge.data.files import (
     Layout,

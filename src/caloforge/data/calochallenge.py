@@ -29,7 +29,7 @@ class CaloChallengeFile(VoxelFile):
     """A CaloChallenge file, read slice by slice, in float32 or float64.
 
     Attributes:
-        clip_negative: whether negative voxel energies, which some generators draw, are read as 0,
+        clip_negative: whether negative voxel energies, which some generators give, are read as 0,
             with one warning; else they are refused.
     """
 

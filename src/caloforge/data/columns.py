@@ -31,7 +31,7 @@ COLUMNS: dict[str, NDArray[Any]] = {
     "direction": np.array(ALONG_DEPTH, np.float32),
     "pdg": np.array(NOT_KNOWN, np.int32),
 }
-"""The columns that particles have beside their energies, with the value that need not be said."""
+"""The columns that particles have besides their energies, with the value by default."""
 
 
 def find_columns(
@@ -42,7 +42,7 @@ def find_columns(
     Args:
         file: the file.
         n: number of its showers.
-        names: how the file calls them, by our names; by default as we do.
+        names: their names in the file, by caloforge's names; by default the same.
 
     Raises:
         ShowerFileError: for one of another shape, or as for `find_dataset`.

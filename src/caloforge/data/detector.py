@@ -1,4 +1,4 @@
-"""Which detector a file is of: what it says, what is given, and whether both agree."""
+"""The detector of a file: by its metadata, as given, and whether both agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def agreed_geometry(
 ) -> Geometry | None:
     """The given geometry, or else what a file says; None if neither is there.
 
-    What the file says must agree with what is given only where it is said in our terms.
+    What the file says must agree with what is given only where it is said in caloforge's terms.
 
     Raises:
         ShowerFileError: if both are there and differ.
@@ -42,20 +42,20 @@ def agreed_geometry(
 def unknown_geometry(
     path: Path, attributes: Mapping[str, Any], n_voxels: int | None, usual: str
 ) -> ShowerFileError:
-    """What to say of a file that does not say its geometry: the presets that it may be of."""
+    """The error of a file that does not state its geometry: the presets that it may be of."""
     like = [name for name in geometry_presets() if geometry_preset(name).n_voxels == n_voxels]
     said = _named_geometry(attributes)
     hints = [f"its attribute says {said!r}"] if said is not None else []
     hints += [f"{n_voxels} voxels, as in {' and '.join(like)}"] if like else []
     hint = f" ({'; '.join(hints)})" if hints else ""
     return ShowerFileError(
-        f"{path} does not say a geometry that is known here{hint}: "
+        f"{path} does not state a known geometry{hint}: "
         f"give one, for example geometry={(like or [usual])[0]!r}"
     )
 
 
 def _stored_geometry(attributes: Mapping[str, Any]) -> Geometry | None:
-    """What a file says of its geometry, None where it says nothing or uses other names."""
+    """The geometry in a file's metadata, None where there is none or other names are used."""
     if "geometry_definition" in attributes:
         return Geometry.from_dict(json.loads(attributes["geometry_definition"]))
     named = _named_geometry(attributes)

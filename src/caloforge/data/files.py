@@ -1,4 +1,4 @@
-"""Open, read and write files of showers, whatever their layout."""
+"""Open, read and write files of showers of any layout."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _POINTS: dict[str, type[PointsFile]] = {
 
 def _contents(path: str | Path) -> str:
     with open_hdf5(Path(path)) as file:
-        # the CaloChallenge's two datasets decide, whatever lies beside them
+        # the CaloChallenge's two datasets decide, whatever else the file contains
         if getattr(find(file, "showers"), "ndim", 0) == 2 and find(file, "incident_energies"):
             return "showers"
         for name, kind, contents in _CONTENTS:
@@ -143,7 +143,7 @@ def holds_points(path: str | Path) -> bool:
 
 
 def read_particles(path: str | Path) -> Particles:
-    """The incident particles of a file, whatever its layout and geometry.
+    """The incident particles of a file of any layout and geometry.
 
     Raises:
         ShowerFileError: if the file is missing, truncated, or no file of showers.

@@ -1,4 +1,4 @@
-"""What a file that is no HDF5 is, by its first bytes, and what to do with it."""
+"""The kind of a file that is not HDF5, by its first bytes, and what to do with it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ["what_it_is"]
 
-_HEAD = 1024  # bytes that are looked at
+_HEAD = 1024  # bytes that are read
 
 _UNPACK = "unpack it first"
 _CONVERT = (
@@ -14,7 +14,7 @@ _CONVERT = (
 )
 _FETCH = "fetch it again"
 
-# First bytes, at their place, of the files that are met beside showers.
+# First bytes, at their place, of files of other kinds that users name.
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"root", "a ROOT file", "read it with uproot; " + _CONVERT),
     (4, b"\xab\xad\xca\xfe", "an LCIO file", "read it with pyLCIO; " + _CONVERT),
@@ -57,7 +57,7 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
     ("<html", "an HTML page", "fetch the file that the page offers, not the page"),
     ("<bins", "a CaloChallenge binning (XML)", "read it with read_calochallenge_xml"),
     ("<?xml", "an XML file", "read binnings with read_calochallenge_xml; choose a file of showers"),
-    ("{", "text (JSON)", "read what it says: a server may have answered with an error"),
+    ("{", "text (JSON)", "read it: a server may have answered with an error"),
 )
 
 

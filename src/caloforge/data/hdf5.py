@@ -1,4 +1,4 @@
-"""What an HDF5 file holds itself.
+"""Checks that an HDF5 file itself holds its data.
 
 No link is followed, and what was never written or would fill the memory is refused before it is
 read.
@@ -37,7 +37,7 @@ class ShowerFileError(ValueError):
 
 
 class ShowerFileWarning(UserWarning):
-    """Something in a file of showers was not read as it stands, or looks unfinished."""
+    """Something in a file of showers was not read as written, or looks unfinished."""
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _why(path: Path, error: OSError) -> str:
 
 
 def _has_user_block(path: Path) -> bool:
-    """Whether the signature of HDF5 lies behind a block of somebody else's bytes."""
+    """Whether the signature of HDF5 comes after a block of foreign bytes."""
     size, place = path.stat().st_size, 512
     with path.open("rb") as file:
         while place < size:
@@ -220,7 +220,7 @@ def _unfinished(found: h5py.Dataset, what: str) -> str:
 
 
 def _check_sources(found: h5py.Dataset) -> None:
-    """Refuse a virtual dataset unless all of its parts are there, beside the file."""
+    """Refuse a virtual dataset unless all of its parts exist, next to the file."""
     mapped = 0
     for source in found.virtual_sources():
         _check_source(found, source)

@@ -1,4 +1,4 @@
-"""Point clouds of other houses: CaloClouds' padded HDF5, and the files of the package showerdata.
+"""Point clouds in other formats: CaloClouds' padded HDF5, and the files of the package showerdata.
 
 Both keep a shower as rows of four numbers, energies in GeV, and pad with points without energy:
 
@@ -6,7 +6,7 @@ Both keep a shower as rows of four numbers, energies in GeV, and pad with points
   smeared over the layer or not, Z' [mm] and energy, in the detector's coordinates; from CaloClouds3
   on `p_norm_local` (n, 3), the directions in the frame of the points, z along the depth.
 - showerdata: x [mm], y [mm], number of the layer, energy, and in new files the time, which is not
-  read; with the particles' kinds and directions beside.
+  read; with the particles' kinds and directions in addition.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class ShowerDataFile(_PaddedFile):
         self._n_points = self._package.shape[1]
         if not 0 <= self._n_points <= _MOST_POINTS:
             raise ShowerFileError(
-                f"{self.path}: shape says {self._n_points} points a shower, more than "
+                f"{self.path}: shape gives {self._n_points} points a shower, more than "
                 f"{_MOST_POINTS} are not read: was it damaged?"
             )
         self.geometry = self._find_geometry(geometry, usual=ild_ecal())

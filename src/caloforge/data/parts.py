@@ -1,4 +1,4 @@
-"""Finished parts of one long job, kept beside its output until all are there."""
+"""Finished parts of one long job, kept next to its output until all are finished."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Parts:
         check_target(self.output)
         self.is_finished = resume and self._is_answered()
         if self.is_finished:
-            self._remove()  # what is left of it, had that been interrupted
+            self._remove()  # remains of an interrupted removal
         elif self._note.exists():
             self._continue(asked, resume)
         else:
@@ -102,7 +102,7 @@ class Parts:
         if not resume:
             raise ValueError(
                 f"{self.folder} holds the parts of an unfinished job: "
-                "resume it, or remove that folder to begin anew"
+                "resume it, or remove that folder to start again"
             )
         before = json.loads(self._note.read_text())
         other = sorted(key for key in {*asked, *before} if asked.get(key) != before.get(key))
@@ -112,7 +112,7 @@ class Parts:
             )
             raise ValueError(
                 f"{self.folder} answers another request ({changes}): "
-                "ask the same to resume, or remove that folder to begin anew"
+                "ask the same to resume, or remove that folder to start again"
             )
 
     def path(self, part: int) -> Path:
@@ -157,7 +157,7 @@ class Parts:
             with open_file(self.path(part)) as file:
                 values = file.column(name)
             if values is None:
-                raise ValueError(f"{self.path(part)} has no column {name!r}: make it anew")
+                raise ValueError(f"{self.path(part)} has no column {name!r}: make it again")
             found.append(values)
         return np.concatenate(found)
 

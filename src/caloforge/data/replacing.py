@@ -70,7 +70,7 @@ def check_target(path: str | Path) -> Path:
 
 
 def check_folder(path: str | Path) -> None:
-    """See that a folder is there or can be made.
+    """Check that a folder exists or can be made.
 
     Raises:
         ValueError: if it cannot, as something on its way is no folder.
@@ -83,7 +83,7 @@ def check_folder(path: str | Path) -> None:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` and rename it to `path` when the block succeeds.
+    """Give a temporary path next to `path` and rename it to `path` when the block succeeds.
 
     If the block raises, the temporary file goes and an existing file at `path` is untouched. A
     link is followed: the file that it names is replaced.
@@ -158,7 +158,7 @@ def making(*folders: Path) -> Iterator[None]:
 
 
 def check_empty(folder: str | Path) -> None:
-    """See that a folder can be made, or is there and empty.
+    """Check that a folder can be made, or exists and is empty.
 
     Raises:
         ValueError: if it cannot, or something lies in it.
@@ -170,7 +170,7 @@ def check_empty(folder: str | Path) -> None:
 
 @contextmanager
 def making_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` and rename it to `path` when the block succeeds.
+    """Give a temporary folder next to `path` and rename it to `path` when the block succeeds.
 
     If the block raises, the temporary folder goes. Where another process made the same folder
     meanwhile, that one stays.

@@ -1,4 +1,4 @@
-"""What every file of showers offers to a reader, whatever its layout."""
+"""The interface of files of showers to readers, for any layout."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = [
 
 _ENERGIES = 1 << 22  # incident energies checked at a time, 32 MB in double precision
 _NEAR = 8  # showers between two wanted ones that are read along rather than left out
-_UNLIKELY = 1e-3  # chance below which an end of empty showers is told
+_UNLIKELY = 1e-3  # chance below which an end of empty showers is reported
 
 
 class ShowerFile(OpenFile, ABC, Generic[Kind]):
@@ -75,7 +75,7 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
 
     # names of the columns of the particles, which need not be there
     _optional: ClassVar[Mapping[str, str]] = {"direction": "direction", "pdg": "pdg"}
-    _chosen: ClassVar[tuple[str, ...]] = ("warns", "clip_negative")  # by whoever opened it
+    _chosen: ClassVar[tuple[str, ...]] = ("warns", "clip_negative")  # when it was opened
     _chunk_cache: ClassVar[int] = 1 << 20  # of each dataset [bytes]
     _incident_name: ClassVar[str] = "incident_energies"
     _incident_unit: ClassVar[float] = MeV
@@ -93,7 +93,7 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
             raise
 
     def _open_head(self, path: Path) -> None:
-        """Open the file and read what it says of itself and of the incident particles."""
+        """Open the file and read its metadata and the incident particles."""
         self.path: Path = path
         self._file = open_hdf5(self.path, chunk_cache=self._chunk_cache)
         try:
@@ -116,7 +116,7 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
 
     @classmethod
     def read_particles(cls, path: str | Path) -> Particles:
-        """The incident particles of all showers, whatever geometry these are in.
+        """The incident particles of all showers, for any geometry.
 
         Raises:
             ShowerFileError: if the file is missing, truncated, or holds no incident energies.
@@ -224,7 +224,7 @@ class ShowerFile(OpenFile, ABC, Generic[Kind]):
         return {name: value for name, value in self.attributes.items() if name != REQUEST}
 
     def column(self, name: str) -> NDArray[Any] | None:
-        """A number for each shower that was written beside them, shape (n,); None if not there.
+        """A number for each shower that was written with them, shape (n,); None if not there.
 
         Raises:
             ShowerFileError: if it has another shape or is damaged.

@@ -1,4 +1,4 @@
-"""Files of showers being written in a stream, whatever their layout."""
+"""Files of showers being written in a stream, in any layout."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class ShowerWriter(OpenFile, ABC, Generic[Kind]):
             self._n_written += len(showers)
 
     def set_column(self, name: str, values: NDArray[Any]) -> None:
-        """Write a number for each shower, shape (n,), beside all showers.
+        """Write a number for each shower, shape (n,), with all showers.
 
         Raises:
             ValueError: if the numbers are not as many as the showers, or the name is taken.
@@ -163,7 +163,7 @@ class VoxelWriter(ShowerWriter[VoxelShowers]):
 
 
 def geometry_attributes(geometry: Geometry) -> dict[str, str]:
-    """What a file says of its geometry: the name, and where that is no preset, all of it."""
+    """The geometry in a file's metadata: the name, and where that is no preset, all of it."""
     known = geometry.name in geometry_presets() and geometry_preset(geometry.name) == geometry
     name = {"geometry": geometry.name}
     return name if known else name | {"geometry_definition": json.dumps(geometry.to_dict())}

@@ -11,7 +11,7 @@ __all__ = ["Sink"]
 
 
 class Sink(io.FileIO):
-    """A file for HDF5 to write, which never tells it of an error.
+    """A file for HDF5 to write, which never reports an error to it.
 
     HDF5 cannot close a file after a write that failed: the process crashes. So the first error is
     kept here, and from then on what HDF5 writes is held in memory, so that it may go on until its

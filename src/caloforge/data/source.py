@@ -62,7 +62,7 @@ class FileSource:
         self._begins = np.cumsum([0, *map(len, particles)])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # another process may be in another folder, and need not look at the files once more
+        # another process may be in another folder, and need not check the files again
         paths = tuple(Path(path).absolute() for path in self.paths)
         return type(self), (paths, self._given), {"_looked_at": set(range(len(paths)))}
 
@@ -95,7 +95,7 @@ class FileSource:
         return taken[place]
 
     def blocks(self, size: int, /) -> Iterator[Showers]:
-        """See `ShowerSource`; what looks wrong in a file is told when it is first read."""
+        """See `ShowerSource`; what looks wrong in a file is reported when it is first read."""
         runs(len(self), size)  # refuses a size that is none
         return self._blocks(size)
 

@@ -65,7 +65,7 @@ class NoiseLevels:
         levels = torch.linspace(high, low, max(2, steps), dtype=torch.float64)[:steps] ** self.rho
         return torch.cat([levels, levels.new_zeros(1)])
 
-    def draw(self, n: int, *, rng: torch.Generator, like: Tensor) -> Tensor:
+    def sample(self, n: int, *, rng: torch.Generator, like: Tensor) -> Tensor:
         """Levels to train with, log-normal, shape (n,), of the precision and device of `like`."""
         normal = torch.randn(n, generator=rng, device=like.device, dtype=like.dtype)
         return (self.mean + self.std * normal).exp()
@@ -132,7 +132,7 @@ def denoising_loss(
         levels: of the noise.
         rng: source of levels and noise.
     """
-    sigma = levels.draw(len(x), rng=rng, like=x)
+    sigma = levels.sample(len(x), rng=rng, like=x)
     return denoising_error(denoiser, x, sigma, rng=rng).mean()
 
 

@@ -55,7 +55,7 @@ from caloforge.evaluation.tails import Tail, Tails, find_tails, shower_quantitie
 from caloforge.evaluation.worth import Estimate, Worth, energy_distance, mean_difference, worth
 
 # What needs torch, imported on first use.
-_HOMES = {
+_MODULES = {
     "ADJACENT",
     "PROTOCOLS",
     "AdjacentAUC",
@@ -148,6 +148,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module("caloforge.evaluation.classifiers"), name)

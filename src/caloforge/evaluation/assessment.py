@@ -1,4 +1,4 @@
-"""Compare generated showers with Geant4's: every metric beside its floor."""
+"""Compare generated showers with Geant4's: every metric with its floor."""
 
 from __future__ import annotations
 
@@ -55,14 +55,15 @@ def evaluate(
 ) -> Scores:
     """Compare samples of generated showers with a reference of Geant4 showers.
 
-    Every value is the mean over several draws of n reference and n candidate showers, its error
-    the standard deviation over the draws; the floor is taken between those n and n other Geant4
-    showers (see `draws`). A value at its floor means: with n showers no difference can be seen.
+    Every value is the mean over several subsamples of n reference and n candidate showers, its
+    error the standard deviation over the subsamples; the floor is taken between those n and n other
+    Geant4 showers (see `subsamples`). A value at its floor means: with n showers no difference can
+    be seen.
 
     Without a second Geant4 sample, n is half of the reference or all of the candidate, whichever
-    is less. With one, the whole reference is compared, as in published tables; where a draw then
-    exhausts the reference, the error is the standard deviation over random halves of each draw
-    (delete-half jackknife).
+    is less. With one, the whole reference is compared, as in published tables; where a subsample
+    then exhausts the reference, the error is the standard deviation over random halves of each
+    subsample (delete-half jackknife).
 
     Point clouds are projected into a geometry, run by run, and compared as showers in its voxels;
     where all samples are point clouds, their own observables are compared as well.
@@ -83,8 +84,8 @@ def evaluate(
             suit the showers, see `default_metrics`.
         by: conditions whose ranges every score is taken in as well: "energy", "direction", "kind",
             with a number of ranges such as "energy:4" or without; several of them for cells of all.
-        timing: results of `caloforge bench` by candidate, to be shown beside its scores.
-        seed: of the draws and of the classifiers.
+        timing: results of `caloforge bench` by candidate, to be shown with its scores.
+        seed: of the subsamples and of the classifiers.
         cache: folder where results are kept by the content of what they were taken from, so that
             another candidate, another metric, or an interrupted evaluation costs only what is new.
         processes: how many to use, or an `Executor`; one on other machines needs a `cache` that all
@@ -204,7 +205,7 @@ def _tails(
 
 
 def _origin(sample: Sample) -> dict[str, Any]:
-    """Where showers come from; of projected points what the geometry has no room for."""
+    """Where showers come from; of projected points what lies in no cell of the geometry."""
     if sample.clouds is None:
         return dict(sample.origin)
     lost = float(sample.clouds.features["lost"].mean())

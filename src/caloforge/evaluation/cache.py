@@ -51,7 +51,7 @@ class Cache:
         """The result that is kept under the key, or that of `compute`, which is then kept.
 
         Args:
-            key: what the result depends on beside the code and the libraries, as plain values.
+            key: what the result depends on besides the code and the libraries, as plain values.
             compute: finds the result.
             pack: turns it into arrays by name.
             unpack: turns them back.
@@ -63,7 +63,7 @@ class Cache:
             try:
                 return unpack(_load(path))
             except (SafetensorError, KeyError, OSError):
-                pass  # damaged: found anew and replaced
+                pass  # damaged: computed again and replaced
         result = compute()
         write_files({path: _packed(pack(result))}, parents=True)
         return result

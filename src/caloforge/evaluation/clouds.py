@@ -28,8 +28,8 @@ class Clouds:
     """The observables of a sample of point clouds, before their projection into cells.
 
     Args:
-        features: see `point_features`, and ``lost``, the share of each cloud's energy that no cell
-            holds, shape (n,).
+        features: see `point_features`, and ``lost``, the fraction of each cloud's energy that no
+            cell holds, shape (n,).
         spectrum: energies of the points, from 1 keV on.
     """
 

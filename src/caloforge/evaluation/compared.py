@@ -29,7 +29,7 @@ REFERENCE, OTHER = "Geant4", "other Geant4"
 FEW_SHOWERS = 1000
 LOOKED_AT = 1000  # showers whose energies are compared with their incident ones
 FEWEST_SHOWERS = 20
-_UNLIKELY = 1e-4  # chance of a difference between samples of one kind that is not told
+_UNLIKELY = 1e-4  # chance of a difference between samples of one kind that is not reported
 _DIGITS = 4  # of directions that are compared
 
 Source = ShowerSource | PointSource
@@ -174,7 +174,7 @@ def _of_cell(showers: ShowerSource, cell: Cell) -> ShowerSource:
 
 
 def _differences(particles: Particles, reference: Particles) -> Iterator[str]:
-    """What differs in kind or direction, in words; kinds that are not known may be the same."""
+    """Differences in kind or direction, in words; unknown kinds count as the same."""
     if particles.kinds and reference.kinds and particles.kinds != reference.kinds:
         yield f"{kinds_of(particles.kinds)} in place of {kinds_of(reference.kinds)}"
     both = (particles.direction, reference.direction)
@@ -250,4 +250,4 @@ def _consequence(sample: str, origin: str) -> str:
 
 
 def _warn(text: str, kind: type[EvaluationWarning] = EvaluationWarning) -> None:
-    warnings.warn(text, kind, stacklevel=5)  # of whoever calls `evaluate`
+    warnings.warn(text, kind, stacklevel=5)  # of the caller of `evaluate`

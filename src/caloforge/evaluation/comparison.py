@@ -1,4 +1,4 @@
-"""The contract of a metric, and the draws of showers that every metric is taken on."""
+"""The contract of a metric, and the subsamples of showers that every metric is taken on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from caloforge.geometry import Geometry, preset_of
 __all__ = [
     "Columns",
     "Comparison",
-    "Draw",
     "EvaluationWarning",
     "Metric",
     "Outputs",
     "SharedShowersWarning",
     "SmallSampleWarning",
+    "Subsample",
     "Value",
-    "draws",
+    "subsamples",
 ]
 
 Columns = Mapping[str, Any]
@@ -45,7 +45,7 @@ class SharedShowersWarning(EvaluationWarning):
 
 
 class SmallSampleWarning(EvaluationWarning):
-    """Too few showers: only gross differences stand out from the floor."""
+    """Too few showers: only gross differences exceed the floor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +79,10 @@ class Comparison:
 
     Args:
         values: by observable: a number, or one a layer.
-        errors: of those values whose error the metric knows itself; the error of the others is
-            taken from the spread between draws.
+        errors: of those values whose error the metric gives itself; the error of the others is
+            taken from the spread between subsamples.
         outputs: a classifier's outputs, by protocol.
-        remarks: what there is to say of a value in words, by observable.
+        remarks: remarks on values in words, by observable.
     """
 
     values: Mapping[str, Value]
@@ -99,10 +99,12 @@ class Metric(ABC):
     """
 
     name: str
-    repeats: int  # how many draws it is taken on
-    max_size: int | None = None  # largest number of showers of a draw, None: no limit
+    repeats: int  # how many subsamples it is taken on
+    max_size: int | None = None  # largest number of showers of a subsample, None: no limit
     is_random: ClassVar[bool] = False  # whether the same showers give another value another time
-    has_floor: ClassVar[bool] = True  # whether a value is read beside that of other Geant4 showers
+    has_floor: ClassVar[bool] = (
+        True  # whether a value is compared with that of other Geant4 showers
+    )
     training: ShowerSource | PointSource | None = None  # where the values depend on these as well
     published_for: tuple[str, ...] = ()  # geometry presets that values were published for
     published_size: float = math.inf  # showers of each sample, at the least, that those are of
@@ -119,12 +121,12 @@ class Metric(ABC):
         """Compare equally many showers of the two."""
 
     def is_comparable(self, size: int, geometry: Geometry) -> bool:
-        """Whether values of so many showers of each sample may stand beside published ones."""
+        """Whether values of so many showers of each sample may be compared with published ones."""
         return size >= self.published_size and preset_of(geometry) in self.published_for
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class Subsample:
     """Rows of equally many showers: of the reference, of other Geant4 showers, of a candidate."""
 
     reference: NDArray[np.int64]
@@ -133,7 +135,7 @@ class Draw:
     seed: int
 
 
-def draws(
+def subsamples(
     n_reference: int,
     n_candidate: int,
     *,
@@ -142,8 +144,8 @@ def draws(
     repeats: int,
     seed: int,
     paired: bool,
-) -> Iterator[Draw]:
-    r"""Draw equally many showers A of the reference, B of other Geant4 ones, C of a candidate.
+) -> Iterator[Subsample]:
+    r"""Take equally many showers A of the reference, B of other Geant4 ones, C of a candidate.
 
     A distance between finite samples is never zero, so a candidate is read against a floor: the
     distance between A and B. C has as many showers as B and is compared with the same A, hence a
@@ -153,14 +155,14 @@ def draws(
     Args:
         n_reference: showers of the reference, at least `size`, without `n_other` twice that.
         n_candidate: showers of the candidate, at least `size`.
-        n_other: showers of a second Geant4 sample that B is drawn from, at least `size`; without
+        n_other: showers of a second Geant4 sample that B is taken from, at least `size`; without
             one, A and B are disjoint halves of the reference.
         size: showers of each set.
-        repeats: number of draws.
+        repeats: number of subsamples.
         seed: of the random numbers.
         paired: shower i of the candidate has the incident energy of shower i of the reference;
-            where B is drawn from the reference, C then takes B's rows, so that it has B's incident
-            energies.
+            where B is taken from the reference, C then takes B's rows, so that it has B's
+            incident energies.
     """
     for repeat in range(repeats):
         rows = np.random.default_rng([seed, repeat]).permutation(n_reference)
@@ -170,4 +172,4 @@ def draws(
             candidate = other if paired else candidate
         else:
             other = np.random.default_rng([seed, repeat, 2]).permutation(n_other)[:size]
-        yield Draw(rows[:size], other, candidate, seed + repeat)
+        yield Subsample(rows[:size], other, candidate, seed + repeat)

@@ -40,7 +40,7 @@ def fingerprints(showers: ShowerSource, threshold: float) -> Floats:
         threshold: read-out threshold [MeV].
 
     Returns:
-        Shape (n, 18); NaN for a shower with less than ten voxels, which tell too little.
+        Shape (n, 18); NaN for a shower with fewer than ten voxels, which is too few.
 
     Source: projections that keep distances, Johnson and Lindenstrauss, 1984.
     """
@@ -62,8 +62,8 @@ def fingerprints(showers: ShowerSource, threshold: float) -> Floats:
 
 def _directions(geometry: Geometry) -> NDArray[np.float32]:
     rng = np.random.default_rng(0)
-    drawn = rng.standard_normal((geometry.n_voxels, N_PROJECTIONS), dtype=np.float32)
-    return np.asarray(drawn / np.float32(np.sqrt(N_PROJECTIONS)))
+    random = rng.standard_normal((geometry.n_voxels, N_PROJECTIONS), dtype=np.float32)
+    return np.asarray(random / np.float32(np.sqrt(N_PROJECTIONS)))
 
 
 def same_showers(places: Mapping[str, Floats]) -> dict[str, NDArray[np.int64]]:
@@ -187,7 +187,7 @@ class Chosen:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What the file says of itself."""
+        """The metadata of the file."""
         return getattr(self.source, "attributes", {})
 
     @property

@@ -15,7 +15,7 @@ __all__ = ["html_table"]
 
 
 def html_table(scores: Scores) -> str:
-    """The scores beside the floor, a row for each metric and observable."""
+    """The scores and their floor, a row for each metric and observable."""
     names = list(scores.candidates)
     lines = [_row("th", ["score", "better", "floor", *names])]
     for *_, row in scores.rows():

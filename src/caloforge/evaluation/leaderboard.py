@@ -1,4 +1,4 @@
-"""The CaloChallenge's published table, for orientation beside a candidate's scores."""
+"""The CaloChallenge's published table, for the orientation of a candidate's scores."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def leaderboard(geometry: str) -> dict[str, dict[str, float]]:
 def published_table(
     geometry: Geometry, scores: Sequence[Score], candidates: Sequence[str]
 ) -> PublishedTable | None:
-    """Candidates beside the published table, in the columns that they were scored in.
+    """Candidates with the published table, in the columns that they were scored in.
 
     Args:
         geometry: the voxels; only those of a CaloChallenge dataset have a table.

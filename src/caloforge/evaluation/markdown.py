@@ -28,7 +28,7 @@ _MARKUP = re.compile(
 
 
 def markdown(scores: Scores, *, published: bool) -> str:
-    """The table of scores beside the floor, see `Scores.to_markdown`."""
+    """The table of scores and their floor, see `Scores.to_markdown`."""
     rows = scores.rows()
     blocks = (
         ["\n".join(f"- {_literal(found.text)}." for found in scores.shared)]
@@ -43,7 +43,7 @@ def markdown(scores: Scores, *, published: bool) -> str:
         for block in _of_kind(kind, [row for name, _, row in rows if kind_of(name) == kind], scores)
     ]
     for name in scores.candidates if scores.by_condition else ():
-        blocks += [f"{_literal(name)} by condition, each beside its own floor:"]
+        blocks += [f"{_literal(name)} by condition, each with its own floor:"]
         blocks += [_by_condition(name, scores)]
     for name, worth in scores.worths.items():
         blocks.append(f"Worth of {_literal(name)} in Geant4 showers, by condition:")
@@ -56,7 +56,7 @@ def markdown(scores: Scores, *, published: bool) -> str:
 
 
 def _summary(columns: Sequence[SummaryColumn], names: Sequence[str]) -> str:
-    """A column for each candidate, as there are more things to tell than candidates."""
+    """A column for each candidate, as there are more quantities than candidates."""
     floors = ["floor"] if any(column.floor for column in columns) else []
     lines = [["summary", *floors, *map(_literal, names)]]
     lines.append(["---", *["---:"] * (len(floors) + len(names))])
@@ -146,7 +146,7 @@ def _timing(timing: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _published(table: PublishedTable) -> str:
-    """The published table; values that may not be compared with it stand in brackets."""
+    """The published table; values that may not be compared with it are in brackets."""
     lines = [["", *(title for title, _ in table.columns)]]
     lines.append(["---", *["---:"] * len(table.columns)])
     for row in table.rows:
@@ -177,5 +177,5 @@ def _table(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _literal(text: str) -> str:
-    """A name, on one line, that Markdown shows to the letter."""
+    """A name, on one line, that Markdown shows literally."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""What each metric is called, what it sees, what it cannot see, and how large a sample it needs."""
+"""The title of each metric, what it sees, what it cannot see, and the sample size that it needs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CLASSIFIER = "classifier"  # kind of all metrics that train a network
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a person needs to know of a metric.
+    """What a reader needs to know about a metric.
 
     Args:
-        title: what it is called; of a classifier what the network sees, and whose it is.
-        sees: what moves it.
-        misses: what leaves it as it is.
+        title: its name; of a classifier what the network sees, and whose network it is.
+        sees: differences that change it.
+        misses: differences that do not change it.
         needs: showers of each sample that it needs.
         level: of a classifier: what it is given.
     """
@@ -60,12 +60,12 @@ METRICS: dict[str, Meaning] = {
         "Copies of training showers",
         "training showers that are repeated",
         "showers put together from parts",
-        "300 of the reference for the share of near ones",
+        "300 of the reference for the fraction of near ones",
     ),
     "permutation": Meaning(
         "Tests by permutation",
         "thirty observables and their correlations; means and correlations of 362 features at "
-        "like energy",
+        "similar energy",
         "voxels; which of them it was",
         "500",
     ),
@@ -101,7 +101,7 @@ METRICS: dict[str, Meaning] = {
     ),
     "pearson": Meaning(
         "Correlation of layer energies",
-        "layers that do not know of each other",
+        "layers that are independent of each other",
         "any scale or width; low energies, beside the deep showers that decide it",
         "2,000, and 100,000 for small differences",
     ),
@@ -127,12 +127,12 @@ METRICS: dict[str, Meaning] = {
     "separation": Meaning(
         "Separation power",
         "shapes of single observables, layer by layer: noise in one layer best of all distances",
-        "how observables hang together; distances between histograms without overlap",
-        "2,000; 100,000 to stand beside published values",
+        "how observables are correlated; distances between histograms without overlap",
+        "2,000; 100,000 to compare with published values",
     ),
 }
 
-# What a network sees that is given so much, whoever made it.
+# What networks of each input see, in any publication.
 _GIVEN: dict[str, tuple[str, str, str]] = {
     "voxels": (
         "any pattern of voxels",
@@ -165,7 +165,7 @@ _GIVEN: dict[str, tuple[str, str, str]] = {
         "1,000",
     ),
     "adjacent": (
-        "layers that are good one by one and do not join",
+        "layers that are good one by one and do not fit together",
         "whole showers",
         "10,000; small 1,000",
     ),
@@ -207,7 +207,7 @@ CLASSIFIERS: dict[str, Meaning] = {
 
 
 def kind_of(metric: str) -> str:
-    """What a metric stands with in tables: itself, or all classifier tests."""
+    """The group of a metric in tables: itself, or all classifier tests."""
     return metric if metric in METRICS else CLASSIFIER
 
 
@@ -217,7 +217,7 @@ def kind_title(kind: str) -> str:
 
 
 def meaning(metric: str) -> Meaning | None:
-    """What a person needs to know of a metric, None for one that is not caloforge's."""
+    """What a reader needs to know about a metric, None for one that is not caloforge's."""
     return METRICS.get(metric) or CLASSIFIERS.get(metric)
 
 

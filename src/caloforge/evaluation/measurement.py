@@ -1,4 +1,4 @@
-"""Take a metric on several draws of showers."""
+"""Take a metric on several subsamples of showers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.evaluation.comparison import Columns, Comparison, Draw, Metric, Outputs, draws
+from caloforge.evaluation.comparison import (
+    Columns,
+    Comparison,
+    Metric,
+    Outputs,
+    Subsample,
+    subsamples,
+)
 from caloforge.evaluation.metrics.undetermined import UndeterminedWarning
 from caloforge.evaluation.observables import Floats
 from caloforge.evaluation.score import Score
@@ -34,11 +41,11 @@ class Plan:
         n_reference: showers of the reference.
         n_other: showers of a second Geant4 sample, None without one.
         n_candidate: showers of the candidate.
-        repeats: number of draws.
-        seed: of the draws.
+        repeats: number of subsamples.
+        seed: of the subsamples.
         paired: whether the candidate has the reference's incident energies, shower by shower.
-        is_whole: whether a draw exhausts the reference, so that the spread between draws knows
-            nothing of its fluctuation: the error is then the spread over random halves.
+        is_whole: whether a subsample exhausts the reference, so that the spread between subsamples
+            does not contain its fluctuation: the error is then the spread over random halves.
     """
 
     size: int
@@ -70,10 +77,10 @@ class Plan:
         is_whole = size == n_reference and metric.repeats > 1 and not metric.is_random
         return cls(size, n_reference, n_other, n_candidate, metric.repeats, seed, paired, is_whole)
 
-    def draws(self) -> list[Draw]:
-        """The draws of showers."""
+    def subsamples(self) -> list[Subsample]:
+        """The subsamples of showers."""
         return list(
-            draws(
+            subsamples(
                 self.n_reference,
                 self.n_candidate,
                 n_other=self.n_other,
@@ -97,11 +104,11 @@ class Measured:
     """What a metric found between two samples.
 
     Args:
-        values: by observable, the value of every draw, shape (draws,) or (draws, layers).
-        errors: by observable, where it is not the spread between the draws.
-        outputs: a classifier's outputs of all draws, by protocol.
+        values: by observable, the value of every subsample, shape (s,) or (s, layers).
+        errors: by observable, where it is not the spread between the subsamples.
+        outputs: a classifier's outputs of all subsamples, by protocol.
         notes: why values are not determined, each once.
-        remarks: what the metric says of values, by observable.
+        remarks: the metric's remarks on values, by observable.
     """
 
     values: Mapping[str, Floats]
@@ -111,7 +118,7 @@ class Measured:
     remarks: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self, observable: str) -> tuple[float, float, tuple[float, ...]]:
-        """Mean over draws and layers, its error, and the mean of each layer.
+        """Mean over subsamples and layers, its error, and the mean of each layer.
 
         Layers without a value are left out of the mean over layers.
         """
@@ -144,10 +151,10 @@ class Measured:
         missing = np.isnan(means)
         if missing.all():
             return "it cannot be determined from these showers"
-        return f"only {np.sum(~missing)} of {len(means)} draws gave a value"
+        return f"only {np.sum(~missing)} of {len(means)} subsamples gave a value"
 
     def layer_errors(self, observable: str) -> tuple[float, ...]:
-        """Standard deviation of each layer over the draws, empty for a single one."""
+        """Standard deviation of each layer over the subsamples, empty for a single one."""
         found = self.values[observable]
         if found.ndim == 1 or len(found) == 1:
             return ()
@@ -155,7 +162,7 @@ class Measured:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Measured]) -> Measured:
-        """The draws of several parts as one."""
+        """The subsamples of several parts as one."""
         first = parts[0]
         return cls(
             {name: np.concatenate([part.values[name] for part in parts]) for name in first.values},
@@ -235,7 +242,7 @@ def measure(
     *,
     number: int | None = None,
 ) -> Measured:
-    """Take a metric on every draw of a plan, or on one of them.
+    """Take a metric on every subsample of a plan, or on one of them.
 
     Args:
         metric: the metric.
@@ -243,9 +250,9 @@ def measure(
         against: columns of a candidate or, for the floor, of the other Geant4 showers.
         plan: which showers.
         side: whether `against` is a candidate's or the other Geant4 showers'.
-        number: which draw; None: all of them.
+        number: which subsample; None: all of them.
     """
-    rows = [(draw.reference, getattr(draw, side), draw.seed) for draw in plan.draws()]
+    rows = [(each.reference, getattr(each, side), each.seed) for each in plan.subsamples()]
     if number is not None:
         rows = rows[number : number + 1]
 
@@ -258,10 +265,10 @@ def measure(
         return replace(found, outputs=outputs)
 
     if not plan.is_whole:
-        return replace(_joined([compare(*draw) for draw in rows]), notes=tuple(notes))
-    # Draws that exhaust both samples differ in their order alone: one is enough.
+        return replace(_joined([compare(*each) for each in rows]), notes=tuple(notes))
+    # Subsamples that exhaust both samples differ in their order alone: one is enough.
     available = plan.n_candidate if side == "candidate" else plan.n_other
-    whole = _joined([compare(*draw) for draw in (rows if available != plan.size else rows[:1])])
+    whole = _joined([compare(*each) for each in (rows if available != plan.size else rows[:1])])
     half = plan.size // 2
     halves = _joined([compare(first[:half], second[:half], seed) for first, second, seed in rows])
     errors = {name: _spread(_mean_over_layers(found)) for name, found in halves.values.items()}
@@ -277,7 +284,7 @@ def scored(
     size: int,
     geometry: Geometry,
 ) -> Score:
-    """A candidate's score on one observable, beside the floor where the metric has one."""
+    """A candidate's score on one observable, with the floor where the metric has one."""
     value, error, layers = found.summary(observable)
     remark = found.remarks.get(observable, "")
     if floor is None:

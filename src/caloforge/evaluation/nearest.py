@@ -1,4 +1,4 @@
-"""How near showers lie to training showers, whatever the symmetry they were moved by."""
+"""Distances of showers to training showers, under all symmetries of the voxels."""
 
 from __future__ import annotations
 

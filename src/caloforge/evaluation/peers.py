@@ -1,4 +1,4 @@
-"""How far a shower's value lies from those of showers like it."""
+"""The distance of a shower's value from those of similar showers."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Projected:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What the file of the points says of itself."""
+        """The metadata of the file of points."""
         return getattr(self.points, "attributes", {})
 
 

@@ -1,4 +1,4 @@
-"""What a person calls each value, how it is shown, and which way is better."""
+"""The title of each value, how it is shown, and which way is better."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Quantity:
     """A value that a metric gives.
 
     Args:
-        title: what a person calls it.
+        title: its name in plots and tables.
         scale: factor that it is shown with.
         toward: what is better: a low value, a high one, whose inverse is what adds up, or one near
             the floor or a number, from which both ways are bad; "chance" for a p-value, of which a
@@ -105,7 +105,7 @@ _POINTS = {
     ("points", "cog_x"): Quantity("Centre of gravity in x"),
     ("points", "cog_y"): Quantity("Centre of gravity in y"),
     ("points", "cog_z"): Quantity("Centre of gravity in depth"),
-    ("points", "lost"): Quantity("Share lost in the projection"),
+    ("points", "lost"): Quantity("Fraction lost in the projection"),
 }
 
 _WORTH = {

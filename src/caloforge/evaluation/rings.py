@@ -1,4 +1,4 @@
-"""Voxel energies in rings around the axis, layer by layer: what box-and-whisker plots show."""
+"""Voxel energies in rings around the axis, layer by layer, for box-and-whisker plots."""
 
 from __future__ import annotations
 

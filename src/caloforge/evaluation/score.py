@@ -1,4 +1,4 @@
-"""One value of one candidate beside its floor, and what it says."""
+"""One value of one candidate with its floor and its verdict."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Score:
         metric: name of the metric.
         observable: what is compared; for layers the mean over them.
         candidate: name of the generated sample.
-        value: mean over the draws.
-        error: standard deviation over the draws.
+        value: mean over the subsamples.
+        error: standard deviation over the subsamples.
         floor: the same between the reference and as many other Geant4 showers.
-        floor_error: its standard deviation over the draws.
+        floor_error: its standard deviation over the subsamples.
         n_showers: showers of each set that was compared.
-        comparable: whether it may stand beside published values of this metric.
+        comparable: whether it may be compared with published values of this metric.
         layers: value of each layer, empty if the observable has no layers.
         floor_layers: floor of each layer.
-        layer_errors: standard deviation of each layer over the draws, empty for a single one.
+        layer_errors: standard deviation of each layer over the subsamples, empty for a single one.
         floor_layer_errors: the same of the floor.
         low: lower limit of a value whose errors differ upwards and downwards, see `Estimate`.
         high: its upper limit, infinite where the value is out of sight.
         condition: of which showers it is, in words, empty for all of them.
         reason: why a value, a floor or an error is missing, and in which layers.
-        remark: what the metric says of the value in words.
+        remark: the metric's remark on the value, in words.
     """
 
     metric: str
@@ -91,7 +91,7 @@ class Score:
         spread = math.hypot(self.error, self.floor_error)
         if not math.isnan(self.low):  # of the inverse, towards no difference
             spread = 1 / self.low if math.isinf(self.high) else 1 / self.value - 1 / self.high
-        if spread == 0 and not math.isnan(distance):  # all draws agree: any difference is one
+        if spread == 0 and not math.isnan(distance):  # all subsamples agree: any difference is one
             return math.copysign(math.inf, distance) if distance else 0.0
         return distance / spread
 

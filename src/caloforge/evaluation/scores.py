@@ -1,4 +1,4 @@
-"""Scores of generated samples beside the floor: numbers, JSON, CSV, Markdown, a page."""
+"""Scores of generated samples and their floor: numbers, JSON, CSV, Markdown, a page."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Scores:
             self.save_page(target / "report.html", figures=figures)
 
     def published(self) -> PublishedTable | None:
-        """The candidates beside the CaloChallenge's table; None for other voxels or particles."""
+        """The candidates with the CaloChallenge's table; None for other voxels or particles."""
         official = official_sample(self.reference.geometry)
         kinds = set(self.reference.pdg.tolist()) - {NOT_KNOWN}
         if official is None or kinds - {pdg_code(official.particle)}:
@@ -167,7 +167,7 @@ class Scores:
         return published_table(self.reference.geometry, self.values, list(self.candidates))
 
     def to_markdown(self, *, published: bool = False) -> str:
-        """The table of scores beside the floor, for reading.
+        """The table of scores and their floor, for reading.
 
         Args:
             published: whether the CaloChallenge's table follows, see `published`.
@@ -199,7 +199,7 @@ class Scores:
             ModuleNotFoundError: if the libraries of the page are not installed.
         """
         try:
-            save_page = caloforge.save_page  # what evaluation does not know of by itself
+            save_page = caloforge.save_page  # which evaluation may not import
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 f"the page needs libraries that are not installed ({error.name}): "

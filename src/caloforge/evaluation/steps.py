@@ -10,7 +10,7 @@ __all__ = ["EvaluationProgress", "Steps"]
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """How far an evaluation is: steps done and parts of one, steps in all, what is at work."""
+    """How far an evaluation is: steps done and parts of one, steps in all, the current one."""
 
     done: float
     total: int

@@ -1,4 +1,4 @@
-"""One row a candidate: what a collaboration asks first of a generator."""
+"""One row for each candidate: the main results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEVELS: dict[Level, str] = {
 
 @dataclass(frozen=True)
 class SummaryCell:
-    """What is known of a candidate in one column.
+    """What is known about a candidate in one column.
 
     Args:
         text: as it is shown.
@@ -65,7 +65,7 @@ class SummaryColumn:
 
 
 def summary(scores: Scores) -> list[SummaryColumn]:
-    """The columns of which something is known of at least one candidate, in order."""
+    """The columns that have a value for at least one candidate, in order."""
     made = (
         *_worths(scores),
         _copies(scores),
@@ -121,7 +121,7 @@ def _worst(observable: str, cell: Cell, estimate: Estimate) -> SummaryCell:
 
 
 def _copies(scores: Scores) -> SummaryColumn:
-    """Share of the generated showers that are training showers."""
+    """Fraction of the generated showers that are training showers."""
     found = {
         score.candidate: score
         for score in scores.values
@@ -186,7 +186,7 @@ def _time(scores: Scores) -> SummaryColumn:
 
 
 def _training(scores: Scores) -> Iterator[SummaryColumn]:
-    """What the files of the candidates say of the training."""
+    """The training, by the files of the candidates."""
     columns: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         ("training_minutes", "training [min]", _minutes),
         ("n_training_showers", "training showers", "{:,.0f}".format),

@@ -1,4 +1,4 @@
-"""The showers in the tails of a classifier's weights, and what sets them apart."""
+"""The showers in the tails of a classifier's weights, and how they differ."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOW = 100  # read-out thresholds; 1.5 MeV in datasets 2 and 3, near the cut of e
 
 
 class Contrast(NamedTuple):
-    """A quantity in a tail beside that of all showers of the sample that have a weight.
+    """A quantity in a tail, compared with that of all showers of the sample that have a weight.
 
     Args:
         tail: its median in the tail.
@@ -76,7 +76,7 @@ class Tails:
 
 
 def find_tails(outputs: Mapping[str, Outputs], reference: Sample, candidate: Sample) -> Tails:
-    """The tails of the classifier that tells the two samples apart best.
+    """The tails of the classifier that distinguishes the two samples best.
 
     Args:
         outputs: of the classifiers, by protocol.
@@ -108,12 +108,12 @@ def shower_weights(probability: ArrayLike, rows: ArrayLike) -> tuple[NDArray[np.
 
 
 def shower_quantities(sample: Sample) -> dict[str, Floats]:
-    """What a person would look at in a shower, by name with unit; arrays (n,).
+    """Observables for the comparison of showers by eye, by name with unit; arrays (n,).
 
-    The incident energy, the share of it that is visible, the number of voxels with energy and the
-    share of them below a hundred read-out thresholds (of the reference's lowest voxel energies,
-    where there is none), the mean and the standard deviation of the depth, and the mean distance
-    from the axis, the last three weighted with energy.
+    The incident energy, the fraction of it that is visible, the number of voxels with energy and
+    the fraction of them below a hundred read-out thresholds (of the reference's lowest voxel
+    energies, where there is none), the mean and the standard deviation of the depth, and the mean
+    distance from the axis, the last three weighted with energy.
     """
     moments, spectrum, radial = sample.moments, sample.spectrum, sample.profiles["r"]
     n_hits = moments["occupancy"] * sample.geometry.n_voxels
@@ -124,7 +124,7 @@ def shower_quantities(sample: Sample) -> dict[str, Floats]:
             INCIDENT: np.asarray(sample.energy_inc, np.float64) / GeV,
             "visible / incident energy": moments["energy_ratio"],
             "voxels with energy": n_hits,
-            f"share of voxels below {low:.2g} MeV": spectrum.counts[:, is_low].sum(1) / n_hits,
+            f"fraction of voxels below {low:.2g} MeV": spectrum.counts[:, is_low].sum(1) / n_hits,
             "depth [layers]": moments["z_mean"],
             "length [layers]": moments["z_std"],
             "mean radius [mm]": radial.energy @ radial.position / radial.energy.sum(1),

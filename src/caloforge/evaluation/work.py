@@ -196,13 +196,13 @@ class Work:
                 seed=self.seed,
                 paired=np.array_equal(reference.energy_inc, sample.energy_inc),
             )
-            draws = tuple(plan.settings("other").values())
-            if metric.has_floor and draws not in floors:
-                floors[draws] = self._measured(
+            settings = tuple(plan.settings("other").values())
+            if metric.has_floor and settings not in floors:
+                floors[settings] = self._measured(
                     columns, plan, reference, other or reference, "other"
                 )
-                _warn_of(f"the floor of {metric.name}{self.where}", floors[draws].notes)
-            floor = floors.get(draws)
+                _warn_of(f"the floor of {metric.name}{self.where}", floors[settings].notes)
+            floor = floors.get(settings)
             found = self._measured(columns, plan, reference, sample, "candidate")
             _warn_of(f"{metric.name} of {candidate}{self.where}", found.notes)
             scores = [
@@ -227,9 +227,9 @@ class Work:
     def _measured(
         self, columns: MetricColumns, plan: Plan, reference: Sample, against: Sample, side: Side
     ) -> Measured:
-        """What the metric finds between the reference and another sample, over all draws.
+        """What the metric finds between the reference and another sample, over all subsamples.
 
-        A metric that trains is kept draw by draw, as one run may take an hour.
+        A metric that trains is kept subsample by subsample, as one run may take an hour.
         """
         key = {
             "result": columns.metric.name,
@@ -249,7 +249,10 @@ class Work:
 
         def take(number: int | None) -> Measured:
             return self.cache.fetch(
-                {**key, "draw": number}, partial(compute, number), Measured.pack, Measured.unpack
+                {**key, "subsample": number},
+                partial(compute, number),
+                Measured.pack,
+                Measured.unpack,
             )
 
         if not columns.metric.is_random:
@@ -257,8 +260,8 @@ class Work:
         parts = []
         for number in range(plan.repeats):
             # Of the runs of a step, the floor's come first.
-            behind = plan.repeats if side == "candidate" else 0
-            self.steps.run, self.steps.runs = behind + number, 2 * plan.repeats
+            done = plan.repeats if side == "candidate" else 0
+            self.steps.run, self.steps.runs = done + number, 2 * plan.repeats
             parts.append(take(number))
         return Measured.concatenate(parts)
 
@@ -270,7 +273,7 @@ def take_part(
 ) -> None:
     """Take metrics of all showers, or of those of a cell, into the cache; a task.
 
-    What there is to warn of is kept with the results, and told where they are fetched.
+    Warnings are kept with the results, and repeated where they are fetched.
     """
     work, compared, cells, threshold = shared
     with warnings.catch_warnings():

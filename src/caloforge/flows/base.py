@@ -148,14 +148,14 @@ class Flow(Preparable):
     def sample(
         self, n: int, context: Tensor | None = None, *, rng: torch.Generator | None = None
     ) -> Tensor:
-        """Draw n points, shape (n, *shape), on the device and in the precision of the weights.
+        """Sample n points, shape (n, *shape), on the device and in the precision of the weights.
 
         The same from a prepared flow, up to rounding, but faster and without gradients.
         """
-        return self.decode(self.draw_latent(n, rng=rng), context)
+        return self.decode(self.sample_latent(n, rng=rng), context)
 
-    def draw_latent(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:
-        """Draw n points of latent space, shape (n, *latent shape)."""
+    def sample_latent(self, n: int, *, rng: torch.Generator | None = None) -> Tensor:
+        """Sample n points of latent space, shape (n, *latent shape)."""
         weight = next(self.bijection.parameters())
         shape = (n, *self.latent_shape)
         return torch.randn(shape, generator=rng, device=weight.device, dtype=weight.dtype)
@@ -166,14 +166,14 @@ class Flow(Preparable):
         return self.bijection.latent_shape(self.shape)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """x = f^-1(z | context), shape (n, *shape): the points that `sample` draws from z."""
+        """x = f^-1(z | context), shape (n, *shape): the points that `sample` gives for z."""
         if self._prepared is None:
             x, _ = self.bijection.inverse(z, self._embed(context))
             return x
         with torch.no_grad():
             embed, inverse = self._prepared
-            drawn: Tensor = inverse(z, context if context is None else embed(context))
-        return drawn
+            sampled: Tensor = inverse(z, context if context is None else embed(context))
+        return sampled
 
     @torch.no_grad()
     def prepare(self) -> None:

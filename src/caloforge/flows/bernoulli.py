@@ -1,4 +1,4 @@
-"""A distribution of bits: which voxels are hit, beside the flows that say how much."""
+"""A distribution of bits: which voxels are hit, besides the flows of their energies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["BernoulliMADE"]
 
 
 class BernoulliMADE(Preparable):
-    """Bits b_1 … b_D, each drawn given those before it (MADE, arXiv:1502.03509).
+    """Bits b_1 … b_D, each sampled given those before it (MADE, arXiv:1502.03509).
 
         P(b | context) = P(b_1 | context) P(b_2 | b_1, context) … P(b_D | b_1 … b_D-1, context)
 

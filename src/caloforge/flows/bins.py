@@ -108,7 +108,7 @@ def soft_clip(raw: Tensor, limit: float) -> Tensor:
 def _find_bin(value: Tensor, raw: Tensor, layout: _Layout) -> tuple[Bin, _Saved]:
     """The bin of each value.
 
-    Bin j has the share weights_j / totals of the interval, weights_j = exp(soft_clip(raw_j)):
+    Bin j has the fraction weights_j / totals of the interval, weights_j = exp(soft_clip(raw_j)):
     a softmax that needs no shift, as the clip bounds it.
     """
     dim, bins, bound, limit, along_y = layout
@@ -165,7 +165,7 @@ class _FindBin(torch.autograd.Function):
         dim, bins, bound, limit, _ = layout
         gradient = torch.zeros_like(raw)
 
-        # share_j of bin j moves x_k if j < k and w if j = k; behind it the softmax's gradient
+        # share_j of bin j moves x_k if j < k and w if j = k; after it the softmax's gradient
         # share_j (G_j - sum_i share_i G_i), whose sum is g_x (x_k + bound) + g_w w.
         start = torch.stack([found.x_k, found.y_k], dim)
         size = torch.stack([found.w, found.h], dim)

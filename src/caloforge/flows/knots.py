@@ -81,7 +81,7 @@ class KnotTable:
 
         s = (h * total_x).div_(w * total_y)
         eta = value.sub_(end_y).add_(h).div_(h).clamp_(0, 1)
-        # The root of a theta^2 + b theta + c = 0 as in `Spline.inverse`, c with its sign turned.
+        # The root of a theta^2 + b theta + c = 0 as in `Spline.inverse`, c with its sign reversed.
         curvature = (d0 + d1).sub_(s, alpha=2).mul_(eta)
         b = d0 - curvature
         a = (s - d0).add_(curvature)

@@ -24,7 +24,7 @@ Kind = Literal["masked", "coupling"]
 """What blocks are made of."""
 
 Order = Literal["random", "reverse"]
-"""A permutation of features: drawn once and saved with the weights, or back to front."""
+"""A permutation of features: sampled once and saved with the weights, or back to front."""
 
 
 def vector_stack(
@@ -82,7 +82,7 @@ def affine_stack(
 ) -> Chain:
     """Affine couplings on vectors, and an element-wise spline in the middle of every block.
 
-    Behind every coupling but the last of all, features change places at random. Ten blocks of six
+    After every coupling but the last of all, features are permuted at random. Ten blocks of six
     couplings with hidden layers of 320 and 320, and a spline of 8 bins with hidden layers of 128
     and 128, have the 8,572,480 parameters of the Shower Flow of 32 features and a context of 1
     (CaloClouds, section 3.3).

@@ -17,7 +17,7 @@ __all__ = ["particle_hashes", "settings_hash", "weights_hash"]
 
 
 def settings_hash(system: System) -> str:
-    """Distinguishes systems that draw with the same weights in another way, or in other voxels."""
+    """Distinguishes systems with the same weights that sample in another way or in other voxels."""
     described = {"config": config_to_dict(system.config), "geometry": system.geometry.to_dict()}
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
@@ -33,7 +33,7 @@ def weights_hash(system: System) -> str:
 
 
 def particle_hashes(particles: Particles) -> dict[str, str]:
-    """What a request says of its particles."""
+    """The particles of a request, as its identity states them."""
     columns = {"energies": particles.energy, "direction": particles.direction, "pdg": particles.pdg}
     return {name: _hash(values) for name, values in columns.items()}
 

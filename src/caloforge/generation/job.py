@@ -24,11 +24,11 @@ class Part(NamedTuple):
 
     Args:
         showers: None where they were written to disk.
-        n_redrawn: draws that a stage rejected.
+        n_rejected: samples that a stage rejected.
     """
 
     showers: Showers | None
-    n_redrawn: int
+    n_rejected: int
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Job:
 
     Args:
         system: the system that samples.
-        particles: one for each draw of its first stages, which gives `options.resample` showers.
+        particles: one for each sample of its first stages, which gives `options.resample` showers.
         coarse: what is upsampled: coarse showers, one for each particle, or a system that samples
             them; None for a system that samples showers of particles.
         seed: of the random numbers.
-        batch_size: draws at once.
+        batch_size: particles at once.
         device: where to compute, see `find_device`.
         options: all that was chosen, see `System.chosen`.
         part_size: showers of a part, about.
@@ -67,12 +67,12 @@ class Job:
 
     @property
     def n(self) -> int:
-        """Draws of the first stages."""
+        """Number of particles."""
         return len(self.particles)
 
     @property
     def resample(self) -> int:
-        """Showers of each draw of the first stages."""
+        """Showers of each particle."""
         return int(self.options.get("resample", 1))
 
     @property
@@ -82,31 +82,33 @@ class Job:
         return {n: value for n, value in self.options.items() if value != choices[n].default}
 
     @property
-    def draws(self) -> int:
-        """Draws of a part: whole batches, so that a file holds what memory would, to the bit."""
+    def part_particles(self) -> int:
+        """Particles of a part: whole batches, so that files hold what memory does, to the bit."""
         batches = self.part_size // (self.batch_size * self.resample)
         return max(1, batches) * self.batch_size
 
     @property
     def n_parts(self) -> int:
         """Number of parts."""
-        return -(-self.n // self.draws)
+        return -(-self.n // self.part_particles)
 
     def size(self, part: int) -> int:
         """Number of showers of a part."""
-        return min(self.draws, self.n - part * self.draws) * self.resample
+        return min(self.part_particles, self.n - part * self.part_particles) * self.resample
 
     def make(self, part: int) -> Part:
         """Sample the showers of a part, and report the number of each batch."""
-        before, made = self.system.n_redrawn, []
-        for batch in self._batches(part * self.draws, min(self.n, (part + 1) * self.draws)):
+        before, made = self.system.n_rejected, []
+        for batch in self._batches(
+            part * self.part_particles, min(self.n, (part + 1) * self.part_particles)
+        ):
             made.append(batch)
             report(len(batch))
-        showers, redrawn = self.system.kind.concatenate(made), self.system.n_redrawn - before
+        showers, rejected = self.system.kind.concatenate(made), self.system.n_rejected - before
         if self.parts is None:
-            return Part(showers, redrawn)
+            return Part(showers, rejected)
         self.parts.save(part, showers)
-        return Part(None, redrawn)
+        return Part(None, rejected)
 
     def _batches(self, start: int, stop: int) -> Iterator[Showers]:
         given: dict[str, Any] = {"seed": self.seed, "first": start, "device": self.device}

@@ -101,7 +101,7 @@ def generate(
 
     With an output the showers are written in parts as they are made: memory stays flat, and an
     interrupted job can be resumed with the same result. Showers resampled from one coarse shower
-    follow each other; the file's column `coarse_shower` says which they are.
+    follow each other; the file's column `coarse_shower` numbers them.
 
     Example:
         >>> system = cf.load("runs/l2l")
@@ -118,7 +118,7 @@ def generate(
         output: where to write; without it the showers are returned.
         layout: of the file, see `caloforge.data.create`.
         attributes: written to the root of the file.
-        batch_size: showers drawn at once.
+        batch_size: showers sampled at once.
         device: where to compute; by default the accelerator if there is one.
         options: what a user chooses at generation, of `system.choices`.
         strict: refuse particles unlike those that the system was trained on.
@@ -131,8 +131,8 @@ def generate(
         The showers, or the path of the file that holds them.
 
     Raises:
-        ValueError: for particles that `Particles` refuses, or of directions that the system does
-            not know of, parts of another job at the output, and see `strict`.
+        ValueError: for particles that `Particles` refuses, or of directions that the system was
+            not trained on, parts of another job at the output, and see `strict`.
         NoSpaceError: if the disk is full; what is finished is kept.
 
     Warns:
@@ -170,7 +170,7 @@ def upsample(
     resume: bool = False,
     progress: Callable[[GenerationProgress], None] | None = None,
 ) -> Showers | Path:
-    """Draw the fine voxels of coarse showers, `options.resample` times each.
+    """Sample the fine voxels of coarse showers, `options.resample` times each.
 
     Example:
         >>> system = cf.load("runs/supercalo")
@@ -180,7 +180,7 @@ def upsample(
     Args:
         system: a trained system that upsamples, such as SuperCalo.
         coarse: showers in its coarse voxels, or in its fine ones, which are made coarse first; or
-            another trained system, which draws coarse ones.
+            another trained system, which samples coarse ones.
         particles: incident particles for the other system, or their energies [MeV], shape (n,).
         seed: a shower depends on it and on its number alone, up to rounding.
         output: where to write; without it the showers are returned.
@@ -209,12 +209,12 @@ def upsample(
         raise ValueError(f"{system.name} samples showers of particles: it upsamples none")
     if not isinstance(coarse, VoxelShowers | System):
         raise ValueError(
-            f"upsample takes showers in voxels or a system that draws them, got {coarse!r}: "
+            f"upsample takes showers in voxels or a system that samples them, got {coarse!r}: "
             "project points into the coarse voxels first"
         )
     if isinstance(coarse, System) != (particles is not None):
         raise ValueError(
-            "upsample takes coarse showers, which have their energy_inc, or a system that draws "
+            "upsample takes coarse showers, which have their energy_inc, or a system that samples "
             "them and particles for it"
         )
     if isinstance(coarse, System):
@@ -259,10 +259,10 @@ def _run(
         return parts.output
     wanted = parts.missing()
     with parts.making():
-        _, n_redrawn = _make(replace(job, parts=parts), wanted, executor, progress)
-    if len(wanted) == job.n_parts and n_redrawn > 0:
-        # a resumed job knows the draws of its last run alone
-        facts = {"n_redrawn": n_redrawn, **facts}
+        _, n_rejected = _make(replace(job, parts=parts), wanted, executor, progress)
+    if len(wanted) == job.n_parts and n_rejected > 0:
+        # a resumed job has counted those rejected in its last run alone
+        facts = {"n_rejected": n_rejected, **facts}
     columns = {}
     if job.resample > 1:
         columns["coarse_shower"] = np.repeat(np.arange(job.n), job.resample)
@@ -275,11 +275,11 @@ def _make(
     executor: Executor,
     progress: Callable[[GenerationProgress], None] | None,
 ) -> tuple[dict[int, Showers], int]:
-    """Make parts: their showers by number, where they are not written, and the draws rejected."""
+    """Make parts: their showers by number, where they are not written, and the number rejected."""
     tasks = [
         Task(str(part), "caloforge.generation.job:Job.make", {"part": part}) for part in wanted
     ]
-    before, n_redrawn = job.system.n_redrawn, 0
+    before, n_rejected = job.system.n_rejected, 0
     n = job.n * job.resample
     tell = progress and _Reporter(progress, n, before=n - sum(map(job.size, wanted)))
     remedy = "finished parts of a job with an output are kept, resume it"
@@ -288,13 +288,13 @@ def _make(
         executor.run(tasks, shared=job, progress=tell, work="generation", remedy=remedy)
     ) as finished:
         for key, part in finished:
-            made[int(key)], n_redrawn = part.showers, n_redrawn + part.n_redrawn
-    job.system.n_redrawn = before + n_redrawn  # wherever they were drawn
-    return made, n_redrawn
+            made[int(key)], n_rejected = part.showers, n_rejected + part.n_rejected
+    job.system.n_rejected = before + n_rejected  # wherever they were sampled
+    return made, n_rejected
 
 
 class _Reporter:
-    """Counts showers and hands on how far the job is."""
+    """Counts showers and reports how far the job is."""
 
     def __init__(self, progress: Callable[[GenerationProgress], None], n: int, before: int) -> None:
         self.progress, self.n, self.before, self.made = progress, n, before, 0

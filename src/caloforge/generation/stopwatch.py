@@ -1,4 +1,4 @@
-"""A trained system in a process of its own, and its runs by the clock."""
+"""A trained system in a separate process, and the times of its runs."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def timed_runs(
     """Warm up, then time runs of as many batches as their length and the limit allow.
 
     Args:
-        seconds: draws and tells the time: called with batch size, number of batches and seed.
-        batch_size: showers drawn at once.
+        seconds: samples and measures the time, called with batch size, number of batches and seed.
+        batch_size: showers sampled at once.
         runs: number of runs.
         limit: seconds that all of it may take.
         n_showers: showers of a run at least; by default those of `RUN_SECONDS`.
@@ -97,7 +97,7 @@ def elapsed(
 
 
 class Stopwatch:
-    """A trained system in a process of its own that draws and tells the time."""
+    """A trained system in a process of its own that samples and measures the time."""
 
     def __init__(self, process: ProcessPoolExecutor) -> None:
         self.process = process
@@ -136,10 +136,10 @@ class Worker:
 
     @classmethod
     def seconds(cls, batch_size: int, n_batches: int, seed: int) -> float:
-        """Draw batches of showers and drop them."""
+        """Sample batches of showers and drop them."""
         energies = training_energies(cls.config, n_batches * batch_size, seed)
 
-        def draw() -> None:
+        def sample() -> None:
             showers = cls.system.stream(
                 energies,
                 seed=seed,
@@ -150,7 +150,7 @@ class Worker:
             for _ in showers:
                 pass
 
-        return elapsed(draw, torch.get_device_module(cls.device).synchronize)
+        return elapsed(sample, torch.get_device_module(cls.device).synchronize)
 
     @classmethod
     def peak_memory(cls) -> int:

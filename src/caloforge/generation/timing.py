@@ -25,7 +25,7 @@ __all__ = ["Timing", "TimingProgress", "TimingRow", "hardware", "software", "tim
 
 FORMAT_VERSION = 1
 MEGABYTE = 1e6
-BUSY = 0.9  # share of a core below which other programs spoil a time
+BUSY = 0.9  # fraction of a core below which other programs spoil a time
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TimingRow:
     Args:
         device: where it was computed.
         threads: threads of the CPU.
-        batch_size: showers drawn at once.
+        batch_size: showers sampled at once.
         n_showers: showers of one run, 0 if none was timed.
         runs: number of runs.
         ms_per_shower: mean of the runs [ms], None if it could not be measured.
@@ -73,7 +73,7 @@ class Timing:
         software: versions by package.
         protocol: how it was measured, in one sentence.
         rows: one for each device and batch size.
-        sequential_passes: network passes that follow each other to draw a shower, which a batch
+        sequential_passes: network passes that follow each other to sample a shower, which a batch
             shares; None in files that do not say it.
         choices: what the user chose, such as a solver, by name.
     """
@@ -131,8 +131,8 @@ class TimingProgress:
     """How far a timing is.
 
     Args:
-        device: of the row at work.
-        batch_size: of the row at work.
+        device: of the row that is measured.
+        batch_size: of the row that is measured.
         done: runs that are finished, those of earlier rows included.
         n: runs of all rows.
         ms_per_shower: of the last run [ms], None while a row warms up or if it was left out.
@@ -162,9 +162,9 @@ def time_generation(
 
     The time per shower is the mean, and its spread the population standard deviation, of several
     runs. A run goes from incident energies to showers in memory; it is one batch, or as many as
-    take 5 seconds. Incident energies are drawn from the spectrum of the training sample, anew for
-    every run. Every row is measured in a fresh process, which loads the system and warms up with
-    batches of 1, 1, 10, 100 … showers up to the batch size before the first run.
+    take 5 seconds. Every run samples its incident energies from the spectrum of the training
+    sample. Every row is measured in a fresh process, which loads the system and warms up
+    with batches of 1, 1, 10, 100 … showers up to the batch size before the first run.
 
     Example:
         >>> timing = time_generation("runs/l2l", batch_sizes=[10], runs=2, n_showers=20)
@@ -175,7 +175,7 @@ def time_generation(
 
     Args:
         run: the run folder of a trained system, or the name of a model.
-        batch_sizes: showers drawn at once, one row each.
+        batch_sizes: showers sampled at once, one row each.
         devices: "cpu" and "cuda"; by default the accelerator if there is one.
         threads: threads of the CPU.
         runs: number of runs.
@@ -192,7 +192,7 @@ def time_generation(
     Raises:
         ValueError: for a run folder that is not trained, an unknown device, or numbers that are
             not positive, and for options that the system does not offer.
-        FloatingPointError: if the system draws values that are not finite.
+        FloatingPointError: if the system samples values that are not finite.
 
     Source: CaloChallenge 2022 (arXiv:2410.21611), section on generation times.
     """
@@ -279,7 +279,7 @@ def _out_of_memory(error: Exception) -> str:
     if isinstance(error, WorkerDiedError):
         return str(error)
     known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if known or "can't allocate memory" in str(error):  # the words of PyTorch on a CPU
+    if known or "can't allocate memory" in str(error):  # the message of PyTorch on a CPU
         return "out of memory"
     raise error
 
@@ -315,7 +315,7 @@ def _check(batch_sizes: Sequence[int], **numbers: float | None) -> None:
 
 
 def software() -> dict[str, str]:
-    """The versions that times hang on."""
+    """The versions that times depend on."""
     return {
         "caloforge": caloforge.__version__,
         "torch": str(torch.__version__),
@@ -327,7 +327,7 @@ def _protocol(runs: int) -> str:
     return (
         f"Mean and population standard deviation of {runs} runs by the wall clock, from "
         "incident energies to showers in memory, voxels above the threshold or points, the "
-        "energies drawn from the spectrum of the training sample anew for every run, the loading "
+        "energies sampled for each run from the spectrum of the training sample, the loading "
         "of the model excluded, after a warm-up with batches of 1, 1, 10, 100 and so on up to the "
         "batch size, an accelerator synchronised before the clock is read, every row in a fresh "
         "process; peak memory is the resident memory of that process on a CPU, and what PyTorch "

@@ -28,7 +28,7 @@ def read_calochallenge_xml(
 
     Args:
         path: the XML file.
-        preset: name of the geometry preset that lends what the file does not say.
+        preset: name of the geometry preset that supplies what the file does not state.
         particle: which of several `<Bin>` is meant: its `name` or `pid`, or the particle's symbol,
             such as "photon", "22" or "gamma".
 

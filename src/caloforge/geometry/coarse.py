@@ -109,10 +109,10 @@ class Coarsening:
 
     @cached_property
     def neighbours(self) -> Integers:
-        """The coarse voxels beside each one, shape (n_coarse, 6), -1 where there is none.
+        """The neighbours of each coarse voxel, shape (n_coarse, 6), -1 where there is none.
 
         In the order (alpha - 1, alpha + 1, r - 1, r + 1, layer - 1, layer + 1), or x for alpha and
-        y for r. Alpha wraps around, unless it has one coarse bin: no voxel is beside itself.
+        y for r. Alpha wraps around, unless it has one coarse bin: no voxel is its own neighbour.
         """
         index = np.arange(self.n_coarse).reshape(self.shape)
         columns = []

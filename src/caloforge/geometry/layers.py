@@ -149,9 +149,9 @@ class CartesianLayer:
 class SensorLayer(CartesianLayer):
     """A layer of square cells on sensors in rows and columns, with dead gaps between, y fastest.
 
-    `x_edges` and `y_edges` are the borders that the cells are drawn with: where a gap parts two
-    cells, its middle. `find` and `centres` know the gaps. Beyond the outermost sensors nothing is
-    known of the detector.
+    `x_edges` and `y_edges` are the borders that the cells are drawn with: where a gap separates two
+    cells, its middle. `find` and `centres` respect the gaps. Beyond the outermost sensors the
+    detector is not known.
 
     Args:
         x_sensors: lower border of the cells of each sensor along x [mm].

@@ -25,12 +25,12 @@ from caloforge.geometry.layers import Floats
 
 __all__ = ["cell_map"]
 
-REACH = 330.0  # mm from X' = Z' = 0: 200 mm x 200 mm around (0, 40) and (37.5, -36.1), turned
+REACH = 330.0  # mm from X' = Z' = 0: 200 mm x 200 mm around (0, 40) and (37.5, -36.1), rotated
 SCANNED = 190.0  # mm from the scan's middle within which it hits every cell of every layer
 N_CELLS = 18  # cells along each side of a sensor
 PERIODS = {"X": 1, "Z": 2}  # sensors after which the gaps repeat
 TOLERANCE = 0.01  # mm, by which a hit may miss the centre of its cell
-STRAY = 1e-4  # of a layer's hits may: one of all, with 13 keV, lies 1 mm beside its cell
+STRAY = 1e-4  # of a layer's hits may: one of all, with 13 keV, lies 1 mm outside its cell
 SILICON = 0.525  # mm
 
 

@@ -1,4 +1,4 @@
-"""What the official samples of the field were made of, by the detector that they are of."""
+"""Particles and energies of the field's official samples, by detector."""
 
 from __future__ import annotations
 

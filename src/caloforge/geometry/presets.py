@@ -183,7 +183,7 @@ def geometry_preset(name: str) -> Geometry:
 
 
 def preset_of(geometry: Geometry) -> str | None:
-    """Name of the preset whose detector a geometry is, whatever it calls itself.
+    """Name of the preset whose detector a geometry is, whatever its name.
 
     Equal are the bins of every layer, and the layers' depths and numbers; the threshold may differ.
     None if there is no such preset.

@@ -171,7 +171,7 @@ class Geometry:
             (n,). Bins hold their lower border and not their upper one.
 
         Raises:
-            ValueError: for a point beyond what is known of a layer's sensors.
+            ValueError: for a point beyond the known sensors of a layer.
         """
         numbers, xs, ys = np.broadcast_arrays(
             np.asarray(layer, dtype=np.int64),

@@ -1,4 +1,4 @@
-"""Jobs: tasks in plain values, and executors that do them in order, side by side or far away."""
+"""Jobs: tasks in plain values, and executors that do them in order, in parallel or on a cluster."""
 
 from caloforge.jobs.executor import Executor, Finished, Processes, Serial, find_executor
 from caloforge.jobs.reporting import report

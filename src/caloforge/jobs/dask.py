@@ -1,4 +1,4 @@
-"""Tasks on a cluster, by way of dask."""
+"""Tasks on a cluster, with dask."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Dask(Workers):
 
     Each worker has one thread, as training and Geant4 belong to whole processes, sees the files of
     this machine under the same paths, and has the same caloforge. A task that is stopped is not
-    begun if it waits, and ends with its next report if it is at work.
+    begun if it waits, and ends with its next report if it runs.
 
     Args:
         client: a `distributed.Client`.

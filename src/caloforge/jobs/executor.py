@@ -1,4 +1,4 @@
-"""Where tasks are done: in this process, in several, or wherever else workers are."""
+"""Executors of tasks: in this process, in several, or on other workers."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Executor(Protocol):
         """Do tasks and yield each as soon as it is finished.
 
         Whoever leaves the loop before its end closes the generator (`contextlib.closing`), which
-        stops what is still at work.
+        stops what is still running.
 
         Args:
             tasks: in any order.
-            shared: handed to each worker once, and then the first argument of every call; None
+            shared: passed to each worker once, and then the first argument of every call; None
                 where the calls have no such argument.
             progress: called, in this process, with what tasks `report`.
             work: what is done, to say what died.
@@ -60,7 +60,7 @@ class Executor(Protocol):
         Raises:
             ValueError: if two tasks have one key, or needs are missing or form a circle.
             WorkerDiedError: if a worker dies.
-            Exception: whatever a task raises; no other task is begun then.
+            Exception: that a task raises; no other task is begun then.
         """
 
 
@@ -121,7 +121,7 @@ class Workers(ABC):
         Args:
             most: tasks that are done at once at most.
             first: what every call has before its arguments.
-            listener: takes what tasks report, from any thread; None if nobody listens.
+            listener: takes what tasks report, from any thread; None for no reports.
             work: as for `run`.
             remedy: as for `run`.
         """
@@ -162,7 +162,7 @@ class Workers(ABC):
                         continue
                     result = what.result()
                     schedule.done(key)
-                    begin_ready()  # no worker waits for whoever takes the result
+                    begin_ready()  # no worker waits for the result to be taken
                     yield Finished(key, result)
             while not events.empty():  # said last, and heard after its task had ended
                 tell(events.get()[1])

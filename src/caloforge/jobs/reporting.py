@@ -1,4 +1,4 @@
-"""What a task says of itself while it is at work, wherever that is."""
+"""What a task reports while it runs, in whichever process."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(message: Any) -> None:
-    """Tell whoever runs the task at work, see `Executor.run`; outside of tasks nobody listens.
+    """Report to whatever runs the task, see `Executor.run`; without effect outside of tasks.
 
     Args:
-        message: anything that can be handed to another process.
+        message: anything that can be passed to another process.
     """
     listener = _listener.get()
     if listener is not None:

@@ -1,4 +1,4 @@
-"""What is to be done, in plain values, so that any process can be told of it."""
+"""Tasks in plain values, so that they can be sent to any process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Schedule", "Task"]
 
 @dataclass(frozen=True)
 class Task:
-    """A call of a function, told in plain values.
+    """A call of a function, in plain values.
 
-    What cannot be told in plain values, such as showers in memory, is shared by all tasks of a run,
-    see `Executor.run`; or it lies in files. A task is made by a program: `call` decides what is
-    executed, so that none is ever read from a file.
+    What cannot be expressed in plain values, such as showers in memory, is shared by all tasks of a
+    run, see `Executor.run`; or it lies in files. A task is made by a program: `call` decides what
+    is executed, so that none is ever read from a file.
 
     Example:
         >>> Task("norm", "math:hypot").run(3.0, 4.0)
@@ -51,10 +51,10 @@ class Task:
                 f"package.module:function, got {self.call!r}"
             )
         try:
-            told = json.loads(json.dumps(self.arguments))
+            plain = json.loads(json.dumps(self.arguments))
         except (TypeError, ValueError):
-            told = None
-        if told != self.arguments or not isinstance(told, dict):
+            plain = None
+        if plain != self.arguments or not isinstance(plain, dict):
             raise ValueError(
                 f"the task {self.key!r} takes arguments in JSON's types (numbers, text, lists, "
                 f"dicts by text), got {self.arguments!r}: share what else its function needs"

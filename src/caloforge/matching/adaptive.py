@@ -68,11 +68,11 @@ class Adaptive(Solver):
                 method="dopri5",
                 options={"max_num_steps": MOST_STEPS},
             )
-        except AssertionError as error:  # the library's word for steps that shrink to nothing
+        except AssertionError as error:  # raised by the library where steps become too small
             raise FloatingPointError(
                 f"the adaptive solver cannot follow the velocity to a tolerance of "
                 f"{self.tolerance:g} ({error}): the training diverged, or the incident energies "
                 "lie far outside those it was trained on; a solver of fixed steps, such as "
-                "rk4-20, shows what is drawn"
+                "rk4-20, shows what is sampled"
             ) from error
         return path[-1]

@@ -29,7 +29,7 @@ def make_solver(name: str, trained: Mapping[str, Solver] | None = None) -> Solve
         trained: solvers that were trained for the velocity, by name.
 
     Raises:
-        ValueError: for a name that there is not.
+        ValueError: for an unknown name.
     """
     trained = trained or {}
     if name in trained:

@@ -111,11 +111,11 @@ def flow_map_loss(mean_velocity: MeanVelocity, found: Jumps) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class FlowMap(Solver):
-    """Equal jumps of a network that knows where trajectories lead.
+    """Equal jumps of a network that gives where trajectories lead.
 
         x(t_k+1) = x(t_k) + (t_k+1 - t_k) u(x(t_k), t_k, t_k+1),   t_k = k / N
 
-    The velocity that it is called with is not looked at.
+    The velocity that it is called with is ignored.
 
     Args:
         mean_velocity: u, trained.

@@ -1,4 +1,4 @@
-"""One jump to images of hits: not to their mean, but to a draw of what the noise may lead to."""
+"""One jump to images of hits: not to their mean, but to hits sampled with their probability."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ RARE = 1e-3  # probability of a hit below which the mean energy of one is not re
 
 @dataclass(frozen=True, eq=False)
 class DrawnHits(Solver):
-    """A draw of independent voxels, whose mean a flow map gives in one jump.
+    """A random sample of independent voxels, whose mean a flow map gives in one jump.
 
         (2 P - 1, P m) = x(0) + u(x(0), 0, 1)
         hit where U < P,   e = m + s Z
 
     Where a trajectory ends is certain, but not to a network, which averages over what it cannot
     distinguish. A mean square error makes of P the probability of a hit, so that a jump to the mean
-    alone leaves out every hit less likely than not, as those of the halo are. A draw has as many of
-    them as the ends of trajectories.
+    alone leaves out every hit less likely than not, as those of the halo are. A sample has as many
+    of them as the ends of trajectories.
 
-    U and Z are fresh numbers, of which the network knows nothing. The bit is P - U, so that the
+    U and Z are new random numbers, independent of the network. The bit is P - U, so that the
     largest of an empty layer is the likeliest. The velocity that it is called with is ignored.
 
     Args:
@@ -58,8 +58,8 @@ class DrawnHits(Solver):
         probability, energy = _hits(mean)
         of_bit, of_energy = fresh(*noise.shape[1:]).to(noise).unbind(1)
         bit = probability - torch.special.ndtr(of_bit)
-        drawn = energy + self.spread().to(noise) * of_energy
-        return torch.stack([bit, torch.where(bit > 0, drawn, 0.0)], 1)
+        sampled = energy + self.spread().to(noise) * of_energy
+        return torch.stack([bit, torch.where(bit > 0, sampled, 0.0)], 1)
 
 
 def hit_spread(mean: Tensor, image: Tensor) -> Tensor:

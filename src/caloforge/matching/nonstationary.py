@@ -28,7 +28,7 @@ class NonStationary(Solver):
     Args:
         times: t_0 … t_N-1, from 0 and rising below 1, shape (N,).
         a: shape (N,).
-        b: shape (N, N), of which the upper triangle is not looked at.
+        b: shape (N, N), of which the upper triangle is ignored.
 
     Raises:
         ValueError: for tensors of other shapes.

@@ -28,10 +28,10 @@ class TimedVelocity(Protocol):
 def at_time(
     velocity: Velocity | TimedVelocity, x: Tensor, t: float, context: Tensor | None
 ) -> Tensor:
-    """v(x, t, context) at one time, which solvers with a grid of their own know beforehand.
+    """v(x, t, context) at one time, which solvers with a grid of their own know in advance.
 
     Args:
-        velocity: v; one with a method `at` is told the number.
+        velocity: v; one with a method `at` is given the number.
         x: shape (n, ...).
         t: the time.
         context: first dimension n.

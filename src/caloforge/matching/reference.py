@@ -54,7 +54,7 @@ def follow(
 
     Args:
         velocity: v(x, t, context), trained.
-        batches: the noise, with contexts as they occur when showers are drawn.
+        batches: the noise, with contexts as they occur when showers are sampled.
         steps: number K of steps, of two evaluations each.
         progress: called when a batch is done.
     """

@@ -1,4 +1,4 @@
-"""What every solver of dx/dt = v(x, t) is: a map from noise to data."""
+"""The contract of solvers of dx/dt = v(x, t): maps from noise to data."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class BespokeTraining:
         iterations: the most of them.
         patience: stop after so many iterations without a lower validation error.
         interval: iterations between two validations.
-        validation: share of the references that chooses the best coefficients.
+        validation: fraction of the references that chooses the best coefficients.
 
     Raises:
         ValueError: for numbers that train nothing.
@@ -52,7 +52,7 @@ class BespokeTraining:
                 f"of 1 or more, got {self}"
             )
         if not 0 < self.validation < 1:
-            raise ValueError(f"validation must be a share between 0 and 1, got {self.validation}")
+            raise ValueError(f"validation must lie between 0 and 1, got {self.validation}")
 
 
 class CurvePoint(NamedTuple):
@@ -150,7 +150,7 @@ def _mean(errors: Sequence[Error], solver: NonStationary) -> float:
     mean = sum(error(solver).item() for error in errors) / len(errors)
     if not math.isfinite(mean):
         raise FloatingPointError(
-            f"the truncation error of the bespoke solver is {mean}: begin anew with a lower "
+            f"the truncation error of the bespoke solver is {mean}: start again with a lower "
             "learning rate"
         )
     return mean

@@ -1,4 +1,4 @@
-"""Plain networks, ignorant of calorimeters."""
+"""Plain networks, without anything of calorimeters."""
 
 from caloforge.nets.attention import Attention
 from caloforge.nets.autoencoder import Autoencoder3d, DownSampling, divergence

@@ -53,7 +53,7 @@ class Attention(nn.Module):
         return mixed
 
     def past(self, x: Tensor, tokens: int) -> Past:
-        """Room for so many tokens of the batch, device and precision of x (n, ...)."""
+        """Space for so many tokens of the batch, device and precision of x (n, ...)."""
         dim = self.out.in_features
         shape = (len(x), self.heads, tokens, dim // self.heads)
         return Past(x.new_empty(shape), x.new_empty(shape))
@@ -87,7 +87,7 @@ class Past:
     """Keys and values of the tokens so far, which attention needs again for the next one.
 
     Args:
-        keys: room for all, shape (n, heads, tokens, dim / heads).
+        keys: space for all, shape (n, heads, tokens, dim / heads).
         values: likewise.
         length: how many tokens there are so far.
     """

@@ -121,7 +121,7 @@ class Autoencoder3d(nn.Module):
         """Mean and logarithm of the variance of the latent points, shape (n, *latent_shape) each.
 
         Args:
-            x: shares of the layers along the first axis, each of sum 1, shape (n, *grid).
+            x: fractions of the layers along the first axis, each of sum 1, shape (n, *grid).
             condition: shape (n, condition).
         """
         seen = self.condition(condition)
@@ -199,14 +199,14 @@ class _Pair(Preparable):
         self, grid: tuple[int, ...], widths: tuple[int, int, int], features: int, cyclic: bool
     ) -> None:
         super().__init__()
-        before, between, behind = widths
+        before, between, after = widths
         coordinates = _coordinates(grid, cyclic)
         self.register_buffer("coordinates", coordinates, persistent=False)
         self.first = _Same(before, between, cyclic)
-        # further channels of the first, apart: they are alike for all of a batch
+        # further channels of the first, separately: they are the same for all of a batch
         self.place = _Same(coordinates.shape[1], between, cyclic, bias=False)
         self.condition = nn.Linear(features, between * grid[0])
-        self.second = _Same(between, behind, cyclic)
+        self.second = _Same(between, after, cyclic)
 
     def prepare(self) -> None:
         with torch.no_grad():

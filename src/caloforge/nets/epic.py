@@ -1,4 +1,4 @@
-"""The encoder of point clouds: points that know of each other by what they have in common."""
+"""The encoder of point clouds: points that interact through pooled features."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def counted(cloud: Tensor, n: int) -> Tensor:
 
 def _pooled(x: Tensor, cloud: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Mean and scaled sum over the points of each of n clouds, shape (n, features) each."""
-    exact = torch.promote_types(x.dtype, torch.float32)  # a half has no room for thousands
+    exact = torch.promote_types(x.dtype, torch.float32)  # half precision does not hold thousands
     total = x.new_zeros(n, x.shape[1], dtype=exact).index_add(0, cloud, x.to(exact))
     n_points = counted(cloud, n).clamp_min(1)
     return total / n_points[:, None], SUM_SCALE * total

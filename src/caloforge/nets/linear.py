@@ -1,4 +1,4 @@
-"""Linear layers that draw faster than they learn."""
+"""Linear layers with a faster form for sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A learned image that says where a pixel lies."""
+"""A learned image that encodes the position of a pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Offset"]
 class Offset(nn.Module):
     """Adds a learned image, so that a pixel is known from its position.
 
-    Convolutions know where a pixel lies from what they see around it alone.
+    Convolutions see the position of a pixel only by what lies around it.
 
     Args:
         shape: channels, height and width of x (n, *shape).

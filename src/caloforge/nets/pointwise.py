@@ -1,4 +1,4 @@
-"""The network of point clouds whose points know of each other only by a common context."""
+"""The network of point clouds whose points are correlated only through a common context."""
 
 from __future__ import annotations
 

@@ -165,7 +165,7 @@ class _AtOneTime:
 
 
 class Transfusion(nn.Module):
-    """Features u_0 … u_L-1 one after the other, each drawn by a velocity conditioned on the others.
+    """Features u_0 … u_L-1 in order, each sampled by a velocity conditioned on those before it.
 
     A transformer, whose encoder sees the context and whose decoder sees the features, gives
 
@@ -189,7 +189,7 @@ class Transfusion(nn.Module):
         layer_norm: whether it has layer norms.
 
     Raises:
-        ValueError: if a token has no room for a number and a position.
+        ValueError: if a token is too short for a number and a position.
     """
 
     places: Tensor
@@ -245,7 +245,7 @@ class Transfusion(nn.Module):
         return matching_loss(self.velocity, u.reshape(-1, 1), conditions, rng=rng)
 
     @torch.no_grad()
-    def draw(self, solver: Solver, noise: Tensor, context: Tensor) -> Tensor:
+    def sample(self, solver: Solver, noise: Tensor, context: Tensor) -> Tensor:
         """u(1) from u(0), feature by feature, shape (n, L).
 
         Args:

@@ -1,4 +1,4 @@
-"""The U-Net of convolutional flows, and convolutions that know a cyclic axis."""
+"""The U-Net of convolutional flows, and convolutions with a cyclic axis."""
 
 from __future__ import annotations
 

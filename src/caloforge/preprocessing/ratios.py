@@ -1,4 +1,4 @@
-"""Layer energies as ratios that are free of each other."""
+"""Layer energies as independent ratios."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class EnergyRatios:
 
         u_0 = sum_i E_i / (f E_inc),   u_i = E_i / sum_j>=i E_j,   i = 1 … L - 1
 
-    Behind u_0 all lie between 0 and 1, and u_0 does where no shower deposits more than f times its
-    incident energy. Where a shower ends, u is exactly 1, and behind that 0.
+    All after u_0 lie between 0 and 1, and u_0 does where no shower deposits more than f times its
+    incident energy. Where a shower ends, u is exactly 1, and after that 0.
 
     Args:
         factor: f.

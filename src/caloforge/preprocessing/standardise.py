@@ -18,7 +18,7 @@ __all__ = ["Standardise"]
 class Standardise(Transform):
     """z = (x - mean) / std, each of every feature in the training split (CaloDREAM, section 2).
 
-    Behind a `Logit` it is the preprocessing of equation 3 there. A feature that is the same in all
+    After a `Logit` it is the preprocessing of equation 3 there. A feature that is the same in all
     showers of the split is only shifted.
 
     Args:

@@ -1,4 +1,4 @@
-"""How parts share a whole, as numbers that are free of each other."""
+"""How parts share a whole, as unconstrained numbers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def is_free(hit: Tensor) -> Tensor:
     Returns:
         Shape (..., D - 1).
     """
-    behind = hit.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
-    free: Tensor = hit[..., :-1] & behind
+    after = hit.flip(-1).cumsum(-1).flip(-1)[..., 1:] > 0
+    free: Tensor = hit[..., :-1] & after
     return free
 
 
@@ -28,8 +28,8 @@ def break_sticks(parts: Tensor, *, rng: torch.Generator) -> Tensor:
 
         z_j = log x_j - log(x_j+1 + … + x_D),   j = 1 … D - 1
 
-    the logit of x_j in units of what is left. Unlike the shares x_j / sum(x), which sum to one, the
-    z have a density. Parts that are not free, see `is_free`, get standard normal numbers.
+    the logit of x_j in units of what is left. Unlike the fractions x_j / sum(x), which sum to one,
+    the z have a density. Parts that are not free, see `is_free`, get standard normal numbers.
 
     Args:
         parts: non-negative, of any unit, shape (..., D).
@@ -46,7 +46,7 @@ def break_sticks(parts: Tensor, *, rng: torch.Generator) -> Tensor:
 
 
 def join_sticks(z: Tensor, hit: Tensor) -> Tensor:
-    """Inverse of `break_sticks` up to the unit: shares that sum to one, shape (..., D).
+    """Inverse of `break_sticks` up to the unit: fractions that sum to one, shape (..., D).
 
         x_j = u_j times the product of 1 - u_k over the free parts k before it,   u = sigmoid(z)
 

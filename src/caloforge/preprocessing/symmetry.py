@@ -18,11 +18,11 @@ FEW = 30  # showers whose spread is not known well enough
 
 @dataclass(frozen=True)
 class Symmetry:
-    """Showers turned and mirrored at random, as far as the voxels allow.
+    """Showers rotated and mirrored at random, as far as the voxels allow.
 
     Args:
         cyclic: whether the first axis of a layer wraps around.
-        rotation: turn showers about their axis, where it does.
+        rotation: rotate showers about their axis, where it does.
         reflection: mirror them along that axis, or along both and their diagonal.
         section: of the configuration, in which `rotation` and `reflection` are set.
     """
@@ -33,7 +33,7 @@ class Symmetry:
     section: str = ""
 
     def check(self, batches: Iterable[Tensor]) -> None:
-        """Refuse layers that lean to one side, unless nothing is turned or mirrored.
+        """Refuse layers that lean to one side, unless nothing is rotated or mirrored.
 
         Args:
             batches: voxel energies of one layer in many showers, shape (n, a, b) each.
@@ -67,7 +67,7 @@ def rotate(layers: Tensor, *, axis: int, rng: torch.Generator) -> Tensor:
     (Convolutional L2LFlows, section 3.3).
 
     Args:
-        layers: voxel energies, shape (n, ...); all of one shower turn together.
+        layers: voxel energies, shape (n, ...); all of one shower are rotated together.
         axis: the axis that wraps around, counted with the batch.
         rng: source of the angles.
     """
@@ -108,11 +108,11 @@ def check_centred(batches: Iterable[Tensor], *, cyclic: bool, settings: Sequence
     Args:
         batches: voxel energies of one layer in many showers, shape (n, a, b) each.
         cyclic: whether the first axis wraps around: the sides are then those of the azimuth.
-        settings: names of what turns and mirrors them, for the advice.
+        settings: names of what rotates and mirrors them, for the advice.
 
     Raises:
-        ValueError: if the energy-weighted means of the showers lie aside by more than a tenth of
-            their spread, and by more than chance.
+        ValueError: if the energy-weighted means of the showers are off centre by more than a tenth
+            of their spread, and by more than chance.
     """
     means = torch.cat([_leaning(layers.double(), cyclic) for layers in batches])
     if len(means) < FEW:

@@ -17,7 +17,7 @@ __all__ = ["Chain", "Log", "LogEnergy", "LogRange", "Logit", "ScaleByMax", "Snap
 class Transform(nn.Module, ABC):
     """An element-wise map z = t(x) with its inverse, fitted explicitly and once.
 
-    What was fitted is kept in `state`, plain numbers that are saved beside the weights as JSON.
+    What was fitted is kept in `state`, plain numbers that are saved with the weights as JSON.
     """
 
     def fit(self, batches: Callable[[], Iterable[Tensor]]) -> None:
@@ -282,9 +282,9 @@ class LogRange(Transform):
 
 
 class Snap(Transform):
-    """x itself; what is drawn between 0 or 1 and all other values of the training split is either.
+    """x itself; the inverse moves values so near 0 or 1 that the training split has none.
 
-    Networks draw a peak of no width with some width. The borders
+    Networks give a peak of no width some width. The borders
 
         low = sqrt(alpha x_min),   high = 1 - sqrt(alpha (1 - x_max))
 

@@ -1,7 +1,7 @@
 """A pool of worker processes that never outlive the process that asked for them.
 
 A worker leaves Ctrl-C, which reaches every process of a terminal, to the one that asked for it. It
-ends when that one asks, or has died, however that came about: at once on Linux, whose kernel tells
+ends when that one asks, or has died for any reason: at once on Linux, whose kernel tells
 it, else as soon as its watching thread runs.
 """
 
@@ -134,7 +134,7 @@ class _Worker(SpawnProcess):
 
 
 class _Context(SpawnContext):
-    """Starts workers, and knows them."""
+    """Starts workers, and keeps a list of them."""
 
     def __init__(self, threads: int | None) -> None:
         super().__init__()

@@ -115,7 +115,7 @@ def point_panels(samples: Samples) -> Iterator[Panel]:
         partial(_point, "lost"),
         "points_lost",
         "Lost in the projection",
-        "share of the energy that no cell holds",
+        "fraction of the energy that no cell holds",
     )
 
 

@@ -21,7 +21,7 @@ def event_display(samples: Mapping[str, Sample]) -> dict[str, Any]:
     uint32 for the numbers of voxels, which count those voxels alone that some shower has.
 
     Args:
-        samples: observables by name, Geant4 first; shower i of all has like incident energy.
+        samples: observables by name, Geant4 first; shower i of all has similar incident energy.
     """
     reference = next(iter(samples.values()))
     geometry = reference.geometry

@@ -83,7 +83,7 @@ def encode_small(figure: Figure) -> bytes:
 def draw(panel: Panel) -> Figure:
     """Draw a panel: Geant4 filled, candidates as steps, bands of statistics, ratios below.
 
-    Arrows at the frame stand for values beyond it, and for showers beyond its sides.
+    Arrows at the frame mark values beyond it, and for showers beyond its sides.
     """
     with style():
         figure = new_figure()

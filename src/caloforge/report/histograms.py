@@ -87,9 +87,9 @@ def of_spectrum(spectrum: Spectrum, label: str, *, with_below: bool = False) -> 
 
 
 def of_counts(counts: NDArray[Any], edges: Floats, label: str) -> Histogram:
-    r"""Share in each bin of a number that each shower has many of, such as one a pair of voxels.
+    r"""Fraction in each bin of a number that each shower has many of, such as one a pair of voxels.
 
-    Those of one shower hang together, so the variance of a bin's share p is that of a ratio of
+    Those of one shower are correlated, so the variance of a bin's share p is that of a ratio of
     sums over showers,
 
     .. math:: \mathrm{var}(p) = \frac{\sum_i (c_i - p\,t_i)^2}{(\sum_i t_i)^2}

@@ -100,7 +100,7 @@ def _beyond(values: Floats, norm: Normalize) -> str:
 
 
 def _known_ratio(reference: Sample, candidate: Sample) -> Floats:
-    """Ratio of the mean energies of each voxel, NaN where statistics do not tell it."""
+    """Ratio of the mean energies of each voxel, NaN where statistics are too low."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = candidate.mean_shower / reference.mean_shower
         parts = (sample.mean_shower_error / sample.mean_shower for sample in (reference, candidate))

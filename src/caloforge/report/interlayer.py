@@ -1,4 +1,4 @@
-"""What adjacent layers know of each other: SuperCalo's correlation, and classifiers that see it."""
+"""Correlations of adjacent layers: SuperCalo's, and classifiers that see them."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class AdjacentLine:
         label: how many layers.
         first: number of the first layer, shape (k,).
         auc: of the candidate, shape (k,).
-        error: its standard deviation over the draws, shape (k,).
+        error: its standard deviation over the subsamples, shape (k,).
         floor: AUC of as many other Geant4 showers, shape (k,).
-        floor_error: its standard deviation over the draws, shape (k,).
+        floor_error: its standard deviation over the subsamples, shape (k,).
     """
 
     label: str

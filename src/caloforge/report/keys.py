@@ -1,4 +1,4 @@
-"""Line and symbol of a candidate as a small picture beside its name in tables and legends."""
+"""Line and symbol of a candidate as a small picture next to its name in tables and legends."""
 
 from __future__ import annotations
 

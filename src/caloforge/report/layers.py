@@ -1,4 +1,4 @@
-"""Panels of what a shower does in single layers, and of its course from layer to layer."""
+"""Panels of single layers of a shower, and of its development from layer to layer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def counts_hits(geometry: Geometry) -> bool:
 
 
 def features_shown(geometry: Geometry) -> dict[str, LayerFeature]:
-    """The features that tell something of layers with so many voxels."""
+    """The features that are meaningful for layers with so many voxels."""
     left_out = "sparsity" if counts_hits(geometry) else "hits"
     return {name: feature for name, feature in LAYER_FEATURES.items() if name != left_out}
 
@@ -193,7 +193,7 @@ def sparsity_panels(samples: Samples) -> Iterator[Panel]:
 
 
 def hit_panels(samples: Samples) -> Iterator[Panel]:
-    """Mean number of hits in all layers, its distribution in some, and the share of empty ones."""
+    """Mean number of hits in all layers, its distribution in some; the fraction of empty ones."""
     yield by_layer(samples, "hits", "hits_by_layer", "Hits of layers", "mean number of hits")
     yield _empty_layers(samples)
     for layer in layers_shown(reference_of(samples), 4):
@@ -215,7 +215,7 @@ def _empty_layers(samples: Samples) -> Panel:
 
 
 def centre_panels(samples: Samples) -> Iterator[Panel]:
-    """Centres in the busiest layer, in depth, and their course from layer to layer."""
+    """Centres in the busiest layer, in depth, and how they change from layer to layer."""
     layer = _busiest_layer(reference_of(samples))
     for feature in ("EC_eta", "EC_phi", "EC_r"):
         yield layer_panel(samples, feature, layer)

@@ -25,7 +25,7 @@ __all__ = [
     "symbol_of",
 ]
 
-# Petroff's ten colours, which stay apart for colour-blind eyes, without the greys.
+# Petroff's ten colours, which colour-blind readers can distinguish, without the greys.
 COLOURS = (
     *("#3f90da", "#e8871e", "#bd1f01", "#832db6", "#2e8b57", "#a96b59", "#d6409f", "#b9ac70"),
     *("#1d4e89", "#92dadd"),
@@ -54,7 +54,7 @@ def symbol_of(number: int) -> dict[str, Any]:
 
 
 def literal(name: str) -> str:
-    """The name of a sample as matplotlib shows it to the letter.
+    """The name of a sample as matplotlib shows it literally.
 
     "$" would begin a formula, and a label that begins with "_" is left out of legends.
     """
@@ -63,7 +63,7 @@ def literal(name: str) -> str:
 
 
 def legend_name(name: str) -> str:
-    """The name of a sample to the letter, a long one on several lines."""
+    """The name of a sample as it is, a long one on several lines."""
     return literal("\n".join(textwrap.wrap(name, WRAPPED) or [name]))
 
 

@@ -1,4 +1,4 @@
-"""What classifiers say of single showers: distributions of their outputs and weights."""
+"""Outputs of classifiers for single showers: distributions of their outputs and weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shares:
         x: the numbers, shape (k,).
         share: of generated showers those of this number or less, of Geant4's those of this number
             or more; shape (k,).
-        error: standard deviation of the share, binomial, shape (k,).
+        error: standard deviation of the fraction, binomial, shape (k,).
     """
 
     x: Floats
@@ -50,7 +50,7 @@ class OutputPanel:
         x_label: label of the x axis.
         shares: by candidate, of generated showers and of Geant4's.
         numbers: number of each candidate among all.
-        no_difference: what a classifier says that sees none.
+        no_difference: output of a classifier that sees no difference.
         log: logarithmic axes.
     """
 
@@ -138,7 +138,7 @@ def _shares(found: Mapping[str, Outputs], x: Floats) -> dict[str, tuple[Shares, 
 
 
 def _beyond(values: Floats, x: Floats, *, above: bool = False) -> Shares:
-    """Share of values up to each x, or from there on."""
+    """Fraction of values up to each x, or from there on."""
     ordered, n = np.sort(values), len(values)
     below = np.searchsorted(ordered, x, "left" if above else "right") / n
     share = 1 - below if above else below

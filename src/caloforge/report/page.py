@@ -172,7 +172,7 @@ def _static(name: str) -> str:
 
 
 def _script_json(values: Any) -> str:
-    """JSON that may stand inside a script element, whatever the names of the samples."""
+    """JSON that may be put inside a script element, whatever the names of the samples."""
     return json.dumps(values).replace("<", "\\u003c")
 
 

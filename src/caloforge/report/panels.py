@@ -62,7 +62,7 @@ def sections(samples: Samples) -> Iterator[Section]:
     )
     yield Section(
         "Layer energies",
-        "Energy of single layers, in showers where the layer saw any.",
+        "Energy of single layers, of the showers with energy there.",
         tuple(energy_panels(samples)),
     )
     yield Section(
@@ -101,7 +101,7 @@ def sections(samples: Samples) -> Iterator[Section]:
         yield Section(
             "Points",
             "The point clouds themselves, before their projection into cells; what is lost there "
-            "fell into gaps between sensors, or beside all of them.",
+            "fell into gaps between sensors, or outside all of them.",
             panels,
         )
 

@@ -1,4 +1,4 @@
-"""Figures as they stand on the page, and as files beside it."""
+"""Figures as they appear on the page, and as files next to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Pictures", "Shown"]
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure as it stands on the page.
+    """A figure as it appears on the page.
 
     Args:
         title: what it shows.
@@ -30,7 +30,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Encodes figures for the page, and keeps the files beside it that are asked for.
+    """Encodes figures for the page, and keeps the files that are asked for.
 
     Args:
         folder: of the files.

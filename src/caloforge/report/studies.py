@@ -34,7 +34,7 @@ NUMBERED = (0, 2, 4)  # colours of one, two and three layers, as in SuperCalo's 
 def draw_rings(panel: RingPanel) -> Figure:
     """Draw boxes and whiskers of a layer's rings, and the fraction of voxels without energy.
 
-    Geant4's fill the ring, the candidates' stand side by side before them.
+    Geant4's fill the ring, the candidates' are drawn side by side before them.
     """
     (known, *candidates), n = panel.boxes, len(panel.borders) - 1
     with style():

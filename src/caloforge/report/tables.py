@@ -1,4 +1,4 @@
-"""The tables of the page: scores beside their floor, the CaloChallenge's table, times."""
+"""The tables of the page: scores and their floor, the CaloChallenge's table, times."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AVERAGED = {
     "points": "Points",
     "separation": "Separation",
 }
-LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours tell as well
+LEFT_OUT = {"jsd", "max"}  # of the overview: what their neighbours show as well
 SHORT = {"fpd": "FPD", "fpd-trimmed": "FPD without tails", "kpd": "KPD"}
 NOT_TIMED = "not timed"
 IN_SUMMARY = {WORTH, "copies"}  # and not in the overview as well
@@ -53,10 +53,10 @@ GROUPS = {
     ),
     CLASSIFIER: (
         "How often a network that has seen both picks the Geant4 shower out of a pair (AUC): 0.5 "
-        "if it cannot tell, 1 if always, below 0.5 if it is wrong more often than right. JSD is "
-        "another measure: the Jensen-Shannon divergence that the network's calibrated outputs "
-        "prove, in bits, 0 for no difference and 1 for no overlap. Taken from few showers it may "
-        "fall a little below 0."
+        "if they are indistinguishable, 1 if always, below 0.5 if it is wrong more often than "
+        "right. JSD is another measure: the Jensen-Shannon divergence that the network's "
+        "calibrated outputs prove, in bits, 0 for no difference and 1 for no overlap. Taken from "
+        "few showers it may fall a little below 0."
     ),
     "permutation": (
         "The chance that two Geant4 samples differ as much (p), by three distances of all showers. "
@@ -81,7 +81,7 @@ GROUPS = {
         "Overlap of the two samples by nearest neighbours, all voxels taken. What more Geant4 "
         "showers give is the floor, and both ways off it are bad: lower precision is of showers "
         "that Geant4 does not make, lower recall of showers that the generator does not make, and "
-        "higher ones are of a generator that keeps to the middle, or that repeats showers."
+        "higher ones are of a generator that stays near the mean, or that repeats showers."
     ),
     "pearson": ("Difference of Pearson's coefficients of every two layers."),
     "wasserstein": (
@@ -89,7 +89,7 @@ GROUPS = {
         "Geant4's."
     ),
     "caloclouds": (
-        "The same for what CaloClouds looks at in cells above the threshold; of a list, such as "
+        "The same for CaloClouds' observables of cells above the threshold; of a list, such as "
         "the energies of ten rings, the mean."
     ),
     "points": ("The same for the point clouds, before they are projected into cells."),
@@ -98,15 +98,15 @@ GROUPS = {
         "where there are several."
     ),
     "copies": (
-        "Share of showers that lie ten times nearer to a training shower than Geant4's do, and of "
-        "those nearer than all but 1 % of Geant4's; the median of the ratio of these distances."
+        "Fraction of showers that lie ten times nearer to a training shower than Geant4's do, and "
+        "of those nearer than all but 1 % of Geant4's; the median of the ratio of these distances."
     ),
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One score as it stands in a table.
+    """One score as it appears in a table.
 
     Args:
         text: value and error.
@@ -160,7 +160,7 @@ class Overview:
 
 
 def overview(scores: Scores) -> Overview:
-    """The main scores of all candidates; metrics with many observables stand as their mean."""
+    """The main scores of all candidates; metrics with many observables are given as their mean."""
     names = list(scores.candidates)
     columns, cells = [], []
     for first, second, parts in _columns(scores):

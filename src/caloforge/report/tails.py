@@ -1,4 +1,4 @@
-"""Showers in the tails of a classifier's weights: their pictures, and what sets them apart."""
+"""Showers in the tails of a classifier's weights: their pictures, and how they differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLEAR = (
 
 @dataclass(frozen=True)
 class TailRow:
-    """A quantity in the tails of generated and of Geant4 showers, as it stands in the table.
+    """A quantity in the tails of generated and of Geant4 showers, as it appears in the table.
 
     Args:
         title: the quantity.
@@ -163,7 +163,7 @@ def _draw_view(axes: Axes, borders: Floats, density: Floats, norm: LogNorm) -> N
 
 
 def _caption(tail: Tail, number: int) -> str:
-    """Which shower it is, its weight, and what a person would look at first."""
+    """Which shower it is, its weight, and its main observables."""
     energy, ratio, hits, _, depth, *_ = (values[number] for values in tail.quantities.values())
     return (
         f"no. {tail.rows[number]}, w = {tail.weights[number]:.3g}\n"

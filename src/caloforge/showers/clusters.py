@@ -67,13 +67,13 @@ def clustered(showers: PointShowers, reach: float, largest: int) -> ClusteredSho
 
     Each point follows the one of highest energy among all of its layer that are within reach of it,
     which may be itself; those that end at the same one are a cluster. One of too many members, as
-    in the core of a shower, where nobody tells particles apart, falls apart into its points again.
-    A cluster lies at the centre of gravity of its members and has their energy, so that energies,
-    and centres of gravity, of layers and showers are kept.
+    in the core of a shower, where particles cannot be distinguished, is split into its points
+    again. A cluster lies at the centre of gravity of its members and has their energy, so that
+    energies, and centres of gravity, of layers and showers are kept.
 
     Args:
         showers: points, on a grid finer than the reach or on none.
-        reach: distance between points that know of each other [mm].
+        reach: largest distance between points of one cluster [mm].
         largest: number of members that a cluster has at most.
 
     Raises:
@@ -126,7 +126,7 @@ def _heads(showers: PointShowers, reach: float) -> Integers:
     places = np.stack([showers.x, showers.y, 2.0 * reach * showers.plane()], 1)
     pairs = KDTree(places).query_pairs(reach, output_type="ndarray") if n else np.empty((0, 2), int)
     by_energy = np.argsort(showers.energy, kind="stable")
-    rank = np.empty(n, np.int64)  # of which no two are alike: nobody goes around in a circle
+    rank = np.empty(n, np.int64)  # all different, so that no chain of points is a circle
     rank[by_energy] = np.arange(n)
     highest = rank.copy()
     for one, other in (pairs.T, pairs.T[::-1]):

@@ -1,4 +1,4 @@
-"""A fingerprint of showers, by which the same sample is known wherever it is kept."""
+"""A fingerprint of showers, which identifies a sample in any file."""
 
 from __future__ import annotations
 

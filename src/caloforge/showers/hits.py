@@ -16,7 +16,7 @@ __all__ = ["hit_columns", "to_awkward"]
 
 
 def hit_columns(showers: VoxelShowers | PointShowers) -> dict[str, Any]:
-    """What is known of each hit, by name, each of shape (n_hits,).
+    """The columns of each hit, by name, each of shape (n_hits,).
 
     `x`, `y` [mm] from the impact point, `layer`, `energy` [MeV], and for voxels their number
     `voxel` and their depth `z` [mm].

@@ -1,4 +1,4 @@
-"""What no shower can be, named by its number; and what looks as if it had another unit than MeV."""
+"""Impossible showers, named by their number; and values that seem to have another unit than MeV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 _FAR = 10  # factor beyond what is usual; that of a wrong unit is 1000
-_STRAYS = 0.05  # share of a sample that may lie there at either end
+_STRAYS = 0.05  # fraction of a sample that may lie there at either end
 _UNITS = {"GeV": GeV, "keV": keV, "TeV": TeV, "eV": eV}  # [MeV], the likelier first
 
 

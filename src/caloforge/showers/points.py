@@ -117,7 +117,7 @@ class PointShowers(RaggedShowers):
         """Sum the points into the voxels of a geometry; `lost` says what none of them holds.
 
         The voxels lie in the layers of the points, at the same depths; their cells may be any.
-        Points in a gap between sensors are lost, and so are those beside a geometry that ends by
+        Points in a gap between sensors are lost, and so are those outside a geometry that ends by
         choice, such as `ild-30`.
 
         Example:
@@ -130,7 +130,7 @@ class PointShowers(RaggedShowers):
             geometry: the voxels.
             shift: added to x and y of every point [mm], shape (2,), or (n, 2) for one of each
                 shower.
-            angle: by which the showers, and the directions of their particles, are turned around
+            angle: by which the showers, and the directions of their particles, are rotated about
                 the z axis before the shift, from x to y [radian], a number or shape (n,).
 
         Raises:
@@ -160,7 +160,7 @@ class PointShowers(RaggedShowers):
         )
 
     def lost(self, projected: VoxelShowers) -> NDArray[np.float64]:
-        """Share of each shower's energy that no voxel holds, shape (n,), 0 for an empty shower.
+        """Fraction of each shower's energy that no voxel holds, shape (n,), 0 for an empty shower.
 
         Args:
             projected: what `project` made of these showers.
@@ -190,6 +190,6 @@ class PointShowers(RaggedShowers):
 
 
 def _turned(x: Doubles, y: Doubles, angle: Doubles) -> tuple[Doubles, Doubles]:
-    """Components after a turn by an angle [radian] from x to y."""
+    """Components after a rotation by an angle [radian] from x to y."""
     cos, sin = np.cos(angle), np.sin(angle)
     return x * cos - y * sin, x * sin + y * cos

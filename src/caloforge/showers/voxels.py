@@ -169,8 +169,8 @@ class VoxelShowers(RaggedShowers):
             geometry: the core, as `Geometry.crop` makes it.
 
         Returns:
-            The showers in the voxels of the core, and the share of each shower's energy that lies
-            outside, shape (n,), 0 for an empty shower.
+            The showers in the voxels of the core, and the fraction of each shower's energy that
+            lies outside, shape (n,), 0 for an empty shower.
 
         Raises:
             ValueError: if the geometry is not the middle of that of the showers.

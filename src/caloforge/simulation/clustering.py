@@ -29,7 +29,7 @@ class Clustering:
             are discarded [mm].
         random_grid: move the grid by a random part of its pitch, shower by shower. A grid with a
             corner at the impact point, as that of the paper, parts the core of every shower at the
-            same place, which spoils cells that are read out beside it.
+            same place, which spoils cells that are read out next to it.
 
     Raises:
         ValueError: unless pitch and box are positive, or for a random grid where there is none.
@@ -68,7 +68,7 @@ class Clustering:
             corners: of the grid of each shower [mm], shape (n, 2).
 
         Returns:
-            The points, and the share of each shower's energy that was discarded, shape (n,), 0
+            The points, and the fraction of each shower's energy that was discarded, shape (n,), 0
             for an empty shower.
         """
         every = steps if self.pitch is None else cluster(steps, self.pitch, corners)

@@ -189,7 +189,7 @@ def read_steps(deposits: Mapping[str, Any], layer_of_volume: Mapping[str, int]) 
     """Read calzone's deposits.
 
     A step ends on the border of a volume, where it must not be counted: its energy belongs to its
-    middle. What recoiling nuclei leave behind is given as points.
+    middle. The deposits of recoiling nuclei are given as points.
 
     Args:
         deposits: for each volume, `line` (event, value [MeV], start, end [cm]) and `point` (event,

@@ -35,7 +35,7 @@ class EnergySpectrum(ABC):
 
     @abstractmethod
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n energies [MeV], shape (n,)."""
+        """Sample n energies [MeV], shape (n,)."""
 
     def __str__(self) -> str:
         return ":".join([self.kind, *(repr(getattr(self, f.name)) for f in fields(self))])
@@ -122,7 +122,7 @@ class Uniform(_Range):
         return (self.low + self.high) / 2
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n energies [MeV], shape (n,)."""
+        """Sample n energies [MeV], shape (n,)."""
         return rng.uniform(self.low, self.high, n)
 
 
@@ -146,7 +146,7 @@ class LogUniform(_Range):
         return (self.high - self.low) / float(np.log(self.high / self.low))
 
     def sample(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n energies [MeV], shape (n,)."""
+        """Sample n energies [MeV], shape (n,)."""
         return np.exp(rng.uniform(np.log(self.low), np.log(self.high), n))
 
 
@@ -214,7 +214,7 @@ class Gun:
     def transverse_axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Unit vectors x', y' perpendicular to the direction, each of shape (3,).
 
-        They are the detector's x and y, turned by the smallest rotation that takes z into the
+        They are the detector's x and y, rotated by the smallest angle that takes z into the
         direction u: x' = (1 - u_x² a, -u_x u_y a, -u_x) with a = 1 / (1 + u_z), y' alike.
         """
         u_x, u_y, u_z = self.direction

@@ -25,7 +25,7 @@ class Chunk(NamedTuple):
 
     Args:
         showers: voxels or points, as the job asks.
-        outside: share of each shower's deposited energy outside the read-out volume, or the box
+        outside: fraction of each shower's deposited energy outside the read-out volume, or the box
             around points, shape (n,).
     """
 
@@ -41,7 +41,7 @@ class Job:
         detector: what the particles are shot at.
         gun: which particles, with which energies, from where and whereto.
         n: number of showers.
-        seed: of everything that is drawn.
+        seed: of all random numbers.
         chunk_size: showers of one chunk.
         physics: physics list.
         cut: production cut [mm].
@@ -68,7 +68,7 @@ class Job:
 
     @property
     def volume(self) -> str:
-        """What the share of energy in the column `outside` lies outside of."""
+        """What the fraction of energy in the column `outside` lies outside of."""
         if self.clustering is not None:
             return f"the box of {self.clustering.box:g} mm"
         return f"the voxels of {self.detector.name}"
@@ -100,7 +100,7 @@ class Job:
     def _voxels(
         self, steps: Steps, energy_inc: NDArray[np.float32]
     ) -> tuple[VoxelShowers, NDArray[np.float64]]:
-        """The showers of one bunch, and the share of energy outside all voxels."""
+        """The showers of one bunch, and the fraction of energy outside all voxels."""
         outside = share_outside(steps, len(energy_inc), self.detector, self.gun)
         return score(steps, energy_inc, self.detector, self.gun), outside
 

@@ -29,11 +29,11 @@ __all__ = ["LossWarning", "Progress", "simulate"]
 CHUNK_ENERGY = 500 * GeV  # some ten seconds
 MAX_CHUNK_SIZE = 1000
 OUTSIDE = "outside"  # the column of a file
-LARGEST_LOSS = 0.01  # mean share of energy outside that needs no word
+LARGEST_LOSS = 0.01  # mean fraction of energy outside without a warning
 
 
 class LossWarning(UserWarning):
-    """Simulated showers lack energy that the particles deposit beside the read-out volume."""
+    """Simulated showers lack energy that the particles deposit outside the read-out volume."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ def simulate(
 ) -> VoxelShowers | PointShowers | Path:
     """Simulate showers with Geant4.
 
-    The file's column `outside` says which share of each shower's deposited energy lies outside the
-    voxels, or outside the box around points.
+    The file's column `outside` says which fraction of each shower's deposited energy lies outside
+    the voxels, or outside the box around points.
 
     The showers follow from the seed and the chunk size; the number of processes, interruptions and
     resumptions change nothing.
@@ -248,11 +248,11 @@ def _warn_of_sides(detector: Detector, gun: Gun) -> None:
 
 
 def _warn_of_losses(job: Job, outside: NDArray[np.float64]) -> None:
-    """Say what share of the deposited energy showers hold nothing of."""
+    """Warn of the fraction of the deposited energy that is not in the showers."""
     if outside.mean() > LARGEST_LOSS:
         warnings.warn(
             f"{outside.mean():.2%} of the deposited energy lies outside {job.volume}, at most "
-            f"{outside.max():.2%} of a shower's: these showers hold nothing of it. Widen the "
+            f"{outside.max():.2%} of a shower's: it is not in these showers. Widen the "
             "read-out or the box, choose another geometry, or aim the gun at its middle",
             LossWarning,
             stacklevel=3,

@@ -74,7 +74,7 @@ def score(
 
 
 def share_outside(steps: Steps, n: int, detector: Detector, gun: Gun) -> NDArray[np.float64]:
-    """Share of each event's deposited energy beside its read-out volume, shape (n,).
+    """Fraction of each event's deposited energy outside the read-out volume, shape (n,).
 
     Beside the outermost voxels of its layer, that is; a gap between sensors belongs to the volume.
     An event that deposits nothing has 0.
@@ -94,7 +94,7 @@ def share_outside(steps: Steps, n: int, detector: Detector, gun: Gun) -> NDArray
 def _find_voxels(
     steps: Steps, detector: Detector, gun: Gun
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The voxel of each step, -1 for none, and whether it lies beside the read-out volume.
+    """The voxel of each step, -1 for none, and whether it lies outside the read-out volume.
 
     The silicon of a simulation reaches farther than any map of its sensors.
     """

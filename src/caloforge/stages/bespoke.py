@@ -33,9 +33,9 @@ CURVE_POINTS = 50  # of a training curve that are kept
 class BespokeSolvers(Stage):
     """The bespoke solvers of a system's shape network.
 
-    They see what it sees when showers are drawn: sampled layer energies, at incident energies of
+    They see what it sees when showers are sampled: sampled layer energies, at incident energies of
     the training sample. Those that want the same references share them, as following the
-    velocity takes most of the time. The shape stage draws with them: this stage draws nothing.
+    velocity takes most of the time. The shape stage samples with them: this stage samples nothing.
 
     Args:
         config: what to fit.
@@ -108,19 +108,19 @@ class BespokeSolvers(Stage):
             name: of the solver.
             shape: the stage whose velocity they are for.
             references: what it is trained with.
-            progress: called with the number of showers that an iteration drew.
+            progress: called with the number of showers that an iteration sampled.
         """
         fit = self.config[name]
-        told = None
+        report = None
         if progress is not None and fit.truncation == "global":
-            told = partial(progress, fit.batch_size)
+            report = partial(progress, fit.batch_size)
         trained = train_bespoke(
             shape.velocity,
             references,
             fit.steps,
             truncation=fit.truncation,
             training=fit.training,
-            progress=told,
+            progress=report,
         )
         self.solvers[name] = trained.solver
         chosen = np.linspace(0, len(trained.curve) - 1, CURVE_POINTS).round().astype(int)
@@ -172,7 +172,7 @@ def followed(
 
 
 def _most_showers(fit: BespokeFit) -> int:
-    """What a solver's training draws; the local error needs no showers."""
+    """What a solver's training samples; the local error needs no showers."""
     return fit.training.iterations * fit.batch_size if fit.truncation == "global" else 0
 
 

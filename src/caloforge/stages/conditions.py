@@ -22,7 +22,7 @@ class RatioConditions(Conditions):
         n_layers: number of layers L.
         factor: f of the energy ratios (equation 2).
         alpha: of their logit (equation 3).
-        snap: whether ratios drawn between 0 or 1 and all others are either, see `Snap`.
+        snap: whether ratios sampled between 0 or 1 and all others are either, see `Snap`.
 
     Attributes:
         size: numbers of a shower, 1 + L.

@@ -30,9 +30,9 @@ class EnergyNetwork:
         hidden_layers: linear layers of the velocity network (table 1).
         layer_norm: whether the velocity network has layer norms; published is none.
         alpha: of the logit of energy ratios (equation 3).
-        snap: whether ratios that are drawn next to 0 and 1, where Geant4 has none, are moved there:
-            where a shower ends they are exactly that. The paper does not.
-        solver: how ratios are drawn where the user names none (table 1: "rk4-50").
+        snap: whether ratios that are sampled next to 0 and 1, where Geant4 has none, are moved
+            there: where a shower ends they are exactly that. The paper does not.
+        solver: how ratios are sampled where the user names none (table 1: "rk4-50").
     """
 
     recipe: Recipe
@@ -63,8 +63,8 @@ class ShapeNetwork:
         blocks: transformer blocks (table 2).
         pixels: what voxels look like to the network. "shares" of the energy of their layer, as
             published, or "hits": whether there is one, and its energy, see `HitPixels`.
-        alpha: of the logit of shares (equation 3); latent pixels have none.
-        solver: how showers are drawn where the user names none (table 2: "rk4-20").
+        alpha: of the logit of fractions (equation 3); latent pixels have none.
+        solver: how showers are sampled where the user names none (table 2: "rk4-20").
         rescale: which voxels are scaled to the energy of their layer: "hits" those above the
             threshold, "voxels" all (section 2).
         rotation: rotate showers at random in training where an axis is cyclic. The paper does not.

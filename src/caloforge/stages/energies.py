@@ -32,7 +32,7 @@ from caloforge.units import keV
 
 __all__ = ["EnergyFlow", "EnergyStage", "energy_flow"]
 
-REDRAWS = 100  # of layer energies that are too high
+ATTEMPTS = 100  # at layer energies that are not too high
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class EnergyFlow:
         noise_mean: mean of Gaussian noise [MeV] (table 4).
         noise_std: its standard deviation [MeV] (table 4).
         noise_width: uniform noise lies between 0 and this [MeV] (SuperCalo, B2).
-        largest_ratio: layer energies whose sum exceeds so many incident energies are drawn anew,
-            None to keep all (section 3.1 has 2.6 for dataset 3).
+        largest_ratio: layer energies whose sum exceeds so many incident energies are sampled
+            again, None to keep all (section 3.1 has 2.6 for dataset 3).
     """
 
     recipe: Recipe
@@ -180,26 +180,27 @@ class EnergyStage(Learned):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        """Layer energies and, where they may be rejected, how often they were ("redrawn")."""
+        """Layer energies and, where they may be rejected, how often they were ("rejected")."""
         context = self.context(given, upstream)
         energies = self._decoded(noise["z"], context)
         if self.config.largest_ratio is None:
             return {"layer_energies": energies}
         largest = self.config.largest_ratio * given["energy_inc"]
-        redrawn = torch.zeros_like(largest, dtype=torch.int64)
-        for attempt in range(REDRAWS):
+        rejected = torch.zeros_like(largest, dtype=torch.int64)
+        for attempt in range(ATTEMPTS):
             # NaN is not above: it stays, and is reported
             above = (energies.sum(1) > largest).nonzero()[:, 0]
             if len(above) == 0:
-                return {"layer_energies": energies, "redrawn": redrawn}
+                return {"layer_energies": energies, "rejected": rejected}
             seeds = Seeds.of_keys(noise["keys"][above.cpu()], context.device)
             z = seeds.branch(attempt).normal(*self.flow.latent_shape)
             energies[above] = self._decoded(z, context[above])
-            redrawn[above] += 1
+            rejected[above] += 1
         raise FloatingPointError(
             f"{len(above)} of {len(energies)} showers still deposit more than "
-            f"{self.config.largest_ratio} times their incident energy after {REDRAWS} draws: the "
-            "energy flow diverged, or the incident energies lie far outside those it was trained on"
+            f"{self.config.largest_ratio} times their incident energy after {ATTEMPTS} attempts: "
+            "the energy flow diverged, or the incident energies lie far outside those it was "
+            "trained on"
         )
 
     def _decoded(self, z: Tensor, context: Tensor) -> Tensor:

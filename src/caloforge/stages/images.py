@@ -1,4 +1,4 @@
-"""Showers that may be rotated and mirrored, and those that may not."""
+"""Whether the showers of a sample may be rotated and mirrored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_images(sample: ShowerSource[Any], geometry: Geometry, setting: str) ->
 
     Args:
         sample: the training sample.
-        geometry: its voxels; where its layers differ, nothing is looked at.
+        geometry: its voxels; where its layers differ, nothing is checked.
         setting: what switches rotations and reflections off.
 
     Raises:

@@ -31,7 +31,7 @@ SCORES: Mapping[str, Scores] = {
     ),
     "resampled": Resampled(),
 }
-"""Models of scores that settings know by name."""
+"""Models of scores by their names in settings."""
 
 
 def energy_stages(
@@ -41,7 +41,7 @@ def energy_stages(
 ) -> dict[str, Stage]:
     """The stages that sample `layer_energies`, by name in sampling order; the last is "energies".
 
-    Those of scores learn from layer energies alone, and know nothing of the stages after them.
+    Those of scores learn from layer energies alone, and are independent of the stages after them.
 
     Args:
         config: of scores, or of a stage of the system's own.

@@ -1,4 +1,4 @@
-"""Voxels as the shape network draws them."""
+"""Voxels as the shape network samples them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Pixels(ABC):
     Attributes:
         channels: of the image.
         outputs: channels that a network has to give for it.
-        transform: what is fitted, which a stage keeps beside its weights.
+        transform: what is fitted, which a stage keeps with its weights.
     """
 
     channels: int
@@ -67,7 +67,7 @@ class Pixels(ABC):
 
 
 class SharePixels(Pixels):
-    """The share of the energy of its layer, through a logit and standardised (equation 3).
+    """The fraction of the energy of its layer, through a logit and standardised (equation 3).
 
     Args:
         config: that of the shape network.

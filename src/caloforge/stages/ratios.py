@@ -1,4 +1,4 @@
-"""The energies of all layers given the incident energy, as ratios drawn one after the other."""
+"""The energies of all layers given the incident energy, as ratios sampled one after the other."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ __all__ = ["EnergyRatioStage"]
 class EnergyRatioStage(SolvedStage):
     """Energy of every layer given the incident energy (CaloDREAM, section 3.1).
 
-    Layer energies may lie below the read-out threshold, as little is left of a shower that ends.
+    Layer energies may lie below the read-out threshold, as a shower has little energy where it
+    ends.
 
     Args:
         config: its configuration.
         geometry: the voxels.
 
     Raises:
-        ValueError: if the network has no room for as many layers.
+        ValueError: if the tokens of the network are too short for so many layers.
     """
 
     needs = ("conditions",)
@@ -78,5 +79,5 @@ class EnergyRatioStage(SolvedStage):
     ) -> Quantities:
         conditions = RatioConditions.of(upstream, "conditions")
         context = self.context(given, upstream)
-        ratios = self.network.draw(self.solver(options), noise["z"], context)
+        ratios = self.network.sample(self.solver(options), noise["z"], context)
         return {"layer_energies": conditions.layer_energies(ratios, given["energy_inc"])}

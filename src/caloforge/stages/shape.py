@@ -37,7 +37,7 @@ class ShapeNetwork3d(ViT):
 
     Args:
         config: its configuration.
-        shape: of what it draws, channels and three axes.
+        shape: of what it samples, channels and three axes.
         context: numbers that it sees of a shower.
         voxels: what the output means; None for the velocity itself.
         times: times that it sees, the first of them that of x.
@@ -78,7 +78,7 @@ class ShapeStage(SolvedStage):
 
     Args:
         config: its configuration.
-        shape: of what it draws, channels and three axes.
+        shape: of what it samples, channels and three axes.
         conditions: those of all networks, of which the size is taken.
         voxels: what its pixels mean; None for those of a latent space.
 
@@ -138,7 +138,7 @@ class ShapeStage(SolvedStage):
         return self.shape
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
-        """The keys of what a solver asks for beside the start of trajectories."""
+        """The keys of what a solver asks for besides the start of trajectories."""
         return {"keys": seeds.as_tensor()}
 
     def solved(
@@ -186,7 +186,7 @@ class VoxelShapeStage(ShapeStage):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        # turned and mirrored as in training: the spread of a voxel is that of all its images
+        # rotated and mirrored as in training: the spread of a voxel is that of all its images
         self.voxels.fit(lambda: (self.symmetry(q["showers"], rng) for q in sample.batches()))
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:

@@ -1,4 +1,4 @@
-"""Voxels as shares of the energy of their layer, and back to the energies that layers have."""
+"""Voxels as fractions of the energy of their layer, and back to the energies that layers have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_shares(showers: Tensor) -> Tensor:
 
 
 def to_showers(shares: Tensor, layer_energies: Tensor) -> Tensor:
-    """Voxel energies [MeV] of shares, as drawn, shape (n, L, a, b).
+    """Voxel energies [MeV] of shares, as sampled, shape (n, L, a, b).
 
     Args:
         shares: those below 0 count as 0, shape (n, L, a, b).
@@ -36,7 +36,7 @@ def normalised(
     """Showers whose layers have their energies (end of section 2), shape (n, L, a, b).
 
     Args:
-        showers: voxel energies as drawn [MeV], shape (n, L, a, b).
+        showers: voxel energies as sampled [MeV], shape (n, L, a, b).
         layer_energies: [MeV], shape (n, L); below the threshold they count as none.
         threshold: read-out threshold [MeV].
         which: voxels that are scaled.

@@ -1,4 +1,4 @@
-"""A correction of drawn showers that systems share: the map of the voxel energy spectrum."""
+"""A correction of sampled showers that systems share: the map of the voxel energy spectrum."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SpectrumFit:
     """How the map of the voxel energy spectrum is fitted (Convolutional L2LFlows, appendix C).
 
     Args:
-        showers: most showers to draw, and to take of the training sample.
+        showers: most showers to sample, and to take of the training sample.
         bins: bins of equal width in the logarithm of the energy.
         rescale: scale the layers to their energies once more after the map, which changes their
             sums. The paper does not.
@@ -44,13 +44,13 @@ class SpectrumFit:
 
 
 class SpectrumMap(Correction):
-    """Maps the spectrum of drawn voxels onto that of the training sample (L2LFlows, appendix C).
+    """Maps the spectrum of sampled voxels onto that of the training sample (L2LFlows, appendix C).
 
-    f = Q^-1 o P, with P and Q the cumulative distributions of drawn and of Geant4's voxel energies
-    above the threshold (C.3), in the logarithm of the energy: equally many of both are sorted, the
-    pairs averaged in bins of equal width, and a cubic spline is laid through the means. The spline
-    is a monotone one (Fritsch and Carlson), so that no order of energies is ever exchanged; after
-    the last mean it goes on as a straight line.
+    f = Q^-1 o P, with P and Q the cumulative distributions of sampled and of Geant4's voxel
+    energies above the threshold (C.3), in the logarithm of the energy: equally many of both are
+    sorted, the pairs averaged in bins of equal width, and a cubic spline is laid through the means.
+    The spline is a monotone one (Fritsch and Carlson), so that no order of energies is ever
+    exchanged; after the last mean it goes on as a straight line.
 
     Args:
         config: showers and bins of the fit.
@@ -99,38 +99,38 @@ class SpectrumMap(Correction):
     ) -> None:
         assert draw is not None
         geant4 = draw.showers.take(draw.some(self.config.showers))
-        drawn: list[NDArray[Any]] = []
+        sampled: list[NDArray[Any]] = []
         draw.expect(len(geant4))
         for seeds, quantities in draw.batches(geant4.particles, Branch.SPECTRUM):
-            drawn.append(self.mapped_showers(quantities).flatten().cpu().numpy())
+            sampled.append(self.mapped_showers(quantities).flatten().cpu().numpy())
             draw.count(len(seeds))
-        self.fit_energies(np.concatenate(drawn), geant4.energy, draw.rng)
+        self.fit_energies(np.concatenate(sampled), geant4.energy, draw.rng)
 
     def fit_energies(
-        self, drawn: NDArray[Any], geant4: NDArray[Any], rng: np.random.Generator
+        self, sampled: NDArray[Any], geant4: NDArray[Any], rng: np.random.Generator
     ) -> None:
         """Fit to voxel energies.
 
         Args:
-            drawn: energies of drawn voxels [MeV], any number, some of them 0.
+            sampled: energies of sampled voxels [MeV], any number, some of them 0.
             geant4: energies of Geant4's voxels [MeV], any number.
             rng: chooses equally many of both.
 
         Raises:
             ValueError: if fewer than two energies of one of them lie above the threshold.
         """
-        log_drawn, log_geant4 = (
+        log_sampled, log_geant4 = (
             np.log(values[(values >= self.threshold) & (values > 0)].astype(np.float64))
-            for values in (drawn, geant4)
+            for values in (sampled, geant4)
         )
-        n = min(len(log_drawn), len(log_geant4))
+        n = min(len(log_sampled), len(log_geant4))
         if n < 2:
             raise ValueError(
                 f"the spectrum map needs voxels above the threshold of {self.threshold} MeV, got "
-                f"{len(log_drawn)} drawn and {len(log_geant4)} of Geant4: train longer, or set "
+                f"{len(log_sampled)} sampled and {len(log_geant4)} of Geant4: train longer, or set "
                 "spectrum=null"
             )
-        x = np.sort(rng.choice(log_drawn, n, replace=False))
+        x = np.sort(rng.choice(log_sampled, n, replace=False))
         y = np.sort(rng.choice(log_geant4, n, replace=False))
         lowest = np.log(self.threshold) if self.threshold else x[0]
         edges = np.linspace(lowest, x[-1], self.config.bins + 1)

@@ -1,4 +1,4 @@
-"""Training: the loop, the run folder, several stages side by side, models that come ready."""
+"""Training: the loop, the run folder, several stages in parallel, trained models by name."""
 
 from caloforge.training.cascade import train
 from caloforge.training.models import best_models, find_run, model_folders

@@ -15,7 +15,7 @@ class MovingAverage:
 
     Args:
         module: whose weights to average.
-        decay: share of the average that a step keeps.
+        decay: fraction of the average that a step keeps.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:

@@ -1,4 +1,4 @@
-"""Train a system: its stages in the order of their needs, side by side where they allow it."""
+"""Train a system: its stages in the order of their needs, in parallel where possible."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from caloforge.training.split import split_numbers
 
 __all__ = ["train"]
 
-BLOCK = 1000  # showers looked at at once
+BLOCK = 1000  # showers read at once
 
 Report = Callable[[TrainingProgress], None]
 
@@ -60,7 +60,7 @@ def train(
 
     Args:
         system: as `build` made it.
-        showers: the training sample, voxels or points as the system draws: in memory or any other
+        showers: the training sample, voxels or points as the system samples: in memory or any other
             source, its file, a pattern such as "train_*.h5", or several of these.
         run: the run folder.
         stages: train only these.
@@ -70,14 +70,14 @@ def train(
             multiprocessing asks.
         device: where to compute; by default the accelerator if there is one.
         resume: go on with a run that was begun with the same system and seed.
-        progress: called with a `TrainingProgress` now and then.
+        progress: called with a `TrainingProgress` from time to time.
 
     Returns:
         The system, with the best weights of all stages that are trained.
 
     Raises:
         ValueError: for showers that the system or one of its stages cannot learn from, unknown
-            stages, a device that is not there, numbers that are too small, or a run folder that is
+            stages, an unavailable device, numbers that are too small, or a run folder that is
             in use by another run or was begun with other showers; before anything is trained.
 
     Warns:
@@ -92,7 +92,7 @@ def train(
     )
     sample = held(source)
     check_showers(system, sample)
-    if not isinstance(source, FileSource):  # whose files are looked at as they are read
+    if not isinstance(source, FileSource):  # whose files are checked as they are read
         deposited = [block.total_energy() for block in sample.blocks(BLOCK)]
         energies = sample.particles.energy
         check_units("training sample", sample.geometry, energies, np.concatenate(deposited))
@@ -161,7 +161,7 @@ def _trained(system: System, particles: Particles, seed: int) -> dict[str, Any]:
 
 
 def _training_split(system: System, n: int, seed: int) -> NDArray[np.int64]:
-    """Numbers of the showers that all stages learn from, those of the largest validation share."""
+    """Numbers of the showers that all stages learn from: with the largest `validation`."""
     shares = [s.recipe.validation for s in system.stages.values() if isinstance(s, Learned)]
     return split_numbers(n, max(shares), seed)[0] if shares else np.arange(n)
 
@@ -199,7 +199,7 @@ def _compare(
 
 
 def _other_data(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How a training sample differs from the one before, as far as the run folder knows that."""
+    """How a training sample differs from the one before, as far as the run folder records that."""
     then = {name: before.get(name, value) for name, value in now.items()}
     if then["n_showers"] != now["n_showers"]:
         return [f"n_showers ({then['n_showers']} then, {now['n_showers']} now)"]
@@ -274,8 +274,8 @@ class Handed(NamedTuple):
         sample = held(self.source)
         if sample.fingerprint() != self.fingerprint:
             raise ValueError(
-                f"{self.source!r} was changed while it was trained on: begin anew, with files that "
-                "stay as they are"
+                f"{self.source!r} was changed while it was trained on: start again, with files "
+                "that stay as they are"
             )
         return sample
 
@@ -284,7 +284,7 @@ class Handed(NamedTuple):
 class StageTasks:
     """The training of stages as tasks that meet in the run folder.
 
-    A task is told the name of its stage. Whatever else it needs goes to another process as the
+    A task is given the name of its stage. Whatever else it needs goes to another process as the
     place of the run folder, and of a sample in files no more than their place.
 
     Args:

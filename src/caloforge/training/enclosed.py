@@ -1,4 +1,4 @@
-"""Files of a folder that may come from anybody: plain, of bounded size, never through a link."""
+"""Files of an untrusted folder: plain, of bounded size, never through a link."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Enclosed:
         if status.st_size > most:
             raise ValueError(
                 f"{path} has {status.st_size:,} bytes, where no more than {most:,} are expected: "
-                "it is none of ours"
+                "it is no file of a model"
             )
         return status.st_size
 
@@ -127,7 +127,7 @@ class Enclosed:
             except FileNotFoundError:
                 return None
             except NotADirectoryError:
-                raise ValueError(f"{place.parent} is no folder: expected one of ours") from None
+                raise ValueError(f"{place.parent} is no folder: expected one of a model") from None
             _check_plain(place, status, is_folder=place != path)
         return status
 

@@ -1,4 +1,4 @@
-"""Stages without weights: they are fitted to the training sample, and that is all."""
+"""Stages without weights: they are fitted to the training sample only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one training loop: it knows stages, never a paper."""
+"""The one training loop: of any stage, without anything of one paper."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from caloforge.cascade.recipe import Recipe
 from caloforge.cascade.stage import Batch, Learned, Stage
 from caloforge.training.average import MovingAverage
 from caloforge.training.progress import TrainingProgress
-from caloforge.training.schedule import follow_course, learning_rate
+from caloforge.training.schedule import follow_schedule, learning_rate
 from caloforge.training.split import split_numbers
 from caloforge.training.stagefolder import MALFORMED, StageFolder, check_form
 
@@ -27,7 +27,7 @@ __all__ = ["StageTraining"]
 
 SAVE_EVERY = 30.0  # seconds between two saved states
 REPORT_EVERY = 0.5  # seconds between two reports
-LOOK_EVERY = 50  # steps of an accelerator between two looks at what it found
+LOOK_EVERY = 50  # steps of an accelerator between two checks of its results
 ROW = ("epoch", "step", "learning_rate", "loss", "validation", "seconds")  # of the log
 
 
@@ -40,7 +40,7 @@ class StageTraining:
     Args:
         name: name of the stage.
         stage: the stage; its weights are those of the last step, the best ones lie in `folder`.
-        sample: the training sample; the recipe's share of it is kept for validation.
+        sample: the training sample; the recipe's fraction of it is kept for validation.
         upstream: the frozen stages that it needs.
         folder: where it is kept.
         seed: of the split, the order and the noise.
@@ -166,7 +166,7 @@ class StageTraining:
         if not overflow:
             # what the optimizer asks before it changes weights, without the host's knowing
             self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-        follow_course(self.optimizer, self.recipe, self.step, self.steps)
+        follow_schedule(self.optimizer, self.recipe, self.step, self.steps)
         precision.optimizer_step(self.optimizer)
         self.epoch_loss += loss.detach()
         self.step += 1
@@ -180,8 +180,8 @@ class StageTraining:
         for (step, _), (decisive, loss, norm) in zip(steps, found, strict=True):
             if not math.isfinite(decisive):
                 raise FloatingPointError(
-                    f"{self.name}: loss {loss} with gradient norm {norm} at step {step}; begin "
-                    "anew with a lower learning rate or gradient_clip"
+                    f"{self.name}: loss {loss} with gradient norm {norm} at step {step}; start "
+                    "again with a lower learning rate or gradient_clip"
                 )
 
     def _seed(self, *key: int | str) -> None:

@@ -1,4 +1,4 @@
-"""Models: trained systems that come ready in packages, and are found by name."""
+"""Models: trained systems that packages contain, found by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from caloforge.training.sharing import folder_of, is_address
 __all__ = ["best_models", "find_run", "model_folders"]
 
 GROUP = "caloforge.models"  # entry points of packages that hold models, a module by any name
-INDEX = "index.json"  # beside the folders of the models
+INDEX = "index.json"  # next to the folders of the models
 
 
 @cache
@@ -23,9 +23,9 @@ def _shipped() -> tuple[dict[str, Path], dict[str, str]]:
     """The folder of every model by name, and the name of the best one by what they are for."""
     folders, best = dict[str, Path](), dict[str, str]()
     for entry in entry_points(group=GROUP):
-        home = Path(str(importlib.resources.files(entry.value)))
-        own = {path.parent.name: path.parent for path in sorted(home.glob("*/config.yaml"))}
-        chosen = _chosen(home / INDEX, own)
+        folder = Path(str(importlib.resources.files(entry.value)))
+        own = {path.parent.name: path.parent for path in sorted(folder.glob("*/config.yaml"))}
+        chosen = _chosen(folder / INDEX, own)
         taken = sorted((own.keys() | chosen.keys()) & (folders.keys() | best.keys()))
         if taken:
             raise ValueError(
@@ -76,7 +76,7 @@ def find_run(run: str | Path) -> Path:
     if is_address(run):
         return folder_of(run)
     path, name = Path(run), str(run)
-    if os.path.lexists(path / "config.yaml"):  # what it is, whoever opens it sees
+    if os.path.lexists(path / "config.yaml"):  # what it is, is checked where it is opened
         return path
     folders, best = _shipped()
     if (model := best.get(name, name)) in folders:

@@ -32,7 +32,7 @@ def stage_folder(run: Path, name: str) -> StageFolder:
 
 
 class Owner(StageFolder):
-    """A folder of the stage's own, without the conditions that networks kept beside their own."""
+    """A folder of the stage's own, without the conditions that networks kept with their own."""
 
     def _state(self, stage: Stage) -> Any:
         state = super()._state(stage)
@@ -44,7 +44,7 @@ class Older(StageFolder):
     """What is no folder of the stage's own."""
 
     def summary(self) -> dict[str, Any]:
-        return {"seconds": 0.0}  # which nobody wrote down
+        return {"seconds": 0.0}  # not recorded
 
 
 class Calibration(Older):
@@ -67,7 +67,7 @@ class Calibration(Older):
 
 
 class Shared(Calibration):
-    """The conditions of a system that a network keeps beside its own transforms."""
+    """The conditions of a system that a network keeps with its own transforms."""
 
     @property
     def _state_file(self) -> Path:

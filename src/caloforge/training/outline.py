@@ -1,4 +1,4 @@
-"""Systems without memory for their weights: what a configuration asks for, seen beforehand."""
+"""Systems without memory for their weights: what a configuration asks for, checked in advance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_SETTING = 10_000_000  # whole number of a configuration
 
 
 class _Bounded(TorchFunctionMode):
-    """Refuses what no system of ours asks for, or what is more than there is to load.
+    """Refuses what no system asks for, or more weights than there are to load.
 
     Args:
         most: numbers of all tensors that are made to be filled, as weights are.
@@ -49,10 +49,10 @@ class _Bounded(TorchFunctionMode):
         if self.left < 0:
             raise ValueError(
                 "the configuration asks for more weights than the folder holds: it is not trained "
-                "to its end, or not ours"
+                "to its end, or no model of caloforge"
             )
         if self.calls > MOST_CALLS or result.numel() > MOST_NUMBERS:
-            raise ValueError("the configuration asks for networks that are larger than any of ours")
+            raise ValueError("the configuration asks for networks larger than those of any system")
         return result
 
 
@@ -78,7 +78,7 @@ def outlined(
     with torch.device("meta"), _Bounded(most):
         try:
             return build_from_config(name, config, geometry)
-        except RuntimeError as error:  # PyTorch's word for sizes that do not fit or overflow
+        except RuntimeError as error:  # raised by PyTorch for sizes that do not fit or overflow
             reason = str(error).splitlines()[0][:200]
             raise ValueError(f"the configuration of {name} does not fit: {reason}") from error
 

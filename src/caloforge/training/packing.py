@@ -1,4 +1,4 @@
-"""A run folder stripped to what generation needs: a model to hand on."""
+"""A run folder stripped to what generation needs: a model to share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["pack"]
 def pack(run: str | Path, output: str | Path, *, half: bool = False) -> Path:
     """Write a model: the settings, weights and transforms of a trained run, and no more.
 
-    Logs and states of the training stay behind, and so do the folders that its files lay in. The
+    Logs and states of the training are left out, and so are the folders that its files lay in. The
     folder of an earlier version becomes one of this version.
 
     Example:
@@ -48,7 +48,7 @@ def pack(run: str | Path, output: str | Path, *, half: bool = False) -> Path:
 
 
 def _facts(config: dict[str, Any]) -> dict[str, Any]:
-    """What a run knows of its training, without the folders on the machine where it was."""
+    """What a run records about its training, without the folders on the machine where it was."""
     written = ("system", "initial_seed", "config", "geometry")  # by `create` itself
     facts = {name: value for name, value in config.items() if name not in written}
     if isinstance(showers := config.get("data", {}).get("showers"), str):

@@ -1,4 +1,4 @@
-"""YAML of files that may come from anybody: no references, no nesting without end."""
+"""YAML of untrusted files: no references, no unbounded nesting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs."""
+"""What a training reports while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TrainingProgress:
 
     Args:
         stage: its name.
-        step: steps done, or showers drawn.
+        step: steps done, or showers sampled.
         steps: steps in all.
         loss: mean training loss since the epoch began, NaN for a fit.
         validation: last validation loss, NaN before the first.

@@ -1,6 +1,6 @@
 """The run folder: all that a trained system is, in formats that never execute code.
 
-A folder may come from anybody. All its files go through `Enclosed`; what they hold is compared with
+A folder is untrusted. All its files go through `Enclosed`; what they hold is compared with
 the configuration before it is used, and before memory is spent on it.
 """
 
@@ -113,7 +113,7 @@ class RunFolder:
         return None if values is None else TrainedRange.from_dict(values)
 
     def usual_particle(self) -> UsualParticle:
-        """What the particles of the training are alike in, as far as the run knows.
+        """What all particles of the training have in common, as far as the run records it.
 
         Raises:
             ValueError: if it is damaged.
@@ -148,7 +148,7 @@ class RunFolder:
         return system
 
     def outline(self, **limit: int) -> System:
-        """The same system without memory for its weights: it knows its shapes, and cannot draw.
+        """The same system without memory for its weights: it has shapes, and cannot sample.
 
         Args:
             limit: see `outlined`.

@@ -1,4 +1,4 @@
-"""Courses of the learning rate and of Adam's β1, as pure functions of the step."""
+"""Schedules of the learning rate and of Adam's β1, as pure functions of the step."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from torch.optim import Optimizer
 
 from caloforge.cascade.recipe import Recipe
 
-__all__ = ["follow_course", "learning_rate", "momentum"]
+__all__ = ["follow_schedule", "learning_rate", "momentum"]
 
-WARM_UP = 0.3  # share of the steps in which "one-cycle" rises (arXiv:1708.07120, as in PyTorch)
+WARM_UP = 0.3  # fraction of the steps in which "one-cycle" rises (arXiv:1708.07120, as in PyTorch)
 INITIAL = 1 / 25  # where it begins, in units of the maximum
 FINAL = INITIAL * 1e-4  # where it ends
 MOMENTUM = 0.9  # Adam's β1, and its ends in "one-cycle": lowest where the learning rate is highest
 LOW_MOMENTUM, HIGH_MOMENTUM = 0.85, 0.95
 
 
-def follow_course(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) -> None:
-    """Give an Adam its learning rate and β1 for a step (0 … steps - 1) of the whole course."""
+def follow_schedule(optimizer: Optimizer, recipe: Recipe, step: int, steps: int) -> None:
+    """Give an Adam its learning rate and β1 for a step (0 … steps - 1) of the whole schedule."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, step, steps)
         group["betas"] = (momentum(recipe, step, steps), group["betas"][1])
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """Learning rate at a step (0 … steps - 1) of the whole course."""
+    """Learning rate at a step (0 … steps - 1) of the whole schedule."""
     highest, lowest = recipe.learning_rate, recipe.final_learning_rate
-    course = step / max(1, steps - 1)
+    progress = step / max(1, steps - 1)
     match recipe.schedule:
         case "one-cycle":
             return highest * _one_cycle(step, steps, INITIAL, 1.0, FINAL)
         case "cosine":
-            return _cosine(highest, lowest, course)
+            return _cosine(highest, lowest, progress)
         case "exponential":
-            return float(highest * (lowest / highest) ** course)
+            return float(highest * (lowest / highest) ** progress)
         case "triangular":
-            return _triangular(recipe, course)
+            return _triangular(recipe, progress)
         case "constant":
             return highest
 
@@ -50,24 +50,24 @@ def momentum(recipe: Recipe, step: int, steps: int) -> float:
 
 def _one_cycle(step: int, steps: int, start: float, middle: float, end: float) -> float:
     """Half a cosine each from start to middle and from there to the end."""
-    course = step / max(1, steps - 1)
-    # PyTorch's OneCycleLR turns at step 0.3 steps - 1
+    progress = step / max(1, steps - 1)
+    # PyTorch's OneCycleLR reaches its maximum at step 0.3 steps - 1
     turn = max(0.0, (WARM_UP * steps - 1) / max(1, steps - 1))
-    if course < turn:
-        return _cosine(start, middle, course / turn)
-    return _cosine(middle, end, (course - turn) / max(1e-12, 1 - turn))
+    if progress < turn:
+        return _cosine(start, middle, progress / turn)
+    return _cosine(middle, end, (progress - turn) / max(1e-12, 1 - turn))
 
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
 
 
-def _triangular(recipe: Recipe, course: float) -> float:
+def _triangular(recipe: Recipe, progress: float) -> float:
     lowest, share = recipe.initial_learning_rate, 1 - recipe.annihilation
-    if course > share:
-        fallen = (course - share) / recipe.annihilation
+    if progress > share:
+        fallen = (progress - share) / recipe.annihilation
         return lowest + (recipe.final_learning_rate - lowest) * fallen
-    cycle, position = divmod(course / share * recipe.cycles, 1)
+    cycle, position = divmod(progress / share * recipe.cycles, 1)
     if cycle == recipe.cycles:  # the end of the last one
         return lowest
     highest = recipe.learning_rate * recipe.cycle_decay**cycle

@@ -15,8 +15,8 @@ def split_numbers(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the showers of the training and of the validation part.
 
-    They hang on nothing but the arguments; those of a larger share for validation are learned from
-    with a smaller one as well.
+    They depend on the arguments alone; those of a larger fraction for validation are learned
+    from with a smaller one as well.
 
     Args:
         n: showers of the sample.

@@ -82,7 +82,7 @@ class StageFolder:
         )
 
     def check_weights(self, stage: Stage) -> None:
-        """Refuse weights that a stage has no room for, before any of them is read.
+        """Refuse weights that a stage does not expect, before any of them is read.
 
         Args:
             stage: may lie on PyTorch's meta device, where it has shapes alone.
@@ -167,10 +167,10 @@ class StageFolder:
             raise self.damaged_state(error) from error
 
     def damaged_state(self, reason: object) -> ValueError:
-        """What to say of a state that cannot be resumed from."""
+        """The error of a state that cannot be resumed from."""
         return ValueError(
             f"{self.path / 'state.safetensors'} is damaged ({str(reason)[:200]}): remove it to "
-            "begin this stage anew"
+            "start this stage again"
         )
 
     def save_log(self, rows: Iterable[Mapping[str, Any]]) -> None:

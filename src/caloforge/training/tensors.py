@@ -1,4 +1,4 @@
-"""Tensors of files that may come from anybody, against those that a stage has room for."""
+"""Tensors of untrusted files, checked against those that a stage expects."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def check_layout(
 
 
 def read_tensors(path: Path, named: Named = str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors of a file, all of them finite, and the values beside them, in JSON's types.
+    """Tensors of a file, all of them finite, and the other values, in JSON's types.
 
     Args:
         path: a safetensors file.

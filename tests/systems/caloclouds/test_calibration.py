@@ -22,10 +22,10 @@ from caloforge.systems.caloclouds.calibration import CloudCalibration, Occupancy
 N = np.arange(700, 7000, 50)
 
 
-def fitted_to(calibration: CloudCalibration, geant4: PointShowers, drawn: PointShowers) -> None:
-    """Fit to clouds whose networks draw their points one by one."""
-    n_data, n_gen = np.diff(geant4.offset), np.diff(drawn.offset)
-    calibration.fit_clouds(geant4, n_data, drawn, n_gen)
+def fitted_to(calibration: CloudCalibration, geant4: PointShowers, sampled: PointShowers) -> None:
+    """Fit to clouds whose networks sample their points one by one."""
+    n_data, n_gen = np.diff(geant4.offset), np.diff(sampled.offset)
+    calibration.fit_clouds(geant4, n_data, sampled, n_gen)
 
 
 def cubic(n: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def cubic(n: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def tenth_fewer() -> Occupancy:
-    """Drawn points hit more cells: those of 0.9 N are as many as Geant4's of N."""
+    """Sampled points hit more cells: those of 0.9 N are as many as Geant4's of N."""
     return Occupancy.fit(N, cubic(N), N, cubic(N / 0.9))
 
 
@@ -96,7 +96,7 @@ def test_polynomials_are_kept_as_numbers(
 def test_too_few_different_showers_are_refused() -> None:
     with pytest.raises(ValueError, match=r"4 different numbers of points of Geant4, got \[5, 6\]"):
         Occupancy.fit(np.array([5, 6, 6]), np.array([1, 2, 2]), N, N)
-    with pytest.raises(ValueError, match=r"hits of drawn showers, got \[7\]: train longer"):
+    with pytest.raises(ValueError, match=r"hits of sampled showers, got \[7\]: train longer"):
         Occupancy.fit(N, N, N, np.full(len(N), 7))
 
 
@@ -153,9 +153,9 @@ def test_hits_are_cells_above_the_threshold_of_the_geometry_that_is_named(
 
 
 class Drawing:
-    """A system that draws what it is given, and notes with which corrections."""
+    """A system that samples what it is given, and notes with which corrections."""
 
-    name, is_directed, usual = "drawing", False, UsualParticle()
+    name, is_directed, usual = "sampling", False, UsualParticle()
 
     def __init__(self, calibration: CloudCalibration, *rounds: PointShowers) -> None:
         self.calibration, self.rounds = calibration, list(rounds)

@@ -1,4 +1,4 @@
-"""Drawn clusters get the members of real ones, turned and scaled."""
+"""Sampled clusters get the members of real ones, rotated and scaled."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ def rows(showers: PointShowers) -> Tensor:
     return torch.from_numpy(np.stack(columns, 1).astype(np.float32))
 
 
-def drawn_members(library: MemberLibrary, points: Tensor, seed: int = 1) -> tuple[Tensor, Tensor]:
+def assigned_members(
+    library: MemberLibrary, points: Tensor, seed: int = 1
+) -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(seed)
-    return library.draw(points, torch.rand(len(points), generator=rng))
+    return library.assign(points, torch.rand(len(points), generator=rng))
 
 
 def of_clusters(members: Tensor, sizes: Tensor, weight: Tensor) -> Tensor:
@@ -42,24 +44,24 @@ def of_clusters(members: Tensor, sizes: Tensor, weight: Tensor) -> Tensor:
 def test_energy_centre_and_layer_of_a_cluster_stay(
     library: MemberLibrary, clusters: ClusteredShowers, generator: torch.Generator
 ) -> None:
-    drawn = rows(clusters)
-    drawn[::3, :2] *= -1.3
-    drawn[::5, 3] *= 2
-    members, sizes = drawn_members(library, drawn)
+    sampled = rows(clusters)
+    sampled[::3, :2] *= -1.3
+    sampled[::5, 3] *= 2
+    members, sizes = assigned_members(library, sampled)
     assert sizes.min() >= 1
-    assert torch.equal(members[:, 2], drawn[:, 2].repeat_interleave(sizes))
+    assert torch.equal(members[:, 2], sampled[:, 2].repeat_interleave(sizes))
     energy = of_clusters(members, sizes, torch.ones(len(members)))
-    torch.testing.assert_close(energy.float(), drawn[:, 3], rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(energy.float(), sampled[:, 3], rtol=1e-4, atol=1e-9)
     for axis in (0, 1):
         centre = of_clusters(members, sizes, members[:, axis]) / energy
-        torch.testing.assert_close(centre.float(), drawn[:, axis], rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(centre.float(), sampled[:, axis], rtol=1e-4, atol=1e-3)
 
 
 def test_members_turn_with_the_direction_from_the_axis(library: MemberLibrary) -> None:
     there = torch.tensor([[30.0, 0.0, 12.0, 1.5]]).repeat(50, 1)
     turned = torch.tensor([[0.0, 30.0, 12.0, 1.5]]).repeat(50, 1)
     (one, sizes), (other, again) = (
-        drawn_members(library, points, seed=3) for points in (there, turned)
+        assigned_members(library, points, seed=3) for points in (there, turned)
     )
     assert torch.equal(sizes, again)
     assert sizes.max() > 1
@@ -70,12 +72,12 @@ def test_members_turn_with_the_direction_from_the_axis(library: MemberLibrary) -
 def test_real_clusters_get_as_many_members_and_hits_as_they_had(
     library: MemberLibrary, clusters: ClusteredShowers, bundled_points: PointShowers
 ) -> None:
-    members, sizes = drawn_members(library, rows(clusters), seed=2)
+    members, sizes = assigned_members(library, rows(clusters), seed=2)
     assert float(sizes.sum()) == pytest.approx(len(bundled_points.energy), rel=0.03)
     n = torch.zeros(60, dtype=torch.int64)
     n.index_add_(0, torch.from_numpy(clusters.event()), sizes)
     x, y, layer, energy = members.numpy().T
-    drawn = PointShowers(
+    sampled = PointShowers(
         bundled_points.energy_inc,
         np.concatenate([[0], n.cumsum(0)]),
         x,
@@ -86,7 +88,7 @@ def test_real_clusters_get_as_many_members_and_hits_as_they_had(
     )
     hits, of_geant4 = (
         np.sum(showers.project(showers.geometry).energy > 0.1)
-        for showers in (drawn, bundled_points)
+        for showers in (sampled, bundled_points)
     )
     assert hits == pytest.approx(of_geant4, rel=0.03)
 
@@ -94,7 +96,7 @@ def test_real_clusters_get_as_many_members_and_hits_as_they_had(
 def test_bigger_clusters_have_more_members(library: MemberLibrary) -> None:
     def mean_size(energy: float) -> float:
         points = torch.tensor([[60.0, 0.0, 12.0, energy]]).repeat(500, 1)
-        return float(drawn_members(library, points, seed=1)[1].double().mean())
+        return float(assigned_members(library, points, seed=1)[1].double().mean())
 
     assert 1 <= mean_size(0.05) < 0.8 * mean_size(0.3) < 0.6 * mean_size(3.0)
 
@@ -104,10 +106,10 @@ def test_energies_and_places_beyond_the_sample_are_served(
     library: MemberLibrary, energy: float
 ) -> None:
     points = torch.tensor([[0.0, 0.0, 0.0, energy], [1e4, -1e4, 29.0, energy]])
-    members, sizes = drawn_members(library, points, seed=1)
+    members, sizes = assigned_members(library, points, seed=1)
     assert members.isfinite().all()
     assert len(sizes) == 2
-    none, _ = drawn_members(library, points[:0])
+    none, _ = assigned_members(library, points[:0])
     assert none.shape == (0, 4)
 
 
@@ -115,7 +117,7 @@ def test_few_clusters_will_do(clusters: ClusteredShowers, generator: torch.Gener
     library = MemberLibrary(3)
     library.keep(clusters, generator)
     assert len(library.begins) == 4
-    members, sizes = drawn_members(library, rows(clusters))
+    members, sizes = assigned_members(library, rows(clusters))
     assert len(members) == sizes.sum() >= len(sizes)
 
 
@@ -124,7 +126,7 @@ def test_it_is_loaded_into_one_that_knows_no_clusters(
 ) -> None:
     other = MemberLibrary(20_000)
     other.load_state_dict(library.state_dict())
-    one, same = (drawn_members(found, rows(clusters))[0] for found in (library, other))
+    one, same = (assigned_members(found, rows(clusters))[0] for found in (library, other))
     assert torch.equal(one, same)
 
 

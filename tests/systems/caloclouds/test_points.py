@@ -1,4 +1,4 @@
-"""The points of showers: what is learned, what is encoded and what is drawn."""
+"""The points of showers: what is learned, what is encoded and what is sampled."""
 
 from __future__ import annotations
 

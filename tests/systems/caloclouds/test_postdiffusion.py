@@ -1,4 +1,4 @@
-"""Behind the diffusion, counts and energy of a cloud are what the Shower Flow says (3.3)."""
+"""After the diffusion, counts and energy of a cloud are what the Shower Flow says (3.3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_first_points_along_the_depth_are_those_of_the_first_layer() -> None
     x, _, layer, energy = found.T.tolist()
     assert x == [1, 3, 4, 2, 0]
     assert layer == [0, 2, 2, 2, 3]
-    assert energy == [4, 8, 0, 6, 2]  # twice what was drawn
+    assert energy == [4, 8, 0, 6, 2]  # twice what was sampled
 
 
 def test_negative_energies_are_none_and_the_deepest_surplus_points_are_dropped() -> None:
@@ -54,12 +54,12 @@ def test_all_points_are_shifted_alike() -> None:
 def test_real_clouds_come_back_from_any_order_and_any_depth_within_their_layers(
     bundled_points: PointShowers, generator: torch.Generator
 ) -> None:
-    """What Geant4 drew has its own counts and energy: only its order is left to calibrate."""
+    """What Geant4 sampled has its own counts and energy: only its order is left to calibrate."""
     names = ("points", "n_points", "layer_counts", "visible_energy")
     q = ShowerQuantities(bundled_points[:9], names).all()
     depth = q["points"][:, 2] + torch.rand(len(q["points"]), generator=generator)
-    drawn = torch.cat([q["points"][:, :2], depth[:, None], 0.7 * q["points"][:, 3:]], 1)
-    found, n_points = calibrated(drawn, *(q[name] for name in names[1:]))
+    sampled = torch.cat([q["points"][:, :2], depth[:, None], 0.7 * q["points"][:, 3:]], 1)
+    found, n_points = calibrated(sampled, *(q[name] for name in names[1:]))
     assert torch.equal(n_points, q["n_points"])
     assert torch.allclose(totals(found, n_points).float(), q["visible_energy"], rtol=1e-6)
     of_clouds = (points.split(n_points.tolist()) for points in (found, q["points"]))
@@ -80,9 +80,9 @@ def test_each_cloud_is_what_it_is_alone(generator: torch.Generator) -> None:
     assert torch.equal(n_found, counts.sum(1).long())
     torch.testing.assert_close(totals(found, n_found), visible.double(), rtol=1e-6, atol=0)
     parts = zip(points.split(n_points.tolist()), found.split(n_found.tolist()), strict=True)
-    for i, (drawn, here) in enumerate(parts):
+    for i, (sampled, here) in enumerate(parts):
         one = slice(i, i + 1)
-        alone, _ = calibrated(drawn, n_points[one], counts[one], visible[one])
+        alone, _ = calibrated(sampled, n_points[one], counts[one], visible[one])
         assert torch.equal(here, alone)
         assert torch.equal(torch.bincount(here[:, 2].long(), minlength=3), counts[i].long())
 

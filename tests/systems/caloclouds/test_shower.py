@@ -1,4 +1,4 @@
-"""The Shower Flow draws whole points in every layer, and their energy (CaloClouds, 3.3)."""
+"""The Shower Flow samples whole points in every layer, and their energy (CaloClouds, 3.3)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def draw(
     stage: ShowerStage, upstream: Upstream, energies: Tensor, options: SamplingOptions
 ) -> tuple[Tensor, Tensor]:
     seeds = Seeds.of(5, range(len(energies)))
-    drawn = stage.sample({"energy_inc": energies}, upstream, seeds, options)
-    return drawn["layer_counts"], drawn["visible_energy"]
+    sampled = stage.sample({"energy_inc": energies}, upstream, seeds, options)
+    return sampled["layer_counts"], sampled["visible_energy"]
 
 
 def scaled(generator: torch.Generator) -> Quantities:
@@ -148,9 +148,9 @@ def test_energies_of_layers_are_drawn_where_there_are_points(bundled_points: Poi
     q = ShowerQuantities(bundled_points, stage.learns).all()
     x = stage.batch(q, upstream, torch.Generator().manual_seed(2))["x"]
     stage.flow.decode = lambda z, context: x  # type: ignore[method-assign]
-    drawn = stage.sample(q, upstream, Seeds.of(5, range(len(x))), WITHOUT)
-    counts, energies = drawn["layer_counts"], drawn["layer_energies"]
+    sampled = stage.sample(q, upstream, Seeds.of(5, range(len(x))), WITHOUT)
+    counts, energies = sampled["layer_counts"], sampled["layer_energies"]
     assert not energies[counts == 0].any()
-    torch.testing.assert_close(energies.sum(1), drawn["visible_energy"])
+    torch.testing.assert_close(energies.sum(1), sampled["visible_energy"])
     some = q["layer_counts"] > 1  # a single point may be lost to rounding
     torch.testing.assert_close(energies[some], q["layer_energies"][some], rtol=1e-2, atol=1e-3)

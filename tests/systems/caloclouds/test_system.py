@@ -1,4 +1,4 @@
-"""CaloClouds: the published sizes, and what a trained system draws."""
+"""CaloClouds: the published sizes, and what a trained system samples."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def bare(system: CaloClouds) -> CaloClouds:
 
 @torch.inference_mode()
 def quantities(system: CaloClouds, options: SamplingOptions | None = None) -> Quantities:
-    """What the stages draw for `system.generate(ENERGIES, seed=1)`."""
+    """What the stages sample for `system.generate(ENERGIES, seed=1)`."""
     system.prepare("cpu")
     return system.quantities(ENERGIES, seeds=Seeds.of(1, range(len(ENERGIES))), options=options)
 
 
 def test_the_published_networks_have_their_sizes() -> None:
-    """Sections 3.1 to 3.3 and figure 3, with what the authors' code says of the flows."""
+    """Sections 3.1 to 3.3 and figure 3, with the flows of the authors' code."""
     system = build("caloclouds/paper")
     assert system.geometry.name == "ild-ecal"
     sizes = {"shower": 8_572_480, "latent": 5_121_280, "points": 1_001_520 + 730_368}
@@ -119,7 +119,7 @@ def test_without_clusters_nothing_happens_to_the_sample(bundled_points: PointSho
     assert system.training_sample(bundled_points) is bundled_points
 
 
-def test_without_postprocessing_points_are_as_they_were_drawn(
+def test_without_postprocessing_points_are_as_they_were_sampled(
     bare: CaloClouds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []

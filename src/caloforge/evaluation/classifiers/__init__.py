@@ -1,4 +1,4 @@
-"""Classifier tests: can a network tell generated showers from Geant4's?"""
+"""Classifier tests: can a network distinguish generated showers from Geant4's?"""
 
 from caloforge.evaluation.classifiers.adjacent import (
     AdjacentAUC,

@@ -1,4 +1,4 @@
-"""How much better a classifier tells showers apart the more adjacent layers it sees."""
+"""How much better a classifier distinguishes showers the more adjacent layers it sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the energies of neighbouring voxels hang together, in a few numbers a shower."""
+"""Correlations of the energies of neighbouring voxels, in a few numbers per shower."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def voxel_correlations(showers: VoxelShowers) -> Floats:
              {\sum_l (\sum_v x_v^2 \sum_v x_{v+z}^2)^{1/2}}
 
     Alpha wraps around. A layer has no next one where that has other bins; a group without energy
-    has zeros. Layer sums, centres and widths do not know any of these.
+    has zeros. Layer sums, centres and widths contain none of these.
 
     Args:
         showers: showers without the voxels below the threshold.
@@ -59,7 +59,7 @@ def _next_layers(geometry: Geometry) -> NDArray[np.int64]:
 
 
 def _neighbours(geometry: Geometry) -> NDArray[np.int64]:
-    """The neighbour of each voxel in the two transverse directions and behind, shape (3, voxels).
+    """Each voxel's neighbours along both transverse axes and in the next layer, shape (3, voxels).
 
     Voxels of alpha that wraps around onto its only bin have none.
     """
@@ -100,6 +100,6 @@ def _sums(
         wanted = np.where(beside[voxel] == NONE, NONE, event * geometry.n_voxels + beside[voxel])
         entry = np.minimum(np.searchsorted(place, wanted), max(0, len(place) - 1))
         found[number] = summed(np.where(place[entry] == wanted, energy * energy[entry], 0))
-    behind = next_layers + 1
-    found[5][:, next_layers] = np.sqrt(found[1][:, next_layers] * found[1][:, behind])
+    after = next_layers + 1
+    found[5][:, next_layers] = np.sqrt(found[1][:, next_layers] * found[1][:, after])
     return found

@@ -16,7 +16,7 @@ __all__ = ["ClassifierTest", "classifier_metric"]
 
 
 class ClassifierTest(Metric):
-    """AUC and JSD of a network trained to tell generated showers from Geant4's, see `classify`.
+    """AUC and JSD of a network trained to distinguish generated and Geant4 showers.
 
     Args:
         reference: Geant4 showers; nothing is fitted to them as a whole.

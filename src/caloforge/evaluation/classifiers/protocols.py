@@ -42,7 +42,7 @@ class Protocol:
         source: where the settings come from.
         inputs: list of inputs, see `take_columns`.
         network: kind of network, see `build_network`.
-        comparable: whether scores may stand beside published ones.
+        comparable: whether scores may be compared with published ones.
         geometries: geometry presets that there are published scores for.
         n_showers: showers of each sample in the published tests.
         hidden: widths of the hidden dense layers.
@@ -59,7 +59,7 @@ class Protocol:
         counts: showers for training and for selection by size of a sample, where these are fixed.
         selection: the weights with the highest accuracy or the lowest cross entropy on the
             selection split are kept, or the last ones.
-        check_every: steps after which the weights are looked at as well as after an epoch; 0: none.
+        check_every: steps after which the weights are validated as well as after an epoch; 0: none.
         calibrated: whether outputs are calibrated by isotonic regression on the selection split.
         margin: distance that probabilities keep from 0 and 1; None: 1 / (n + 2) with n the length
             of the selection split, so that the JSD is not punished for what n showers cannot show.
@@ -182,7 +182,7 @@ def _l2lflows_high() -> Protocol:
 
 
 def _caloclouds_high() -> Protocol:
-    """Its ten folds are ten draws here, each cut anew into splits as large as those of the folds.
+    """Its ten folds are ten subsamples here, each cut again into splits as large as the folds.
 
     Published scores are those of the detector's own cells, which none of the geometries has.
     """

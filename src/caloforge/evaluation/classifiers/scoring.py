@@ -68,7 +68,7 @@ def classifier_weights(probability: ArrayLike, margin: float = MARGIN) -> NDArra
 
     with C the calibrated probability of Geant4. A generated shower of large weight is one that the
     generator makes too rarely. Failures show as tails: of small weights in generated showers, of
-    large ones in Geant4's, so both have to be looked at.
+    large ones in Geant4's, so both have to be examined.
 
     Args:
         probability: C, shape (n,).

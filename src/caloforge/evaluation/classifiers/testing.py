@@ -54,7 +54,7 @@ def classify(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> ClassifierResult:
-    """Train a classifier to tell two samples apart and score it on showers it has not seen.
+    """Train a classifier to distinguish two samples and score it on showers it has not seen.
 
     Args:
         reference: columns of Geant4 showers, label 1, see `take_columns`; for a list of inputs

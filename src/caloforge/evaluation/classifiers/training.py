@@ -63,7 +63,7 @@ def train(
     protocol: Protocol,
     progress: Progress | None = None,
 ) -> nn.Module:
-    """Train a network to tell the two samples apart and give it its best weights.
+    """Train a network to distinguish the two samples and give it its best weights.
 
     Binary cross entropy, minimised with AdamW; batches are as equal as can be.
 
@@ -124,7 +124,7 @@ class _Best:
             self.weights = {n: w.clone() for n, w in self.network.state_dict().items()}
 
     def restore(self) -> nn.Module:
-        """Give the best weights back; the last ones stay where none were looked at."""
+        """Give the best weights back; the last ones stay where none were validated."""
         if self.weights:
             self.network.load_state_dict(self.weights)
         return self.network.eval()

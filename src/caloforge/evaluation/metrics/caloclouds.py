@@ -32,7 +32,7 @@ class _Distances(Metric):
     r"""Distances of each shower's numbers, of lists of such, and of the spectrum.
 
     All are in standard deviations of the whole reference; of a list, such as the energies of ten
-    rings, the mean over those entries that have a spread. A draw is of up to 10,000 showers.
+    rings, the mean over those entries that have a spread. A subsample has up to 10,000 showers.
     """
 
     repeats = 10
@@ -114,7 +114,7 @@ class PointDistance(_Distances):
     name = "points"
 
     def features(self, sample: Sample) -> Mapping[str, NDArray[Any]]:
-        """The observables of the clouds; visible energy as share of the incident energy."""
+        """The observables of the clouds; visible energy as fraction of the incident energy."""
         found = _clouds(sample).features
         share = found["visible_energy"] / sample.energy_inc
         return {**found, "visible_energy": share}

@@ -16,11 +16,11 @@ __all__ = ["Copies", "copied"]
 
 N_PEERS = 100  # Geant4 showers of similar energy, whose median distance is the unit
 COPY = 0.1  # of that unit, within which a shower is a copy
-RARE = 0.01  # share of Geant4 showers that lie as near as what counts as near
+RARE = 0.01  # fraction of Geant4 showers that lie as near as what counts as near
 
 
 class Copies(Metric):
-    """Distances to the nearest training showers, beside those of Geant4, see `copied`.
+    """Distances to the nearest training showers, relative to those of Geant4, see `copied`.
 
     A whole sample is compared with *all* training showers, so a larger training sample has more
     near neighbours for generated and for Geant4 showers alike.
@@ -46,7 +46,7 @@ class Copies(Metric):
         return {"distance": found.distance, "energy_inc": np.asarray(sample.energy_inc)}
 
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
-        """Share of copies and of near copies, and the median ratio of distances."""
+        """Fraction of copies and of near copies, and the median ratio of distances."""
         names = ("energy_inc", "distance")
         return Comparison(
             copied(*(side[name] for side in (reference, candidate) for name in names))
@@ -70,14 +70,15 @@ def copied(
         candidate: their distances, shape (m,).
 
     Returns:
-        ``exact``, the share of showers with r < 0.1: no two Geant4 showers are as near; ``near``,
-        the share nearer than all but 1 % of Geant4's, copies among them; ``ratio``, the median r.
-        All are NaN, with a warning, if Geant4's showers are training showers themselves.
+        ``exact``, the fraction of showers with r < 0.1: no two Geant4 showers are as near;
+        ``near``, the fraction nearer than all but 1 % of Geant4's, copies among them; ``ratio``,
+        the median r. All are NaN, with a warning, if Geant4's showers are training showers
+        themselves.
     """
     keep, kept = np.isfinite(reference), np.isfinite(candidate)
     energy, distance = reference_energy[keep], reference[keep]
     if not kept.any() or not keep.any():
-        nan = undetermined("the share of copies", "no shower has ten voxels or points")
+        nan = undetermined("the fraction of copies", "no shower has ten voxels or points")
         return dict.fromkeys(("exact", "near", "ratio"), nan)
     order = np.argsort(energy)
     energy, distance = energy[order], distance[order]
@@ -90,7 +91,7 @@ def copied(
 
     if not median.min() > 1e-3:
         nan = undetermined(
-            "the share of copies",
+            "the fraction of copies",
             "showers of the reference are training showers: give others as reference",
         )
         return dict.fromkeys(("exact", "near", "ratio"), nan)

@@ -24,7 +24,7 @@ __all__ = ["FrechetPhysicsDistance", "KernelPhysicsDistance", "TrimmedFrechetDis
 # Showers of each sample that JetNet asks for, so that FPD's largest batches are not mostly repeats.
 # The floor falls as 1/n still: the published one is for 100,000.
 PUBLISHED_SIZE = 50_000
-TRIM = 0.01  # share of the reference's showers beyond the quantiles that features are kept between
+TRIM = 0.01  # fraction of the reference's showers beyond each quantile that bounds a feature
 
 
 class _HighLevelDistance(Metric):
@@ -60,11 +60,11 @@ class FrechetPhysicsDistance(_HighLevelDistance):
     """Fréchet distance of the CaloChallenge's high-level features (FPD).
 
     From 50,000 showers of each sample on it is taken with the published settings and seed, see
-    `fpd`. Fewer are extrapolated to infinitely many with `fpd_of_subsets`: drawn with replacement,
-    the 362 features of 800 Geant4 showers of dataset 2 would be 1.2 from those of 800 others, and
-    of 3,000 0.26, against 0.04 and 0.003 from subsets. It sees shapes: 30 % of the voxels a bin
-    further out are 0.2 away, but 30 % more energy only 0.01, as the logarithm of a layer's energy
-    is divided by that of an empty layer.
+    `fpd`. Fewer are extrapolated to infinitely many with `fpd_of_subsets`: sampled with
+    replacement, the 362 features of 800 Geant4 showers of dataset 2 would be 1.2 from those of 800
+    others, and of 3,000 0.26, against 0.04 and 0.003 from subsets. It sees shapes: 30 % of the
+    voxels a bin further out are 0.2 away, but 30 % more energy only 0.01, as the logarithm of a
+    layer's energy is divided by that of an empty layer.
     """
 
     name = "fpd"

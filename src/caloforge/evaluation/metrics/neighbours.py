@@ -19,7 +19,7 @@ __all__ = ["NearestNeighbours", "prdc", "voxel_features"]
 EMPTY_VOXEL = 0.1  # MeV, which the CaloChallenge gives to voxels without energy
 BLOCK_BYTES = 2**27  # of a block of dense rows
 BLOCK_ROWS = 1024  # of a block of distances
-DENSE = 0.1  # share of rows with energy in a column from which on its zeros are multiplied as well
+DENSE = 0.1  # fraction of rows with energy above which a column's zeros are multiplied too
 PAIRS = 512  # of rows that are subtracted at a time
 
 Integers = NDArray[np.int64]
@@ -186,7 +186,7 @@ def _squared_distances(
 
 
 def _occupied(x: csr_array, y: csr_array) -> Floats:
-    """Share of the rows of both that have an entry, of each column."""
+    """Fraction of the rows of both that have an entry, of each column."""
     counts = sum(np.bincount(rows.indices, minlength=rows.shape[1]) for rows in (x, y))
     return np.asarray(counts / max(1, x.shape[0] + y.shape[0]), np.float64)
 
@@ -218,9 +218,9 @@ def _subtracted(x: csr_array, i: NDArray[Any], y: csr_array, j: NDArray[Any]) ->
 class NearestNeighbours(Metric):
     """Precision, recall, density and coverage in the space of all voxels, see `prdc`.
 
-    A draw is of up to 2,000 showers, as the cost rises with their square: of more, three random
+    A subsample has up to 2,000 showers, as the cost rises with their square: of more, three random
     samples of 2,000 give the value and its error. The published values are for 100,000 and may not
-    stand beside these: precision and recall fall where showers are many.
+    be compared with these: precision and recall fall where showers are many.
     """
 
     name = "prdc"

@@ -1,4 +1,4 @@
-"""The New Physics Learning Machine: a test that learns where two samples differ, and says so."""
+"""The New Physics Learning Machine: a test that learns where two samples differ."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PENALTY = 1e-3  # of the squared norm of the logarithm of the ratio, for each sh
 AT_ONCE = 50  # permutations that are learned together
 SEEN = 4.0  # spreads of the null from which on a region is named
 NAMED = 3  # regions at the most
-LEVEL = 0.05  # p-value up to which a metric says what it objects to
+LEVEL = 0.05  # p-value up to which a metric names the regions that differ
 
 Singles = NDArray[np.float32]
 
@@ -45,8 +45,8 @@ class Region:
 
     Args:
         observable: its name.
-        low: share of the Geant4 showers of similar incident energy below the range.
-        high: share of them below its end.
+        low: fraction of the Geant4 showers of similar incident energy below the range.
+        high: fraction of them below its end.
         ratio: showers of the candidate there over those of Geant4, of samples of one size.
         spreads: how far the learned ratio is from 1, in its spreads between mixed samples.
     """
@@ -147,7 +147,7 @@ def nplm_test(
 def _blocks(
     n: int, m: int, permutations: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.bool_]]:
-    """Columns that say which showers are the candidate's, some at a time."""
+    """Columns that mark the showers of the candidate, some at a time."""
     every = list(shuffled(n, m, permutations, rng))
     for start in range(0, len(every), AT_ONCE):
         yield np.stack(every[start : start + AT_ONCE], axis=1)
@@ -234,7 +234,7 @@ def _regions(
 
 
 class Nplm(Metric):
-    """The p-value of a learned likelihood ratio of `shower_columns` at like incident energy.
+    """The p-value of a learned likelihood ratio of `shower_columns` at similar incident energy.
 
     See `nplm_test` and `at_like_energy`.
     """
@@ -253,10 +253,10 @@ class Nplm(Metric):
         return {"observables": np.column_stack(list(shower_columns(sample).values()))}
 
     def compare(self, reference: Columns, candidate: Columns, seed: int) -> Comparison:
-        """The p-value, and the regions that the test objects to."""
+        """The p-value, and the regions that differ most."""
         pair = at_like_energy(reference["observables"], candidate["observables"])
         found = nplm_test(*pair, self.names, permutations=self.permutations, seed=seed)
-        objections = ", ".join(region.text for region in found.regions)
-        rejects = found.p <= LEVEL and objections
-        remarks = {"nplm": f"it objects to {objections}"} if rejects else {}
+        regions = ", ".join(region.text for region in found.regions)
+        rejects = found.p <= LEVEL and regions
+        remarks = {"nplm": f"it finds {regions}"} if rejects else {}
         return Comparison({"nplm": found.p}, {"nplm": found.error}, remarks=remarks)

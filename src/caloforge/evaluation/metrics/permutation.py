@@ -38,12 +38,12 @@ Labels = NDArray[np.bool_]
 
 
 def p_value(statistic: float, null: Floats) -> tuple[float, float]:
-    r"""Share of mixed samples that differ as much as the two that were given, and its error.
+    r"""Fraction of mixed samples that differ as much as the two that were given, and its error.
 
     .. math:: p = \frac{1 + \#\{b : t_b \ge t\}}{1 + B}, \qquad \sqrt{p (1 - p) / (1 + B)}
 
-    If all showers are of one distribution, p is below :math:`\alpha` in a share :math:`\alpha` of
-    the tests, for any statistic and any number of showers.
+    If all showers are of one distribution, p is below :math:`\alpha` in a fraction :math:`\alpha`
+    of the tests, for any statistic and any number of showers.
 
     Args:
         statistic: t of the two samples.
@@ -241,7 +241,7 @@ def uncorrelated(values: Floats) -> Floats:
 
 
 def at_like_energy(reference: Floats, candidate: Floats) -> tuple[Floats, Floats]:
-    """Observables beside those of showers of similar incident energy, without long tails.
+    """Observables relative to those of showers of similar incident energy, without long tails.
 
     Every column becomes a standard normal by the ranks among all showers; from all but the first
     its cubic polynomial in the first is taken, and the rest divided by a cubic polynomial of its
@@ -273,7 +273,7 @@ def shower_columns(sample: Sample) -> dict[str, Floats]:
     """What the tests see of a shower, by name with unit; arrays (n,).
 
     The incident energy; the observables of L2LFlows, see `features`; the mean radius; the energy
-    over the incident one, and the share of inactive voxels, in ten groups of layers.
+    over the incident one, and the fraction of inactive voxels, in ten groups of layers.
     """
     moments, radial = sample.moments, sample.profiles["r"]
     layers = np.array_split(np.arange(sample.geometry.n_layers), N_GROUPS)

@@ -56,11 +56,11 @@ def fpd(
     r"""Fréchet distance of two samples, extrapolated to batches of infinite size.
 
     Both samples are divided by the reference's largest absolute value in each column. Batches of
-    `num_points` sizes, equally spaced in 1/size, are drawn with replacement; through the mean
+    `num_points` sizes, equally spaced in 1/size, are sampled with replacement; through the mean
     Fréchet distance at each size goes a straight line in 1/size with intercept and slope not below
     0. The distance is the intercept.
 
-    Drawing with replacement extrapolates to the distance of the two samples as they are, not to
+    Sampling with replacement extrapolates to the distance of the two samples as they are, not to
     that of their distributions: n showers each of one distribution are about (a constant) / n
     apart. The distance of few showers is better taken with `fpd_of_subsets`.
 
@@ -71,7 +71,7 @@ def fpd(
         max_samples: size of the largest batches.
         num_batches: batches of each size.
         num_points: number of sizes.
-        seed: of the draws.
+        seed: of the random numbers.
 
     Returns:
         The intercept and its standard error from the fit. The published tables list both
@@ -86,7 +86,7 @@ def fpd(
         UndeterminedWarning: for samples so far apart that the distance, then NaN, overflows.
 
     Source: JetNet 0.2.5, ``fpd``, with the CaloChallenge's ``min_samples``. The line is that of its
-    definition; JetNet's own search for it may stop up to some 1e-5 beside it.
+    definition; JetNet's own search for it may stop up to some 1e-5 off it.
     """
     rng = np.random.default_rng(seed)
     first, second = _normalise(reference, candidate)
@@ -96,7 +96,7 @@ def fpd(
         second,
         sizes=_batch_sizes(min_samples, max_samples, num_points),
         num_batches=num_batches,
-        draw=lambda n, size: rng.choice(n, size=size),
+        choose=lambda n, size: rng.choice(n, size=size),
     )
 
 
@@ -111,10 +111,11 @@ def fpd_of_subsets(
 ) -> Distance:
     r"""Fréchet distance of two distributions, extrapolated from subsets of small samples.
 
-    As `fpd`, with batches of n/2 to n rows drawn *without* replacement, n the length of the shorter
-    sample. Such a batch is a smaller sample of the same distribution, so that the line extrapolates
-    to infinitely many showers: samples of one distribution are 0 apart within the error as soon as
-    n is several times the number of columns. `fpd` tends to the same value for large samples.
+    As `fpd`, with batches of n/2 to n rows sampled *without* replacement, n the length of the
+    shorter sample. Such a batch is a smaller sample of the same distribution, so that the line
+    extrapolates to infinitely many showers: samples of one distribution are 0 apart within the
+    error as soon as n is several times the number of columns. `fpd` tends to the same value for
+    large samples.
 
     Args:
         reference: features of Geant4 showers, shape (n, columns).
@@ -123,10 +124,10 @@ def fpd_of_subsets(
             the division by its largest ones, so that a few outliers do not decide the distance.
         num_batches: batches of each size.
         num_points: number of sizes.
-        seed: of the draws.
+        seed: of the random numbers.
 
     Returns:
-        The intercept and its standard error from the fit, which does not know that the batches
+        The intercept and its standard error from the fit, which ignores that the batches
         share rows: the spread between independent samples is the better error.
 
     Raises:
@@ -143,7 +144,7 @@ def fpd_of_subsets(
         second,
         sizes=_batch_sizes(n // 2, n, num_points),
         num_batches=num_batches,
-        draw=lambda n, size: rng.permutation(n)[:size],
+        choose=lambda n, size: rng.permutation(n)[:size],
     )
 
 
@@ -158,14 +159,14 @@ def kpd(
     """Maximum mean discrepancy of two samples with a polynomial kernel, over several batches.
 
     Both samples are divided by the reference's largest absolute value in each column; batch i is
-    drawn from each with replacement by a generator of seed + 1000 i. See `kpd_of_blocks`.
+    sampled from each with replacement by a generator of seed + 1000 i. See `kpd_of_blocks`.
 
     Args:
         reference: features of Geant4 showers, shape (n, columns).
         candidate: features of generated showers, shape (m, columns).
-        batch_size: rows drawn from each sample.
+        batch_size: rows sampled from each sample.
         num_batches: number of batches.
-        seed: of the draws.
+        seed: of the random numbers.
 
     Returns:
         The median of the batches and half of their range from 16.275 to 83.725 %; the median can
@@ -202,7 +203,7 @@ def kpd_of_blocks(
         k(x, y) = \Big(\frac{x \cdot y}{d} + 1\Big)^4
 
     of the n rows x of the reference and the m rows y of the candidate in each of B blocks; the
-    value is the mean over the blocks. No shower is drawn twice, as it would be by `kpd` from few:
+    value is the mean over the blocks. No shower is sampled twice, as it would be by `kpd` from few:
     it would be nearest to itself, which counts as a distance. The time grows with the number of
     showers times the size of a block, not with its square; the fluctuation without a difference is
     larger than that of all pairs by the square root of B.
@@ -235,9 +236,9 @@ def kpd_of_blocks(
 def _warn_of_few(n: int, batch_size: int) -> None:
     if n < batch_size:
         warnings.warn(
-            f"batches of {batch_size} showers are drawn from {n}: most are drawn repeatedly, and "
-            "the distance is that of these showers rather than of what they are drawn from; read "
-            "it beside the floor of two Geant4 samples as small",
+            f"batches of {batch_size} showers are sampled from {n}: most of them repeatedly, so "
+            "that the distance is that of these showers, not that of their distribution; read it "
+            "beside the floor of two Geant4 samples as small",
             SmallSampleWarning,
             stacklevel=3,
         )
@@ -246,8 +247,8 @@ def _warn_of_few(n: int, batch_size: int) -> None:
 def _normalise(reference: ArrayLike, candidate: ArrayLike) -> tuple[Floats, Floats]:
     """Both samples in units of the reference's largest absolute value of each column.
 
-    A column that is 0 in the reference, or only rounding beside the candidate's spread, is left as
-    it is.
+    A column that is 0 in the reference, or only rounding compared with the candidate's spread, is
+    left as it is.
     """
     first, second = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
     for name, sample in {"reference": first, "candidate": second}.items():
@@ -282,7 +283,7 @@ def _extrapolate(
     *,
     sizes: NDArray[np.int32],
     num_batches: int,
-    draw: Callable[[int, int], Rows],
+    choose: Callable[[int, int], Rows],
 ) -> Distance:
     """Intercept of the line through the mean Fréchet distances at 1 / size."""
     # A common shift changes no distance, and covariances about the origin then lose no digits.
@@ -294,7 +295,8 @@ def _extrapolate(
     with threadpool_limits(limits=1, user_api="blas"), quiet:
         distances = [
             frechet_distance(
-                *_moments(first, draw(len(first), size)), *_moments(second, draw(len(second), size))
+                *_moments(first, choose(len(first), size)),
+                *_moments(second, choose(len(second), size)),
             )
             for size in sizes.repeat(num_batches).tolist()
         ]
@@ -330,14 +332,14 @@ def _intercept(x: Floats, y: Floats) -> Distance:
 
 
 def _weigh(sample: Floats, rows: Rows) -> tuple[Floats, Floats]:
-    """The distinct rows among those drawn, and how often each was."""
+    """The distinct rows among those sampled, and how often each was."""
     counts = np.bincount(rows, minlength=len(sample))
-    drawn = np.flatnonzero(counts)
-    return sample[drawn], counts[drawn].astype(np.float64)
+    chosen = np.flatnonzero(counts)
+    return sample[chosen], counts[chosen].astype(np.float64)
 
 
 def _moments(sample: Floats, rows: Rows) -> tuple[Floats, Floats]:
-    """Mean and covariance (n - 1) of the rows drawn."""
+    """Mean and covariance (n - 1) of the rows sampled."""
     values, weights = _weigh(sample, rows)
     root, n = np.sqrt(weights), len(rows)
     values *= root[:, None]

@@ -52,8 +52,8 @@ def separation_power(first: ArrayLike, second: ArrayLike) -> Floats:
     return np.where(empty ^ other, 1.0, power)
 
 
-# The CaloChallenge's ranges [mm] of its hundred bins: datasets 2 and 3; dataset 1 and, apart, its
-# layers 12 to 14 (the calorimeter's back, with wide bins).
+# The CaloChallenge's ranges [mm] of its hundred bins: datasets 2 and 3; dataset 1 and, separately,
+# its layers 12 to 14 (the calorimeter's back, with wide bins).
 _RANGES_23 = {
     "EC_eta": (-30.0, 30.0),
     "EC_phi": (-30.0, 30.0),

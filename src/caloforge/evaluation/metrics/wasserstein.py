@@ -145,7 +145,7 @@ def wasserstein_batches(
     """Wasserstein-1 distance batch by batch, as L2LFlows gives it; see `wasserstein`.
 
     Finite values of both samples are standardised with the reference's mean and standard deviation,
-    cut to the shorter one's length and parted into batches of equal length (the last may be
+    cut to the shorter one's length and split into batches of equal length (the last may be
     shorter).
 
     Args:
@@ -190,9 +190,9 @@ class Wasserstein(Metric):
 
     Every distance is standardised with the mean and standard deviation of the whole reference; for
     a profile these are the unweighted ones of the positions of its active voxels, while the
-    distance weights each voxel with its energy, as in L2LFlows' code. A draw is of up to 10,000
-    showers, as published. Profiles and spectrum take all voxels of the drawn showers (L2LFlows
-    draws voxels), so that the floor contains the fluctuations from shower to shower.
+    distance weights each voxel with its energy, as in L2LFlows' code. A subsample has up to 10,000
+    showers, as published. Profiles and spectrum take all voxels of the sampled showers (L2LFlows
+    samples voxels), so that the floor contains the fluctuations from shower to shower.
     """
 
     name = "wasserstein"

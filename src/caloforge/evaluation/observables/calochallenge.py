@@ -61,7 +61,7 @@ def resolved(features: Mapping[str, Floats]) -> dict[str, Floats]:
     for name in ("eta", "phi", "r"):
         variance = features[f"width_{name}"] ** 2
         square = variance + features[f"EC_{name}"] ** 2
-        # Where layers have no eta and phi, the columns of the others do not tell which they are.
+        # Where layers have no eta and phi, the columns of the others do not show which they are.
         share = added if square.shape == added.shape else added.min(axis=1, keepdims=True)
         is_point = is_rounding(variance - share * square, square)
         found[f"width_{name}"] = np.where(is_point, 0, features[f"width_{name}"])

@@ -1,4 +1,4 @@
-"""Do the voxels of one layer know those of the next? SuperCalo's correlation between layers."""
+"""SuperCalo's correlation of the voxels of adjacent layers."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def inter_layer_correlation(showers: VoxelShowers, coarsening: Coarsening | None
         \rho = \frac{\vec e^{(n)} \cdot \vec e^{(n+1)}}{|\vec e^{(n)}|\,|\vec e^{(n+1)}|}
 
     with the energies :math:`\vec e^{(n)}` of the fine voxels in a coarse voxel of the coarse layer
-    n, and of those in its neighbour behind it, in the same order: 1 for the same pattern in both, 0
-    if no voxel with energy has one with energy behind it. It does not depend on the scale of the
-    energies, and as these are not negative, patterns that know nothing of each other have a
+    n, and of those in its neighbour after it, in the same order: 1 for the same pattern in both, 0
+    if no voxel with energy has one with energy after it. It does not depend on the scale of the
+    energies, and as these are not negative, independent patterns have a
     positive mean as well: two single hits among m voxels give 1/m.
 
     Args:
@@ -83,7 +83,7 @@ def _cosines(showers: VoxelShowers, coarsening: Coarsening) -> Floats:
     energy, n_voxels = showers.energy.astype(np.float64), coarsening.fine.n_voxels
     key = event * coarsening.n_coarse + coarsening.coarse_index[voxel]
     shape = len(showers), *coarsening.shape
-    # Behind each shower lies one more coarse layer, empty, for those behind the last one.
+    # After each shower one more coarse layer is added, empty, the neighbour of the last one.
     step = n_voxels // coarsening.shape[0]
     place = event * (n_voxels + step) + voxel
     block = np.zeros(len(showers) * (n_voxels + step))
@@ -140,7 +140,7 @@ def mean_rho(showers: VoxelShowers) -> Floats:
         showers: showers of a regular geometry, without the voxels below the threshold.
 
     Returns:
-        Shape (n, 3 · (layers - 1)), layers in order; NaN where no coarse voxel and the one behind
+        Shape (n, 3 · (layers - 1)), layers in order; NaN where no coarse voxel and the one after
         it have energy.
     """
     coarsening = transverse_groups(showers.geometry)

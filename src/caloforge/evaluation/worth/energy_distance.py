@@ -77,7 +77,7 @@ class Fluctuating:
 
     Args:
         inverse: q; NaN where it is not determined.
-        linear: share of each shower in the first part, in units of :math:`E|X - X'|`: of the
+        linear: fraction of each shower in the first part, in units of :math:`E|X - X'|`: of the
             reference's n and the candidate's m showers, shape (n + m,).
         null: the second part in samples of random numbers: what a perfect candidate would have,
             shape (replicates,).

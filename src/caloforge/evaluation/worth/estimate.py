@@ -12,7 +12,7 @@ from caloforge.evaluation.observables import Floats
 
 __all__ = ["Estimate", "Fluctuations"]
 
-PERFECT = 0.95  # share of perfect candidates in which no difference is seen
+PERFECT = 0.95  # fraction of perfect candidates in which no difference is seen
 ONE_SIDED = 1.645  # standard deviations that 95 % of a normal distribution lie below
 
 
@@ -77,7 +77,7 @@ class Fluctuations:
     def mean(self, weights: Floats) -> Estimate:
         r"""The mean of inverse worths that are determined.
 
-        The linear part knows the difference of the distributions only with its own fluctuation,
+        The linear part has the difference of the distributions only with its own fluctuation,
         which makes its variance too large by twice that of the other part on average:
 
         .. math:: \sigma^2 = V_0 + \max(0, V_1 - 2 V_0)

@@ -1,5 +1,5 @@
 "use strict";
-// Two showers side by side, turned together: Geant4's and a generated one.
+// Two showers side by side, rotated together: Geant4's and a generated one.
 (() => {
   const element = (id) => document.getElementById(id);
   const data = JSON.parse(element("display-data").textContent);
@@ -105,17 +105,17 @@
     }
   }
 
-  // A shower turned in one scene is turned in the other.
+  // A shower rotated in one scene is rotated in the other.
   function follow(from, to) {
-    element(from).on("plotly_relayouting", (change) => turn(to, change));
-    element(from).on("plotly_relayout", (change) => turn(to, change));
+    element(from).on("plotly_relayouting", (change) => rotate(to, change));
+    element(from).on("plotly_relayout", (change) => rotate(to, change));
   }
-  let turning = false;
-  function turn(scene, change) {
+  let rotating = false;
+  function rotate(scene, change) {
     const camera = change["scene.camera"];
-    if (!camera || turning) return;
-    turning = true;
-    Plotly.relayout(scene, { "scene.camera": camera }).finally(() => { turning = false; });
+    if (!camera || rotating) return;
+    rotating = true;
+    Plotly.relayout(scene, { "scene.camera": camera }).finally(() => { rotating = false; });
   }
 
   data.events.forEach((event, number) =>

@@ -1,4 +1,4 @@
-"""What is fitted on clouds that the trained networks draw: how many points, and where."""
+"""What is fitted on clouds that the trained networks sample: how many points, and where."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Occupancy:
         c_N(N) = p_gen(p_data(N)) / N
 
     with two cubic polynomials, the hits p_data that N points of Geant4 leave in the cells and the
-    points p_gen that the network has to draw for so many hits. Outside the range of the fit c_N
+    points p_gen that the network has to sample for so many hits. Outside the range of the fit c_N
     goes on as at its end, and nowhere it is more than a factor of two.
 
     Args:
         p_data: points of Geant4 to hits; its domain is the range of the fit.
-        p_gen: hits to drawn points.
+        p_gen: hits to sampled points.
     """
 
     p_data: Polynomial
@@ -55,13 +55,13 @@ class Occupancy:
         Args:
             n_data: points of Geant4's showers, shape (n,).
             o_data: their hits.
-            n_gen: points of drawn showers, shape (m,).
+            n_gen: points of sampled showers, shape (m,).
             o_gen: their hits.
 
         Raises:
             ValueError: if there are too few different showers for cubic polynomials.
         """
-        for name, numbers in (("points of Geant4", n_data), ("hits of drawn showers", o_gen)):
+        for name, numbers in (("points of Geant4", n_data), ("hits of sampled showers", o_gen)):
             _check_different(name, numbers)
         return cls(Polynomial.fit(n_data, o_data, DEGREE), Polynomial.fit(o_gen, n_gen, DEGREE))
 
@@ -133,11 +133,11 @@ def _value(polynomial: Polynomial, x: Tensor) -> Tensor:
 
 
 class CloudCalibration(Correction):
-    """Two corrections, fitted on drawn clouds (CaloClouds, section 3.3).
+    """Two corrections, fitted on sampled clouds (CaloClouds, section 3.3).
 
     The number of points is corrected so that as many cells are hit as by Geant4, see `Occupancy`;
-    and all points are to be shifted along x and y by what the drawn centres of gravity, on average,
-    lie beside those of the training sample.
+    and all points are to be shifted along x and y by the average distance of the sampled centres of
+    gravity from those of the training sample.
 
     Args:
         config: how many showers, and the cells.
@@ -191,34 +191,36 @@ class CloudCalibration(Correction):
         n_data = sample.take(torch.from_numpy(chosen))["n_points"].numpy()
         draw.expect(self.config.rounds * len(geant4))
         for _ in range(self.config.rounds):
-            drawn, n_gen = [], []
+            sampled, n_gen = [], []
             for seeds, quantities in draw.batches(geant4.particles, Branch.CLOUDS):
-                drawn.append(point_showers(quantities, geant4.geometry))
+                sampled.append(point_showers(quantities, geant4.geometry))
                 n_gen.append(quantities["layer_counts"].sum(1).round().long().cpu().numpy())
                 draw.count(len(seeds))
-            self.fit_clouds(geant4, n_data, PointShowers.concatenate(drawn), np.concatenate(n_gen))
+            self.fit_clouds(
+                geant4, n_data, PointShowers.concatenate(sampled), np.concatenate(n_gen)
+            )
 
     def fit_clouds(
         self,
         geant4: PointShowers,
         n_data: Integers,
-        drawn: PointShowers,
+        sampled: PointShowers,
         n_gen: Integers,
     ) -> None:
-        """Fit to clouds of Geant4 and drawn ones.
+        """Fit to clouds of Geant4 and sampled ones.
 
         Args:
             geant4: any number of them, n.
-            n_data: what the network would have to draw for each, points or clusters, shape (n,).
-            drawn: any number of them, m, drawn with the corrections found so far.
-            n_gen: what the network drew for each, shape (m,).
+            n_data: what the network would have to sample for each, points or clusters, shape (n,).
+            sampled: any number of them, m, with the corrections found so far.
+            n_gen: what the network sampled for each, shape (m,).
 
         Raises:
             ValueError: if they are too few.
         """
-        o_data, o_gen = _hits(geant4, self.geometry), _hits(drawn, self.geometry)
+        o_data, o_gen = _hits(geant4, self.geometry), _hits(sampled, self.geometry)
         occupancy = Occupancy.fit(n_data, o_data, n_gen, o_gen)
-        shift = self.shift.cpu() + torch.from_numpy(_mean_centre(geant4) - _mean_centre(drawn))
+        shift = self.shift.cpu() + torch.from_numpy(_mean_centre(geant4) - _mean_centre(sampled))
         self.load_state({**occupancy.state(), "shift": shift.tolist()})
 
     def decode(

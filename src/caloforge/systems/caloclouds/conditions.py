@@ -26,7 +26,7 @@ class CloudConditions(Conditions):
     Attributes:
         energy_inc: of the incident energy, to (0, 1].
         n_points: of the number of points, to [0, 1].
-        particle: the quantities beside the number of points.
+        particle: the quantities besides the number of points.
         incident_size: numbers that say which particle came.
         size: numbers that say which particle came and how many points it left.
     """

@@ -28,13 +28,13 @@ class ShowerFlowConfig:
 
     Args:
         recipe: training.
-        totals: the numbers that it draws. "plain" are N, E_sum and the counts of all layers, as
+        totals: the numbers that it samples. "plain" are N, E_sum and the counts of all layers, as
             published; "relative" takes roots and leaves out N, see `RelativeTotals`; "layers" has
             the energies of all layers, see `LayerTotals`.
         kind: "affine" couplings with a spline in each block, as published, or "masked"
             autoregressive blocks of splines.
         blocks: of couplings, or masked ones (section 3.3).
-        couplings: affine couplings of a block, beside which it has one spline (section 3.3).
+        couplings: affine couplings of a block, besides which it has one spline (section 3.3).
         hidden: width of the hidden layers of affine couplings, or of masked blocks; that of
             couplings is the authors' code's.
         spline_hidden: width of the hidden layers that set the splines of affine blocks; that of
@@ -58,7 +58,7 @@ class ShowerFlowConfig:
 
 @dataclass(frozen=True)
 class LatentFlowConfig:
-    """The Latent Flow: what the encoder says of a shower (CaloClouds, section 3.2).
+    """The Latent Flow: the latent vector of a shower (CaloClouds, section 3.2).
 
     Args:
         recipe: training.
@@ -66,7 +66,7 @@ class LatentFlowConfig:
         hidden: width of their networks (section 3.2).
         bins: of the splines; those of the authors' code.
         bound: beyond which splines are the identity; that of the authors' code.
-        depth: whether it sees how deep a shower is, by the points in its layers. The paper draws
+        depth: whether it sees how deep a shower is, by the points in its layers. The paper samples
             both on their own.
     """
 
@@ -118,10 +118,10 @@ class PointsConfig:
         steps: T of the chain (section 3.1).
         variances: beta_1 and beta_T of the chain (section 3.1).
         levels: of the noise of "edm", in units of the standard deviation of each feature.
-        solver: how points are drawn where the user names none.
-        max_points: points of each shower that a step of training sees, drawn at random, as the loss
-            is a mean over them; None for all, as published.
-        draws: levels of noise that a step sees a shower at, each with its share of `max_points`.
+        solver: how points are sampled where the user names none.
+        max_points: points of each shower that a step of training sees, sampled at random, as the
+            loss is a mean over them; None for all, as published.
+        draws: levels of noise that a step sees a shower at, each with its fraction of `max_points`.
             The paper has one.
 
     Raises:
@@ -157,7 +157,7 @@ class PointsConfig:
 
 @dataclass(frozen=True)
 class Distillation:
-    """A copy of the network of points that draws in one step (arXiv:2303.01469).
+    """A copy of the network of points that samples in one step (arXiv:2303.01469).
 
     Args:
         recipe: training.
@@ -186,12 +186,12 @@ class Distillation:
 
 @dataclass(frozen=True)
 class CloudFit:
-    """How drawn clouds are corrected, see `CloudCalibration` (CaloClouds, section 3.3).
+    """How sampled clouds are corrected, see `CloudCalibration` (CaloClouds, section 3.3).
 
     Args:
-        showers: most showers to draw, and to take of the training sample.
+        showers: most showers to sample, and to take of the training sample.
         geometry: name of the geometry whose hits are counted; None for the system's own.
-        rounds: how often showers are drawn; from the second round on with the corrections found
+        rounds: how often showers are sampled; from the second round on with the corrections found
             so far, as fewer points of the same energy are more often above the threshold. The
             paper has one.
 
@@ -215,12 +215,12 @@ class CloudFit:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Points that one particle leaves together are drawn as one, see `clustered`.
+    """Points that one particle leaves together are sampled as one, see `clustered`.
 
     Args:
-        reach: distance between points of a layer that know of each other [mm].
-        largest: number of points of a cluster at most; larger ones fall apart.
-        library: most clusters whose members are kept for drawn ones, see `MemberLibrary`.
+        reach: largest distance between points of one cluster in a layer [mm].
+        largest: number of points of a cluster at most; larger ones are split.
+        library: most clusters whose members are kept for sampled ones, see `MemberLibrary`.
 
     Raises:
         ValueError: for numbers that are not above 0.
@@ -242,7 +242,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class CaloCloudsConfig:
-    """CaloClouds: counts and visible energy, what the encoder says, then the points (section 3).
+    """CaloClouds: counts and visible energy, the latent vector, then the points (section 3).
 
     Args:
         shower: the Shower Flow.
@@ -250,7 +250,7 @@ class CaloCloudsConfig:
         points: PointWise Net with the encoder.
         distillation: of PointWise Net into one step; None for none, as published.
         calibration: of the number of points and of their centre; None for none.
-        clusters: what the points are that all stages draw; None for those of the sample, as
+        clusters: what the points are that all stages sample; None for those of the sample, as
             published.
         half_width: of the box around the showers along x and y [mm] (section 2).
         directed: whether all networks see the direction of the particle. The paper has one.

@@ -32,8 +32,9 @@ class DistilledStage(Learned):
     """The consistency model of PointWise Net (arXiv:2303.01469, algorithm 2).
 
     It begins as a copy of PointWise Net, of which it learns to reach the end of every trajectory in
-    one step. Target of the training is a moving average of its own weights. The points stage draws
-    with it as with any solver, "consistency-1" or "consistency-2": this stage itself draws nothing.
+    one step. Target of the training is a moving average of its own weights. The points stage
+    samples with it as with any solver, "consistency-1" or "consistency-2": this stage itself
+    samples nothing.
 
     Args:
         config: that of the system.
@@ -56,9 +57,11 @@ class DistilledStage(Learned):
     @property
     def solvers(self) -> dict[str, Sampler]:
         """What it offers, "consistency-1" and "consistency-2", by name."""
-        return {f"consistency-{n}": Sampler(n, partial(self._draw, n), self.network) for n in JUMPS}
+        return {
+            f"consistency-{n}": Sampler(n, partial(self._sample, n), self.network) for n in JUMPS
+        }
 
-    def _draw(
+    def _sample(
         self, jumps: int, network: LeveledNetwork, noise: Tensor, fresh: FreshNoise
     ) -> Tensor:
         student = Consistency(lambda x, level: network(x, level[:1]), self.levels, 1.0)
@@ -81,12 +84,12 @@ class DistilledStage(Learned):
 
     @torch.no_grad()
     def _follow(self, share: float) -> None:
-        """Move the target by a share of its distance from the network."""
+        """Move the target by a fraction of its distance from the network."""
         for name, weights in self.network.named_parameters():
             self.get_buffer(_target(name)).lerp_(weights, share)
 
     def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
-        """That of the points stage, which draws with it, shape (n, context_size)."""
+        """That of the points stage, which samples with it, shape (n, context_size)."""
         return PointsStage.of(upstream, "points").context(quantities, upstream)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:

@@ -13,7 +13,7 @@ from caloforge.preprocessing import Transform
 
 __all__ = ["PointFrame", "smeared"]
 
-LARGEST = 2.0  # what is drawn, in units of the highest energy of the training split or of the box
+LARGEST = 2.0  # what is sampled, in units of the highest energy of the training split or of the box
 STATE = ("shift", "scale", "lowest", "highest")
 TINY = 1e-3  # radius, in units of the core, at which arsinh(r) / r is 1
 
@@ -189,7 +189,7 @@ def clouds(n_points: Tensor, total: int | None = None) -> Tensor:
 def boxed(points: Tensor, half_width: float) -> Tensor:
     """Points of which none lies outside the box, shape (n, 4).
 
-    Few are drawn outside, some of them beyond what is known of the cells.
+    Few are sampled outside, some of them beyond the known cells.
 
     Args:
         points: x [mm], y [mm], layer and energy [MeV], shape (n, 4).

@@ -1,4 +1,4 @@
-"""The Latent Flow: what the encoder says of a shower, given its energy and number of points."""
+"""The Latent Flow: the latent vector of a shower, given its energy and number of points."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SLOPE = 0.01  # of the leaky ReLUs below zero (section 3.2)
 
 
 class LatentStage(Learned):
-    """What the encoder says of a shower, given its energy and number of points (section 3.2).
+    """The latent vector of a shower, given its energy and number of points (section 3.2).
 
-    Trained on draws of the trained encoder, while the paper trains both at the same time. What the
-    encoder says goes together with the depth of a shower: where the flow does not see it, the
-    latent vector may speak of a shower that began late, and the counts of its layers of one that
-    began early.
+    Trained on samples of the trained encoder, while the paper trains both at the same time. The
+    latent vector is correlated with the depth of a shower: where the flow does not see the depth,
+    the latent vector may be that of a shower that began late, and the counts of its layers those of
+    one that began early.
 
     Args:
         config: its configuration.

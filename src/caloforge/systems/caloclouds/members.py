@@ -1,4 +1,4 @@
-"""What clusters are made of: members of real ones, turned and scaled."""
+"""What clusters are made of: members of real ones, rotated and scaled."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LOWEST, HIGHEST = -20.0, 20.0  # logarithm of an energy [MeV] that is distinguis
 
 
 class MemberLibrary(KeepsRows, Stage):
-    """Members of clusters of the training sample, for clusters that are drawn.
+    """Members of clusters of the training sample, for clusters that are sampled.
 
-    A drawn cluster gets the members of a real one of nearly its energy, from its quarter of the
+    A sampled cluster gets the members of a real one of nearly its energy, from its quarter of the
     depth and its sixteenth of the distances from the axis: their places relative to the centre,
-    turned with the direction from the axis, and their shares of the energy. Centre and energy stay
-    as they were drawn.
+    rotated with the direction from the axis, and their fractions of the energy. Centre and energy
+    stay as they were sampled.
 
     Args:
         size: most clusters that are kept.
@@ -38,7 +38,7 @@ class MemberLibrary(KeepsRows, Stage):
         depths: those of the classes of depth [layers], shape (3,).
         key: class and logarithm of the energy [MeV], rising, shape (clusters,).
         begins: row of the first member of each cluster and, last, the number of rows.
-        members: away from the axis [mm], across [mm] and share of the energy, shape (rows, 3).
+        members: away from the axis [mm], across [mm] and fraction of the energy, shape (rows, 3).
     """
 
     reads = ("points", "n_points")
@@ -73,7 +73,7 @@ class MemberLibrary(KeepsRows, Stage):
         showers = sample.showers
         if not isinstance(showers, ClusteredShowers):
             raise TypeError(
-                f"clusters are drawn: expected ClusteredShowers, got {showers!r}: fit on "
+                f"clusters are sampled: expected ClusteredShowers, got {showers!r}: fit on "
                 "system.training_sample(showers)"
             )
         self.keep(showers, rng)
@@ -108,7 +108,7 @@ class MemberLibrary(KeepsRows, Stage):
         rows = first[some][cluster] + torch.arange(len(cluster)) - self.begins[cluster]
         members = torch.from_numpy(showers.members)[rows].double()
         centre = torch.stack([x, y], 1)[order][cluster]
-        away = _turned(members[:, :2] - centre, _outwards(centre), back=True)
+        away = _rotated(members[:, :2] - centre, _outwards(centre), back=True)
         share = members[:, 2] / energy[order][cluster]
         self.members = torch.cat([away, share[:, None]], 1).float()
         self.to(rng.device)
@@ -119,8 +119,8 @@ class MemberLibrary(KeepsRows, Stage):
         log_energy = energy.log().clamp(LOWEST, HIGHEST)
         return (radius * DEPTHS + depth) * (HIGHEST - LOWEST) + log_energy - LOWEST
 
-    def draw(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-        """Members of drawn clusters.
+    def assign(self, points: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+        """Members of sampled clusters.
 
         Args:
             points: x [mm], y [mm], layer and energy [MeV] of clusters, shape (n, 4).
@@ -145,7 +145,7 @@ class MemberLibrary(KeepsRows, Stage):
         rows = torch.arange(len(cluster), device=key.device) - (ends - sizes)[cluster]
         members = self.members[self.begins[chosen][cluster] + rows]
         own = points[cluster]
-        places = own[:, :2] + _turned(members[:, :2], _outwards(own[:, :2]))
+        places = own[:, :2] + _rotated(members[:, :2], _outwards(own[:, :2]))
         energies = own[:, 3:] * members[:, 2:]
         return torch.cat([places, own[:, 2:3], energies], 1), sizes
 
@@ -157,14 +157,14 @@ class MemberLibrary(KeepsRows, Stage):
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
         n_clusters = given["n_points"]
-        points, sizes = self.draw(given["points"], noise["u"][:, 0])
+        points, sizes = self.assign(given["points"], noise["u"][:, 0])
         cloud = clouds(n_clusters, len(sizes))
         n_points = torch.zeros_like(n_clusters).index_add_(0, cloud, sizes)
         points = points if self.half_width is None else boxed(points, self.half_width)
         return {"points": points, "n_points": n_points}
 
     def check_kept(self) -> None:
-        """Refuse a library from which `draw` could not draw."""
+        """Refuse a library that `assign` could not use."""
         n, rows = len(self.key), len(self.members)
         shapes = [(RADII - 1,), (DEPTHS - 1,), (n,), (n + 1,), (rows, 3)]
         found = [tuple(buffer.shape) for buffer in self.buffers()]
@@ -192,8 +192,8 @@ def _outwards(place: Tensor) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()], 1)
 
 
-def _turned(place: Tensor, onto: Tensor, *, back: bool = False) -> Tensor:
-    """Places turned by the angle between x and a unit vector, or back by it, shape (n, 2)."""
+def _rotated(place: Tensor, onto: Tensor, *, back: bool = False) -> Tensor:
+    """Places rotated by the angle between x and a unit vector, or back by it, shape (n, 2)."""
     (x, y), (cos, sin) = place.unbind(1), onto.unbind(1)
     sin = -sin if back else sin
     return torch.stack([x * cos - y * sin, x * sin + y * cos], 1)

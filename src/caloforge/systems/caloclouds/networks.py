@@ -1,4 +1,4 @@
-"""PointWise Net as a diffusion process asks it: points, a level of noise, a context."""
+"""PointWise Net as a diffusion process calls it: points, a level of noise, a context."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMES = 3
 
 
 class PointNetwork(PointWiseNet):
-    """PointWise Net, which sees (t, sin t, cos t) of the level t of noise beside the context.
+    """PointWise Net, which sees (t, sin t, cos t) of the level t of noise besides the context.
 
     Args:
         context: features of the context without those of the level.

@@ -1,4 +1,4 @@
-"""The points of showers by diffusion, and the encoder that says what else their shower is like."""
+"""The points of showers by diffusion, and the encoder of their latent vector."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COPIES = 4  # of the widest layer, of 4 bytes a number, that a pass through the 
 
 
 class PointsStage(Learned):
-    """Points that know of each other by what the encoder says (sections 3.1 and 3.2).
+    """Points that are correlated through a latent vector alone (sections 3.1 and 3.2).
 
     Encoder and network are trained together (equation 3.7), with the mean over the points of each
     shower, over their four features and then over the showers.
@@ -44,9 +44,9 @@ class PointsStage(Learned):
         conditions: those of all networks, of which the size is taken.
 
     Attributes:
-        box: half width of the box that no point lies outside [mm]; None where clusters are drawn.
+        box: half width of the box that no point lies outside [mm]; None where clusters are sampled.
         context_size: numbers that the network sees of a shower.
-        trained_solvers: samplers with networks of their own, by name; the system knows them.
+        trained_solvers: samplers with networks of their own, by name; the system adds them.
     """
 
     needs = ("conditions",)
@@ -108,7 +108,7 @@ class PointsStage(Learned):
         """Scaled points for the network and for the encoder, and the conditions of their showers.
 
         Where not all points are seen, the encoder sees others than the network, so that it learns
-        what a shower is like and not which points were drawn of it.
+        what a shower is like and not which points were sampled of it.
         """
         x, cloud = self.seen(quantities, rng)
         encoded = x if cloud is not None else self.seen(quantities, rng)[0]
@@ -143,7 +143,7 @@ class PointsStage(Learned):
         encoder, conditions = self.config.encoder, batch["conditions"]
         mean, log_variance = self.encoded(batch["encoded"], conditions, batch.get("cloud"))
         kld = divergence(mean, log_variance).sum(1).mean()
-        latent = drawn(mean, log_variance, rng)
+        latent = sampled_latent(mean, log_variance, rng)
         error = self.error(batch["x"], torch.cat([conditions, latent], 1), batch.get("cloud"), rng)
         return encoder.divergence_weight * kld.clamp_min(encoder.divergence_floor) + error
 
@@ -177,7 +177,7 @@ class PointsStage(Learned):
 
     @torch.no_grad()
     def encode(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Latent of showers, drawn as the encoder says, shape (n, latent).
+        """Latent of showers, sampled from the encoder's distribution, shape (n, latent).
 
         Args:
             quantities: incident energies, numbers of points and points.
@@ -185,7 +185,7 @@ class PointsStage(Learned):
             rng: source of randomness.
         """
         x, cloud = self.seen(quantities, rng)
-        latent = drawn(*self.encoded(x, self._filled(quantities, upstream), cloud), rng)
+        latent = sampled_latent(*self.encoded(x, self._filled(quantities, upstream), cloud), rng)
         if cloud is not None:
             return latent
         # clouds without points are not seen, and say as little as a normal distribution
@@ -210,7 +210,7 @@ class PointsStage(Learned):
         """The sampler to sample with.
 
         Raises:
-            ValueError: for a name that there is not.
+            ValueError: for an unknown name.
         """
         return self._solver(options.solver)
 
@@ -260,7 +260,7 @@ class PointsStage(Learned):
                 cloud = upload(clouds(counts[some]), device)
                 seen = partial(network.at, context=context[some], cloud=cloud)
                 seeds = Seeds.of_keys(noise["keys"][some], device)
-                parts.append(sampler.draw(seen, x, _fresh(seeds, counts[some])))
+                parts.append(sampler.sample(seen, x, _fresh(seeds, counts[some])))
         x = torch.cat(parts) if parts else noise["z"]
         return self.frame.inverse(x if self.features is None else self.features.inverse(x))
 
@@ -292,7 +292,7 @@ def some_points(points: Tensor, n_points: Tensor, most: int, rng: torch.Generato
     Args:
         points: of all clouds, one after the other, shape (sum of n_points, 4).
         n_points: points of each cloud, shape (n,).
-        most: points to draw of each.
+        most: points to sample of each.
         rng: source of randomness.
     """
     filled = n_points.nonzero()  # once: an accelerator is waited for
@@ -326,7 +326,7 @@ def _fresh(seeds: Seeds, n_points: Tensor) -> Callable[[int], Tensor]:
     return lambda step: seeds.branch(step).normal_rows(n_points, POINT)
 
 
-def drawn(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+def sampled_latent(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     """mu + sigma z, z standard normal, the shape of both."""
     z = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
     return mean + (log_variance / 2).exp() * z

@@ -68,7 +68,7 @@ def _scaled(energy: Tensor, group: Tensor, wanted: Tensor) -> Tensor:
 
 
 def uncalibrated(points: Tensor, n_layers: int) -> Tensor:
-    """Points as the network draws them, in the layer that they lie in or next to.
+    """Points as the network samples them, in the layer that they lie in or next to.
 
     Args:
         points: x [mm], y [mm], depth and energy [MeV], shape (points, 4).

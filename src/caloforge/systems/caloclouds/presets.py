@@ -17,10 +17,10 @@ from caloforge.systems.caloclouds.config import (
     ShowerFlowConfig,
 )
 
-__all__ = ["HOMES", "SIZES", "preset"]
+__all__ = ["FIXED_GEOMETRIES", "SIZES", "preset"]
 
-HOMES = {"paper": "ild-ecal"}
-SIZES = ("small", "tiny", *HOMES)
+FIXED_GEOMETRIES = {"paper": "ild-ecal"}
+SIZES = ("small", "tiny", *FIXED_GEOMETRIES)
 
 
 def preset(size: str, geometry: Geometry) -> CaloCloudsConfig:
@@ -29,7 +29,9 @@ def preset(size: str, geometry: Geometry) -> CaloCloudsConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    check_preset("caloclouds", size, geometry, sizes=SIZES, homes=HOMES, regular=False)
+    check_preset(
+        "caloclouds", size, geometry, sizes=SIZES, fixed_geometries=FIXED_GEOMETRIES, regular=False
+    )
     return {"paper": _PAPER, "small": _SMALL, "tiny": _TINY}[size]
 
 
@@ -61,7 +63,7 @@ _PAPER = CaloCloudsConfig(
     calibration=CloudFit(),
 )
 
-# Sizes and training of our own, for thousands of showers and two processors.
+# Sizes and training for thousands of showers and two processors; not of the paper.
 _SMALL = CaloCloudsConfig(
     shower=ShowerFlowConfig(
         Recipe(epochs=80, batch_size=128, learning_rate=4e-3, gradient_clip=1.0, ema=0.99),

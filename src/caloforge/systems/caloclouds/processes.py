@@ -42,12 +42,12 @@ class Sampler:
 
     Args:
         n_evaluations: of the network, one after the other.
-        draw: data from the network, standard normal noise and a source of more for each step.
+        sample: data from the network, standard normal noise and a source of more for each step.
         network: that was trained for it; None for the network of the process.
     """
 
     n_evaluations: int
-    draw: Callable[[LeveledNetwork, Tensor, FreshNoise], Tensor]
+    sample: Callable[[LeveledNetwork, Tensor, FreshNoise], Tensor]
     network: PointNetwork | None = None
 
 
@@ -116,10 +116,10 @@ class Chain(Process):
         if name not in self.solvers:
             return None
 
-        def draw(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
+        def sample(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
             return self.chain.back(lambda x, beta: network(x, beta.reshape(1)), noise, fresh)
 
-        return Sampler(self.chain.steps, draw)
+        return Sampler(self.chain.steps, sample)
 
 
 class Edm(Process):
@@ -143,7 +143,7 @@ class Edm(Process):
         cloud: Tensor | None,
         rng: torch.Generator,
     ) -> Tensor:
-        sigma = self.levels.draw(n, rng=rng, like=x)
+        sigma = self.levels.sample(n, rng=rng, like=x)
         # the network wants the level of a cloud once, not for each of its points
         denoiser = Preconditioned(lambda x, _: network(x, sigma.log() / 4), 1.0)
         return denoising_error(denoiser, x, sigma if cloud is None else sigma[cloud], rng=rng)
@@ -155,15 +155,15 @@ class Edm(Process):
         method, order = METHODS[found[1]]
         steps = int(found[2])
 
-        def draw(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
+        def sample(network: LeveledNetwork, noise: Tensor, fresh: FreshNoise) -> Tensor:
             denoiser = Preconditioned(lambda x, level: network(x, level[:1]), 1.0)
             return method(denoiser, spread(noise, self.levels), self.levels, steps)
 
-        return Sampler(order * steps - (order - 1), draw)
+        return Sampler(order * steps - (order - 1), sample)
 
 
 def spread(noise: Tensor, levels: NoiseLevels) -> Tensor:
-    """Noise as wide as with data, of standard deviation 1, behind the highest level of it."""
+    """Noise scaled to the width of data of standard deviation 1 with the highest level of noise."""
     return noise * math.sqrt(1 + levels.highest**-2)
 
 

@@ -26,14 +26,14 @@ TOTALS: dict[str, Callable[[int], Totals]] = {
     "relative": RelativeTotals,
     "layers": LayerTotals,
 }
-LARGEST = 2.0  # counts and energies that are drawn, in units of the training sample's
+LARGEST = 2.0  # counts and energies that are sampled, in units of the training sample's
 
 
 class ShowerStage(Learned):
     """Points in each layer and visible energy, or energies, given the incident one (section 3.3).
 
-    What is drawn is never more than twice what the training sample has at most. N is the sum of the
-    counts of all layers.
+    What is sampled is never more than twice what the training sample has at most. N is the sum of
+    the counts of all layers.
 
     Args:
         config: its configuration.
@@ -105,15 +105,15 @@ class ShowerStage(Learned):
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
     ) -> Quantities:
-        drawn = self.features.inverse(self.flow.decode(noise["z"], self.context(given, upstream)))
+        sampled = self.features.inverse(self.flow.decode(noise["z"], self.context(given, upstream)))
         energy_inc = CloudConditions.of(upstream, "conditions").energy_inc(given["energy_inc"])
-        totals = self.totals.inverse(drawn, energy_inc)
+        totals = self.totals.inverse(sampled, energy_inc)
         scaled = {name: values.clamp(0, LARGEST) for name, values in totals.items()}
         counts = scaled.pop("layer_counts")
-        if not torch.isfinite(counts).all():  # now, as nobody can draw so many points
+        if not torch.isfinite(counts).all():  # here, as so many points cannot be sampled
             raise FloatingPointError(
-                "the stage shower drew counts that are not finite: its training diverged, or the "
-                "incident energies lie far outside those it was trained on"
+                "the stage shower sampled counts that are not finite: its training diverged, or "
+                "the incident energies lie far outside those it was trained on"
             )
         counts = self.layer_counts.inverse(counts).floor()
         energies = {name: self.visible_energy.inverse(v) for name, v in scaled.items()}

@@ -18,7 +18,7 @@ from caloforge.systems.caloclouds.distilled import DistilledStage
 from caloforge.systems.caloclouds.latent import LatentStage
 from caloforge.systems.caloclouds.members import MemberLibrary
 from caloforge.systems.caloclouds.points import PointsStage
-from caloforge.systems.caloclouds.presets import HOMES, SIZES, preset
+from caloforge.systems.caloclouds.presets import FIXED_GEOMETRIES, SIZES, preset
 from caloforge.systems.caloclouds.shower import ShowerStage
 
 __all__ = ["CaloClouds"]
@@ -39,8 +39,8 @@ class CaloClouds(PointSystem):
     Config: ClassVar[type[Any]] = CaloCloudsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     papers: ClassVar[tuple[str, ...]] = ("arXiv:2305.04847",)
-    homes: ClassVar[Mapping[str, str]] = HOMES
-    home: ClassVar[str] = "ild-ecal"
+    fixed_geometries: ClassVar[Mapping[str, str]] = FIXED_GEOMETRIES
+    default_geometry: ClassVar[str] = "ild-ecal"
 
     def __init__(self, config: CaloCloudsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)

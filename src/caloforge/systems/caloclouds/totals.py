@@ -1,4 +1,4 @@
-"""What the Shower Flow draws: points and energy of layers, as numbers without gaps."""
+"""What the Shower Flow samples: points and energy of layers, as numbers without gaps."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ class RelativeTotals(Totals):
 class LayerTotals(Totals):
     """The root of N_z,i / E and log(E_z,i / N_z,i) for each layer i, of energy E_z,i.
 
-    The points of a layer, drawn each on its own, have a mean energy that fluctuates less, or more,
-    than Geant4's, and never together with that of the next layer. Layers without energy have the
-    mean of all points of the shower, with Gaussian noise; a shower without energy has the mean of
-    the others.
+    The points of a layer, sampled each on its own, have a mean energy that fluctuates less, or
+    more, than Geant4's, and never together with that of the next layer. Layers without energy have
+    the mean of all points of the shower, with Gaussian noise; a shower without energy has the mean
+    of the others.
     """
 
     writes = ("layer_counts", "visible_energy", "layer_energies")
@@ -122,7 +122,7 @@ class LayerTotals(Totals):
 def _log_means(energies: Tensor, counts: Tensor) -> Tensor:
     """Logarithm of the mean energy of a point, shape (n,).
 
-    Showers without energy have the mean of the others: no points are drawn for theirs, so that it
+    Showers without energy have the mean of the others: no points are sampled for theirs, so that it
     only has to be a number like all.
     """
     full = energies > 0

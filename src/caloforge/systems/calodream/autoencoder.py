@@ -29,9 +29,9 @@ COPIES = 4  # of the widest image that a pass through the network holds at once
 
 
 class AutoencoderStage(Learned):
-    """All voxels, as shares of the energy of their layer, in a latent grid (section 3.3).
+    """All voxels, as fractions of the energy of their layer, in a latent grid (section 3.3).
 
-    In training it learns to give back what it is given; in sampling it decodes what was drawn in
+    In training it learns to give back what it is given; in sampling it decodes what was sampled in
     its latent space. Encoder and decoder see incident energy and energy ratios.
 
     Args:
@@ -101,7 +101,7 @@ class AutoencoderStage(Learned):
         """Cross entropy of all voxels and beta D_KL of all pixels, a shower (equation 22)."""
         x, context = batch["x"], batch["context"]
         mean, log_variance = self.net.encode(x, context)
-        logits = self.net.decode(_draw(mean, log_variance, rng), context)
+        logits = self.net.decode(_sampled(mean, log_variance, rng), context)
         entropy = binary_cross_entropy_with_logits(logits, x, reduction="sum")
         total: Tensor = entropy + self.config.beta * divergence(mean, log_variance).sum()
         return total / len(x)
@@ -114,7 +114,7 @@ class AutoencoderStage(Learned):
         *,
         memory_budget: int = MEMORY_BUDGET.default,
     ) -> Tensor:
-        """Latent pixels, drawn from p(r | showers) (equation 13), shape (n, *grid_shape).
+        """Latent pixels, sampled from p(r | showers) (equation 13), shape (n, *grid_shape).
 
         Args:
             quantities: incident energies, layer energies and showers.
@@ -127,8 +127,8 @@ class AutoencoderStage(Learned):
         contexts = self.context(quantities, upstream).split(at_once)
         parts = [self.net.encode(*piece) for piece in zip(shares, contexts, strict=True)]
         mean, log_variance = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        # all random numbers at once: what is drawn does not hang on the budget
-        return _draw(mean, log_variance, rng)
+        # all random numbers at once: samples do not depend on the budget
+        return _sampled(mean, log_variance, rng)
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
@@ -207,9 +207,9 @@ class LeastHit(Correction):
         chosen = draw.some(self.config.hit_showers)
         draw.expect(len(chosen))
         taken = sample.to(draw.device).take(torch.from_numpy(chosen))
-        drawn = batch_rng(draw.seed, 0, draw.device, branch=Branch.HITS)
+        sampled = batch_rng(draw.seed, 0, draw.device, branch=Branch.HITS)
         decoded = AutoencoderStage.of(upstream, "autoencoder").reconstruct(
-            taken, upstream, drawn, SamplingOptions(postprocess=False)
+            taken, upstream, sampled, SamplingOptions(postprocess=False)
         )
         n_hits = int((taken["showers"] > 0).sum())
         self.load_state({"energy": float(decoded.flatten().topk(max(1, n_hits)).values[-1])})
@@ -236,7 +236,7 @@ class LeastHit(Correction):
         self.is_fitted = True
 
 
-def _draw(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
+def _sampled(mean: Tensor, log_variance: Tensor, rng: torch.Generator) -> Tensor:
     """r = mu + sigma z."""
     z = torch.randn(mean.shape, generator=rng, device=mean.device, dtype=mean.dtype)
     return mean + (log_variance / 2).exp() * z

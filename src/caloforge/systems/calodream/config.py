@@ -38,7 +38,7 @@ class Autoencoder:
         channels: of the two blocks (table 4).
         latent_channels: of the bottleneck (table 4).
         beta: weight of the Kullback-Leibler divergence (equation 12, table 4).
-        cut: decoded shares of a layer's energy below it are none (table 4: normalized cut).
+        cut: decoded fractions of a layer's energy below it are none (table 4: normalized cut).
         hit_showers: of the training sample, which once all is trained are encoded and decoded to
             find the least energy of a hit, see `LeastHit`; none for 0. The paper does without.
         rescale: which decoded voxels are scaled to the energy of their layer: "hits" those above
@@ -66,16 +66,16 @@ class Autoencoder:
 
 @dataclass(frozen=True)
 class Distillation:
-    """A copy of the shape network that draws in one step, or a few.
+    """A copy of the shape network that samples in one step, or a few.
 
     Args:
         recipe: training; a batch counts trajectories, each of which gives 2 steps - 1 jumps.
-        steps: most jumps that a shower is drawn in, a power of two; all lower powers are learned
+        steps: most jumps that a shower is sampled in, a power of two; all lower powers are learned
             as well.
         solver: that follows the trajectories, of equal steps, a multiple of `steps`.
-        ending: what one jump from noise to data gives. "mean" of all that the network does not tell
-            apart, or "drawn", hits that it holds possible, see `DrawnHits`; this needs the shape
-            network's pixels to be hits.
+        ending: what one jump from noise to data gives. "mean" of all that the network cannot
+            distinguish, or "drawn", hits sampled with their probability, see `DrawnHits`; this
+            needs the shape network's pixels to be hits.
     """
 
     recipe: Recipe

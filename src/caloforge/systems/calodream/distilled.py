@@ -32,13 +32,13 @@ SPREAD_SHARE = 0.05  # of a step, in the moving average of the spread
 class DistilledStage(Learned):
     """The flow map of the shape network, learned from its own trajectories.
 
-    It begins as a copy of the shape network that is told where a jump ends as well. In training the
-    velocity is followed from noise, under the conditions of the training showers, and every
-    trajectory is cut into 1, 2, 4 … jumps (see `jumps`). The shape stage draws with it as with any
-    solver, "distilled-N" with N of those numbers: this stage itself draws nothing.
+    It begins as a copy of the shape network that is given the end of a jump as well. In training
+    the velocity is followed from noise, under the conditions of the training showers, and every
+    trajectory is cut into 1, 2, 4 … jumps (see `jumps`). The shape stage samples with it as with
+    any solver, "distilled-N" with N of those numbers: this stage itself samples nothing.
 
-    In one step hits may be drawn in place of their mean (`Distillation.ending`); then the spread of
-    their energies is taken from the last steps of training, and kept beside the weights.
+    In one step hits may be sampled in place of their mean (`Distillation.ending`); then the spread
+    of their energies is taken from the last steps of training, and kept with the weights.
 
     Args:
         config: its configuration.
@@ -65,7 +65,7 @@ class DistilledStage(Learned):
         self.solver = solver
         if config.ending == "drawn" and not isinstance(teacher.voxels, HitPixels):
             raise ValueError(
-                "hits are drawn where the shape network's pixels are hits: expected shape.pixels "
+                "hits are sampled where the shape network's pixels are hits: expected shape.pixels "
                 f"of 'hits' and no latent space, got {shape.pixels!r} of shape {teacher.shape}; "
                 "choose distillation.ending 'mean'"
             )
@@ -105,7 +105,7 @@ class DistilledStage(Learned):
         self.network.ignore_time(1)
 
     def context(self, quantities: Quantities, upstream: Upstream) -> Tensor:
-        """That of the shape stage, which draws with it, shape (n, 1 + L)."""
+        """That of the shape stage, which samples with it, shape (n, 1 + L)."""
         return ShapeStage.of(upstream, "shape").context(quantities, upstream)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:

@@ -28,7 +28,7 @@ class LatentShapeStage(ShapeStage):
     Args:
         config: its configuration.
         shape: of the latent space, channels and three axes.
-        geometry: the voxels, which are turned and mirrored before they are encoded.
+        geometry: the voxels, which are rotated and mirrored before they are encoded.
         conditions: those of all networks, of which the size is taken.
     """
 
@@ -61,7 +61,7 @@ class LatentShapeStage(ShapeStage):
 
     @torch.no_grad()
     def _pixels(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Tensor:
-        """Drawn from the encoder's distribution (equation 13)."""
+        """Sampled from the encoder's distribution (equation 13)."""
         seen = {**quantities, "showers": self.symmetry(quantities["showers"], rng)}
         return AutoencoderStage.of(upstream, "autoencoder").encode(seen, upstream, rng)
 

@@ -13,9 +13,9 @@ from caloforge.stages.config import BespokeFit, EnergyNetwork, ShapeNetwork
 from caloforge.stages.spectrum import SpectrumFit
 from caloforge.systems.calodream.config import Autoencoder, CaloDREAMConfig, Distillation, Triple
 
-__all__ = ["HOMES", "SIZES", "preset"]
+__all__ = ["FIXED_GEOMETRIES", "SIZES", "preset"]
 
-HOMES = {
+FIXED_GEOMETRIES = {
     "paper-calochallenge-2": "calochallenge-2",
     "paper-calochallenge-3": "calochallenge-3",
     "leaderboard-calochallenge-2": "calochallenge-2",
@@ -23,7 +23,7 @@ HOMES = {
     "latent-calochallenge-3": "calochallenge-3",
     "latent-fine-calochallenge-3": "calochallenge-3",
 }
-SIZES = ("small", "latent-small", "tiny", "latent-tiny", *HOMES)
+SIZES = ("small", "latent-small", "tiny", "latent-tiny", *FIXED_GEOMETRIES)
 
 FEWER = 6  # times fewer pixels than voxels has the latent space of the small presets
 
@@ -34,8 +34,8 @@ def preset(size: str, geometry: Geometry) -> CaloDREAMConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    check_preset("calodream", size, geometry, sizes=SIZES, homes=HOMES)
-    if size in HOMES:
+    check_preset("calodream", size, geometry, sizes=SIZES, fixed_geometries=FIXED_GEOMETRIES)
+    if size in FIXED_GEOMETRIES:
         return _paper(size)
     return _small(geometry, latent=size.startswith("latent"), tiny=size.endswith("tiny"))
 
@@ -68,7 +68,7 @@ def _paper(size: str) -> CaloDREAMConfig:
         autoencoder = Autoencoder(recipe, kernel=(3, 2, 1), stride=(3, 2, 1), padding=(0, 1, 0))
     else:
         # Five layers make one in the bottleneck that the paper states; with the stride of table 4
-        # two do, which is the reduction that its text speaks of.
+        # two do, which is the reduction in its text.
         along_z = 2 if size.startswith("latent-fine") else 5
         autoencoder = Autoencoder(
             recipe, kernel=(5, 2, 3), stride=(along_z, 2, 1), padding=(0, 1, 0)
@@ -89,10 +89,10 @@ def _paper(size: str) -> CaloDREAMConfig:
 
 
 def _small(geometry: Geometry, *, latent: bool, tiny: bool) -> CaloDREAMConfig:
-    """Sizes and training of our own, for thousands of showers and two processors."""
+    """Sizes and training for thousands of showers and two processors; not of the paper."""
     size = _TINY if tiny else _SMALL
     assert isinstance(size.energies, EnergyNetwork)
-    energies = replace(size.energies, dim=_room(geometry.n_layers))
+    energies = replace(size.energies, dim=_token_size(geometry.n_layers))
     cyclic = geometry.cyclic_axis is not None
     if not latent:
         most = (4 if tiny else 1) * size.shape.dim // 2
@@ -193,8 +193,8 @@ _SMALL = CaloDREAMConfig(
 )
 
 
-def _room(n_layers: int) -> int:
-    """Features of a token with room for the number of the layer, a multiple of 16."""
+def _token_size(n_layers: int) -> int:
+    """Features of a token that holds the number of the layer, a multiple of 16."""
     return 16 * -(-(n_layers + 1) // 16)
 
 

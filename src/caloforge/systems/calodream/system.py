@@ -21,7 +21,7 @@ from caloforge.systems.calodream.autoencoder import AutoencoderStage, LeastHit
 from caloforge.systems.calodream.config import CaloDREAMConfig
 from caloforge.systems.calodream.distilled import DistilledStage
 from caloforge.systems.calodream.latent import LatentShapeStage
-from caloforge.systems.calodream.presets import HOMES, SIZES, preset
+from caloforge.systems.calodream.presets import FIXED_GEOMETRIES, SIZES, preset
 
 __all__ = ["CaloDREAM"]
 
@@ -41,7 +41,7 @@ class CaloDREAM(VoxelSystem):
     Config: ClassVar[type[Any]] = CaloDREAMConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     papers: ClassVar[tuple[str, ...]] = ("arXiv:2405.09629",)
-    homes: ClassVar[Mapping[str, str]] = HOMES
+    fixed_geometries: ClassVar[Mapping[str, str]] = FIXED_GEOMETRIES
 
     def __init__(self, config: CaloDREAMConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)

@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """What the flows of all kinds that draw a layer share (Convolutional L2LFlows, tables 5 and 8).
+    """What the flows of a layer share, of all kinds (Convolutional L2LFlows, tables 5 and 8).
 
     Args:
         recipe: training (table 8).
@@ -75,7 +75,7 @@ class ConvolutionalFlow(LayerFlow):
     """Couplings on images, set by U-Nets (Convolutional L2LFlows, tables 5 to 7).
 
     Args:
-        kind: tells it from the other kinds in a stored configuration.
+        kind: distinguishes it from the other kinds in a stored configuration.
         squeeze: tile that is stacked into channels, (alpha, r) or (x, y) (table 5).
         down_sampling: kernels of the U-Net's down-sampling, (alpha, r) or (x, y); table 6 gives
             them as (r, alpha).
@@ -111,10 +111,10 @@ class MaskedFlow(LayerFlow):
 
     Published are spline blocks, one flow a layer and the five earlier layers that condition it
     (abstract), and a summary network that reduces these (talk of T. Buss, 23 March 2023). The
-    sizes are ours, and so is the choice that both energies go round the summary network.
+    sizes are not published, nor that both energies bypass the summary network.
 
     Args:
-        kind: tells it from the other kinds in a stored configuration.
+        kind: distinguishes it from the other kinds in a stored configuration.
         hidden: width of a MADE's hidden layers.
         hidden_layers: hidden layers of a MADE.
         summary_hidden: width of the hidden layer of the summary network.

@@ -14,7 +14,7 @@ __all__ = ["SummaryNetwork", "masked_flow"]
 
 
 def masked_flow(config: MaskedFlow, shape: tuple[int, int], n_previous: int) -> Flow:
-    """The flow of a layer that draws one voxel after the other.
+    """The flow of a layer that samples one voxel after the other.
 
     Args:
         config: its configuration.

@@ -15,17 +15,17 @@ from caloforge.systems.l2lflows.config import (
     MaskedFlow,
 )
 
-__all__ = ["HOMES", "SIZES", "preset"]
+__all__ = ["FIXED_GEOMETRIES", "SIZES", "preset"]
 
-HOMES = {
+FIXED_GEOMETRIES = {
     "paper-ild": "ild-30",
     "paper-calochallenge-3": "calochallenge-3",
     "paper-calochallenge-2": "calochallenge-2",
 }
-SIZES = ("small", "tiny", "maf", *HOMES)
+SIZES = ("small", "tiny", "maf", *FIXED_GEOMETRIES)
 
 # Down-sampling of the published U-Nets (table 6). That of dataset 2, which the paper does not
-# treat, is ours: squeezing by 2 cannot act on 9 radial bins, so that they are padded to 12.
+# treat, is chosen here: squeezing by 2 cannot act on 9 radial bins, so that they are padded to 12.
 _SCALES: dict[str, dict[str, Any]] = {
     "paper-ild": {"down_sampling": ((3, 3), (5, 5))},
     "paper-calochallenge-3": {"down_sampling": ((5, 3), (5, 3))},
@@ -43,8 +43,8 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
     Raises:
         ValueError: for an unknown preset or an irregular geometry.
     """
-    check_preset("l2lflows", size, geometry, sizes=SIZES, homes=HOMES)
-    if size in HOMES:
+    check_preset("l2lflows", size, geometry, sizes=SIZES, fixed_geometries=FIXED_GEOMETRIES)
+    if size in FIXED_GEOMETRIES:
         return _paper(size)
     if size == "maf":
         return _masked(*geometry.shape[1:])
@@ -96,7 +96,7 @@ def preset(size: str, geometry: Geometry) -> L2LFlowsConfig:
 
 
 def _masked(a: int, b: int) -> L2LFlowsConfig:
-    """The masked autoregressive flows of the first L2LFlows; all of their sizes are ours.
+    """The masked autoregressive flows of the first L2LFlows; their sizes are not published.
 
     Every hidden unit sets the splines of all voxels, so that larger layers get fewer units.
     """
@@ -117,7 +117,7 @@ def _masked(a: int, b: int) -> L2LFlowsConfig:
             first_epochs=30,
         ),
         rescale="hits",
-        spectrum=None,  # the talk has it, but it is fitted on thousands of drawn showers
+        spectrum=None,  # the talk has it, but it is fitted on thousands of sampled showers
     )
 
 

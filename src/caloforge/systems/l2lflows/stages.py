@@ -132,7 +132,7 @@ class LayerStage(Learned):
         """Earlier layers and the two energies as images, shape (n, previous + 2, *layer shape).
 
         A layer energy below the read-out threshold of one voxel counts as none: the energy flow
-        draws such values where Geant4 has exactly zero.
+        samples such values where Geant4 has exactly zero.
         """
         energy = quantities["layer_energies"][:, self.layer]
         energy = torch.where(energy < self.threshold, 0.0, energy)  # NaN stays NaN

@@ -17,7 +17,7 @@ from caloforge.stages.energies import EnergyStage
 from caloforge.stages.layerenergies import energy_stages
 from caloforge.stages.rescaling import Rescaled
 from caloforge.systems.l2lflows.config import L2LFlowsConfig
-from caloforge.systems.l2lflows.presets import HOMES, SIZES, preset
+from caloforge.systems.l2lflows.presets import FIXED_GEOMETRIES, SIZES, preset
 from caloforge.systems.l2lflows.spectrum import LayerSpectrum, layers_together
 from caloforge.systems.l2lflows.stages import LayerStage, incident_condition
 
@@ -36,7 +36,7 @@ class L2LFlows(VoxelSystem):
     Config: ClassVar[type[Any]] = L2LFlowsConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     papers: ClassVar[tuple[str, ...]] = ("arXiv:2405.20407", "arXiv:2302.11594")
-    homes: ClassVar[Mapping[str, str]] = HOMES
+    fixed_geometries: ClassVar[Mapping[str, str]] = FIXED_GEOMETRIES
 
     def __init__(self, config: L2LFlowsConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)

@@ -1,4 +1,4 @@
-"""What a shower library may be."""
+"""Configuration of a shower library."""
 
 from __future__ import annotations
 

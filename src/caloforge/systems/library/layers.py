@@ -221,8 +221,8 @@ class PointLayersStage(LayersStage, PointBankStage):
         mirror = np.where(self.config.images & (u < 0.5), -1.0, 1.0)
         lean_own, lean = (np.arctan2(c[:, 1], c[:, 0]) for c in (own, centre))
         empty = ~(own.any(1) & centre.any(1))
-        turned = np.where(empty, 4 * np.pi * u, lean - mirror * lean_own)
-        angle = np.where(along & self.config.images, turned, wanted - mirror * before)
+        rotated = np.where(empty, 4 * np.pi * u, lean - mirror * lean_own)
+        angle = np.where(along & self.config.images, rotated, wanted - mirror * before)
         cos, sin = np.cos(angle), np.sin(angle)
         matrix = np.stack([np.stack([cos, -mirror * sin], 1), np.stack([sin, mirror * cos], 1)], 1)
         return np.zeros(len(u), np.int64), matrix

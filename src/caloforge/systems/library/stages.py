@@ -182,9 +182,9 @@ class PointBankStage(BankStage):
     def image(self, rows: Any, event: Any, offset: Any, u: Any, directions: Any) -> dict[str, Any]:
         before, wanted = (np.arctan2(d[:, 1], d[:, 0]) for d in directions["direction"])
         along = np.hypot(*directions["direction"][1].T[:2]) < STRAIGHT
-        turned = np.where(along & self.config.images, 2 * np.pi * u[:, 0], wanted)
+        rotated = np.where(along & self.config.images, 2 * np.pi * u[:, 0], wanted)
         mirror = np.where(self.config.images & (u[:, 1] < 0.5), -1.0, 1.0)
         r, phi = np.hypot(rows["x"], rows["y"]), np.arctan2(rows["y"], rows["x"])
-        phi = mirror[event] * (phi - before[event]) + turned[event]
+        phi = mirror[event] * (phi - before[event]) + rotated[event]
         columns = [r * np.cos(phi), r * np.sin(phi), rows["layer"], rows["energy"]]
         return {"n_points": np.diff(offset), "points": np.stack(columns, 1).astype(np.float32)}

@@ -22,7 +22,7 @@ __all__ = ["Library"]
 class Library(System):
     """Training showers of similar particles, or their layers, rotated, mirrored and rescaled.
 
-    A library of N whole showers has N showers: it knows no others, however many it is asked for.
+    A library of N whole showers has N showers: more can be asked for, but there are no others.
 
     Args:
         config: how showers or layers are chosen.
@@ -32,7 +32,7 @@ class Library(System):
     name: ClassVar[str] = "library"
     Config: ClassVar[type[Any]] = LibraryConfig
     sizes: ClassVar[tuple[str, ...]] = tuple(PRESETS)
-    homes: ClassVar[Mapping[str, str]] = {}
+    fixed_geometries: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: LibraryConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
@@ -44,7 +44,7 @@ class Library(System):
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> LibraryConfig:
-        check_preset("library", size, geometry, sizes=cls.sizes, homes={}, regular=False)
+        check_preset("library", size, geometry, sizes=cls.sizes, fixed_geometries={}, regular=False)
         return PRESETS[size]
 
     def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:

@@ -1,4 +1,4 @@
-"""Parametrised showers: what is known of them on average, and how it fluctuates."""
+"""Parametrised showers: their averages, and how these fluctuate."""
 
 from caloforge.systems.parametric.system import Parametric
 

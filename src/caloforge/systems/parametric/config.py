@@ -1,4 +1,4 @@
-"""What a parametrisation may be, and its presets."""
+"""Configuration of a parametrisation, and its presets."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class ParametricConfig:
         energies: of the layers.
         shape: where the spots of a layer lie.
         points: whether spots are given as points; else they fill voxels.
-        most_spots: of a shower, however much energy it has.
+        most_spots: of a shower of any energy.
 
     Raises:
         ValueError: for fewer than one spot.

@@ -54,8 +54,8 @@ class GammaEnergyStage(KeepsRows, Stage):
     shower alpha and beta are those of its mean depth alpha / beta and of the variance
     alpha / beta^2. They and R fluctuate together, as in section 3.1: means of (ln alpha,
     ln(alpha / beta), ln R) are polynomials in ln(E_inc), logarithms of their standard deviations
-    straight lines. Unlike the paper's, what is left is not normal, as photons convert late and
-    seldom early: it has the quantiles of the training showers, and the correlations of the normal
+    straight lines. Unlike the paper's, the residual is not normal, as photons convert late and
+    rarely early: it has the quantiles of the training showers, and the correlations of the normal
     numbers of their ranks. Weights of the layers make up for what differs between them, such as
     thicker absorbers. The energy of a layer fluctuates about this by a gamma distribution of
     variance (a + b E) E, E its mean; then all layers are scaled to R E_inc.
@@ -186,12 +186,12 @@ class GammaEnergyStage(KeepsRows, Stage):
         alpha, depth, response = np.exp(mean + std * np.stack(away, 1)).T
         expected = _shares(alpha, depth, known["weights"]) * (response[:, None] * energy_inc)
         energies = _fluctuating(expected, known["fluctuation"], u)
-        drawn = torch.from_numpy(energies.astype(np.float32))
-        return {"layer_energies": upload(drawn, noise["u"].device)}
+        sampled = torch.from_numpy(energies.astype(np.float32))
+        return {"layer_energies": upload(sampled, noise["u"].device)}
 
 
 def _shares(alpha: Floats, depth: Floats, weights: Floats) -> Floats:
-    """Shares of the layers in the energies of showers, shape (n, L)."""
+    """Fractions of the layers in the energies of showers, shape (n, L)."""
     edges = np.arange(len(weights) + 1)
     shares: Floats = weights * np.diff(gammainc(alpha[:, None], edges * (alpha / depth)[:, None]))
     shares /= shares.sum(1, keepdims=True).clip(1e-30)

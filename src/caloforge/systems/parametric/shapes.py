@@ -23,7 +23,7 @@ __all__ = ["BinnedLateral", "Hits", "Lateral", "RadialLateral", "Spots"]
 TERMS = 6  # of a polynomial in tau and ln(E_inc)
 SHOWN = 0.99  # of the energy lies at a tau that polynomials are fitted to
 INNERMOST = 1e-3  # of all points are within the first ring
-RADII, AZIMUTHS = 4, 90  # at which it is looked what an annulus shares with the voxels
+RADII, AZIMUTHS = 4, 90  # of the points that give the overlap of an annulus with the voxels
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -151,7 +151,7 @@ class RadialLateral(Lateral):
         self.coefficients.copy_(torch.from_numpy(fitted))
 
     def _visible(self, edges: Floats) -> Floats:
-        """Shares of annuli that voxels with centres in other annuli have, shape (L, K, K)."""
+        """Fractions of annuli that voxels with centres in other annuli have, shape (L, K, K)."""
         k = len(edges) - 1
         if self.of_points:
             return np.broadcast_to(np.eye(k), (self.geometry.n_layers, k, k))
@@ -188,7 +188,7 @@ class RadialLateral(Lateral):
 class BinnedLateral(KeepsRows, Lateral):
     """Spots in the voxels, or rings, of average showers (ATLAS, arXiv:2109.02551, section 4.3).
 
-    The averages of a layer are taken in bins of its age, the share of the shower's energy before
+    The averages of a layer are taken in bins of its age, the fraction of the shower's energy before
     its middle, which stands for both the energy and the longitudinal bin of the paper.
 
     Args:
@@ -199,7 +199,7 @@ class BinnedLateral(KeepsRows, Lateral):
     Attributes:
         ages: borders of the bins in each layer, shape (L, bins - 1).
         edges: borders of the rings [mm], shape (rings + 1,).
-        shapes: shares of a layer's voxels or rings, shape (bins, n_voxels) or (bins, L * rings).
+        shapes: fractions of a layer's voxels or rings, shape (bins, n_voxels) or (bins, L * rings).
     """
 
     ages: Tensor
@@ -239,14 +239,14 @@ class BinnedLateral(KeepsRows, Lateral):
         self.shapes.copy_(torch.from_numpy(self._normalised(sums)))
 
     def check_kept(self) -> None:
-        """Refuse shares that are below 0, or those of a layer that are none."""
+        """Refuse fractions that are below 0, or those of a layer that are none."""
         cells = map(self._cells, range(self.geometry.n_layers))
         filled = all(bool((self.shapes[:, c].sum(1) > 0.5).all()) for c in cells)
         if not filled or bool((self.shapes < 0).any()) or bool((self.edges.diff() < 0).any()):
             raise ValueError("the shapes of a parametrisation are impossible: train it again")
 
     def _normalised(self, sums: Floats) -> Floats:
-        """Shares of cells in their layer: of all ages, or of all cells, where none is known."""
+        """Fractions of cells in their layer: of all ages, or of all cells, where none is known."""
         shapes = np.empty_like(sums)
         for layer in range(self.geometry.n_layers):
             cells = self._cells(layer)
@@ -267,7 +267,7 @@ class BinnedLateral(KeepsRows, Lateral):
         return bins
 
     def prepare(self) -> None:
-        """The sums of shares over the cells of all layers, which rise by 1 a layer."""
+        """The sums of fractions over the cells of all layers, which rise by 1 a layer."""
         super().prepare()
         shapes = self._prepared["shapes"]
         rising = [
@@ -301,7 +301,7 @@ def _tau(energies: Floats) -> Floats:
 
 
 def _ages(energies: Floats) -> Floats:
-    """Shares of the energy that lie before the middles of layers, shape (n, L)."""
+    """Fractions of the energy that lie before the middles of layers, shape (n, L)."""
     total = energies.sum(1, keepdims=True).clip(1e-30)
     ages: Floats = (energies.cumsum(1) - energies / 2) / total
     return ages

@@ -31,7 +31,7 @@ BLOCK = 10_000  # showers that are read at once
 LEVELS = np.linspace(0, 1, 257)  # of the quantiles of a spot's energy
 DENSITIES = 8  # energies of layers at which spots have a density of their own
 ENERGIES, RADII = 8, 32  # of layers and at which points have a spectrum of their own
-ALONE = 0.05  # of all hits are in the voxels that are hit most seldom
+ALONE = 0.05  # of all hits are in the voxels that are hit least often
 TRIED = 200  # training showers whose hits are compared
 LARGEST = 50.0  # logarithm of the spots per MeV, or of MeV per spot
 ROUNDS = 4  # of the density, which is raised by more than hits are missing,
@@ -178,7 +178,7 @@ class SpotStage(KeepsRows, Stage, ABC):
         """What the stage writes.
 
         Args:
-            spots: what is known of spots.
+            spots: what was fitted of spots.
             counts: numbers of them, shape (n, L).
             u: numbers from 0 to 1: of the energy, and those of the lateral shape.
         """
@@ -206,7 +206,7 @@ class SpotStage(KeepsRows, Stage, ABC):
 class VoxelSpotStage(SpotStage):
     """Spots that fill voxels.
 
-    Their spectrum is that of the voxels that are hit most seldom, hence by single particles; their
+    Their spectrum is that of the voxels that are hit least often, hence by single particles; their
     density such that as many voxels are hit as in training showers.
 
     Args:

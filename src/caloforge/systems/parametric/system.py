@@ -22,7 +22,7 @@ __all__ = ["Parametric"]
 
 
 class Parametric(System):
-    """Energies of the layers, and spots of energy in them that know nothing of each other.
+    """Energies of the layers, and independent spots of energy in them.
 
     `parametric` is like GFlash (Grindhammer and Peters, hep-ex/0001020), `parametric/binned` like
     the fast calorimeter simulation of ATLAS (arXiv:2109.02551).
@@ -36,7 +36,7 @@ class Parametric(System):
     Config: ClassVar[type[Any]] = ParametricConfig
     sizes: ClassVar[tuple[str, ...]] = tuple(PRESETS)
     papers: ClassVar[tuple[str, ...]] = ("arXiv:hep-ex/0001020", "arXiv:2109.02551")
-    homes: ClassVar[Mapping[str, str]] = {}
+    fixed_geometries: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: ParametricConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
@@ -52,7 +52,9 @@ class Parametric(System):
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> ParametricConfig:
-        check_preset("parametric", size, geometry, sizes=cls.sizes, homes={}, regular=False)
+        check_preset(
+            "parametric", size, geometry, sizes=cls.sizes, fixed_geometries={}, regular=False
+        )
         return PRESETS[size]
 
     def showers(self, quantities: Quantities, options: SamplingOptions) -> Showers:

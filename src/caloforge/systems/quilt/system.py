@@ -34,7 +34,7 @@ class Quilt(System):
     name: ClassVar[str] = "quilt"
     Config: ClassVar[type[Any]] = QuiltConfig
     sizes: ClassVar[tuple[str, ...]] = tuple(PRESETS)
-    homes: ClassVar[Mapping[str, str]] = {}
+    fixed_geometries: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, config: QuiltConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
@@ -47,7 +47,7 @@ class Quilt(System):
 
     @classmethod
     def preset(cls, size: str, geometry: Geometry) -> QuiltConfig:
-        check_preset("quilt", size, geometry, sizes=cls.sizes, homes={}, regular=False)
+        check_preset("quilt", size, geometry, sizes=cls.sizes, fixed_geometries={}, regular=False)
         return PRESETS[size]
 
     def training_sample(self, showers: ShowerSource[Any]) -> ShowerSource[Any]:

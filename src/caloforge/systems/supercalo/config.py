@@ -66,7 +66,7 @@ class UpsampleFlow:
         layer_energies: condition on the energies of the "fine" layers that a coarse voxel spans, or
             on their sum, that of the "coarse" layer, which any coarse shower gives itself (end of
             section III A).
-        shares: what is drawn. "relative": fine energies in units of the coarse one, as published
+        shares: what is sampled. "relative": fine energies in units of the coarse one, as published
             (B8, B9); that they sum to one is left to the flow to learn. "hits": which voxels are
             hit, and then how these share the coarse energy, see `HitShares`.
         kind: masked autoregressive blocks, as published, or couplings, which sample faster.
@@ -77,8 +77,8 @@ class UpsampleFlow:
         bound: the splines act on [-bound, bound] (table II).
         minimum: minimum of bin width, height and derivative.
         alpha: of the logit (B7, B9).
-        noise_width: width of the uniform noise on fine voxels [MeV] (B8), for relative shares; in
-            training the coarse voxel gets the sum of its fine ones' noise (B6).
+        noise_width: width of the uniform noise on fine voxels [MeV] (B8), for relative fractions;
+            in training the coarse voxel gets the sum of its fine ones' noise (B6).
         rescale: which fine voxels are scaled to the energy of their coarse voxel: "hits" those
             above the threshold, "voxels" all. The paper has none.
     """
@@ -124,6 +124,6 @@ class SuperCaloConfig:
     def __post_init__(self) -> None:
         if (self.energies is None) != (self.coarse is None):
             raise ValueError(
-                "a SuperCalo draws coarse showers itself, with energies and coarse, or takes them "
-                "from elsewhere, with neither: give both, or null for both"
+                "a SuperCalo samples coarse showers itself, with energies and coarse, or takes "
+                "them from elsewhere, with neither: give both, or null for both"
             )

@@ -11,15 +11,15 @@ from caloforge.stages.energies import EnergyFlow
 from caloforge.systems.supercalo.config import CoarseFlow, SuperCaloConfig, UpsampleFlow
 from caloforge.units import keV
 
-__all__ = ["HOMES", "SIZES", "preset"]
+__all__ = ["FIXED_GEOMETRIES", "SIZES", "preset"]
 
-HOMES = {
+FIXED_GEOMETRIES = {
     "paper": "calochallenge-2",
     "paper-b": "calochallenge-2",
     "coupling": "calochallenge-2",
     "calochallenge-3": "calochallenge-3",
 }
-SIZES = ("small", "small-b", "tiny", *HOMES)
+SIZES = ("small", "small-b", "tiny", *FIXED_GEOMETRIES)
 
 CHOICE_A, CHOICE_B = (5, 2, 1), (1, 4, 3)
 # The paper leaves it open (section VI). Of four that were measured this one upsamples best, with
@@ -33,7 +33,7 @@ def preset(size: str, geometry: Geometry) -> SuperCaloConfig:
     Raises:
         ValueError: for an unknown preset, or a geometry that it cannot take.
     """
-    check_preset("supercalo", size, geometry, sizes=SIZES, homes=HOMES)
+    check_preset("supercalo", size, geometry, sizes=SIZES, fixed_geometries=FIXED_GEOMETRIES)
     if size == "paper":
         return _paper(Coarsening(geometry, CHOICE_A))
     if size == "paper-b":
@@ -101,8 +101,8 @@ def _paper(coarsening: Coarsening) -> SuperCaloConfig:
 def _coupling(published: SuperCaloConfig) -> SuperCaloConfig:
     """The chain with couplings, its own outlook (section V D): one pass a block.
 
-    Couplings learn badly that relative shares sum to one (ten numbers of which each block sees
-    half), so that hits are drawn first here.
+    Couplings learn badly that relative fractions sum to one (ten numbers of which each block sees
+    half), so that hits are sampled first here.
     """
     assert isinstance(published.energies, EnergyFlow)
     assert published.coarse is not None
@@ -114,7 +114,7 @@ def _coupling(published: SuperCaloConfig) -> SuperCaloConfig:
 
 
 def _small(geometry: Geometry, factors: tuple[int, int, int], *, tiny: bool) -> SuperCaloConfig:
-    """Couplings for some thousand showers; all sizes are ours."""
+    """Couplings for some thousand showers; no size is published."""
     n_blocks = 4 if tiny else 6
     return SuperCaloConfig(
         energies=EnergyFlow(

@@ -1,4 +1,4 @@
-"""What the superresolution flow draws: how fine voxels share the energy of their coarse voxel."""
+"""What the superresolution flow samples: how fine voxels share the energy of their coarse voxel."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["HitShares", "RelativeShares", "Shares"]
 
 
 class Shares(nn.Module, ABC):
-    """A distribution of the shares of the fine voxels in a coarse one, given its conditions."""
+    """A distribution of the fractions of the fine voxels in a coarse one, given its conditions."""
 
     flow: Flow
 
@@ -35,7 +35,7 @@ class Shares(nn.Module, ABC):
         """Negative log-likelihood a fine voxel, averaged over the coarse voxels."""
 
     @abstractmethod
-    def draw(self, counts: Tensor, seeds: Seeds) -> Noise:
+    def sample(self, counts: Tensor, seeds: Seeds) -> Noise:
         """What sampling needs: "latent", shape (sum of counts, latent), and "added" if `noise` is.
 
         Args:
@@ -50,7 +50,7 @@ class Shares(nn.Module, ABC):
     @property
     @abstractmethod
     def sequential_passes(self) -> int:
-        """Passes through networks, one after the other, that a draw takes."""
+        """Passes through networks, one after the other, that a sample takes."""
 
 
 class RelativeShares(Shares):
@@ -80,7 +80,7 @@ class RelativeShares(Shares):
     def loss(self, batch: Batch) -> Tensor:
         return -self.flow.log_prob(batch["x"], batch["context"]).mean() / self.n_fine
 
-    def draw(self, counts: Tensor, seeds: Seeds) -> Noise:
+    def sample(self, counts: Tensor, seeds: Seeds) -> Noise:
         uniform = seeds.branch("added").uniform_rows(counts, self.n_fine)
         return {
             "latent": seeds.normal_rows(counts, *self.flow.latent_shape),
@@ -125,7 +125,7 @@ class HitShares(Shares):
         density = self.flow.log_prob(batch["x"], torch.cat([context, hits], 1))
         return -(density + self.hits.log_prob(hits, context)).mean() / self.n_fine
 
-    def draw(self, counts: Tensor, seeds: Seeds) -> Noise:
+    def sample(self, counts: Tensor, seeds: Seeds) -> Noise:
         normal = seeds.normal_rows(counts, *self.flow.latent_shape)
         uniform = seeds.branch("hits").uniform_rows(counts, self.n_fine)
         return {"latent": torch.cat([normal, uniform], 1)}

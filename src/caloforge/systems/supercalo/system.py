@@ -19,7 +19,7 @@ from caloforge.stages.energies import EnergyStage
 from caloforge.stages.layerenergies import energy_stages
 from caloforge.systems.supercalo.coarse import CoarseStage, incident_condition
 from caloforge.systems.supercalo.config import SuperCaloConfig
-from caloforge.systems.supercalo.presets import HOMES, SIZES, preset
+from caloforge.systems.supercalo.presets import FIXED_GEOMETRIES, SIZES, preset
 from caloforge.systems.supercalo.upsample import UpsampleStage
 
 __all__ = ["SuperCalo"]
@@ -37,7 +37,7 @@ class SuperCalo(VoxelSystem):
     Config: ClassVar[type[Any]] = SuperCaloConfig
     sizes: ClassVar[tuple[str, ...]] = SIZES
     papers: ClassVar[tuple[str, ...]] = ("arXiv:2308.11700",)
-    homes: ClassVar[Mapping[str, str]] = HOMES
+    fixed_geometries: ClassVar[Mapping[str, str]] = FIXED_GEOMETRIES
 
     def __init__(self, config: SuperCaloConfig, geometry: Geometry) -> None:
         super().__init__(config, geometry)
@@ -62,7 +62,7 @@ class SuperCalo(VoxelSystem):
         device: torch.device | str = "auto",
         options: Mapping[str, Any] | None = None,
     ) -> Iterator[Showers]:
-        """Draw the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
+        """Sample the fine voxels of coarse showers, batch by batch (SuperCalo, section III D).
 
         Example:
             >>> system, other = cf.load("runs/supercalo"), cf.load("runs/coarse")
@@ -85,7 +85,7 @@ class SuperCalo(VoxelSystem):
         place = find_device(device)
         Seeds.of(seed, (), place)  # refuses a seed that is none
 
-        def drawn(number: int) -> Iterator[Showers]:
+        def sampled(number: int) -> Iterator[Showers]:
             self.prepare(place)
             for showers in coarse:
                 numbers = np.arange(number, number + len(showers))
@@ -94,10 +94,10 @@ class SuperCalo(VoxelSystem):
                 given = self._known(showers)
                 yield self.draw(showers.particles, seeds=seeds, options=options, given=given)
 
-        return drawn(first)
+        return sampled(first)
 
     def _known(self, showers: Showers) -> Quantities:
-        """What showers in fine or in coarse voxels say of themselves."""
+        """Quantities of showers in fine or in coarse voxels."""
         name, fine = coarse_name(self.coarsening.factors), self.geometry
         if showers.geometry.layers == fine.layers:
             return ShowerQuantities(showers, (name, "layer_energies")).all()

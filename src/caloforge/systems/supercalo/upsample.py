@@ -32,7 +32,7 @@ SHARES: dict[str, type[RelativeShares | HitShares]] = {
 class UpsampleStage(Learned):
     """Fine voxels of every coarse voxel that holds energy (SuperCalo, section III).
 
-    All coarse voxels of all showers are drawn alike and independently (equation 2).
+    All coarse voxels of all showers are sampled alike and independently (equation 2).
 
     Args:
         config: its configuration.
@@ -113,13 +113,13 @@ class UpsampleStage(Learned):
         """
         coarse = quantities[self.own]
         shower, voxel = self._hit(quantities)
-        behind = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], 1)  # what -1 points at
-        beside = behind[shower[:, None], self.neighbours[voxel]]
+        padded = torch.cat([coarse, torch.zeros_like(coarse[:, :1])], 1)  # what -1 points at
+        around = padded[shower[:, None], self.neighbours[voxel]]
         in_layer = self.coarsening.n_coarse // self.coarsening.shape[0]
         spanned = self.layer_energies(self._spanned(quantities))[shower, voxel // in_layer]
         incident = self.energy_inc(quantities["energy_inc"])[shower]
         own = self.coarse(quantities["noised"][shower, voxel])
-        columns = [incident[:, None], own[:, None], spanned, self.coarse(beside)]
+        columns = [incident[:, None], own[:, None], spanned, self.coarse(around)]
         return torch.cat([*columns, self.place[voxel]], 1)
 
     def batch(self, quantities: Quantities, upstream: Upstream, rng: torch.Generator) -> Batch:
@@ -155,7 +155,7 @@ class UpsampleStage(Learned):
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Of every coarse voxel that holds energy, in the order of shower and voxel."""
-        return self.shares.draw((given[self.own] != 0).sum(1).cpu(), seeds)
+        return self.shares.sample((given[self.own] != 0).sum(1).cpu(), seeds)
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
@@ -173,7 +173,7 @@ class UpsampleStage(Learned):
         return {"showers": showers.reshape(-1, *self.shape)}
 
     def _decode(self, latent: Tensor, context: Tensor, options: SamplingOptions) -> Tensor:
-        """Shares of the fine voxels, shape (hits, n_fine), within the memory budget."""
+        """Fractions of the fine voxels, shape (hits, n_fine), within the memory budget."""
         parameters = self.coarsening.n_fine * (3 * self.config.bins + 1)
         size = COPIES * (parameters + context.shape[1] + self.config.hidden) * latent.element_size()
         at_once = max(1, options.memory_budget // size)

@@ -72,7 +72,7 @@ class Checksums:
         version = record.get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise ValueError(
-                f"{INDEX} is of format {version}, and this caloforge knows {FORMAT_VERSION}: "
+                f"{INDEX} is of format {version}, and this caloforge reads {FORMAT_VERSION}: "
                 "install a newer one (pip install --upgrade caloforge)"
             )
         try:

@@ -1,4 +1,4 @@
-"""A model in a repository of the Hugging Face Hub, or of a server that speaks as it does."""
+"""A model in a repository of the Hugging Face Hub, or of a server with the same interface."""
 
 from __future__ import annotations
 

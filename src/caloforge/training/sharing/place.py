@@ -22,7 +22,7 @@ class Place(Protocol):
 
     @property
     def address(self) -> str:
-        """What a user calls it, with its revision."""
+        """Its name for the user, with its revision."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Hand models on, and fetch them: nothing but files of the known layout, and none without its
+"""Publish models, and fetch them: nothing but files of the known layout, and none without its
 checksum.
 """
 
@@ -27,7 +27,7 @@ ORIGIN = "origin.json"  # where a model was fetched, which no place can say itse
 
 
 class MovingAddressWarning(UserWarning):
-    """An address names another model as soon as somebody puts one there."""
+    """An address names another model as soon as one is put there."""
 
 
 def is_address(text: str | Path) -> bool:
@@ -171,7 +171,7 @@ def _fetch(place: Place, folder: Path) -> None:
 
 
 def _check_version(folder: Path) -> None:
-    """Refuse a model of a newer version; those that differ in their last number alone are alike."""
+    """Refuse a model of a newer version; the last number does not count."""
     values = plain_yaml(Enclosed(folder).read(folder / CONFIG, most_bytes(CONFIG) or 0))
     version = str(values.get("caloforge", "")) if isinstance(values, dict) else ""
     if _numbers(version) > _numbers(caloforge.__version__):
