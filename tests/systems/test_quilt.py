@@ -130,7 +130,7 @@ def test_the_nearest_states_are_the_nearest(bundled: VoxelShowers) -> None:
     assert sorted(showers) == np.flatnonzero(quilt.bank.energies[:, layer] > 0).tolist()
     for state in states[::20]:
         work.state[:] = 1.01 * state
-        assert quilting.nearest(quilt, layer, 8, work) == 8
+        assert quilting.nearest(quilt.space, layer, 8, work) == 8
         away = ((states - work.state) ** 2).sum(1)
         np.testing.assert_allclose(work.away, np.sort(away)[:8], rtol=1e-5)
         assert work.near[0] == showers[away.argmin()]

@@ -16,7 +16,18 @@ import numpy as np
 from numba import njit
 
 from caloforge.stages.kinds import APART
-from caloforge.stages.patternarrays import Array, Asked, Moments, Quilt, Run, Turning, Work
+from caloforge.stages.patternarrays import (
+    Array,
+    Asked,
+    Detector,
+    Layers,
+    Moments,
+    Quilt,
+    Run,
+    Space,
+    Turning,
+    Work,
+)
 
 __all__ = [
     *("BOX", "NARROW", "NOBODY", "PAST", "SECTORS", "TRAITS", "TURN"),
@@ -38,6 +49,7 @@ FAINT = 0.05  # energy beside which others count as equal [MeV]
 ASIDE = 1e-2  # of what decides where the nearer centre does not, beside it
 ROUNDING = 1e-3  # two points so nearly in line are in line: a few steps of a rotation
 NEAREST = 0.15  # what the square of a distance counts beside an overlap, which is 0 to 1
+CLEAR = 1.01  # of the threshold: what scaling of bright hits leaves above it
 MOST = 0.5  # by which a bright hit may fall, in parts of it
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -240,36 +252,37 @@ def cost(overlap: float, traits: Array, preferred: Array, away: float) -> float:
 
 
 @compiled
-def nearest(quilt: Quilt, layer: int, k: int, work: Work) -> int:
+def nearest(space: Space, layer: int, k: int, work: Work) -> int:
     """How many of the k showers nearest to a state there are; of equal ones, the first."""
-    boxes, state, away = quilt.space.boxes[layer], work.state, work.away
+    boxes, state, away = space.boxes[layer], work.state, work.away
+    box, todo = work.box, work.todo
     work.near[:k] = NOBODY
     away[:k] = np.inf
-    work.box[:boxes] = 0
+    box[:boxes] = 0
     for part in range(len(state)):
-        lower, upper = quilt.space.lower[layer, part], quilt.space.upper[layer, part]
+        lower, upper = space.lower[layer, part], space.upper[layer, part]
         value = state[part]
         for i in range(boxes):
             beyond = max(max(lower[i] - value, value - upper[i]), np.float32(0))
-            work.box[i] += beyond * beyond
+            box[i] += beyond * beyond
     first = 0
     for i in range(boxes):
-        if work.box[i] < work.box[first]:
+        if box[i] < box[first]:
             first = i
-    look(quilt, layer, first, k, work)
+    look(space, layer, first, k, work)
     some = 0
     for i in range(boxes):
-        if i != first and work.box[i] <= away[k - 1]:
+        if i != first and box[i] <= away[k - 1]:
             j = some
-            while j > 0 and work.box[work.todo[j - 1]] > work.box[i]:
-                work.todo[j] = work.todo[j - 1]
+            while j > 0 and box[todo[j - 1]] > box[i]:
+                todo[j] = todo[j - 1]
                 j -= 1
-            work.todo[j] = i
+            todo[j] = i
             some += 1
     for i in range(some):
-        if work.box[work.todo[i]] > away[k - 1]:
+        if box[todo[i]] > away[k - 1]:
             break
-        look(quilt, layer, work.todo[i], k, work)
+        look(space, layer, todo[i], k, work)
     found = 0
     while found < k and work.near[found] != NOBODY:
         found += 1
@@ -277,16 +290,16 @@ def nearest(quilt: Quilt, layer: int, k: int, work: Work) -> int:
 
 
 @compiled
-def look(quilt: Quilt, layer: int, box: int, k: int, work: Work) -> None:
+def look(space: Space, layer: int, box: int, k: int, work: Work) -> None:
     """The k nearest so far, with those in one more box."""
     apart, near, away = work.apart, work.near, work.away
     apart[:] = 0
     for part in range(len(work.state)):
-        states, value = quilt.space.state[layer, box, part], work.state[part]
+        states, value = space.state[layer, box, part], work.state[part]
         for i in range(BOX):
             difference = states[i] - value
             apart[i] += difference * difference
-    shower = quilt.space.shower[layer, box]
+    shower = space.shower[layer, box]
     for i in range(BOX):
         square = apart[i]
         if square > away[k - 1]:
@@ -314,32 +327,33 @@ def moved(azimuth: int, element: int) -> int:
 
 
 @compiled
-def cell_of(quilt: Quilt, place: int, azimuth: int) -> int:
+def cell_of(ring: Array, place: int, azimuth: int) -> int:
     """The cell of a hit, in which two layers are compared: its voxel, or ring and sector."""
-    if len(quilt.detector.ring) == 0:
+    if len(ring) == 0:
         return place
-    return int(quilt.detector.ring[place]) + azimuth % TURN * SECTORS // TURN
+    return int(ring[place]) + azimuth % TURN * SECTORS // TURN
 
 
 @compiled
 def fetch(quilt: Quilt, layer: int, shower: int, element: int, work: Work) -> int:
     """Hits of a layer of the bank, turned; their number."""
-    cell = shower * quilt.bank.energies.shape[1] + layer
-    begin, start = quilt.bank.first[cell], quilt.detector.start[layer]
-    roots, own = quilt.bank.roots[layer], float(quilt.bank.energies[shower, layer])
-    hits, total = int(quilt.bank.first[cell + 1] - begin), 0.0
+    bank, images, ring = quilt.bank, quilt.detector.images, quilt.detector.ring
+    places, azimuths, shares, roots = bank.place, bank.azimuth, bank.share, bank.roots[layer]
+    cell, own = shower * bank.energies.shape[1] + layer, float(bank.energies[shower, layer])
+    begin, start = bank.first[cell], quilt.detector.start[layer]
+    hits, total, threshold = int(bank.first[cell + 1] - begin), 0.0, quilt.detector.threshold
     for i in range(hits):
-        root = roots[quilt.bank.share[begin + i]]
+        root = roots[shares[begin + i]]
         total += root * root
     for i in range(hits):
-        root, place = roots[quilt.bank.share[begin + i]], int(quilt.bank.place[begin + i])
-        # as in the bank, where none is below the threshold: codes are rounded
-        work.energy[i] = max(root * root * (own / total), quilt.detector.threshold)
-        if len(quilt.detector.ring) == 0:
-            work.place[i] = quilt.detector.images[element, start + place]
+        root, place = roots[shares[begin + i]], int(places[begin + i])
+        # none was below the threshold before its share was rounded to a code
+        work.energy[i] = max(root * root * (own / total), CLEAR * threshold)
+        if len(ring) == 0:
+            work.place[i] = images[element, start + place]
         else:
             work.place[i] = place
-            work.azimuth[i] = moved(int(quilt.bank.azimuth[begin + i]), element)
+            work.azimuth[i] = moved(int(azimuths[begin + i]), element)
     return hits
 
 
@@ -383,16 +397,16 @@ def scale(hits: int, wanted: float, bright: float, threshold: float, work: Work)
 def moments(quilt: Quilt, layer: int, hits: int, work: Work) -> Moments:
     """Of the hits of a layer."""
     total = x = y = mean = square = 0.0
-    detector = quilt.detector
+    place, start, pitch = quilt.detector.place, quilt.detector.start[layer], quilt.detector.pitch
+    cosine = quilt.detector.cosine
     for i in range(hits):
         energy = float(work.energy[i])
-        if len(detector.ring) == 0:
-            place = detector.place[detector.start[layer] + work.place[i]]
-            along, aside, r = place[0], place[1], place[2]
+        if len(place) > 0:
+            voxel = start + work.place[i]
+            along, aside, r = place[voxel, 0], place[voxel, 1], place[voxel, 2]
         else:
-            r, azimuth = work.place[i] * detector.pitch, work.azimuth[i]
-            along = r * detector.cosine[azimuth % TURN]
-            aside = r * detector.cosine[(azimuth - TURN // 4) % TURN]
+            r, azimuth = work.place[i] * pitch, work.azimuth[i]
+            along, aside = r * cosine[azimuth % TURN], r * cosine[(azimuth - TURN // 4) % TURN]
         total += energy
         x += energy * along
         y += energy * aside
@@ -444,39 +458,46 @@ def note(layer: Moments, before: Array, run: Run, sums: Array) -> None:
 def write_seam(seam: Array, quilt: Quilt, hits: int, work: Work) -> None:
     """Roots of the shares of cells of a layer, shape (cells,)."""
     seam[:] = 0
-    total = 0.0
+    total, ring = 0.0, quilt.detector.ring
     for i in range(hits):
         total += work.energy[i]
-        seam[cell_of(quilt, work.place[i], work.azimuth[i])] -= work.energy[i]
+        seam[cell_of(ring, work.place[i], work.azimuth[i])] -= work.energy[i]
     for i in range(hits):
-        cell = cell_of(quilt, work.place[i], work.azimuth[i])
+        cell = cell_of(ring, work.place[i], work.azimuth[i])
         if seam[cell] < 0:  # not yet looked at
             seam[cell] = math.sqrt(-seam[cell] / total)
 
 
 @compiled
-def overlap(quilt: Quilt, layer: int, shower: int, element: int, seam: Array, work: Work) -> float:
+def overlap(
+    bank: Layers,
+    detector: Detector,
+    layer: int,
+    shower: int,
+    element: int,
+    seam: Array,
+    shared: Array,
+) -> float:
     """sum_v sqrt(p_v q_v) of a layer as it was chosen and one of the bank, turned."""
-    cell = shower * quilt.bank.energies.shape[1] + layer
-    roots, start = quilt.bank.roots[layer], quilt.detector.start[layer]
-    begin, end = quilt.bank.first[cell], quilt.bank.first[cell + 1]
+    images, ring = detector.images, detector.ring
+    places, azimuths, shares, roots = bank.place, bank.azimuth, bank.share, bank.roots[layer]
+    cell, start = shower * bank.energies.shape[1] + layer, detector.start[layer]
+    begin, end = bank.first[cell], bank.first[cell + 1]
     total = common = 0.0
-    if len(quilt.detector.ring) == 0:
+    if len(ring) == 0:
         for i in range(begin, end):
-            root = roots[quilt.bank.share[i]]
+            root = roots[shares[i]]
             total += root * root
-            common += root * seam[quilt.detector.images[element, start + quilt.bank.place[i]]]
+            common += root * seam[images[element, start + places[i]]]
         return common / math.sqrt(total) if total > 0 else 0.0
     for i in range(begin, end):  # of which several may share a cell
-        azimuth = moved(int(quilt.bank.azimuth[i]), element)
-        root = roots[quilt.bank.share[i]]
+        root = roots[shares[i]]
         total += root * root
-        work.cell[cell_of(quilt, int(quilt.bank.place[i]), azimuth)] += root * root
+        shared[cell_of(ring, int(places[i]), moved(int(azimuths[i]), element))] += root * root
     for i in range(begin, end):
-        azimuth = moved(int(quilt.bank.azimuth[i]), element)
-        cell = cell_of(quilt, int(quilt.bank.place[i]), azimuth)
-        common += math.sqrt(work.cell[cell]) * seam[cell]
-        work.cell[cell] = 0
+        cell = cell_of(ring, int(places[i]), moved(int(azimuths[i]), element))
+        common += math.sqrt(shared[cell]) * seam[cell]
+        shared[cell] = 0
     return common / math.sqrt(total) if total > 0 else 0.0
 
 
@@ -486,14 +507,15 @@ def overlap(quilt: Quilt, layer: int, shower: int, element: int, seam: Array, wo
 @compiled
 def best_of(quilt: Quilt, layer: int, frame: int, k: int, seam: Array, work: Work) -> int:
     """Which of k candidates costs least."""
+    bank, detector, turning = quilt.bank, quilt.detector, quilt.detector.turning
+    frames, traits, preferred = quilt.space.frame, quilt.space.traits, quilt.space.preferred[layer]
+    near, away, cells = work.near, work.away, work.cell
     best, least = 0, np.inf
     for i in range(k):
-        shower = work.near[i]
-        element = between(quilt.detector.turning, frame, quilt.space.frame[shower, layer])
-        common = overlap(quilt, layer - 1, shower, element, seam, work)
-        this = cost(
-            common, quilt.space.traits[shower, layer], quilt.space.preferred[layer], work.away[i]
-        )
+        shower = near[i]
+        element = between(turning, frame, frames[shower, layer])
+        common = overlap(bank, detector, layer - 1, shower, element, seam, cells)
+        this = cost(common, traits[shower, layer], preferred, away[i])
         if this < least:
             best, least = i, this
     return best
@@ -519,7 +541,7 @@ def choose(
         frame = frame_of(quilt, asked, i, before, run)
     write_past(work.past, quilt, asked, i, layer, before, run)
     write_state(work.state, quilt, asked, i, layer, frame, work)
-    k = nearest(quilt, layer, quilt.rules.neighbours, work)
+    k = nearest(quilt.space, layer, quilt.rules.neighbours, work)
     if free:  # nothing was before, and any of the same kind will do
         same = 1
         while same < k and work.away[same] < (APART / 2) ** 2:
@@ -695,10 +717,12 @@ def overlaps(
         query, j = queries[i], 0
         write_seam(seam, quilt, fetch(quilt, layer - 1, query, 0, work), work)
         work.state[:] = states[i]
-        for near in work.near[: nearest(quilt, layer, k + 1, work)]:
+        for near in work.near[: nearest(quilt.space, layer, k + 1, work)]:
             if near != query and j < k:
                 own = quilt.space.frame[near, layer]
                 element = between(turning, quilt.space.frame[query, layer], own)
                 showers[i, j] = near
-                common[i, j] = overlap(quilt, layer - 1, near, element, seam, work)
+                common[i, j] = overlap(
+                    quilt.bank, quilt.detector, layer - 1, near, element, seam, work.cell
+                )
                 j += 1
