@@ -23,8 +23,8 @@ import torch
 import caloforge as cf
 from caloforge.cascade.quantities import ShowerQuantities
 from caloforge.showers import VoxelShowers
-from caloforge.stages.patterns import PatternStage
-from caloforge.stages.voxelpatterns import sizes
+from caloforge.stages.patternrows import sizes
+from caloforge.stages.patterns import VoxelPatternStage
 
 METRICS = ["small-shower", "small-layers", "small-voxels", "worth"]
 
@@ -76,9 +76,9 @@ def bank(system: Any, training: VoxelShowers, megabytes: float, *, random: bool)
     config = replace(system.stages["patterns"].config, megabytes=megabytes)
     if random:
         order = np.random.default_rng(1).permutation(len(sample))
-        some = order[np.cumsum(sizes(sample)[order]) <= 1e6 * megabytes]
+        some = order[np.cumsum(sizes(sample, 2)[order]) <= 1e6 * megabytes]
         sample, config = sample[np.sort(some)], replace(config, megabytes=None)
-    stage = PatternStage(config, system.geometry)
+    stage = VoxelPatternStage(config, system.geometry)
     begin = time.process_time()
     stage.fit(ShowerQuantities(sample, stage.learns), {}, torch.Generator())
     built = time.process_time() - begin

@@ -215,7 +215,7 @@ def expected_shape(quilt: Quilt, layer: int, part: int, work: Work) -> float:
             slope += terms[term] * numbers[j]
             term += 1
         value += numbers[i] * slope
-    return value
+    return float(value)
 
 
 @compiled
