@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 __all__ = ["KeepsRows"]
@@ -22,8 +21,8 @@ class KeepsRows(nn.Module):
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
         for name in self.kept:
             if (rows := state.get(prefix + name)) is not None:
-                device = self.get_buffer(name).device
-                setattr(self, name, torch.empty_like(rows, device=device))
+                # the tensor itself, which may lie in a file: it is never written to
+                setattr(self, name, rows.to(self.get_buffer(name).device))
         super()._load_from_state_dict(state, prefix, *args)
         self.check_kept()
 

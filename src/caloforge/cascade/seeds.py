@@ -148,10 +148,10 @@ class Seeds:
         bits = np.random.SFC64(0)
         generator, state = np.random.Generator(bits), bits.state
         begins: NDArray[np.uint64] = state["state"]["state"]
-        words = [_mixed(self.keys, word) for word in range(WORDS)]
+        words = _mixed(self.keys[:, None], np.arange(WORDS, dtype=np.uint64))
         state["has_uint32"] = 0
         begin = 0
-        for key, end in zip(np.stack(words, 1), ends.tolist(), strict=True):
+        for key, end in zip(words, ends.tolist(), strict=True):
             begins[:WORDS], begins[WORDS] = key, 1
             bits.state = state
             fill(generator, values[begin:end])

@@ -60,7 +60,7 @@ class GaussianCopula(KeepsRows):
         super().__init__()
         self.columns, self.nodes, self.width, self.sweeps = columns, nodes, width, sweeps
         for name in self.kept:
-            self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(0))
 
     def fit(self, log_energy: Tensor, scores: Tensor, border: Tensor, rng: torch.Generator) -> None:
         """Take correlations, and censored scores anew, in turn.
@@ -79,6 +79,8 @@ class GaussianCopula(KeepsRows):
         for _ in range(self.sweeps):
             scores = self.impute(log_energy, scores, border, rng)
             self._factorise(self._correlations(scores, at))
+        for name in self.kept:  # single precision is enough to keep them in
+            setattr(self, name, self.get_buffer(name).float())
 
     def check_kept(self) -> None:
         square = (self.columns, self.columns)
@@ -142,8 +144,9 @@ class GaussianCopula(KeepsRows):
         """Where energies lie among the nodes, 0 the first."""
         if len(self.place) < 2:
             raise RuntimeError("GaussianCopula is not fitted: call fit on the training split first")
-        step = (self.place[1] - self.place[0]).clamp_min(TINY)
-        return (log_energy.double() - self.place[0]) / step
+        place = self.place.double()
+        step = ((place[-1] - place[0]) / (len(place) - 1)).clamp_min(TINY)
+        return (log_energy.double() - place[0]) / step
 
     def _triangle(self, log_energy: Tensor) -> tuple[Tensor, Tensor]:
         """L at energies and the norms of the rows of V L, shape (n, columns)."""

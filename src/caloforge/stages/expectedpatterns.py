@@ -8,16 +8,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from caloforge.stages.layermoments import Moments, Upstream
+from caloforge.stages.patternarrays import Array, Expected
+from caloforge.stages.quilting import NARROW
 
-__all__ = ["ExpectedPatterns", "Past"]
+__all__ = ["SIZE", "ExpectedPatterns", "Past", "tables"]
 
-NARROW = 0.3  # of the mean radius of showers: below it, radii count as equal
-FAINT = 0.05  # energy beside which others count as equal [MeV]
 LITTLE = 1e-3  # distance that counts as none [mm]
 RIDGE = 10.0  # showers that say that nothing is known,
 SHARE = 1e-3  # and beside them this share of those there are
 MEAN_LOG = 1.06  # exp(mean log r) of the distance r of two standard normal numbers from 0
+SHAPES = ((10,), (10,), (3, 66), (8,), (2,))  # of what is expected of a layer
+SIZE = sum(int(np.prod(shape)) for shape in SHAPES)
 Floats = NDArray[np.float64]
 
 
@@ -38,45 +39,9 @@ class Past:
     y: Floats
 
     @classmethod
-    def of(
-        cls,
-        layer: int,
-        energies: Floats,
-        energy_inc: NDArray[Any],
-        before: Moments,
-        run: Upstream,
-        unit: float,
-    ) -> Self:
-        """That of a layer, not the first.
-
-        Args:
-            layer: its number.
-            energies: of all layers [MeV], shape (n, n_layers).
-            energy_inc: incident energies [MeV], shape (n,).
-            before: of the layer before it.
-            run: of all layers before it.
-            unit: of radii [mm].
-        """
-        total = energies.sum(1)
-        after = min(layer + 1, energies.shape[1] - 1)
-        numbers = [
-            np.log(energy_inc),
-            energies[:, :layer].sum(1) / np.where(total > 0, total, 1),
-            *(np.log(energies[:, i] + FAINT) for i in (layer, layer - 1, after)),
-            np.log(before.hits + 0.5),
-            np.log((before.radius / unit).clip(NARROW)),
-            before.width / unit,
-            np.log(run.hits + 0.5),
-            np.log(run.mean(run.moment_r) / unit + NARROW),
-        ]
-        return cls(
-            np.stack(numbers),
-            np.stack([before.x, run.mean(run.moment_x)]),
-            np.stack([before.y, run.mean(run.moment_y)]),
-        )
-
-    def __getitem__(self, rows: Any) -> Past:
-        return Past(self.numbers[:, rows], self.x[:, rows], self.y[:, rows])
+    def of(cls, rows: Array) -> Self:
+        """That in rows of `quilting.write_past`, shape (n, 14)."""
+        return cls(*np.split(rows.T, [10, 12]))
 
     @property
     def energy(self) -> Floats:
@@ -97,7 +62,8 @@ class ExpectedPatterns:
     Logarithms of radius and hits, and the width, are polynomials of second order in
     `Past.numbers`; the centre of gravity is linear in those before. Showers near to each other in
     these means are alike in all that the past says of the layer (predictive mean matching: Little,
-    J. Business and Economic Statistics 6, 1988, 287).
+    J. Business and Economic Statistics 6, 1988, 287). They are evaluated in
+    `quilting.expected_shape` and `quilting.expected_centre`.
 
     Attributes:
         middle: of the numbers, shape (10,).
@@ -115,52 +81,59 @@ class ExpectedPatterns:
     remains: Floats
 
     @classmethod
-    def fit(cls, past: Past, layer: Moments, unit: float) -> Self:
+    def fit(cls, past: Past, layer: Array, unit: float) -> Self:
         """Those of training showers.
 
         Args:
             past: of n showers.
-            layer: their patterns, none of which is empty.
+            layer: moments of their patterns, none of which is empty, in the order of
+                `patternarrays.Moments`, shape (n, 6).
             unit: of radii [mm].
         """
+        energy, hits, x, y, radius, width = layer.T
         middle, spread = past.numbers.mean(1), past.numbers.std(1) + 1e-9
         terms = _terms((past.numbers - middle[:, None]) / spread[:, None])
-        wanted = np.stack(
-            [
-                np.log((layer.radius / unit).clip(NARROW)),
-                np.log(layer.hits + 0.5),
-                layer.width / unit,
-            ]
-        )
+        logarithms = np.log((radius / unit).clip(NARROW)), np.log(hits + 0.5)
+        wanted = np.stack([*logarithms, width / unit])
         shape = _least_squares(terms, wanted)
-        off = (wanted - _sum(shape, terms)).std(1, keepdims=True)
-        centre, remains = cls._fit_centre(past, layer)
+        off = (wanted - shape @ terms).std(1, keepdims=True)
+        centre, remains = cls._fit_centre(past, energy, x, y)
         return cls(middle, spread, shape / (off + 1e-9), centre, remains)
 
     @staticmethod
-    def _fit_centre(past: Past, layer: Moments) -> tuple[Floats, Floats]:
+    def _fit_centre(past: Past, energy: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Of both directions alike: means weighted by the energy, and what remains of them."""
         terms = np.hstack([past.along(past.x), past.along(past.y)])
-        wanted = np.concatenate([layer.x, layer.y])[None]
-        weights = np.sqrt(np.tile(layer.energy, 2) / layer.energy.mean())
+        wanted = np.concatenate([x, y])[None]
+        weights = np.sqrt(np.tile(energy, 2) / energy.mean())
         size = np.sqrt(np.mean((terms * weights) ** 2, 1, keepdims=True)) + 1e-9
         centre = _least_squares(terms * weights / size, wanted * weights) / size.T
-        off_x, off_y = np.split((wanted - _sum(centre, terms))[0], 2)
+        off_x, off_y = np.split((wanted - centre @ terms)[0], 2)
         line = np.stack([np.ones_like(past.energy), past.energy])
         spread = (np.hypot(off_x, off_y) + LITTLE) / MEAN_LOG
         remains = _least_squares(line, np.log(spread)[None])
         return centre[0], remains[0]
 
-    def shapes(self, past: Past) -> Floats:
-        """Expected radius, hits and width, shape (3, n)."""
-        numbers = (past.numbers - self.middle[:, None]) / self.spread[:, None]
-        return _sum(self.shape, _terms(numbers))
+    def row(self) -> NDArray[np.float32]:
+        """All of them in the order above, shape (228,)."""
+        parts = (self.middle, self.spread, self.shape, self.centre, self.remains)
+        return np.concatenate([part.ravel() for part in parts]).astype(np.float32)
 
-    def centres(self, past: Past) -> tuple[Floats, Floats]:
-        """Expected centre of gravity, shape (n,) each."""
-        spread = np.exp(self.remains[0] + self.remains[1] * past.energy)
-        x, y = (_sum(self.centre[None], past.along(at))[0] for at in (past.x, past.y))
-        return x / spread, y / spread
+
+def tables(rows: NDArray[Any]) -> Expected:
+    """Those of all layers.
+
+    Args:
+        rows: see `ExpectedPatterns.row`, shape (n_layers, 228).
+    """
+    ends = np.cumsum([int(np.prod(shape)) for shape in SHAPES])[:-1]
+    parts = np.split(rows.astype(float), ends, axis=1)
+    return Expected(
+        *(
+            np.ascontiguousarray(part.reshape(len(rows), *shape))
+            for part, shape in zip(parts, SHAPES, strict=True)
+        )
+    )
 
 
 def _terms(numbers: Floats) -> Floats:
@@ -168,11 +141,6 @@ def _terms(numbers: Floats) -> Floats:
     first, second = np.triu_indices(len(numbers))
     one = np.ones_like(numbers[:1])
     return np.concatenate([one, numbers, numbers[first] * numbers[second]])
-
-
-def _sum(coefficients: Floats, terms: Floats) -> Floats:
-    """Sums of terms, shape (k, n): term after term, for a batch must not change the rounding."""
-    return np.stack([np.cumsum(row[:, None] * terms, axis=0)[-1] for row in coefficients])
 
 
 def _least_squares(terms: Floats, wanted: Floats) -> Floats:

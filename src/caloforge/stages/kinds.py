@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from caloforge.pdg import kinds_of
 
-__all__ = ["Kinds"]
+__all__ = ["APART", "Kinds"]
 
 APART = 1e3  # in units of the distance between neighbours of one kind
 

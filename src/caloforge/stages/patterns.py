@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -20,16 +19,25 @@ from caloforge.cascade.quantities import Quantities, ShowerQuantities
 from caloforge.cascade.seeds import Noise, Seeds
 from caloforge.cascade.stage import Stage, Upstream
 from caloforge.geometry import Geometry
-from caloforge.showers import Particles, ShowerSource, VoxelShowers
+from caloforge.showers import Particles, PointShowers, ShowerSource, VoxelShowers
+from caloforge.stages import pointpatterns, voxelpatterns
 from caloforge.stages.images import check_images
-from caloforge.stages.patternbank import LayerPatterns, PatternBank
+from caloforge.stages.patternarrays import Array, Detector, Quilt
+from caloforge.stages.patternbank import PatternBank
+from caloforge.stages.patternrows import (
+    FITTED,
+    KEPT,
+    check_rows,
+    layers_of,
+    particles_of,
+    sizes,
+)
 from caloforge.stages.patternstates import PatternWeights
-from caloforge.stages.voxelpatterns import VoxelPatterns
+from caloforge.stages.quilting import write_points, write_voxels
+from caloforge.stages.thinning import spread
 from caloforge.upload import upload
 
-__all__ = ["PatternStage", "Patterns", "VoxelPatternStage"]
-
-LENGTH = 1e-3  # by which that of a unit vector may differ from 1
+__all__ = ["PatternStage", "Patterns", "PointPatternStage", "VoxelPatternStage"]
 
 
 @dataclass(frozen=True)
@@ -41,17 +49,22 @@ class Patterns:
             before best is taken.
         weights: of what makes up a state.
         images: rotate and mirror patterns, as far as the voxels allow.
+        megabytes: that the bank may take on the disk, of showers of all energies and depths; None
+            for all training showers.
     """
 
     neighbours: int = 16
     weights: PatternWeights = field(default_factory=PatternWeights)
     images: bool = True
+    megabytes: float | None = None
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:
             raise ValueError(f"patterns need 1 neighbour or more, got {self.neighbours}")
+        if self.megabytes is not None and not self.megabytes > 0:
+            raise ValueError(f"a bank takes more than 0 megabytes, got {self.megabytes}")
 
 
 class PatternStage(KeepsRows, Stage, ABC):
@@ -66,15 +79,17 @@ class PatternStage(KeepsRows, Stage, ABC):
         geometry: the voxels, or the layers of the points.
 
     Attributes:
-        entries: names of the columns of hits, of which `root` is one.
+        places: names of the rows that say where hits lie, the first of them not the azimuth.
         energy_inc: of the training showers [MeV], shape (n,).
         direction: unit vectors along which their particles fly, shape (n, 3).
         pdg: codes of their kinds, shape (n,).
         layer_energies: [MeV], shape (n, n_layers).
-        offset: first hit of each layer of each shower and, last, their number, shape
-            (n n_layers + 1,).
-        root: root of the share of each hit of the energy of its layer, in half precision, shape
+        count: hits of each layer, shape (n, n_layers).
+        share: code of the share of each hit of the energy of its layer, see `patternrows`, shape
             (hits,).
+        least: what the code 0 stands for, shape (n_layers,).
+        scales: unit of radii [mm] and the energy of bright hits [MeV], shape (2,).
+        expected: what is expected of a layer, see `ExpectedPatterns.row`, shape (n_layers, 228).
         preferred: what the overlap with the layer before prefers, see `PatternBank`, shape
             (n_layers, 4).
     """
@@ -82,14 +97,7 @@ class PatternStage(KeepsRows, Stage, ABC):
     reads = ("energy_inc", "direction", "layer_energies")
     optional = ("pdg",)
     learns = ("energy_inc",)
-    entries: ClassVar[tuple[str, ...]]
-    energy_inc: Tensor
-    direction: Tensor
-    pdg: Tensor
-    layer_energies: Tensor
-    offset: Tensor
-    root: Tensor
-    preferred: Tensor
+    places: ClassVar[tuple[str, ...]]
 
     def __init__(self, config: Patterns, geometry: Geometry) -> None:
         super().__init__()
@@ -104,54 +112,32 @@ class PatternStage(KeepsRows, Stage, ABC):
         rng: torch.Generator,
         draw: Draw | None = None,
     ) -> None:
-        showers = sample.showers
-        rows = {
-            "energy_inc": showers.energy_inc.astype(np.float32),
-            "direction": showers.direction.astype(np.float32),
-            "pdg": showers.pdg,
-            "layer_energies": showers.layer_energies().astype(np.float32),
-            **self.rows(showers),
-        }
-        rows["preferred"] = self._bank(rows).preferred
+        showers: Any = sample.showers
+        if self.config.megabytes is not None:
+            size = sizes(showers, self.hit_bytes)
+            showers = showers[spread(showers, size, 1e6 * self.config.megabytes)]
+        rows = self.rows(showers)
+        rows |= self._bank(rows).fitted
         for name in self.kept:
             values = np.array(rows[name])
             setattr(self, name, upload(torch.from_numpy(values), rng.device))
 
     def check_kept(self) -> None:
-        n, layers, hits = len(self.energy_inc), self.geometry.n_layers, len(self.root)
-        shapes = {
-            "direction": (n, 3),
-            "pdg": (n,),
-            "layer_energies": (n, layers),
-            "offset": (n * layers + 1,),
-            "preferred": (layers, 4),
-            **dict.fromkeys(self.entries, (hits,)),
-        }
-        wrong = [name for name, shape in shapes.items() if self.get_buffer(name).shape != shape]
-        whole = ("pdg", "offset", *(name for name in self.entries if name != "root"))
-        floats = any(self.get_buffer(name).is_floating_point() for name in whole)
-        if n == 0 or wrong or floats:
-            raise ValueError(f"a bank of {n} showers has other rows than theirs: train it again")
-        counts = self.offset.diff()
-        ends = (int(self.offset[0]), int(self.offset[-1])) != (0, hits)
-        if ends or bool((counts < 0).any()):
-            raise ValueError(f"a bank of {n} showers has other offsets than theirs: train it again")
-        amounts = (self.energy_inc, self.root)
-        unlike = (counts > 0) != (self.layer_energies.flatten() > 0)
-        lengths = bool(((self.direction.norm(dim=1) - 1).abs() > LENGTH).any())
-        impossible = lengths or bool(unlike.any()) or any(bool((a <= 0).any()) for a in amounts)
-        if impossible or self.is_outside(counts):
-            raise ValueError(f"a bank of {n} showers holds impossible ones: train it again")
+        rows = self._rows()
+        check_rows(rows, self.geometry.n_layers, self.places)
+        if self.are_outside(rows):
+            n = len(rows["energy_inc"])
+            raise ValueError(f"a bank of {n} showers holds impossible hits: train it again")
 
     def noise(self, given: Quantities, seeds: Seeds) -> Noise:
         """Of a symmetry for each layer that continues none, and of the choice of the first one."""
         return {"u": seeds.uniform(self.geometry.n_layers + 1)}
 
     def prepare(self) -> None:
-        super().prepare()
-        self._prepared = self._bank(
-            {name: self.get_buffer(name).cpu().numpy() for name in self.kept}
-        )
+        self.eval()
+        rows = self._rows()
+        fitted = {name: rows[name] for name in FITTED}
+        self._prepared = self._bank(rows, fitted)  # at once: other threads look at it
 
     def decode(
         self, noise: Noise, given: Quantities, upstream: Upstream, options: SamplingOptions
@@ -164,48 +150,58 @@ class PatternStage(KeepsRows, Stage, ABC):
         )
         pdg = given.get("pdg", torch.zeros(len(u), dtype=torch.int32)).cpu().numpy()
         particles = Particles(incident.astype(float), direction, pdg)
-        layers = self._prepared.sample(energies, particles, u)
-        made = self.made(layers, particles)
+        bank = self._prepared
+        chosen = bank.choose(energies, particles, u)
+        made = self.made(bank.quilt, energies.astype(float), particles, *chosen)
         return {name: upload(torch.from_numpy(v), noise["u"].device) for name, v in made.items()}
 
-    def _bank(self, rows: dict[str, NDArray[Any]]) -> PatternBank:
-        config = self.config
-        particles = Particles(rows["energy_inc"], rows["direction"], rows["pdg"])
+    def _rows(self) -> dict[str, Array]:
+        return {name: self.get_buffer(name).cpu().numpy() for name in self.kept}
+
+    def _bank(self, rows: dict[str, Array], fitted: dict[str, Array] | None = None) -> PatternBank:
         return PatternBank(
-            self.patterns(rows),
-            particles,
-            config.neighbours,
-            config.weights,
-            rows.get("preferred"),
+            layers_of(rows, self.places[0]),
+            particles_of(rows),
+            self.detector(rows),
+            self.config.neighbours,
+            self.config.weights,
+            fitted,
         )
 
+    @property
     @abstractmethod
-    def rows(self, showers: Any) -> dict[str, NDArray[Any]]:
-        """What is kept of the hits of training showers, and `offset`."""
-
-    @abstractmethod
-    def is_outside(self, counts: Tensor) -> bool:
-        """Whether there are hits where there cannot be.
-
-        Args:
-            counts: of hits in each layer of each shower, shape (n n_layers,).
-        """
+    def hit_bytes(self) -> int:
+        """What is kept of a hit."""
 
     @abstractmethod
-    def patterns(self, rows: dict[str, NDArray[Any]]) -> LayerPatterns:
-        """The layers of training showers.
-
-        Args:
-            rows: what is kept, by name.
-        """
+    def rows(self, showers: Any) -> dict[str, Array]:
+        """What is kept of training showers, by name."""
 
     @abstractmethod
-    def made(self, layers: Iterable[Any], particles: Particles) -> dict[str, NDArray[Any]]:
+    def are_outside(self, rows: dict[str, Array]) -> bool:
+        """Whether there are hits where there cannot be."""
+
+    @abstractmethod
+    def detector(self, rows: dict[str, Array]) -> Detector:
+        """Where hits may lie."""
+
+    @abstractmethod
+    def made(
+        self,
+        quilt: Quilt,
+        energies: NDArray[np.float64],
+        particles: Particles,
+        showers: Array,
+        elements: Array,
+    ) -> dict[str, Array]:
         """What the stage writes.
 
         Args:
-            layers: hits of one layer after the other, see `LayerPatterns`.
-            particles: one of each shower.
+            quilt: the bank.
+            energies: of the layers [MeV], shape (n, n_layers).
+            particles: n of them.
+            showers: whose layers were chosen, shape (n, n_layers).
+            elements: what turns them, shape (n, n_layers).
         """
 
 
@@ -221,11 +217,8 @@ class VoxelPatternStage(PatternStage):
         voxel: number of each hit within its layer, shape (hits,).
     """
 
-    entries = ("voxel", "root")
-    kept = (
-        *("energy_inc", "direction", "pdg", "layer_energies", "offset"),
-        *("voxel", "root", "preferred"),
-    )
+    places = ("voxel",)
+    kept = (*KEPT, *places, *FITTED)
     writes = ("showers",)
     voxel: Tensor
 
@@ -239,39 +232,82 @@ class VoxelPatternStage(PatternStage):
         if self.config.images and sample.particles.are_along_depth:
             check_images(sample, self.geometry, f"{self.section}.images")
 
-    def rows(self, showers: VoxelShowers) -> dict[str, NDArray[Any]]:
-        return _rows(showers)
+    @property
+    def hit_bytes(self) -> int:
+        return voxelpatterns.hit_bytes(self.geometry)
 
-    def is_outside(self, counts: Tensor) -> bool:
-        sizes = torch.as_tensor(np.diff(self.geometry.offsets), device=self.voxel.device)
-        most = sizes.repeat(len(self.energy_inc)).repeat_interleave(counts)
-        return bool(((self.voxel < 0) | (self.voxel >= most)).any())
+    def rows(self, showers: VoxelShowers) -> dict[str, Array]:
+        return voxelpatterns.rows(showers)
 
-    def patterns(self, rows: dict[str, NDArray[Any]]) -> VoxelPatterns:
-        return VoxelPatterns(rows, self.geometry, symmetric=self.config.images)
+    def are_outside(self, rows: dict[str, Array]) -> bool:
+        return voxelpatterns.are_outside(rows, self.geometry)
 
-    def made(self, layers: Iterable[Any], particles: Particles) -> dict[str, NDArray[Any]]:
-        n = len(particles)
-        dense: NDArray[Any] = np.zeros((n, self.geometry.n_voxels), np.float32)
-        for start, hits in zip(self.geometry.offsets, layers, strict=False):
-            dense[hits.event, start + hits.voxel] = hits.energy
+    def detector(self, rows: dict[str, Array]) -> Detector:
+        return voxelpatterns.detector(self.geometry, symmetric=self.config.images)
+
+    def made(
+        self,
+        quilt: Quilt,
+        energies: NDArray[np.float64],
+        particles: Particles,
+        showers: Array,
+        elements: Array,
+    ) -> dict[str, Array]:
+        dense: Array = np.zeros((len(energies), self.geometry.n_voxels), np.float32)
+        write_voxels(quilt, energies, showers, elements, dense)
         if self.geometry.is_regular:
-            dense = dense.reshape(n, *self.geometry.shape)
+            dense = dense.reshape(len(dense), *self.geometry.shape)
         return {"showers": dense}
 
 
-def _rows(showers: VoxelShowers) -> dict[str, NDArray[Any]]:
-    """What is kept of the hits of training showers."""
-    geometry = showers.geometry
-    layer = geometry.voxel_layer[showers.index]
-    cell = showers.event() * geometry.n_layers + layer
-    n_cells = len(showers) * geometry.n_layers
-    energies = showers.layer_energies()
-    local = showers.index - geometry.offsets[layer]
-    small = np.int16 if np.diff(geometry.offsets).max() < 1 << 15 else np.int32
-    share = showers.energy / energies.reshape(-1)[cell]
-    return {
-        "offset": np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=n_cells))]),
-        "voxel": local.astype(small),
-        "root": np.sqrt(share).astype(np.float16).clip(np.finfo(np.float16).tiny),
-    }
+class PointPatternStage(PatternStage):
+    """Points of all layers, see `PatternStage`.
+
+    Attributes:
+        pitch: unit of the radii [mm], shape (1,).
+        radius: distance of each point from the axis, shape (points,).
+        azimuth: of each in units of 1 / 65,536 of a turn, shape (points,).
+    """
+
+    places = ("radius", "azimuth")
+    kept = (*KEPT, "pitch", *places, *FITTED)
+    writes = ("n_points", "points")
+    pitch: Tensor
+    radius: Tensor
+    azimuth: Tensor
+
+    def check(self, sample: ShowerSource[Any]) -> None:
+        """Refuse particles that fly along the layers, or back."""
+        super().check(sample)
+        pointpatterns.slope(sample.particles)
+
+    @property
+    def hit_bytes(self) -> int:
+        return pointpatterns.HIT_BYTES
+
+    def rows(self, showers: PointShowers) -> dict[str, Array]:
+        return pointpatterns.rows(showers)
+
+    def are_outside(self, rows: dict[str, Array]) -> bool:
+        known = rows["pitch"].shape == (1,) and bool((rows["pitch"] > 0).all())
+        return not known or bool((rows["radius"] < 0).any())
+
+    def detector(self, rows: dict[str, Array]) -> Detector:
+        return pointpatterns.detector(rows, self.geometry.n_layers, symmetric=self.config.images)
+
+    def made(
+        self,
+        quilt: Quilt,
+        energies: NDArray[np.float64],
+        particles: Particles,
+        showers: Array,
+        elements: Array,
+    ) -> dict[str, Array]:
+        layers = np.arange(self.geometry.n_layers)
+        counts = np.diff(quilt.bank.first).reshape(-1, len(layers))
+        n_points = np.where(showers < 0, 0, counts[showers, layers]).sum(1)
+        points = np.zeros((int(n_points.sum()), 4))
+        write_points(quilt, energies, showers, elements, points)
+        depth = np.asarray(self.geometry.z)[points[:, 2].astype(np.int64), None]
+        points[:, :2] += pointpatterns.slope(particles).repeat(n_points, 0) * depth
+        return {"n_points": n_points, "points": points.astype(np.float32)}

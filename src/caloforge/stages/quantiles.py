@@ -59,7 +59,7 @@ class LocalQuantiles(KeepsRows):
         super().__init__()
         self.neighbours = neighbours
         for name in self.kept:
-            self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(0))
 
     def fit(self, log_energy: Tensor, values: Tensor, known: Tensor) -> None:
         """Count quantiles.
@@ -99,7 +99,8 @@ class LocalQuantiles(KeepsRows):
             "shape": np.array([_shape(parts) for parts in spread]).reshape(columns, 2),
         }
         for name, numbers in fitted.items():
-            setattr(self, name, torch.from_numpy(numbers).to(values.device))
+            # single precision is enough to keep them in: all is computed in double precision
+            setattr(self, name, torch.from_numpy(numbers).float().to(values.device))
 
     def check_kept(self) -> None:
         nodes, columns = self.none.shape if self.none.ndim == 2 else (0, 0)
@@ -151,7 +152,7 @@ class LocalQuantiles(KeepsRows):
         y = torch.zeros_like(z)
         for node, share in ((low, 1 - part), (low + 1, part)):
             low_end, end = (
-                self.knots[node].gather(2, (left + i)[..., None])[..., 0] for i in (0, 1)
+                self.knots[node].gather(2, (left + i)[..., None])[..., 0].double() for i in (0, 1)
             )
             y += share[:, None] * torch.lerp(low_end, end, weight)
         y += torch.where(z > BODY, self._excess(-z, excess[..., 1], 1), 0.0)

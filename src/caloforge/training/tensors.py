@@ -91,7 +91,7 @@ def read_tensors(path: Path, named: Named = str) -> tuple[dict[str, Tensor], dic
     except (SafetensorError, RecursionError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged: {error}") from error
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{name} in {path.name} holds values that are not finite")
     if not isinstance(values, dict):
         raise ValueError(f"{path.name} is damaged: it holds no values by name")

@@ -15,8 +15,7 @@ from caloforge.cascade.system import System
 from caloforge.geometry import Geometry
 from caloforge.showers import PointShowers, Showers, ShowerSource, View, VoxelShowers
 from caloforge.stages.layerenergies import energy_stages
-from caloforge.stages.patterns import VoxelPatternStage
-from caloforge.stages.pointpatterns import PointPatternStage
+from caloforge.stages.patterns import PointPatternStage, VoxelPatternStage
 from caloforge.stages.similar import SimilarEnergyStage
 from caloforge.systems.quilt.config import PRESETS, QuiltConfig
 
