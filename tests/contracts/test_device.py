@@ -270,7 +270,7 @@ def test_a_loss_that_is_not_finite_is_found_late_and_changes_nothing(
             return loss(stage, batch, rng) * (math.inf if training.step == 7 else 1)
 
         monkeypatch.setattr(type(training.stage), "loss", diverging)
-        with pytest.raises(FloatingPointError, match=r"energies: loss .*inf .* at step 7; begin"):
+        with pytest.raises(FloatingPointError, match=r"energies: loss .*inf .* at step 7; start"):
             training.run()
         assert max(weights) == LOOK_EVERY - 1
         pairs = zip(weights[7], weights[8], strict=True)
