@@ -7,7 +7,8 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.ndimage import uniform_filter1d
+from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from caloforge.cascade.kept import KeepsRows
@@ -17,6 +18,7 @@ __all__ = ["LocalQuantiles"]
 BODY = 2.0  # standard deviations to either side between which quantiles are counted
 KNOTS = 33  # quantiles counted there
 FEWEST = 60  # values that quantiles are counted of, from farther away where there are fewer
+NODES = 17  # over which the mean excess is averaged
 STRAIGHT = 1e-3  # shape of a tail below which it is an exponential
 SHAPES = (-0.5, 0.3)  # of tails: beyond, their variance is not to be had from few values
 LARGEST = 6.0  # standard deviations
@@ -33,9 +35,11 @@ class LocalQuantiles(KeepsRows):
 
     F is that of the k rows of the nearest energies, at nodes k / 4 rows apart, between which the
     quantiles are interpolated in log E. Between -2 and 2 standard deviations they are counted.
-    Beyond, F is a generalised Pareto distribution with the mean excess of the rows at a node; its
-    shape, from the variance of the excesses in units of their mean at all nodes, is one for each
-    tail of a column (method of moments: Hosking and Wallis, Technometrics 29, 1987, 339).
+    Beyond, F is a generalised Pareto distribution (method of moments: Hosking and Wallis,
+    Technometrics 29, 1987, 339). Its mean excess, in units of the distance between the first and
+    the second standard deviation, is averaged over the nodes of about four times k rows: a single
+    node has so few that one rare shower would decide. Its shape, from the variance of the excesses
+    in units of their mean at all nodes, is one for each tail of a column.
 
     Args:
         neighbours: rows k of the nearest energies.
@@ -46,14 +50,17 @@ class LocalQuantiles(KeepsRows):
         knots: quantiles, rising, shape (nodes, columns, 33).
         excess: mean excess below the first and above the last, shape (nodes, columns, 2).
         shape: of the tails, shape (columns, 2).
+        most: score beyond which half a row of all is expected: farther out nothing is known, shape
+            (1,).
     """
 
-    kept = ("place", "none", "knots", "excess", "shape")
+    kept = ("place", "none", "knots", "excess", "shape", "most")
     place: Tensor
     none: Tensor
     knots: Tensor
     excess: Tensor
     shape: Tensor
+    most: Tensor
 
     def __init__(self, neighbours: int) -> None:
         super().__init__()
@@ -95,8 +102,9 @@ class LocalQuantiles(KeepsRows):
             "place": np.array([place[begin : begin + k].mean() for begin in begins]),
             "none": np.array(counted_none),
             "knots": knots,
-            "excess": excess,
+            "excess": _smoothed(excess, knots),
             "shape": np.array([_shape(parts) for parts in spread]).reshape(columns, 2),
+            "most": -ndtri([0.5 / n]),
         }
         for name, numbers in fitted.items():
             # single precision is enough to keep them in: all is computed in double precision
@@ -106,7 +114,7 @@ class LocalQuantiles(KeepsRows):
         nodes, columns = self.none.shape if self.none.ndim == 2 else (0, 0)
         expected = [(nodes,), (nodes, columns), (nodes, columns, KNOTS), (nodes, columns, 2)]
         shapes = [tuple(self.get_buffer(name).shape) for name in self.kept]
-        if nodes == 0 or shapes != [*expected, (columns, 2)]:
+        if nodes == 0 or shapes != [*expected, (columns, 2), (1,)]:
             raise ValueError(f"quantiles have tables of other shapes, {shapes}: train it again")
         falls = (self.place.diff() < 0).any() or (self.knots.diff(dim=2) < 0).any()
         outside = (self.none < 0).any() or (self.none > 1).any() or (self.excess < 0).any()
@@ -159,6 +167,11 @@ class LocalQuantiles(KeepsRows):
         y -= torch.where(z < -BODY, self._excess(z, excess[..., 0], 0), 0.0)
         return torch.where(known, y, 0.0).to(scores.dtype), known
 
+    def known(self, scores: Tensor) -> Tensor:
+        """The scores, those farther out than `most` moved there, shape (n, columns)."""
+        most = self.most.to(scores.dtype)
+        return scores.clamp(-most, most)
+
     def border(self, log_energy: Tensor) -> Tensor:
         """The scores below which there is no value, shape (n, columns).
 
@@ -193,6 +206,7 @@ class LocalQuantiles(KeepsRows):
 
 
 _STEP = 2 * BODY / (KNOTS - 1)
+_SIGMA = round(1 / _STEP)  # quantiles a standard deviation
 _OUTSIDE = float(ndtr(-BODY))
 _SHARES = ndtr(np.linspace(-BODY, BODY, KNOTS))
 
@@ -217,6 +231,14 @@ def _beyond(rising: Floats, knots: Floats) -> tuple[Floats, Floats]:
     """By how much values lie below the first quantile and above the last."""
     below, above = knots[0] - rising, rising - knots[-1]
     return below[below > 0], above[above > 0]
+
+
+def _smoothed(excess: Floats, knots: Floats) -> Floats:
+    """Mean excesses averaged over neighbouring nodes, shape (nodes, columns, 2)."""
+    scale = np.stack([knots[..., _SIGMA] - knots[..., 0], knots[..., -1] - knots[..., -_SIGMA - 1]])
+    scale = np.moveaxis(scale, 0, 2)
+    ratio = np.divide(excess, scale, out=np.zeros_like(excess), where=scale > 0)
+    return np.asarray(scale * uniform_filter1d(ratio, NODES, axis=0, mode="nearest"))
 
 
 def _shape(parts: list[Floats]) -> float:
