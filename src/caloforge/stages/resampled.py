@@ -65,7 +65,7 @@ class SmoothedBootstrap(KeepsRows):
 
     Attributes:
         place: log E of the rows, rising, shape (n,).
-        rows: x, shape (n, columns).
+        rows: x, in half precision, far finer than the noise, shape (n, columns).
     """
 
     kept = ("place", "rows")
@@ -81,7 +81,7 @@ class SmoothedBootstrap(KeepsRows):
     def fit(self, log_energy: Tensor, x: Tensor) -> None:
         """Keep rows x, shape (n, columns), of showers of log E, shape (n,)."""
         order = log_energy.argsort(stable=True)
-        self.place, self.rows = log_energy[order], x[order]
+        self.place, self.rows = log_energy[order], x[order].half()
 
     def check_kept(self) -> None:
         n = len(self.place)
@@ -108,7 +108,7 @@ class SmoothedBootstrap(KeepsRows):
         first = (torch.searchsorted(self.place, log_energy) - k // 2).clamp(0, total - k)
         row = first + (u * k).long().clamp_max(k - 1)
         h = torch.linspace(self.smoothing, 1, self.columns, dtype=z.dtype, device=z.device)
-        return (1 - h.square()).sqrt() * self.rows[row] + h * z
+        return (1 - h.square()).sqrt() * self.rows[row].to(z.dtype) + h * z
 
 
 class ResampledStage(CopulaStage):
