@@ -74,7 +74,7 @@ def write_card(
         "model": of_run.model(name, folder, system, weights),
         "detector": {**of_run.detector(system.geometry), "picture": DETECTOR},
         "particles": of_run.particles(folder),
-        "training": of_run.training(folder, system, training),
+        "training": of_run.training(folder, training),
         "evaluation": scores,
         "timing": [
             timing(Path(path), system.n_parameters, system.geometry.name) for path in timings

@@ -73,12 +73,11 @@ def _words(trained: str, usual: UsualParticle) -> str:
     return f"{kinds_of([usual.pdg])}, {trained or 'of energies that the run does not record'}"
 
 
-def training(run: RunFolder, system: System, files: Sequence[str | Path] = ()) -> Facts:
+def training(run: RunFolder, files: Sequence[str | Path] = ()) -> Facts:
     """The training sample, and what the training took.
 
     Args:
         run: the run folder.
-        system: as it was loaded, which may learn from showers that it makes of these.
         files: where the sample lies now; by default where it lay.
 
     Raises:
@@ -86,7 +85,8 @@ def training(run: RunFolder, system: System, files: Sequence[str | Path] = ()) -
     """
     config, effort, trained = run.config(), run.effort(), run.trained_range()
     data: Mapping[str, Any] = config.get("data", {})
-    found, note = _given(data, system, files) if files else _found(data, system)
+    geometry = Geometry.from_dict(config["geometry"])
+    found, note = _given(data, geometry, files) if files else _found(data, geometry)
     return {
         "files": found,
         "note": note,
@@ -100,10 +100,10 @@ def training(run: RunFolder, system: System, files: Sequence[str | Path] = ()) -
 
 
 def _given(
-    data: Mapping[str, Any], system: System, files: Sequence[str | Path]
+    data: Mapping[str, Any], geometry: Geometry, files: Sequence[str | Path]
 ) -> tuple[list[Facts], str]:
     """The metadata of files that a user names."""
-    if (origins := _origins(data, system, files)) is None:
+    if (origins := _origins(data, geometry, files)) is None:
         raise ValueError(
             f"{', '.join(map(str, files))}: not the showers that were trained on, which have the "
             f"fingerprint {data.get('fingerprint')}"
@@ -111,7 +111,7 @@ def _given(
     return origins, ""
 
 
-def _found(data: Mapping[str, Any], system: System) -> tuple[list[Facts], str]:
+def _found(data: Mapping[str, Any], geometry: Geometry) -> tuple[list[Facts], str]:
     """The metadata of the files that the run names, and what is not known about them.
 
     They are asked only where they lie as they lay, with the showers that were trained on.
@@ -124,7 +124,7 @@ def _found(data: Mapping[str, Any], system: System) -> tuple[list[Facts], str]:
     if not all(path.is_file() for path in paths):
         return names, "the files are not where they were: what made them is not known (--training)"
     try:
-        origins = _origins(data, system, paths)
+        origins = _origins(data, geometry, paths)
     except ValueError:
         return names, "the files cannot be read any more: what made them is not known"
     if origins is None:
@@ -133,13 +133,13 @@ def _found(data: Mapping[str, Any], system: System) -> tuple[list[Facts], str]:
 
 
 def _origins(
-    data: Mapping[str, Any], system: System, files: Sequence[str | Path]
+    data: Mapping[str, Any], geometry: Geometry, files: Sequence[str | Path]
 ) -> list[Facts] | None:
     """The metadata of files, None if they hold other showers than the training sample."""
-    with closing(open_source(files, system.geometry)) as source:
-        if system.training_sample(source).fingerprint() != data.get("fingerprint"):
+    with closing(open_source(files, geometry)) as source:
+        if source.fingerprint() != data.get("fingerprint"):
             return None
-        return [_origin(path, system.geometry) for path in source.paths]
+        return [_origin(path, geometry) for path in source.paths]
 
 
 def _origin(path: Path, geometry: Geometry) -> Facts:
