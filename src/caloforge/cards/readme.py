@@ -86,7 +86,7 @@ def _use(card: Facts) -> Iterator[str]:
     address, energies = card["address"], card["particles"]["energy_inc_MeV"]
     energy = f"{math.sqrt(energies[0] * energies[1]):.2g}" if energies else "1e4"
     yield (
-        f"```python\nimport caloforge as cf\nsystem = cf.load({json.dumps(address)})\n"
+        f"```python\nimport caloforge as cf\n\nsystem = cf.load({json.dumps(address)})\n"
         f"showers = system.generate([{float(energy):.0f}.0], seed=1)  # energies [MeV]\n```"
     )
     yield f"```console\n$ caloforge generate {address} -n 1000 -o showers.h5\n```"
