@@ -41,7 +41,11 @@ def draw_showers(showers: Showers, n: int = 2) -> Figure:
     with style():
         figure = Figure(figsize=(9.0, 3.6 * len(drawn)), dpi=80)
         figure.subplots_adjust(
-            left=0.09, right=0.93, bottom=0.16 / len(drawn), top=0.95, hspace=0.32
+            left=0.09,
+            right=0.93,
+            bottom=0.16 / len(drawn),
+            top=1 - 0.08 / len(drawn),
+            hspace=0.32,
         )
         grid = figure.subplots(len(drawn), 2, squeeze=False)
         for number, row in enumerate(grid):
