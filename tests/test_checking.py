@@ -89,7 +89,8 @@ def test_a_spoiled_model_fails(name: str, model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "tensor"), [("scores", "layers.knots"), ("patterns", "root"), ("patterns", "voxel")]
+    ("stage", "tensor"),
+    [("scores", "layers.knots"), ("patterns", "layer_energies"), ("patterns", "energy_inc")],
 )
 def test_another_byte_order_is_refused(
     stage: str, tensor: str, model: Path, tmp_path: Path

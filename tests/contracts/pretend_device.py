@@ -315,6 +315,7 @@ def pretend_device() -> Iterator[Device]:
             (clip_grad, GROUPED.__name__, device.grouped),
             (optimizer, GROUPED.__name__, device.grouped),
             (torch.cuda, "is_available", lambda: True),
+            (torch.cuda, "get_device_name", lambda: "pretended"),
             (torch.cuda, "mem_get_info", lambda _=None: (MEMORY, MEMORY)),
             (torch.cuda, "synchronize", lambda _=None: device.wait("synchronize")),
             (

@@ -324,7 +324,7 @@ def test_mistakes_are_answered_with_what_was_expected(references: list[Reference
     for wrong in ({"iterations": 0}, {"learning_rate": 0.0}, {"interval": 0}, {"patience": 0}):
         with pytest.raises(ValueError, match="positive learning rate and iterations"):
             BespokeTraining(**wrong)
-    with pytest.raises(ValueError, match="share between 0 and 1, got 1"):
+    with pytest.raises(ValueError, match="must lie between 0 and 1, got 1"):
         BespokeTraining(validation=1.0)
     with pytest.raises(ValueError, match="rows of 1 to 2 entries"):
         NonStationary.from_state({"times": [0, 0.5], "a": [1, 1], "b": [[1], [1]]})
