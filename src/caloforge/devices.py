@@ -50,9 +50,7 @@ def hardware(devices: Sequence[str]) -> dict[str, Any]:
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    has_accelerator = torch.cuda.is_available() and any(
-        torch.device(device).type == "cuda" for device in devices
-    )
+    has_accelerator = any(torch.device(device).type == "cuda" for device in devices)
     return {
         # only x86 says its model there
         "cpu": models[0] if models else platform.processor() or platform.machine(),

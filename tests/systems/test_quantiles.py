@@ -29,7 +29,7 @@ def test_no_score_lies_farther_out_than_those_of_as_many_rows(
     at: Tensor, generator: torch.Generator
 ) -> None:
     values = torch.randn(N, 1, generator=generator, dtype=torch.float64)
-    known = fitted(at, values).known(torch.tensor([[-9.0], [1.0], [9.0]], dtype=torch.float64))
+    known = fitted(at, values).within(torch.tensor([[-9.0], [1.0], [9.0]], dtype=torch.float64))
     beyond = torch.special.ndtr(-known[2]) * N
     torch.testing.assert_close(beyond, torch.tensor([0.5], dtype=torch.float64), rtol=1e-4, atol=0)
     assert known[0] == -known[2]

@@ -75,7 +75,7 @@ class HeldEnergyStage(Stage):
         shares = self._shares(given["scores"], at, model)
         total, known = log_sum(shares)
         held = self.response.scores(at, total, known, torch.zeros_like(total))
-        response, _ = model.response.values(at, model.response.known(held))
+        response, _ = model.response.values(at, model.response.within(held))
         energies = given["energy_inc"].double()[:, None] * shares * (response - total).exp()
         least = torch.where(energies > 0, energies.clamp_min(self.threshold), 0.0)
         return {"layer_energies": least.float()}
@@ -84,7 +84,7 @@ class HeldEnergyStage(Stage):
         """Layer energies over E_inc, before their sum is the response, shape (n, n_layers)."""
         every = torch.ones_like(scores, dtype=torch.bool)
         held = self.layers.scores(at, scores.double(), every, scores)
-        values, known = model.layers.values(at, model.layers.known(held))
+        values, known = model.layers.values(at, model.layers.within(held))
         return torch.where(known, values.exp(), 0.0)
 
     def _model(self, upstream: Upstream) -> CopulaStage:

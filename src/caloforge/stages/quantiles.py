@@ -167,8 +167,8 @@ class LocalQuantiles(KeepsRows):
         y -= torch.where(z < -BODY, self._excess(z, excess[..., 0], 0), 0.0)
         return torch.where(known, y, 0.0).to(scores.dtype), known
 
-    def known(self, scores: Tensor) -> Tensor:
-        """The scores, those farther out than `most` moved there, shape (n, columns)."""
+    def within(self, scores: Tensor) -> Tensor:
+        """Scores of which those farther out than `most` are moved there, shape (n, columns)."""
         most = self.most.to(scores.dtype)
         return scores.clamp(-most, most)
 
